@@ -1,0 +1,71 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// CET_ONEDNN=0 builds without oneDNN: every kernel then runs on OpenBLAS.
+// CET_DIST=1 links the shared library as it is installed: static Swift runtime, only cet_* exported.
+let oneDNN = Context.environment["CET_ONEDNN"] != "0"
+let distribution = Context.environment["CET_DIST"] == "1"
+
+let kernelDependencies: [Target.Dependency] = ["CKernels", "COpenBLAS"] + (oneDNN ? ["COneDNN"] : [])
+let kernelSettings: [SwiftSetting] = oneDNN ? [.define("CET_ONEDNN")] : []
+
+let package = Package(
+  name: "libcet",
+  products: [
+    .library(name: "cet", type: .dynamic, targets: ["CetABI"]),
+    .executable(name: "cet-onnx", targets: ["cet-onnx"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+  ],
+  targets: [
+    // C: the public header, the vector kernels, and the system libraries' module maps.
+    .target(name: "CCet"),
+    .target(
+      name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=off"])]),
+    .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
+    .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+    .systemLibrary(name: "CZip", providers: [.apt(["libzip-dev"])]),
+
+    // Swift, lowest first: an arrow goes down only (tools/check-arrows.sh).
+    .target(
+      name: "CetTensor", dependencies: kernelDependencies, swiftSettings: kernelSettings,
+      // The static LAPACKE leaves libopenblas as the only BLAS that is loaded.
+      linkerSettings: [.unsafeFlags(["-l:liblapacke.a", "-lopenblas"])]),
+    .target(name: "CetGraph", dependencies: ["CetTensor"]),
+    .target(name: "CetONNX", dependencies: ["CetGraph"]),
+    .target(name: "CetOperators", dependencies: ["CetGraph"]),
+    .target(name: "CetAutodiff", dependencies: ["CetOperators"]),
+    .target(name: "CetSpectral", dependencies: ["CetTensor"]),
+    .target(name: "CetQuantize", dependencies: ["CetTensor"]),
+    .target(name: "CetAllocate", dependencies: ["CetSpectral", "CetQuantize"]),
+    .target(name: "Cet", dependencies: ["CetONNX", "CetAutodiff", "CetAllocate", "CZip"]),
+    .target(
+      name: "CetABI", dependencies: ["Cet", "CCet"],
+      swiftSettings: distribution ? [.unsafeFlags(["-static-stdlib"])] : [],
+      linkerSettings: distribution
+        ? [
+          .unsafeFlags([
+            "-static-stdlib", "-use-ld=lld",
+            "-Xlinker", "--version-script=link/cet.map", "-Xlinker", "-soname=libcet.so.0",
+            "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs",
+            "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
+          ])
+        ] : []),
+    .executableTarget(
+      name: "cet-onnx",
+      dependencies: [
+        "CCet", "CetABI", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "examples/cet-onnx"),
+
+    .testTarget(name: "CetTensorTests", dependencies: ["CetTensor"]),
+    .testTarget(name: "CetONNXTests", dependencies: ["CetONNX"]),
+    .testTarget(name: "CetOperatorsTests", dependencies: ["CetOperators"]),
+    .testTarget(name: "CetAutodiffTests", dependencies: ["CetAutodiff"]),
+    .testTarget(name: "CetSpectralTests", dependencies: ["CetSpectral"]),
+    .testTarget(name: "CetQuantizeTests", dependencies: ["CetQuantize"]),
+    .testTarget(name: "CetAllocateTests", dependencies: ["CetAllocate"]),
+    .testTarget(name: "CetTests", dependencies: ["Cet"]),
+  ]
+)

@@ -1,0 +1,153 @@
+import CetTensor
+
+/// A model as ONNX describes it: typed, named, and nothing computed.
+public struct Model: Sendable {
+  public var irVersion: Int64
+  /// Operator set version by domain; the default domain is "".
+  public var opsets: [String: Int]
+  public var producer: String
+  public var graph: Graph
+  public var functions: [Function]
+  public var metadata: [(key: String, value: String)]
+
+  public init(
+    irVersion: Int64 = 8, opsets: [String: Int] = ["": 17], producer: String = "", graph: Graph,
+    functions: [Function] = [], metadata: [(key: String, value: String)] = []
+  ) {
+    self.irVersion = irVersion
+    self.opsets = opsets
+    self.producer = producer
+    self.graph = graph
+    self.functions = functions
+    self.metadata = metadata
+  }
+
+  /// Version of the default operator set; 1 when the model names none (as IR 1 and 2 do).
+  public var opset: Int { opsets[""] ?? 1 }
+}
+
+/// Nodes in the topological order that ONNX requires.
+public struct Graph: Sendable {
+  public var name: String
+  public var nodes: [Node]
+  public var initializers: [Initializer]
+  /// As in the file: old models list initializers here as well.
+  public var inputs: [ValueInfo]
+  public var outputs: [ValueInfo]
+
+  public init(
+    name: String = "", nodes: [Node] = [], initializers: [Initializer] = [], inputs: [ValueInfo] = [],
+    outputs: [ValueInfo] = []
+  ) {
+    self.name = name
+    self.nodes = nodes
+    self.initializers = initializers
+    self.inputs = inputs
+    self.outputs = outputs
+  }
+
+  /// Inputs that a caller must feed: those without an initializer of the same name.
+  public var requiredInputs: [ValueInfo] {
+    let held = Set(initializers.map(\.name))
+    return inputs.filter { !held.contains($0.name) }
+  }
+}
+
+public struct Node: Sendable {
+  public var name: String
+  public var operatorType: String
+  public var domain: String
+  /// Value names; "" stands for an omitted optional input.
+  public var inputs: [String]
+  public var outputs: [String]
+  public var attributes: [String: Attribute]
+
+  public init(
+    _ operatorType: String, domain: String = "", name: String = "", inputs: [String], outputs: [String],
+    attributes: [String: Attribute] = [:]
+  ) {
+    self.operatorType = operatorType
+    self.domain = domain
+    self.name = name
+    self.inputs = inputs
+    self.outputs = outputs
+    self.attributes = attributes
+  }
+
+  /// How messages call the node: its name, or its first output when it has none.
+  public var displayName: String { name.isEmpty ? (outputs.first ?? "?") : name }
+}
+
+/// An attribute's value (AttributeProto). Tensors share memory with the file.
+public indirect enum Attribute: Sendable {
+  case int(Int64)
+  case float(Float)
+  case string([UInt8])
+  case tensor(Initializer)
+  case graph(Graph)
+  case ints([Int64])
+  case floats([Float])
+  case strings([[UInt8]])
+  case tensors([Initializer])
+  case graphs([Graph])
+  /// A reference to an attribute of the enclosing function (AttributeProto.ref_attr_name).
+  case reference(String)
+  /// A kind the library has no use for (sparse tensors, type protos).
+  case opaque
+}
+
+/// A constant tensor of the file (TensorProto).
+public struct Initializer: Sendable {
+  public var name: String
+  /// Sub-byte types are unpacked to one byte an element.
+  public var tensor: Tensor
+
+  public init(name: String, tensor: Tensor) {
+    self.name = name
+    self.tensor = tensor
+  }
+}
+
+/// A graph input or output (ValueInfoProto). `shape` is nil when the file gives none.
+public struct ValueInfo: Sendable {
+  public enum Dimension: Sendable, Hashable {
+    case fixed(Int)
+    case symbolic(String)
+    case unknown
+  }
+  public var name: String
+  public var type: ElementType?
+  public var shape: [Dimension]?
+
+  public init(name: String, type: ElementType?, shape: [Dimension]?) {
+    self.name = name
+    self.type = type
+    self.shape = shape
+  }
+}
+
+/// A model-local function (FunctionProto).
+public struct Function: Sendable {
+  public var name: String
+  public var domain: String
+  public var inputs: [String]
+  public var outputs: [String]
+  public var attributeNames: [String]
+  public var attributeDefaults: [String: Attribute]
+  public var nodes: [Node]
+  public var opsets: [String: Int]
+
+  public init(
+    name: String, domain: String, inputs: [String], outputs: [String], attributeNames: [String],
+    attributeDefaults: [String: Attribute], nodes: [Node], opsets: [String: Int]
+  ) {
+    self.name = name
+    self.domain = domain
+    self.inputs = inputs
+    self.outputs = outputs
+    self.attributeNames = attributeNames
+    self.attributeDefaults = attributeDefaults
+    self.nodes = nodes
+    self.opsets = opsets
+  }
+}

@@ -1,0 +1,126 @@
+import Glibc
+
+/// Reference-counted, 64-byte aligned memory, or a borrowed range that a keeper object holds alive.
+public final class Storage: @unchecked Sendable {
+  public let pointer: UnsafeMutableRawPointer
+  public let byteCount: Int
+  private let owner: Owner
+
+  private enum Owner {
+    case heap
+    case arena(Arena, capacity: Int)
+    case borrowed(AnyObject)
+  }
+
+  /// Uninitialised memory from the heap.
+  public init(byteCount: Int) throws {
+    pointer = try Storage.allocate(byteCount)
+    self.byteCount = byteCount
+    owner = .heap
+  }
+
+  /// A view of memory that `keeper` keeps alive (a mapped file, another storage). Must not be written to
+  /// unless the keeper's owner allows it.
+  public init(borrowing pointer: UnsafeRawPointer, byteCount: Int, keeper: AnyObject) {
+    self.pointer = UnsafeMutableRawPointer(mutating: pointer)
+    self.byteCount = byteCount
+    owner = .borrowed(keeper)
+  }
+
+  fileprivate init(pointer: UnsafeMutableRawPointer, byteCount: Int, arena: Arena, capacity: Int) {
+    self.pointer = pointer
+    self.byteCount = byteCount
+    owner = .arena(arena, capacity: capacity)
+  }
+
+  deinit {
+    switch owner {
+    case .heap: free(pointer)
+    case .arena(let arena, let capacity): arena.giveBack(pointer, capacity: capacity)
+    case .borrowed: break
+    }
+  }
+
+  fileprivate static func allocate(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
+    var memory: UnsafeMutableRawPointer?
+    guard byteCount >= 0, posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory else {
+      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
+    }
+    return memory
+  }
+}
+
+/// Recycles buffers between steps, so that a run does not return every activation to the system and
+/// fault its pages in again. Thread-safe; buffers go back when their last `Storage` reference goes.
+public final class Arena: @unchecked Sendable {
+  private let lock = Lock()
+  private var free: [Int: [UnsafeMutableRawPointer]] = [:]
+  private var held = 0
+
+  public init() {}
+
+  public func storage(byteCount: Int) throws -> Storage {
+    let capacity = Arena.capacity(for: byteCount)
+    let recycled: UnsafeMutableRawPointer? = lock.withLock {
+      guard let pointer = free[capacity]?.popLast() else { return nil }
+      held -= capacity
+      return pointer
+    }
+    let pointer = try recycled ?? Storage.allocate(capacity)
+    return Storage(pointer: pointer, byteCount: byteCount, arena: self, capacity: capacity)
+  }
+
+  /// Bytes that are kept for reuse and not in use.
+  public var idleByteCount: Int { lock.withLock { held } }
+
+  /// Returns all idle buffers to the system.
+  public func trim() {
+    let pointers = lock.withLock {
+      let all = free.values.flatMap { $0 }
+      free.removeAll()
+      held = 0
+      return all
+    }
+    for pointer in pointers { Glibc.free(pointer) }
+  }
+
+  deinit {
+    for pointers in free.values { for pointer in pointers { Glibc.free(pointer) } }
+  }
+
+  fileprivate func giveBack(_ pointer: UnsafeMutableRawPointer, capacity: Int) {
+    lock.withLock {
+      free[capacity, default: []].append(pointer)
+      held += capacity
+    }
+  }
+
+  /// Sizes are rounded up to an eighth of their power of two: few classes, at most 12.5 % waste.
+  private static func capacity(for byteCount: Int) -> Int {
+    guard byteCount > 512 else { return 512 }
+    let step = 1 << (Int.bitWidth - 1 - (byteCount - 1).leadingZeroBitCount - 3)
+    return (byteCount + step - 1) / step * step
+  }
+}
+
+/// A mutex that lives in the heap, so that it can be a stored property of a class.
+public final class Lock: @unchecked Sendable {
+  private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+
+  public init() {
+    mutex = .allocate(capacity: 1)
+    mutex.initialize(to: pthread_mutex_t())
+    pthread_mutex_init(mutex, nil)
+  }
+
+  deinit {
+    pthread_mutex_destroy(mutex)
+    mutex.deallocate()
+  }
+
+  public func withLock<Result>(_ body: () throws -> Result) rethrows -> Result {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return try body()
+  }
+}

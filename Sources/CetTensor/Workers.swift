@@ -1,0 +1,112 @@
+import CKernels
+import Glibc
+
+/// Fork-join over independent tasks. The caller's thread is worker 0, so callbacks run on it.
+/// Kernels called by a worker run on that worker's thread alone (`SerialKernels`).
+public struct Workers: Sendable {
+  public let threads: Int
+
+  public init(threads: Int) { self.threads = max(1, threads) }
+
+  /// The number of processors this process may run on.
+  public static var processorCount: Int { Int(ck_processor_count()) }
+
+  /// Calls `body(index)` for every index below `count`, in any order and on any worker. The error of the
+  /// lowest failing index is thrown. `progress(done)` runs on the caller's thread and may throw to stop.
+  public func forEach(_ count: Int, progress: ((Int) throws -> Void)? = nil, _ body: (Int) throws -> Void) throws {
+    try ordered(count, progress: progress, compute: body) { _, _ in }
+  }
+
+  /// Calls `compute(index)` on any worker and `combine(index, result)` in ascending order of index, one at a
+  /// time: sums made in `combine` are the same for any number of threads.
+  public func ordered<Partial>(
+    _ count: Int, progress: ((Int) throws -> Void)? = nil,
+    compute: (Int) throws -> Partial, combine: (Int, Partial) throws -> Void
+  ) throws {
+    guard count > 0 else { return }
+    try withoutActuallyEscaping(compute) { compute in
+      try withoutActuallyEscaping(combine) { combine in
+        let job = Job(count: count, compute: compute, combine: combine)
+        var spawned: [pthread_t] = []
+        for _ in 1..<max(1, min(threads, count)) {
+          var thread = pthread_t()
+          let context = Unmanaged.passRetained(job as AnyJob)
+          let failed = pthread_create(&thread, nil, { raw in
+            let job = Unmanaged<AnyJob>.fromOpaque(raw!).takeRetainedValue()
+            SerialKernels.run { job.work(progress: nil) }
+            return nil
+          }, context.toOpaque())
+          if failed == 0 { spawned.append(thread) } else { context.release() }
+        }
+        SerialKernels.run { job.work(progress: progress) }
+        for thread in spawned { pthread_join(thread, nil) }
+        if let error = job.firstError { throw error }
+      }
+    }
+  }
+}
+
+private class AnyJob: @unchecked Sendable {
+  func work(progress: ((Int) throws -> Void)?) {}
+}
+
+private final class Job<Partial>: AnyJob, @unchecked Sendable {
+  private let count: Int
+  private let compute: (Int) throws -> Partial
+  private let combine: (Int, Partial) throws -> Void
+  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private let turn = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private var next = 0  // the next index to compute
+  private var done = 0  // indices below it are combined
+  private var stopAt: Int  // indices from here on are not combined
+  private(set) var firstError: (any Error)?
+
+  init(count: Int, compute: @escaping (Int) throws -> Partial, combine: @escaping (Int, Partial) throws -> Void) {
+    self.count = count
+    self.compute = compute
+    self.combine = combine
+    stopAt = count
+    super.init()
+    pthread_mutex_init(mutex, nil)
+    pthread_cond_init(turn, nil)
+  }
+
+  deinit {
+    pthread_mutex_destroy(mutex)
+    pthread_cond_destroy(turn)
+    mutex.deallocate()
+    turn.deallocate()
+  }
+
+  override func work(progress: ((Int) throws -> Void)?) {
+    while true {
+      pthread_mutex_lock(mutex)
+      let index = next
+      if index >= stopAt {
+        pthread_mutex_unlock(mutex)
+        return
+      }
+      next += 1
+      pthread_mutex_unlock(mutex)
+
+      let result = Result { try compute(index) }
+
+      pthread_mutex_lock(mutex)
+      while done < index && index < stopAt { pthread_cond_wait(turn, mutex) }
+      if index < stopAt {
+        // Only the worker whose turn it is gets here: `combine` needs no lock, but it holds it anyway
+        // because the next worker could not start combining before.
+        do {
+          try combine(index, try result.get())
+          done = index + 1
+          try progress?(done)
+        } catch {
+          firstError = error
+          stopAt = index
+        }
+      }
+      pthread_cond_broadcast(turn)
+      pthread_mutex_unlock(mutex)
+    }
+  }
+}
