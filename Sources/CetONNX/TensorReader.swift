@@ -30,7 +30,7 @@ extension ModelReader {
     do {
       return ReadTensor(name: fields.name, tensor: try contents(fields, message))
     } catch let error as CetError {
-      throw error.at("initializer '\(fields.name)'")
+      throw fields.name.isEmpty ? error : error.at("initializer '\(fields.name)'")
     }
   }
 
@@ -103,7 +103,9 @@ extension ModelReader {
       guard typedBytes == 0 else { throw CetError(.invalidModel, "raw_data and \(fieldName) are both present") }
       let needed = TensorData.packedByteCount(type, count: count)
       guard raw.count == needed else {
-        throw CetError(.invalidModel, "has \(raw.count) bytes, shape \(shape.shapeText) \(type) needs \(needed)")
+        let subject = fields.name.isEmpty ? "the tensor" : "initializer '\(fields.name)'"
+        throw CetError(
+          .invalidModel, "\(subject) has \(raw.count) bytes, shape \(shape.shapeText) \(type) needs \(needed)")
       }
       return try TensorData.tensor(type, shape, raw: source.slice(raw), keeper: source)
     }
