@@ -1,1 +1,795 @@
-#pragma once
+/*
+ * cet/cet.h - the C interface of libcet.
+ *
+ * libcet reads an ONNX model and calibration samples, decides for every weight tensor whether it is
+ * stored in 2, 3, 4 or 8 bits, and writes a small ONNX file that a stock runtime opens.
+ *
+ *   #include <cet/cet.h>
+ *
+ *   cet_model *model = NULL;
+ *   cet_calibration *data = NULL;
+ *   cet_bit_plan *plan = NULL;
+ *   cet_quantized *small = NULL;
+ *   cet_plan_options options;
+ *   cet_plan_options_init(&options, sizeof options);
+ *   options.target_ratio = 11;
+ *   if (cet_model_load_file("m.onnx", &model) != CET_OK ||
+ *       cet_calibration_load_npz("calibration.npz", &data) != CET_OK ||
+ *       cet_plan(model, data, &options, &plan) != CET_OK ||
+ *       cet_quantize(model, data, plan, NULL, &small) != CET_OK ||
+ *       cet_quantized_save_file(small, "m.cet.onnx", NULL) != CET_OK)
+ *     fprintf(stderr, "%s\n", cet_last_error_message());
+ *   cet_quantized_free(small);
+ *   cet_plan_free(plan);
+ *   cet_calibration_free(data);
+ *   cet_model_free(model);
+ *
+ * Sections: 1 version, 2 status, 3 handles, options and shared types, 4 the one-call path,
+ * 5 the parts, 6 advanced, 7 experimental.
+ *
+ * Rules that hold everywhere
+ * --------------------------
+ * Status      Functions that can fail return cet_status: CET_OK is 0, failures are negative.
+ * Outputs     Out-parameters come last. On failure a handle or buffer out-parameter is set to NULL (when
+ *             the out-parameter itself is not NULL) and a caller's numeric buffer may be partly written.
+ * Ownership   Handles and buffers that the library returns belong to the caller: each handle has its own
+ *             _free function, buffers go to cet_free(). Pointers inside info and view structs are borrowed:
+ *             they stay valid until the handle they came from is freed.
+ *             What the caller passes in is read during the call only and never kept.
+ * Strings     UTF-8, NUL-terminated. Paths are bytes that open(2) takes.
+ * Arrays      C order (last axis fastest), densely packed, native (little) byte order.
+ * Shapes      int64_t per axis; rank 0 is a scalar. An unknown or symbolic size of a model input is -1.
+ * Numbers     A double that is not known is NaN. Sizes in bytes are uint64_t; bits are bits of one code.
+ * Losses      Mean over the calibration samples (and over the positions of a sample when the output has
+ *             more than two axes). Gradients and Hessian-vector products have the same reduction.
+ * Threads     Different handles may be used by different threads at the same time. Functions that take a
+ *             `const` handle may run at the same time on one handle. Functions that take a handle without
+ *             `const` need it for themselves, as does _free. Nothing is shared between handles that a
+ *             caller can see. The thread-local error message is the only state outside handles.
+ * Callbacks   Run on the thread that called the library, during that call. A callback may not free or
+ *             change the handles of the call; it may use other handles.
+ * Silence     The library never prints, never exits, installs no signal handlers.
+ * Results     The same inputs, options and seed give the same bits for any number of threads.
+ */
+#ifndef CET_CET_H
+#define CET_CET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef CET_API
+#define CET_API extern
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ==== 1. Version ================================================================================= */
+
+#define CET_VERSION_MAJOR 0
+#define CET_VERSION_MINOR 1
+#define CET_VERSION_PATCH 0
+/* One comparable number: 10000 * major + 100 * minor + patch. */
+#define CET_VERSION_NUMBER (CET_VERSION_MAJOR * 10000 + CET_VERSION_MINOR * 100 + CET_VERSION_PATCH)
+
+/* CET_VERSION_NUMBER of the loaded library; compare it with the header's to find a mismatch. */
+CET_API uint32_t cet_version_number(void);
+
+/* "major.minor.patch" of the loaded library. Static, never freed. */
+CET_API const char *cet_version_string(void);
+
+/* ==== 2. Status ================================================================================== */
+
+typedef int32_t cet_status;
+enum {
+  CET_OK = 0,
+  /* A NULL, a handle of the wrong kind or already freed, an option out of range, options that exclude each
+     other, a pattern that matches nothing, calibration data that do not fit the model. */
+  CET_INVALID_ARGUMENT = -1,
+  /* The bytes are no ONNX model, or one that contradicts itself. */
+  CET_INVALID_MODEL = -2,
+  /* A node whose operator (or an option of it) the library does not execute; the message names it. */
+  CET_UNSUPPORTED_OPERATOR = -3,
+  /* Sizes that do not fit each other: expected and found are in the message. */
+  CET_SHAPE_MISMATCH = -4,
+  /* An iteration did not reach its tolerance and the options asked that this be a failure. */
+  CET_NOT_CONVERGED = -5,
+  /* No assignment of the allowed bits meets the target; the message has the reachable range. */
+  CET_INFEASIBLE_BUDGET = -6,
+  /* A file cannot be read or written. */
+  CET_IO = -7,
+  CET_OUT_OF_MEMORY = -8,
+  /* A callback asked to stop. */
+  CET_CANCELLED = -9,
+  /* A NaN or an infinity appeared in the computation. */
+  CET_NUMERIC = -10,
+  /* A defect of the library. */
+  CET_INTERNAL = -11
+};
+
+/* The name of a status in words ("invalid argument"); "unknown status" for other numbers. Static. */
+CET_API const char *cet_status_string(cet_status status);
+
+/*
+ * What went wrong in this thread's last call: one line that names the place (node, initializer, input) and
+ * says what was expected and what was found. "" when that call succeeded. Never NULL. The text is valid until
+ * this thread's next call of the library. The functions of sections 1 and 2 neither set nor clear it, nor do cet_free,
+ * cet_phase_string, cet_live_handle_count and the _free functions.
+ */
+CET_API const char *cet_last_error_message(void);
+
+/* ==== 3. Handles, options, shared types ========================================================== */
+
+/* A model as loaded; immutable. */
+typedef struct cet_model cet_model;
+/* Calibration samples. */
+typedef struct cet_calibration cet_calibration;
+/* Bits of every weight tensor, why, and what each choice costs; immutable. */
+typedef struct cet_bit_plan cet_bit_plan;
+/* Codes, scales and zero points of a plan's tensors, ready to be written; immutable. */
+typedef struct cet_quantized cet_quantized;
+/* The loss of a model over calibration samples, its gradient and its curvature. */
+typedef struct cet_curvature cet_curvature;
+/* Eigenpairs with residual norms; immutable. */
+typedef struct cet_spectrum cet_spectrum;
+/* The output tensors of a run; immutable. */
+typedef struct cet_outputs cet_outputs;
+
+/* NULL is a no-op for each. */
+CET_API void cet_model_free(cet_model *model);
+CET_API void cet_calibration_free(cet_calibration *calibration);
+CET_API void cet_plan_free(cet_bit_plan *plan);
+CET_API void cet_quantized_free(cet_quantized *quantized);
+CET_API void cet_curvature_free(cet_curvature *curvature);
+CET_API void cet_spectrum_free(cet_spectrum *spectrum);
+CET_API void cet_outputs_free(cet_outputs *outputs);
+
+/* Frees a string or buffer that the library returned through `char **` or `void **`. NULL is a no-op. */
+CET_API void cet_free(void *memory);
+
+/*
+ * Structs that start with `struct_size`
+ *
+ * cet_x_init(&x, sizeof x) zeroes x and sets struct_size. Zero stands for the default of every option, and NULL
+ * in place of an options pointer for all defaults. Later versions add fields at the end only: an options struct
+ * shorter than the library's is read as if zeros followed, a longer one is accepted when what the library does
+ * not know is zero. Info structs are filled as far as struct_size reaches. struct_size must be a multiple of 8.
+ */
+
+/* Element types, numbered as in ONNX (TensorProto.DataType). One byte per bool. */
+typedef int32_t cet_element_type;
+enum {
+  CET_FLOAT32 = 1,
+  CET_UINT8 = 2,
+  CET_INT8 = 3,
+  CET_UINT16 = 4,
+  CET_INT16 = 5,
+  CET_INT32 = 6,
+  CET_INT64 = 7,
+  CET_BOOL = 9,
+  CET_FLOAT16 = 10,
+  CET_FLOAT64 = 11,
+  CET_UINT32 = 12,
+  CET_UINT64 = 13
+};
+
+/* How bits are chosen. */
+typedef int32_t cet_method;
+enum {
+  CET_METHOD_DEFAULT = 0, /* cet */
+  CET_METHOD_CET = 1,     /* "cet": measured sensitivity table and exact knapsack */
+  CET_METHOD_PAPER = 2,   /* "paper": Algorithm 1 of the CET paper, taken literally */
+  CET_METHOD_HAWQ_V2 = 3, /* "hawq-v2": Hessian trace times squared quantization error */
+  CET_METHOD_MCKP = 4,    /* "mckp": empirical Fisher information and knapsack */
+  CET_METHOD_UNIFORM = 5  /* "uniform": the same bits everywhere */
+};
+
+/* The loss whose change is predicted and measured. */
+typedef int32_t cet_loss;
+enum {
+  CET_LOSS_DEFAULT = 0,       /* cet_plan: kl, or mse when the output is no logits;
+                                 cet_curvature_create: cross-entropy when there are labels, else as cet_plan */
+  CET_LOSS_KL = 1,            /* "kl": KL divergence from the model's own float32 output (softmax, last axis) */
+  CET_LOSS_CROSS_ENTROPY = 2, /* "cross-entropy": against the labels */
+  CET_LOSS_MSE = 3,           /* "mse": squared difference from the model's own float32 output */
+  CET_LOSS_OUTPUT = 4         /* "output": the graph's output is the loss */
+};
+
+typedef int32_t cet_curvature_kind;
+enum {
+  CET_CURVATURE_DEFAULT = 0,     /* hessian */
+  CET_CURVATURE_HESSIAN = 1,     /* "hessian" */
+  CET_CURVATURE_GAUSS_NEWTON = 2 /* "gauss-newton" */
+};
+
+typedef int32_t cet_rounding;
+enum {
+  CET_ROUNDING_DEFAULT = 0,    /* compensated */
+  CET_ROUNDING_NEAREST = 1,    /* "nearest" */
+  CET_ROUNDING_GPTQ = 2,       /* "gptq": error compensated inside a tensor */
+  CET_ROUNDING_COMPENSATED = 3 /* "compensated": also across tensors, in topological order */
+};
+
+/* How many weights share one scale and zero point. */
+typedef int32_t cet_granularity;
+enum {
+  CET_GRANULARITY_DEFAULT = 0,    /* per-axis */
+  CET_GRANULARITY_PER_TENSOR = 1, /* "per-tensor" */
+  CET_GRANULARITY_PER_AXIS = 2,   /* "per-axis": one per output channel (table row) */
+  CET_GRANULARITY_BLOCK = 3       /* "block:N": one per block_size weights of an output channel */
+};
+
+/* How codes are written to the file. */
+typedef int32_t cet_encoding;
+enum {
+  CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
+  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 13 on */
+  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on INT8, INT4, INT2; opset 21, with INT2 25 */
+  CET_ENCODING_FLOAT = 3    /* "float": dequantized weights, no smaller than the original */
+};
+
+/* Which end of the spectrum. */
+typedef int32_t cet_which;
+enum {
+  CET_WHICH_DEFAULT = 0, /* largest-magnitude */
+  CET_WHICH_LARGEST_MAGNITUDE = 1,
+  CET_WHICH_LARGEST = 2,
+  CET_WHICH_SMALLEST = 3
+};
+
+/* Why a tensor has its bits. */
+typedef int32_t cet_decision;
+enum {
+  CET_DECISION_CHOSEN = 1, /* by the method, within the budget */
+  CET_DECISION_FIXED = 2,  /* by a fix pattern */
+  CET_DECISION_KEPT = 3    /* stays float32: a keep pattern, or not quantizable; `reason` says which */
+};
+
+/* Set of allowed bits: the sum of CET_BITS(b), b from 2 to 8. */
+#define CET_BITS(b) (1u << (b))
+
+/* Steps of a long call, in the order in which they may be reported. A call reports only those it does. */
+typedef int32_t cet_phase;
+enum {
+  CET_PHASE_PREPARE = 1,     /* graph and data are checked, the executor is set up */
+  CET_PHASE_STATISTICS = 2,  /* forward passes that gather input statistics */
+  CET_PHASE_SENSITIVITY = 3, /* loss of each tensor at each bit width */
+  CET_PHASE_CURVATURE = 4,   /* Hessian-vector products */
+  CET_PHASE_EIGENSOLVE = 5,  /* Krylov iteration */
+  CET_PHASE_ALLOCATE = 6,    /* bits are chosen */
+  CET_PHASE_ROUNDING = 7,    /* codes are computed */
+  CET_PHASE_MEASURE = 8,     /* the quantized model's loss is measured */
+  CET_PHASE_WRITE = 9        /* the file's bytes are made */
+};
+
+/* "statistics" and so on; "unknown phase" for other numbers. Static. Leaves the error message alone. */
+CET_API const char *cet_phase_string(cet_phase phase);
+
+/*
+ * Progress: `done` of `total` units of `phase` are complete (units differ between phases; `done` never falls
+ * within a phase). Non-zero return stops the call with CET_CANCELLED; nothing half-written stays behind.
+ */
+typedef int32_t (*cet_progress_fn)(cet_phase phase, uint64_t done, uint64_t total, void *user_data);
+
+typedef int32_t cet_log_level;
+enum { CET_LOG_INFO = 1, CET_LOG_WARNING = 2 };
+
+/* One line of text, valid during the callback. */
+typedef void (*cet_log_fn)(cet_log_level level, const char *message, void *user_data);
+
+/*
+ * A named, typed array. This struct never changes (it is passed in arrays), so it has no struct_size.
+ * `name` may be NULL where a function says so; `shape` may be NULL when rank is 0; `data` may be NULL when the
+ * array is empty; `byte_size` must be the product of shape times the element size.
+ */
+typedef struct cet_tensor {
+  const char *name;
+  const void *data;
+  uint64_t byte_size;
+  const int64_t *shape;
+  uint32_t rank;
+  cet_element_type element_type;
+} cet_tensor;
+
+/* ==== 4. The one-call path ======================================================================= */
+
+/* ---- Model ---- */
+
+/* Loads an ONNX file. External data are found next to it. Errors: IO, INVALID_MODEL, OUT_OF_MEMORY. */
+CET_API cet_status cet_model_load_file(const char *path, cet_model **model);
+
+/* Loads a model from memory (copied). A model with external data is refused (INVALID_MODEL): it needs a path. */
+CET_API cet_status cet_model_load_memory(const void *data, size_t size, cet_model **model);
+
+/* ---- Calibration samples ---- */
+
+/* An empty set. */
+CET_API cet_status cet_calibration_create(cet_calibration **calibration);
+
+/*
+ * Adds one batch; the arrays are copied. `inputs` holds one array per model input, matched by name; axis 0
+ * of each is the sample axis and has the same size n >= 1 in all of them. Batches may differ in n and in the
+ * sizes of other axes (sequence lengths). All batches have the same names, element types and ranks.
+ * `labels` may be NULL (its name is ignored): class indices, any integer type, shape [n] or [n, positions...];
+ * either all batches have labels or none has.
+ * NaN or infinity in float data and negative labels are refused. Whether the data fit a model is checked by the
+ * call that brings both together.
+ * Errors: INVALID_ARGUMENT, SHAPE_MISMATCH, NUMERIC (NaN or infinity), OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_calibration_add_batch(
+    cet_calibration *calibration, const cet_tensor *inputs, size_t input_count, const cet_tensor *labels);
+
+/*
+ * Reads an .npz file, or a folder of .npy files, as one batch: arrays carry the model's input names (the
+ * member or file name without ".npy"), and `labels` the labels unless the model has an input of that name.
+ * Arrays that are no input of the model are ignored when it is used. float16 is widened to float32.
+ * Errors: IO (the file cannot be read or is damaged), INVALID_ARGUMENT (an unsupported array), others as for
+ * cet_calibration_add_batch.
+ */
+CET_API cet_status cet_calibration_load_npz(const char *path, cet_calibration **calibration);
+
+/* Number of samples over all batches. 0 for a bad handle. */
+CET_API uint64_t cet_calibration_sample_count(const cet_calibration *calibration);
+
+/* ---- Plan ---- */
+
+typedef struct cet_plan_options {
+  uint32_t struct_size;
+  uint32_t threads; /* 0: as many as there are processors */
+
+  /* Exactly one of these four is positive. */
+  double target_ratio;  /* 32 / mean code bits over the planned weights; scales are not counted */
+  double target_bits;   /* mean code bits over the planned weights */
+  uint64_t target_size; /* bytes of the written file in `encoding`, everything counted, never exceeded */
+  double max_loss;      /* the smallest plan whose predicted loss change is at most this */
+
+  cet_method method;
+  cet_loss loss;
+  cet_curvature_kind curvature;
+  cet_rounding rounding;
+  cet_granularity granularity;
+  uint32_t block_size; /* weights in a block, with CET_GRANULARITY_BLOCK only */
+  cet_encoding encoding;
+  uint32_t bits; /* allowed bits, see CET_BITS; 0: 2, 3, 4 and 8 */
+
+  /* Patterns over initializer names: `*` any run of characters, `?` one character. One that matches no
+     quantizable tensor is an error. A tensor that several fix patterns match takes the last one's bits; keep
+     wins over fix. */
+  const char *const *keep_patterns; /* these tensors stay float32 */
+  uint64_t keep_count;
+  const char *const *fix_patterns; /* these tensors get fix_bits[i], 2 to 8 */
+  const int32_t *fix_bits;
+  uint64_t fix_count;
+
+  uint64_t seed;
+  uint64_t samples;        /* use the first so many samples; 0: all */
+  uint64_t max_memory;     /* bytes that the call tries not to exceed; 0: no limit */
+  uint32_t batch_size;     /* samples computed together; 0: chosen by the library */
+  uint32_t eigenpairs;     /* method paper: stiff axes; 0: chosen by the library */
+  uint32_t max_iterations; /* methods paper and hawq-v2: Hessian-vector products; 0: chosen by the library */
+  uint32_t reserved;       /* 0 */
+  const char *output;      /* graph output that the loss reads; NULL: the first */
+
+  cet_progress_fn progress; /* may be NULL */
+  cet_log_fn log;           /* may be NULL */
+  void *user_data;          /* handed to both */
+} cet_plan_options;
+
+CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);
+
+/*
+ * Chooses bits for every quantizable weight (Conv, ConvTranspose, Gemm, MatMul weights, Gather tables) so that
+ * the loss changes least within the budget.
+ * Errors: INVALID_ARGUMENT (options; data that do not fit the model), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR,
+ * INFEASIBLE_BUDGET, CANCELLED, NUMERIC, OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_plan(
+    const cet_model *model, const cet_calibration *calibration, const cet_plan_options *options,
+    cet_bit_plan **plan);
+
+/* One tensor of a plan. */
+typedef struct cet_plan_tensor {
+  uint32_t struct_size;
+  uint32_t rank;
+  const char *name;
+  const int64_t *shape;
+  uint64_t parameter_count;
+  int32_t bits; /* of one code; 32 when kept */
+  cet_decision decision;
+  int32_t axis;        /* quantization axis; -1: one scale for the whole tensor, or kept */
+  uint32_t block_size; /* 0: not blocked */
+  const char *reason;  /* one line */
+  /* Loss change this tensor alone is expected to cause: its entry in the table that the method used. */
+  double predicted_loss_change;
+  /* Loss that one more byte for this tensor would save, at the chosen bits (dual price). */
+  double loss_per_byte;
+  uint64_t code_bytes;   /* packed codes */
+  uint64_t stored_bytes; /* codes, scales, zero points */
+  /* By bits (index 2 to 8): loss change measured with only this tensor quantized, and the same from
+     curvature (half the quadratic form of the error). NaN where there is no value. */
+  double measured_loss[9];
+  double curvature_loss[9];
+} cet_plan_tensor;
+
+CET_API cet_status cet_plan_tensor_init(cet_plan_tensor *info, size_t size);
+
+/* Number of tensors, in graph order, kept ones included. 0 for a bad handle. */
+CET_API size_t cet_plan_tensor_count(const cet_bit_plan *plan);
+
+/* Pointers in `info` are borrowed from the plan. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_plan_get_tensor(const cet_bit_plan *plan, size_t index, cet_plan_tensor *info);
+
+/* The index of the tensor of this name. Errors: INVALID_ARGUMENT when there is none. */
+CET_API cet_status cet_plan_find_tensor(const cet_bit_plan *plan, const char *name, size_t *index);
+
+/* A plan as a whole. */
+typedef struct cet_plan_summary {
+  uint32_t struct_size;
+  uint32_t block_size;
+  cet_method method;
+  cet_loss loss;
+  cet_curvature_kind curvature;
+  cet_rounding rounding;
+  cet_granularity granularity;
+  cet_encoding encoding;
+  double ratio;                 /* 32 / mean_bits */
+  double mean_bits;             /* code bits per planned weight */
+  uint64_t parameter_count;     /* planned weights: chosen and fixed */
+  uint64_t code_bytes;          /* packed codes of the planned weights */
+  uint64_t stored_bytes;        /* the same with scales and zero points */
+  uint64_t file_bytes;          /* the whole written file, in `encoding` */
+  uint64_t model_bytes;         /* the model as it was loaded, external data included */
+  double predicted_loss_change; /* of the whole plan */
+  double measured_loss_change;  /* of the quantized model; NaN before cet_quantize */
+  uint64_t seed;
+  uint64_t samples;            /* calibration samples used */
+  const char *library_version; /* of the library that made the plan */
+  const char *model_sha256;    /* 64 hexadecimal digits */
+} cet_plan_summary;
+
+CET_API cet_status cet_plan_summary_init(cet_plan_summary *summary, size_t size);
+
+/* Pointers in `summary` are borrowed from the plan. */
+CET_API cet_status cet_plan_get_summary(const cet_bit_plan *plan, cet_plan_summary *summary);
+
+/* The plan as a JSON document with everything in it, the sensitivity table included. *json goes to cet_free(). */
+CET_API cet_status cet_plan_to_json(const cet_bit_plan *plan, char **json);
+
+/* Reads such a document (NUL-terminated). Errors: INVALID_ARGUMENT with line and column, or the member's path. */
+CET_API cet_status cet_plan_from_json(const char *json, cet_bit_plan **plan);
+
+/* ---- Quantize ---- */
+
+typedef struct cet_quantize_options {
+  uint32_t struct_size;
+  uint32_t threads;      /* 0: as many as there are processors */
+  cet_rounding rounding; /* default: the plan's */
+  uint32_t batch_size;   /* samples computed together; 0: chosen by the library */
+  uint64_t samples;      /* use the first so many samples; 0: as many as the plan used */
+  uint64_t max_memory;   /* bytes that the call tries not to exceed; 0: no limit */
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data;
+} cet_quantize_options;
+
+CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size_t size);
+
+/*
+ * Computes codes, scales, zero points and corrected biases for a plan. `calibration` may be NULL with
+ * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model (SHA-256 of the
+ * file, or, when that differs, the same names and shapes).
+ * Errors: as for cet_plan; INVALID_ARGUMENT when plan and model do not belong together.
+ */
+CET_API cet_status cet_quantize(
+    const cet_model *model, const cet_calibration *calibration, const cet_bit_plan *plan,
+    const cet_quantize_options *options, cet_quantized **quantized);
+
+/*
+ * One quantized initializer. Weights are w = scale * (code - zero_point).
+ *
+ * Codes are unsigned, 0 to 2^bits - 1, in C order of `shape`, as one stream of bits, least significant bit
+ * first: code k is bits [k * bits, (k + 1) * bits) of the stream, and bit i of the stream is bit i % 8 of byte
+ * i / 8. The last byte is filled up with zeros: code_bytes = ceil(parameter_count * bits / 8). For 2, 4 and 8 bits
+ * this is ONNX's own packing of UINT2, UINT4 and UINT8.
+ *
+ * Scales and zero points: `scale_count` of each.
+ *   axis = -1: one for the tensor.
+ *   block_size = 0: one per index on `axis`.
+ *   block_size = B: the K weights that share an index on `axis`, in C order of the other axes, are cut into blocks
+ *   of B (the last may be shorter); block j of index i has entry i * ceil(K / B) + j.
+ */
+typedef struct cet_initializer_view {
+  uint32_t struct_size;
+  uint32_t rank;
+  const char *name;
+  const int64_t *shape;
+  uint64_t parameter_count;
+  int32_t bits;
+  int32_t axis;
+  uint32_t block_size;
+  uint32_t reserved;
+  const uint8_t *codes;
+  uint64_t code_bytes;
+  const float *scale;
+  const uint8_t *zero_point;
+  uint64_t scale_count;
+} cet_initializer_view;
+
+CET_API cet_status cet_initializer_view_init(cet_initializer_view *view, size_t size);
+
+/* Number of quantized initializers, in graph order; kept tensors are not among them. 0 for a bad handle. */
+CET_API size_t cet_quantized_initializer_count(const cet_quantized *quantized);
+
+/* Pointers in `view` are borrowed from `quantized`. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_quantized_get_initializer(
+    const cet_quantized *quantized, size_t index, cet_initializer_view *view);
+
+/* The index of the initializer of this name. Errors: INVALID_ARGUMENT when it is not quantized. */
+CET_API cet_status cet_quantized_find_initializer(
+    const cet_quantized *quantized, const char *name, size_t *index);
+
+/* Writes the float32 values of an initializer, C order. Errors: SHAPE_MISMATCH unless count is its number of
+   weights. */
+CET_API cet_status cet_quantized_dequantize(
+    const cet_quantized *quantized, size_t index, float *values, size_t count);
+
+/* A copy of the plan that was carried out, with the measured loss change and the file's exact size. */
+CET_API cet_status cet_quantized_get_plan(const cet_quantized *quantized, cet_bit_plan **plan);
+
+typedef struct cet_save_options {
+  uint32_t struct_size;
+  cet_encoding encoding; /* default: the plan's */
+} cet_save_options;
+
+CET_API cet_status cet_save_options_init(cet_save_options *options, size_t size);
+
+/*
+ * Writes the ONNX file. It appears under `path` complete or not at all (an existing file is replaced).
+ * Errors: IO; INVALID_ARGUMENT when the encoding cannot hold the plan.
+ */
+CET_API cet_status cet_quantized_save_file(
+    const cet_quantized *quantized, const char *path, const cet_save_options *options);
+
+/* The same bytes in memory; *data goes to cet_free(). */
+CET_API cet_status cet_quantized_save_memory(
+    const cet_quantized *quantized, const cet_save_options *options, void **data, size_t *size);
+
+/* ==== 5. The parts =============================================================================== */
+
+/* ---- Model: what is in it ---- */
+
+/* A graph input or output. */
+typedef struct cet_value_info {
+  uint32_t struct_size;
+  uint32_t rank; /* 0 with shape NULL: the model does not say */
+  const char *name;
+  const int64_t *shape;          /* -1: symbolic or unknown */
+  cet_element_type element_type; /* 0: the model does not say */
+  uint32_t reserved;
+} cet_value_info;
+
+CET_API cet_status cet_value_info_init(cet_value_info *info, size_t size);
+
+/* Inputs that a caller must feed: graph inputs without an initializer of the same name. 0 for a bad handle. */
+CET_API size_t cet_model_input_count(const cet_model *model);
+
+/* Pointers in `info` are borrowed from the model. */
+CET_API cet_status cet_model_get_input(const cet_model *model, size_t index, cet_value_info *info);
+
+/*
+ * A stretch of the parameter vector: one quantizable float initializer (Conv, ConvTranspose, Gemm and MatMul
+ * weights, Gather tables). The vector holds them in graph order, each in C order.
+ */
+typedef struct cet_parameter_info {
+  uint32_t struct_size;
+  uint32_t rank;
+  const char *name;
+  const int64_t *shape;
+  uint64_t offset; /* of its first element in the vector */
+  uint64_t count;
+} cet_parameter_info;
+
+CET_API cet_status cet_parameter_info_init(cet_parameter_info *info, size_t size);
+
+/* 0 for a bad handle. */
+CET_API size_t cet_model_parameter_count(const cet_model *model);
+
+/* Pointers in `info` are borrowed from the model. */
+CET_API cet_status cet_model_get_parameter(const cet_model *model, size_t index, cet_parameter_info *info);
+
+/*
+ * A JSON document: inputs, outputs, opset, operators with counts and whether each has forward and exact
+ * second-derivative rules, parameters, bytes, the smallest reachable size. *json goes to cet_free().
+ */
+CET_API cet_status cet_model_inspect_json(const cet_model *model, char **json);
+
+/* ---- Forward ---- */
+
+typedef struct cet_run_options {
+  uint32_t struct_size;
+  uint32_t threads; /* 0: as many as there are processors */
+} cet_run_options;
+
+CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
+
+/*
+ * Runs the model with the library's own executor. `inputs` holds one array per required model input, matched by
+ * name. Errors: INVALID_ARGUMENT (names, element types), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR.
+ */
+CET_API cet_status cet_run(
+    const cet_model *model, const cet_tensor *inputs, size_t input_count, const cet_run_options *options,
+    cet_outputs **outputs);
+
+/* Number of outputs, in the graph's order. 0 for a bad handle. */
+CET_API size_t cet_outputs_count(const cet_outputs *outputs);
+
+/* Fills `tensor`; its pointers are borrowed from `outputs`. */
+CET_API cet_status cet_outputs_get(const cet_outputs *outputs, size_t index, cet_tensor *tensor);
+
+/* The index of the output of this name. Errors: INVALID_ARGUMENT when there is none. */
+CET_API cet_status cet_outputs_find(const cet_outputs *outputs, const char *name, size_t *index);
+
+/* ---- Curvature ---- */
+
+typedef struct cet_curvature_options {
+  uint32_t struct_size;
+  uint32_t threads; /* 0: as many as there are processors */
+  cet_loss loss;
+  cet_curvature_kind curvature;
+  uint64_t samples;    /* use the first so many samples; 0: all */
+  uint64_t max_memory; /* bytes that the handle tries not to exceed; 0: no limit */
+  uint32_t batch_size; /* samples computed together; 0: chosen by the library */
+  uint32_t reserved;
+  const char *output;               /* graph output that the loss reads; NULL: the first */
+  const char *const *keep_patterns; /* initializers to leave out of the parameter vector, as in cet_plan */
+  uint64_t keep_count;
+} cet_curvature_options;
+
+CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, size_t size);
+
+/*
+ * The loss over the calibration samples as a function of the parameter vector, at the model's weights. The handle
+ * holds what it needs of both: model and calibration may be freed before it.
+ * Errors: as for cet_plan; INVALID_ARGUMENT for cross-entropy without labels.
+ */
+CET_API cet_status cet_curvature_create(
+    const cet_model *model, const cet_calibration *calibration, const cet_curvature_options *options,
+    cet_curvature **curvature);
+
+/* Length n of the parameter vector. 0 for a bad handle. */
+CET_API size_t cet_curvature_dimension(const cet_curvature *curvature);
+
+/*
+ * hv = H v, exact up to rounding, mean over the samples. `v` and `hv` have n elements, n = cet_curvature_dimension,
+ * and do not overlap. Errors: SHAPE_MISMATCH (n), NUMERIC (v or hv has NaN or infinity).
+ */
+CET_API cet_status cet_curvature_apply(cet_curvature *curvature, const float *v, float *hv, size_t n);
+
+/* The gradient, mean over the samples. */
+CET_API cet_status cet_curvature_gradient(cet_curvature *curvature, float *gradient, size_t n);
+
+/* The loss, mean over the samples. */
+CET_API cet_status cet_curvature_loss(cet_curvature *curvature, double *loss);
+
+/* What is where in the parameter vector. 0 for a bad handle. */
+CET_API size_t cet_curvature_parameter_count(const cet_curvature *curvature);
+
+/* Pointers in `info` are borrowed from `curvature`. */
+CET_API cet_status cet_curvature_get_parameter(
+    const cet_curvature *curvature, size_t index, cet_parameter_info *info);
+
+/* ---- Eigenpairs ---- */
+
+/*
+ * A symmetric linear map that the host brings: result = A v, n elements each, not overlapping. Called on the thread
+ * that called cet_eigensolve. Non-zero return stops with CET_CANCELLED.
+ */
+typedef int32_t (*cet_apply_fn)(const float *v, float *result, size_t n, void *user_data);
+
+typedef struct cet_eigensolve_options {
+  uint32_t struct_size;
+  uint32_t threads;          /* 0: as many as there are processors */
+  uint32_t count;            /* eigenpairs wanted; 0: 10; at most n */
+  cet_which which;
+  uint32_t krylov_dimension; /* basis vectors kept (n floats each); 0: chosen by the library */
+  uint32_t max_applies;      /* 0: chosen by the library */
+  double tolerance;          /* of the residual norm, relative to the largest |eigenvalue|; 0: 1e-4 */
+  uint64_t seed;             /* of the start vector */
+  const float *start;        /* start vector of n elements; NULL: random */
+  uint32_t require_convergence; /* non-zero: CET_NOT_CONVERGED instead of pairs that missed the tolerance */
+  uint32_t reserved;
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data; /* handed to progress and log */
+} cet_eigensolve_options;
+
+CET_API cet_status cet_eigensolve_options_init(cet_eigensolve_options *options, size_t size);
+
+/*
+ * Eigenpairs of a map given by a callback; `apply_data` is handed to it.
+ * Errors: INVALID_ARGUMENT, NUMERIC (the map gave NaN or infinity), NOT_CONVERGED, CANCELLED, OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_eigensolve(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_eigensolve_options *options,
+    cet_spectrum **spectrum);
+
+/* Eigenpairs of a curvature handle. */
+CET_API cet_status cet_eigensolve_curvature(
+    cet_curvature *curvature, const cet_eigensolve_options *options, cet_spectrum **spectrum);
+
+typedef struct cet_spectrum_info {
+  uint32_t struct_size;
+  cet_which which;
+  uint64_t count;           /* pairs */
+  uint64_t dimension;       /* n */
+  uint64_t converged_count; /* pairs that met the tolerance */
+  uint64_t applies;         /* of the map */
+  uint64_t restarts;
+  uint64_t krylov_dimension;
+  double tolerance;
+} cet_spectrum_info;
+
+CET_API cet_status cet_spectrum_info_init(cet_spectrum_info *info, size_t size);
+CET_API cet_status cet_spectrum_get_info(const cet_spectrum *spectrum, cet_spectrum_info *info);
+
+/* Number of pairs. 0 for a bad handle. */
+CET_API size_t cet_spectrum_count(const cet_spectrum *spectrum);
+
+/* Each writes `count` entries, count = cet_spectrum_count (else SHAPE_MISMATCH), in the order asked for: by falling
+   magnitude, falling, or rising. */
+CET_API cet_status cet_spectrum_get_values(const cet_spectrum *spectrum, double *values, size_t count);
+/* ||A x - lambda x|| for the unit vector x of each pair. */
+CET_API cet_status cet_spectrum_get_residual_norms(const cet_spectrum *spectrum, double *norms, size_t count);
+/* 1 for a pair that met the tolerance, else 0. */
+CET_API cet_status cet_spectrum_get_converged(const cet_spectrum *spectrum, uint8_t *converged, size_t count);
+
+/* The unit eigenvector of pair `index`; n = dimension (else SHAPE_MISMATCH). */
+CET_API cet_status cet_spectrum_get_vector(const cet_spectrum *spectrum, size_t index, float *vector, size_t n);
+
+/* ==== 6. Advanced ================================================================================ */
+
+/*
+ * A plan for another budget from the sensitivity table that `source` carries (a plan, also one read from JSON): no
+ * data, no forward passes. Method, loss, curvature, rounding, granularity and block size are the source's and must
+ * be left 0 or be the same in `options`; bits must be among those in the table. Samples, batch size and seed are
+ * not used.
+ * Errors: INVALID_ARGUMENT (the table lacks what is asked for; plan and model do not belong together),
+ * INFEASIBLE_BUDGET.
+ */
+CET_API cet_status cet_plan_with_sensitivity(
+    const cet_model *model, const cet_bit_plan *source, const cet_plan_options *options, cet_bit_plan **plan);
+
+/*
+ * Float32 initializers that go with the codes: biases corrected for the quantization error. A host that replaces
+ * weights in memory replaces these too.
+ */
+typedef struct cet_correction_view {
+  uint32_t struct_size;
+  uint32_t added;   /* 1: `node` had no bias, and this initializer becomes its new bias input */
+  const char *name; /* of the initializer */
+  const char *node; /* name of the node that reads it, its first output when it has no name */
+  const float *values;
+  uint64_t count;
+} cet_correction_view;
+
+CET_API cet_status cet_correction_view_init(cet_correction_view *view, size_t size);
+
+/* 0 for a bad handle. */
+CET_API size_t cet_quantized_correction_count(const cet_quantized *quantized);
+
+/* Pointers in `view` are borrowed from `quantized`. */
+CET_API cet_status cet_quantized_get_correction(
+    const cet_quantized *quantized, size_t index, cet_correction_view *view);
+
+/* ==== 7. Experimental ============================================================================ */
+/* What is below may change or go in any version. */
+
+/* Handles of all kinds that exist in this process: a test compares it before and after. */
+CET_API uint64_t cet_live_handle_count(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CET_CET_H */
