@@ -5,23 +5,39 @@ import Testing
 /// Oracle: the definition, summed in double over every (output, tap) pair.
 struct NaiveConvolution {
   let g: ConvolutionGeometry
+  /// (x index, w index, y index) of every product of the definition.
+  private let products: [(x: Int, w: Int, y: Int)]
 
-  /// Calls `body(x index, w index, y index)` for every product of the definition.
-  func forEachProduct(_ body: (Int, Int, Int) -> Void) {
+  init(g: ConvolutionGeometry) {
+    self.g = g
     let perGroup = g.outputChannels / g.groups
     let depth = g.inputChannels / g.groups
-    forEachIndex([g.batch, g.outputChannels] + g.outputSpatial) { output in
-      let y = flat(output, g.outputShape)
-      forEachIndex([depth] + g.kernel) { tap in
-        var input = [output[0], output[1] / perGroup * depth + tap[0]]
+    var products: [(x: Int, w: Int, y: Int)] = []
+    forEachIndex(g.outputSpatial) { output in
+      forEachIndex(g.kernel) { tap in
+        var (pixel, weight) = (0, 0)
         for axis in g.kernel.indices {
-          let at = output[2 + axis] * g.strides[axis] - g.padsBegin[axis] + tap[1 + axis] * g.dilations[axis]
+          let at = output[axis] * g.strides[axis] - g.padsBegin[axis] + tap[axis] * g.dilations[axis]
           guard at >= 0, at < g.inputSpatial[axis] else { return }
-          input.append(at)
+          pixel = pixel * g.inputSpatial[axis] + at
+          weight = weight * g.kernel[axis] + tap[axis]
         }
-        body(flat(input, g.inputShape), flat([output[1]] + tap, g.weightShape), y)
+        let position = flat(output, g.outputSpatial)
+        for n in 0..<g.batch {
+          for o in 0..<g.outputChannels {
+            let y = (n * g.outputChannels + o) * g.outputSpatial.elementCount + position
+            for i in 0..<depth {
+              let channel = n * g.inputChannels + o / perGroup * depth + i
+              products.append(
+                (
+                  channel * g.inputSpatial.elementCount + pixel, (o * depth + i) * g.kernel.elementCount + weight, y
+                ))
+            }
+          }
+        }
       }
     }
+    self.products = products
   }
 
   func forward(_ x: Tensor, _ w: Tensor, _ bias: Tensor?, _ addend: Tensor?) throws -> [Double] {
@@ -31,21 +47,21 @@ struct NaiveConvolution {
       let plane = g.outputSpatial.elementCount
       for index in y.indices { y[index] += bias[index / plane % g.outputChannels] }
     }
-    forEachProduct { y[$2] += x[$0] * w[$1] }
+    for p in products { y[p.y] += x[p.x] * w[p.w] }
     return y
   }
 
   func inputGradient(_ dy: Tensor, _ w: Tensor, _ addend: Tensor?) throws -> [Double] {
     let (dy, w) = try (dy.doubles(), w.doubles())
     var x = try addend?.doubles() ?? [Double](repeating: 0, count: g.inputShape.elementCount)
-    forEachProduct { x[$0] += dy[$2] * w[$1] }
+    for p in products { x[p.x] += dy[p.y] * w[p.w] }
     return x
   }
 
   func weightGradient(_ x: Tensor, _ dy: Tensor, _ addend: Tensor?) throws -> [Double] {
     let (x, dy) = try (x.doubles(), dy.doubles())
     var w = try addend?.doubles() ?? [Double](repeating: 0, count: g.weightShape.elementCount)
-    forEachProduct { w[$1] += x[$0] * dy[$2] }
+    for p in products { w[p.w] += x[p.x] * dy[p.y] }
     return w
   }
 }

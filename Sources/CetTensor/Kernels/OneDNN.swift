@@ -1,4 +1,5 @@
 #if CET_ONEDNN
+  import CKernels
   import COneDNN
 
   /// The only user of oneDNN's functions (2.x; 3.x spells descriptors differently). Activations are
@@ -27,7 +28,9 @@
     func forward(
       _ g: ConvolutionGeometry, input: Tensor, weight: Tensor, bias: Tensor?, addingTo: Tensor?, _ context: ComputeContext
     ) throws -> Tensor? {
-      let key = OneDNNKey(geometry: g, kind: .forward, bias: bias != nil, sum: addingTo != nil)
+      // With a sum, oneDNN 2.6 forgets the bias where a window lies in the padding entirely: added afterwards.
+      let fusedBias = addingTo == nil ? bias : nil
+      let key = OneDNNKey(geometry: g, kind: .forward, bias: fusedBias != nil, sum: addingTo != nil)
       guard let compiled = try convolution(key) else { return nil }
       let result =
         try addingTo
@@ -36,9 +39,12 @@
         let blocked = try call.blocked(weight, compiled)
         try call.bind(DNNL_ARG_SRC, compiled.input, input.pointer)
         try call.bind(DNNL_ARG_WEIGHTS, compiled.weight, blocked)
-        if let bias { try call.bind(DNNL_ARG_BIAS, compiled.bias, bias.pointer) }
+        if let fusedBias { try call.bind(DNNL_ARG_BIAS, compiled.bias, fusedBias.pointer) }
         try call.bind(DNNL_ARG_DST, compiled.output, result.pointer)
         try call.execute(compiled.primitive, "convolution")
+      }
+      if let bias, fusedBias == nil {
+        ck_add_row_f32(result.floats, bias.floats, result.floats, result.count / g.outputChannels, g.outputChannels)
       }
       return result
     }
