@@ -1,6 +1,6 @@
-/// Elementwise maps with broadcasting over any layouts. The closures are inlined into the row loops, which
+/// TensorMap maps with broadcasting over any layouts. The closures are inlined into the row loops, which
 /// the compiler then vectorises.
-public enum Elementwise {
+public enum TensorMap {
   @inline(__always)
   public static func unary<X: TensorElement, Y: TensorElement>(
     _ x: Tensor, _ context: ComputeContext, _ f: (X) -> Y
