@@ -1,0 +1,152 @@
+import CKernels
+
+/// Elementwise float32 kernels over raw memory: the caller has checked that every array holds what the sizes say.
+/// An output may be the same array as an operand. The bits of a result depend on the operands' values alone.
+public enum Elementwise {
+  public typealias Input = UnsafePointer<Float>
+  public typealias Output = UnsafeMutablePointer<Float>
+
+  public enum Unary: Sendable, Hashable, CaseIterable {
+    case negate, absolute, squareRoot, reciprocal, relu, exp, log, tanh, sigmoid, erf
+  }
+
+  /// `maximum` and `minimum` give NaN when either operand is NaN.
+  public enum Binary: Sendable, Hashable, CaseIterable {
+    case add, subtract, multiply, divide, maximum, minimum
+    /// b - a and b / a, for a broadcast first operand.
+    case subtractFrom, divideInto
+  }
+
+  /// out[i] = f(x[i])
+  public static func apply(_ function: Unary, _ x: Input, into out: Output, count: Int) {
+    guard count > 0 else { return }
+    switch function {
+    case .negate: ck_neg_f32(x, out, count)
+    case .absolute: ck_abs_f32(x, out, count)
+    case .squareRoot: ck_sqrt_f32(x, out, count)
+    case .reciprocal: ck_reciprocal_f32(x, out, count)
+    case .relu: ck_relu_f32(x, out, count)
+    case .exp: ck_exp_f32(x, out, count)
+    case .log: ck_log_f32(x, out, count)
+    case .tanh: ck_tanh_f32(x, out, count)
+    case .sigmoid: ck_sigmoid_f32(x, out, count)
+    case .erf: ck_erf_f32(x, out, count)
+    }
+  }
+
+  /// out[i] = a[i] op b[i]
+  public static func apply(_ operation: Binary, _ a: Input, _ b: Input, into out: Output, count: Int) {
+    guard count > 0 else { return }
+    switch operation {
+    case .add: ck_add_f32(a, b, out, count)
+    case .subtract: ck_sub_f32(a, b, out, count)
+    case .multiply: ck_mul_f32(a, b, out, count)
+    case .divide: ck_div_f32(a, b, out, count)
+    case .maximum: ck_max_f32(a, b, out, count)
+    case .minimum: ck_min_f32(a, b, out, count)
+    case .subtractFrom: ck_sub_f32(b, a, out, count)
+    case .divideInto: ck_div_f32(b, a, out, count)
+    }
+  }
+
+  /// out[r][j] = a[r][j] op b[j], with `b` of `columns` elements.
+  public static func apply(_ operation: Binary, _ a: Input, row b: Input, into out: Output, rows: Int, columns: Int) {
+    guard rows > 0, columns > 0 else { return }
+    switch operation {
+    case .add: ck_add_row_f32(a, b, out, rows, columns)
+    case .subtract: ck_sub_row_f32(a, b, out, rows, columns)
+    case .multiply: ck_mul_row_f32(a, b, out, rows, columns)
+    case .divide: ck_div_row_f32(a, b, out, rows, columns)
+    case .maximum: ck_max_row_f32(a, b, out, rows, columns)
+    case .minimum: ck_min_row_f32(a, b, out, rows, columns)
+    case .subtractFrom: ck_rsub_row_f32(a, b, out, rows, columns)
+    case .divideInto: ck_rdiv_row_f32(a, b, out, rows, columns)
+    }
+  }
+
+  /// out[r][j] = a[r][j] op b[r], with `b` of `rows` elements; one row makes `b` a scalar.
+  public static func apply(
+    _ operation: Binary, _ a: Input, column b: Input, into out: Output, rows: Int, columns: Int
+  ) {
+    guard rows > 0, columns > 0 else { return }
+    switch operation {
+    case .add: ck_add_column_f32(a, b, out, rows, columns)
+    case .subtract: ck_sub_column_f32(a, b, out, rows, columns)
+    case .multiply: ck_mul_column_f32(a, b, out, rows, columns)
+    case .divide: ck_div_column_f32(a, b, out, rows, columns)
+    case .maximum: ck_max_column_f32(a, b, out, rows, columns)
+    case .minimum: ck_min_column_f32(a, b, out, rows, columns)
+    case .subtractFrom: ck_rsub_column_f32(a, b, out, rows, columns)
+    case .divideInto: ck_rdiv_column_f32(a, b, out, rows, columns)
+    }
+  }
+
+  /// out[i] = a[i] op b
+  public static func apply(_ operation: Binary, _ a: Input, scalar b: Float, into out: Output, count: Int) {
+    withUnsafePointer(to: b) { apply(operation, a, column: $0, into: out, rows: 1, columns: count) }
+  }
+
+  /// out[i] = x[i] > 0 ? g[i] : 0, the derivative of relu; 0 at the kink.
+  public static func reluMask(_ x: Input, _ g: Input, into out: Output, count: Int) {
+    if count > 0 { ck_relu_mask_f32(x, g, out, count) }
+  }
+
+  /// out[i] = factor * x[i]
+  public static func scale(_ factor: Float, _ x: Input, into out: Output, count: Int) {
+    if count > 0 { ck_scale_f32(factor, x, out, count) }
+  }
+
+  /// out[i] = factor * x[i] + y[i] in float.
+  public static func scaleAdd(_ factor: Float, _ x: Input, _ y: Input, into out: Output, count: Int) {
+    if count > 0 { ck_scale_add_f32(factor, x, y, out, count) }
+  }
+
+  /// y[i] += x[i]
+  public static func accumulate(_ x: Input, into y: Output, count: Int) {
+    if count > 0 { ck_accumulate_f32(y, x, count) }
+  }
+
+  /// y[i] += factor * x[i], computed in double and rounded once.
+  public static func axpy(_ factor: Double, _ x: Input, into y: Output, count: Int) {
+    if count > 0 { ck_axpy_f32(factor, x, y, count) }
+  }
+
+  public static func fill(_ value: Float, _ out: Output, count: Int) {
+    if count > 0 { ck_fill_f32(value, out, count) }
+  }
+}
+
+/// Sums and row functions of float32 arrays. Sums run in double, in an order that depends on the sizes alone.
+public enum Reduction {
+  public typealias Input = UnsafePointer<Float>
+  public typealias Output = UnsafeMutablePointer<Float>
+
+  public static func sum(_ x: Input, count: Int) -> Double { count > 0 ? ck_sum_f32(x, count) : 0 }
+
+  public static func dot(_ x: Input, _ y: Input, count: Int) -> Double { count > 0 ? ck_dot_f32(x, y, count) : 0 }
+
+  /// out[r] = sum over j of x[r][j]
+  public static func sumRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
+    if rows > 0 { ck_sum_rows_f32(x, out, rows, max(columns, 0)) }
+  }
+
+  /// out[j] = sum over r of x[r * rowStride + j]
+  public static func sumColumns(_ x: Input, rowStride: Int, into out: Output, rows: Int, columns: Int) {
+    if columns > 0 { ck_sum_columns_f32(x, rowStride, out, max(rows, 0), columns) }
+  }
+
+  /// out[r] = largest x[r][j]; NaN when the row has one; -infinity for empty rows.
+  public static func maximumOfRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
+    if rows > 0 { ck_max_rows_f32(x, out, rows, max(columns, 0)) }
+  }
+
+  /// out[r][j] = e^x[r][j] / sum over i of e^x[r][i]
+  public static func softmaxRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
+    if rows > 0, columns > 0 { ck_softmax_rows_f32(x, out, rows, columns) }
+  }
+
+  /// out[r][j] = x[r][j] - ln(sum over i of e^x[r][i])
+  public static func logSoftmaxRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
+    if rows > 0, columns > 0 { ck_log_softmax_rows_f32(x, out, rows, columns) }
+  }
+}
