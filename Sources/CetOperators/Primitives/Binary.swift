@@ -30,7 +30,10 @@ public struct Binary: Primitive {
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
     let (a, b) = (inputs[0], inputs[1])
     switch a.type {
-    case .float32: return [try floating(a, b, context, Float.self, pow: Glibc.powf, fmod: Glibc.fmodf)]
+    case .float32:
+      if let kernel = vectorKernel { return [try TensorMap.vector(a, b, context, kernel)] }
+      if function == .gate { return [try TensorMap.gate(a, b, context)] }
+      return [try floating(a, b, context, Float.self, pow: Glibc.powf, fmod: Glibc.fmodf)]
     case .float64: return [try floating(a, b, context, Double.self, pow: Glibc.pow, fmod: Glibc.fmod)]
     case .float16, .bfloat16:
       let (x, y) = (try Conversion.convert(a, to: .float32, context), try Conversion.convert(b, to: .float32, context))
@@ -45,6 +48,18 @@ public struct Binary: Primitive {
     case .int64: return [try integer(a, b, context, Int64.self)]
     case .uint64: return [try integer(a, b, context, UInt64.self)]
     default: throw CetError(.unsupportedOperator, "\(name) of \(a.type)")
+    }
+  }
+
+  private var vectorKernel: Elementwise.Binary? {
+    switch function {
+    case .add: .add
+    case .subtract: .subtract
+    case .multiply: .multiply
+    case .divide: .divide
+    case .maximum: .maximum
+    case .minimum: .minimum
+    case .power, .gate, .modulo, .remainder: nil
     }
   }
 

@@ -57,14 +57,22 @@ public struct Unary: Primitive {
   }
 
   private func float(_ x: Tensor, _ context: ComputeContext) throws -> Tensor {
-    switch function {
-    case .negate: try TensorMap.unary(x, context) { (v: Float) in -v }
-    case .absolute: try TensorMap.unary(x, context) { (v: Float) in Swift.abs(v) }
-    case .sqrt: try TensorMap.unary(x, context) { (v: Float) in v.squareRoot() }
-    case .reciprocal: try TensorMap.unary(x, context) { (v: Float) in 1 / v }
-    case .relu: try TensorMap.unary(x, context) { (v: Float) in v > 0 || v.isNaN ? v : 0 }
-    default: try TensorMap.unary(x, context) { (v: Float) in Float(double(Double(v))) }
-    }
+    let kernel: Elementwise.Unary? =
+      switch function {
+      case .negate: .negate
+      case .absolute: .absolute
+      case .sqrt: .squareRoot
+      case .reciprocal: .reciprocal
+      case .relu: .relu
+      case .exp: .exp
+      case .log: .log
+      case .tanh: .tanh
+      case .sigmoid: .sigmoid
+      case .erf: .erf
+      default: nil
+      }
+    if let kernel { return try TensorMap.vector(x, context, kernel) }
+    return try TensorMap.unary(x, context) { (v: Float) in Float(double(Double(v))) }
   }
 
   private func double(_ v: Double) -> Double {

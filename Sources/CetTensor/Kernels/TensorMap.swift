@@ -41,6 +41,72 @@ public enum TensorMap {
     return result
   }
 
+  /// One float32 array through a vector kernel.
+  public static func vector(_ x: Tensor, _ context: ComputeContext, _ function: Elementwise.Unary) throws -> Tensor {
+    let result = try Tensor(uninitialized: .float32, x.shape, layout: x.layout, arena: context.arena)
+    Elementwise.apply(function, x.floats, into: result.floats, count: x.count)
+    return result
+  }
+
+  /// `binary` for float32 with a vector kernel for each row.
+  public static func vector(
+    _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ operation: Elementwise.Binary
+  ) throws -> Tensor {
+    let swapped: Elementwise.Binary =
+      switch operation {
+      case .subtract: .subtractFrom
+      case .divide: .divideInto
+      default: operation
+      }
+    return try rows(a, b, context) { x, sa, y, sb, z, count in
+      if sa == 1 && sb == 1 {
+        Elementwise.apply(operation, x, y, into: z, count: count)
+      } else if sb == 0 {
+        Elementwise.apply(operation, x, scalar: y[0], into: z, count: count)
+      } else {
+        Elementwise.apply(swapped, y, scalar: x[0], into: z, count: count)
+      }
+    }
+  }
+
+  /// x > 0 ? g : 0 for float32 with broadcasting.
+  public static func gate(_ x: Tensor, _ g: Tensor, _ context: ComputeContext) throws -> Tensor {
+    try rows(x, g, context) { x, sx, g, sg, z, count in
+      if sx == 1 && sg == 1 {
+        Elementwise.reluMask(x, g, into: z, count: count)
+      } else {
+        for i in 0..<count { z[i] = x[i * sx] > 0 ? g[i * sg] : 0 }
+      }
+    }
+  }
+
+  private typealias Row = (
+    UnsafePointer<Float>, Int, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int
+  ) -> Void
+
+  /// Calls `body(a, stride, b, stride, result, count)` for every row; at least one stride is 1 and the other 0
+  /// or 1. Rows with other strides are gathered first.
+  private static func rows(_ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ body: Row) throws -> Tensor {
+    let (a, b, result, walk) = try prepare(a, b, .float32, context)
+    let count = walk.rowCount
+    let (sa, sb) = (walk.rowStride(1), walk.rowStride(2))
+    let regular = (0...1).contains(sa) && (0...1).contains(sb) && sa + sb > 0
+    let scratch = try Tensor(uninitialized: .float32, [regular ? 0 : 2 * count], arena: context.arena)
+    walk.forEachRow { offsets in
+      let z = result.floats + offsets[0]
+      let x = UnsafePointer(a.floats) + offsets[1]
+      let y = UnsafePointer(b.floats) + offsets[2]
+      if regular {
+        body(x, sa, y, sb, z, count)
+      } else {
+        let (u, v) = (scratch.floats, scratch.floats + count)
+        for i in 0..<count { (u[i], v[i]) = (x[i * sa], y[i * sb]) }
+        body(u, 1, v, 1, z, count)
+      }
+    }
+    return result
+  }
+
   /// The common layout, the result's memory and the walk (operands: result, a, b) of a binary map.
   private static func prepare(
     _ a: Tensor, _ b: Tensor, _ element: ElementType, _ context: ComputeContext
