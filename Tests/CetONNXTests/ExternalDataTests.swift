@@ -69,6 +69,16 @@ struct ExternalDataTests {
     #expect(firstBytes(try open([("location", "link")], in: folder)) == Array(0..<16))
   }
 
+  /// A download cache keeps files under their checksums, and a folder of links beside them.
+  @Test func modelAndData_linkedFromOneFolder_areRead() throws {
+    let folder = try folderWithData()
+    mkdir(folder.path + "/snapshot", 0o777)
+    try writeBytes(model([("location", "data")]), folder.path + "/blob")
+    symlink("../blob", folder.path + "/snapshot/m.onnx")
+    symlink("../w.bin", folder.path + "/snapshot/data")
+    #expect(firstBytes(try ModelFile(path: folder.path + "/snapshot/m.onnx")) == Array(0..<16))
+  }
+
   @Test func modelFromMemory_saysThatItCannotReachTheData() throws {
     let message = errorOf { try ModelFile(bytes: model([("location", "w.bin")])) }.message
     #expect(message == "initializer 'w': its data is in the file 'w.bin', which a model loaded from memory cannot reach")
