@@ -45,14 +45,16 @@ final class ExternalDataFolder {
     guard !location.isEmpty, !location.utf8.contains(0) else {
       throw CetError(.invalidModel, "external data has no usable location")
     }
-    guard location.utf8.first != slash, !location.utf8.split(separator: slash).contains(where: { $0.elementsEqual("..".utf8) })
+    guard location.utf8.first != slash,
+      !location.utf8.split(separator: slash).contains(where: { $0.elementsEqual("..".utf8) })
     else {
       throw CetError(.invalidModel, "external data '\(location)': expected a path inside the model's folder")
     }
     guard let resolved = resolvedPath(folder + "/" + location) else {
       throw CetError(.io, "cannot open external data '\(location)': \(systemErrorText())")
     }
-    guard [folder, linkedFolder].contains(where: { resolved.utf8.starts(with: ($0 == "/" ? "/" : $0 + "/").utf8) }) else {
+    guard [folder, linkedFolder].contains(where: { resolved.utf8.starts(with: ($0 == "/" ? "/" : $0 + "/").utf8) })
+    else {
       throw CetError(.invalidModel, "external data '\(location)' leads outside the model's folder, to '\(resolved)'")
     }
     let file = try FileBytes(mapping: resolved, what: "external data")
