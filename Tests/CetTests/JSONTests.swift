@@ -57,7 +57,7 @@ import Testing
     let value = JSON.object([
       .init("a", .array([.integer(1), .bool(true), .null, .array([]), .object([])])),
       .init("b", .object([.init("c", .string("d")), .init("", .double(-1.5e-7))])),
-      .init("long", .object((0..<6).map { .init("k\($0)", .integer($0)) })),
+      .init("long", .object((0..<6).map { (k: Int) in .init("k\(k)", .integer(k)) })),
     ])
     #expect(try JSON.parse(value.serialized()) == value)
     #expect(try JSON.parse(value.serialized(indented: false)) == value)

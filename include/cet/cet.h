@@ -477,8 +477,8 @@ CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size
 
 /*
  * Computes codes, scales, zero points and corrected biases for a plan. `calibration` may be NULL with
- * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model (SHA-256 of the
- * file, or, when that differs, the same names and shapes).
+ * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model: the SHA-256 of the file
+ * is compared.
  * Errors: as for cet_plan; INVALID_ARGUMENT when plan and model do not belong together.
  */
 CET_API cet_status cet_quantize(
