@@ -95,27 +95,7 @@ private struct Schedule: Sendable {
 
   func run(_ program: Program, _ values: inout [Tensor?], _ context: ComputeContext) throws {
     for (position, index) in steps.enumerated() {
-      let step = program.steps[index]
-      var inputs: [Tensor] = []
-      inputs.reserveCapacity(step.inputs.count)
-      for id in step.inputs {
-        if case .constant(let tensor) = program.sources[id] {
-          inputs.append(tensor)
-        } else if let tensor = values[id] {
-          inputs.append(tensor)
-        } else if case .input(let name) = program.sources[id] {
-          throw CetError(.invalidArgument, "input '\(name)' is not given")
-        } else {
-          throw CetError(.internal, "step \(step.primitive.name) of node '\(step.origin)' lacks an operand")
-        }
-      }
-      let results: [Tensor]
-      do {
-        results = try step.primitive.run(inputs, context)
-      } catch let error as CetError {
-        throw error.at("node '\(step.origin)'")
-      }
-      for (id, tensor) in zip(step.outputs, results) { values[id] = tensor }
+      try program.execute(program.steps[index], &values, context)
       for id in released[position] { values[id] = nil }
     }
   }

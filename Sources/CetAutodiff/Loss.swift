@@ -1,5 +1,6 @@
 import CetOperators
 import CetTensor
+import Glibc
 
 /// The scalar that is differentiated. All are sums over the samples of a batch; the mean is taken where
 /// batches are added up.
@@ -49,5 +50,61 @@ public enum Loss {
       let hits = try e.compare(.equal, e.reshape(labels, labels.shape + [1]), e.integers(Array(0..<classes)))
       return try e.negate(total(e.mask(hits, e.emit(Softmax(logarithmic: true), output))))
     }
+  }
+}
+
+extension Loss {
+  /// The same loss of computed outputs, summed over samples in double: differences of 1e-9 are not lost in
+  /// single precision.
+  public static func value(_ kind: LossKind, output: Tensor, reference: Tensor?, labels: Tensor?) throws -> Double {
+    let output = try output.rowMajor()
+    let classes = output.shape.last ?? 1
+    let rows = classes > 0 ? output.count / classes : 0
+    var total = 0.0
+    switch kind {
+    case .output:
+      for i in 0..<output.count { total += Double(output.floats[i]) }
+    case .mse:
+      guard let reference = try reference?.rowMajor(), reference.shape == output.shape else { throw mismatch(output) }
+      for i in 0..<output.count {
+        let difference = Double(output.floats[i]) - Double(reference.floats[i])
+        total += 0.5 * difference * difference
+      }
+    case .kl:
+      guard let reference = try reference?.rowMajor(), reference.shape == output.shape else { throw mismatch(output) }
+      for row in 0..<rows {
+        let (x, y) = (reference.floats + row * classes, output.floats + row * classes)
+        let (shiftX, shiftY) = (logSumExp(x, classes), logSumExp(y, classes))
+        for i in 0..<classes {
+          let logP = Double(x[i]) - shiftX
+          total += exp(logP) * (logP - (Double(y[i]) - shiftY))
+        }
+      }
+    case .crossEntropy:
+      guard let labels, labels.count == rows, labels.type == .int64 else { throw mismatch(output) }
+      let classOf = labels.elements(as: Int64.self)
+      for row in 0..<rows {
+        let y = output.floats + row * classes
+        let label = Int(classOf[row])
+        guard label >= 0, label < classes else {
+          throw CetError(.invalidArgument, "label \(label) is outside \(classes) classes")
+        }
+        total += logSumExp(y, classes) - Double(y[label])
+      }
+    }
+    return total
+  }
+
+  private static func mismatch(_ output: Tensor) -> CetError {
+    CetError(.shapeMismatch, "the loss of an output \(output.shape.shapeText) lacks a fitting reference or labels")
+  }
+
+  private static func logSumExp(_ x: UnsafePointer<Float>, _ count: Int) -> Double {
+    var peak = -Double.infinity
+    for i in 0..<count { peak = max(peak, Double(x[i])) }
+    guard peak.isFinite else { return peak }
+    var sum = 0.0
+    for i in 0..<count { sum += exp(Double(x[i]) - peak) }
+    return peak + log(sum)
   }
 }

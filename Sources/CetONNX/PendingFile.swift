@@ -58,8 +58,9 @@ final class PendingFile {
       buffer.removeAll(keepingCapacity: true)
     }
     func add(_ bytes: UnsafeRawBufferPointer) throws {
-      if buffer.count + bytes.count > 1 << 16 { try flush() }
-      if bytes.count > 1 << 15 { try writeAll(bytes) } else { buffer += bytes }
+      let isLarge = bytes.count > 1 << 15
+      if isLarge || buffer.count + bytes.count > 1 << 16 { try flush() }
+      if isLarge { try writeAll(bytes) } else { buffer += bytes }
     }
     for piece in output.pieces {
       switch piece {

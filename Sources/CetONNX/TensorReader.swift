@@ -30,14 +30,16 @@ extension ModelReader {
     do {
       return ReadTensor(name: fields.name, tensor: try contents(fields, message))
     } catch let error as CetError {
-      throw error.at("initializer '\(fields.name)'")
+      throw fields.name.isEmpty ? error : error.at("initializer '\(fields.name)'")
     }
   }
 
   private func tensorFields(_ message: WireReader) throws -> TensorFields {
     var reader = message
     var fields = TensorFields()
-    func run(_ field: WireField) throws -> NumberRun { NumberRun(range: try reader.valueRange(field), type: field.type) }
+    func run(_ field: WireField) throws -> NumberRun {
+      NumberRun(range: try reader.valueRange(field), type: field.type)
+    }
     while let field = try reader.next() {
       switch field.number {
       case TensorField.dims: try reader.appendIntegers(field, to: &fields.shape)
@@ -81,11 +83,14 @@ extension ModelReader {
     return try inlineContents(fields, type, shape, count)
   }
 
-  private func inlineContents(_ fields: TensorFields, _ type: ElementType, _ shape: [Int], _ count: Int) throws -> Tensor {
+  private func inlineContents(_ fields: TensorFields, _ type: ElementType, _ shape: [Int], _ count: Int) throws
+    -> Tensor
+  {
     if type == .string {
       guard fields.stringCount == count, fields.raw?.isEmpty ?? true else {
         throw CetError(
-          .invalidModel, "string_data has \(fields.stringCount) strings, shape \(shape.shapeText) string needs \(count)")
+          .invalidModel, "string_data has \(fields.stringCount) strings, shape \(shape.shapeText) string needs \(count)"
+        )
       }
       return try Tensor.zeros(.string, shape)
     }
@@ -103,7 +108,9 @@ extension ModelReader {
       guard typedBytes == 0 else { throw CetError(.invalidModel, "raw_data and \(fieldName) are both present") }
       let needed = TensorData.packedByteCount(type, count: count)
       guard raw.count == needed else {
-        throw CetError(.invalidModel, "has \(raw.count) bytes, shape \(shape.shapeText) \(type) needs \(needed)")
+        let subject = fields.name.isEmpty ? "the tensor" : "initializer '\(fields.name)'"
+        throw CetError(
+          .invalidModel, "\(subject) has \(raw.count) bytes, shape \(shape.shapeText) \(type) needs \(needed)")
       }
       return try TensorData.tensor(type, shape, raw: source.slice(raw), keeper: source)
     }

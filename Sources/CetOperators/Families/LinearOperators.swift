@@ -14,7 +14,7 @@ let linearOperators: [OperatorEntry] = [
   },
   OperatorEntry("Conv") { call in
     let (x, w) = (try call.input(0), try call.input(1))
-    let geometry = try convolutionGeometry(call, input: x.shape, weight: w.shape)
+    let geometry = try convolutionGeometry(call.node, input: x.shape, weight: w.shape)
     let bias = call.optional(2).map { [$0] } ?? []
     return try call.e.emit(Convolve(.forward, geometry), [x, w] + bias)
   },
@@ -94,7 +94,7 @@ struct Window {
   var padsBegin: [Int]
   var padsEnd: [Int]
 
-  init(_ call: OperatorCall, spatial: [Int], kernel: [Int]) throws {
+  init(_ call: NodeAttributes, spatial: [Int], kernel: [Int]) throws {
     let rank = spatial.count
     let ones = [Int](repeating: 1, count: rank)
     strides = try call.ints("strides") ?? ones
@@ -118,16 +118,18 @@ struct Window {
   }
 }
 
-private func convolutionGeometry(_ call: OperatorCall, input: [Int], weight: [Int]) throws -> ConvolutionGeometry {
+/// The sizes of a Conv node for given operand shapes.
+public func convolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throws -> ConvolutionGeometry {
   guard input.count >= 3, weight.count == input.count else {
     throw CetError(.shapeMismatch, "input \(input.shapeText) and weight \(weight.shapeText) do not fit")
   }
+  let attributes = NodeAttributes(node)
   let kernel = Array(weight[2...])
-  if let named = try call.ints("kernel_shape"), named != kernel {
+  if let named = try attributes.ints("kernel_shape"), named != kernel {
     throw CetError(.shapeMismatch, "kernel_shape \(named) differs from the weight's \(kernel)")
   }
-  let window = try Window(call, spatial: Array(input[2...]), kernel: kernel)
+  let window = try Window(attributes, spatial: Array(input[2...]), kernel: kernel)
   return try ConvolutionGeometry(
     input: input, weight: weight, strides: window.strides, dilations: window.dilations,
-    pads: window.padsBegin + window.padsEnd, groups: call.int("group", 1))
+    pads: window.padsBegin + window.padsEnd, groups: attributes.int("group") ?? 1)
 }

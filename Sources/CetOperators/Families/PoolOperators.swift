@@ -45,7 +45,7 @@ private func poolingGeometry(_ call: OperatorCall) throws -> (PoolingGeometry, V
   guard x.rank >= 3, let kernel = try call.ints("kernel_shape") else {
     throw CetError(.shapeMismatch, "pooling needs kernel_shape and an input of rank 3 or more, got \(x.shape.shapeText)")
   }
-  let window = try Window(call, spatial: Array(x.shape[2...]), kernel: kernel)
+  let window = try Window(call.attributes, spatial: Array(x.shape[2...]), kernel: kernel)
   let geometry = try PoolingGeometry(
     input: x.shape, kernel: kernel, strides: window.strides, dilations: window.dilations,
     pads: window.padsBegin + window.padsEnd, ceil: call.int("ceil_mode", 0) != 0)
