@@ -4,11 +4,25 @@
 
 #include <stdlib.h>
 
+static int accepted;
+
 static void load(const void *data, size_t size) {
   cet_model *model = (cet_model *)&model;
   cet_status status = cet_model_load_memory(data, size, &model);
   CHECK((status == CET_OK) == (model != NULL));
   CHECK((status == CET_OK) == (cet_last_error_message()[0] == '\0'));
+  if (model != NULL) { /* what was accepted can be looked at and run, or is refused then */
+    static const float x[24];
+    static const int64_t shape[2] = {2, 12};
+    cet_tensor in = {"x", x, sizeof x, shape, 2, CET_FLOAT32};
+    cet_outputs *outputs = NULL;
+    char *json = NULL;
+    CHECK((cet_model_inspect_json(model, &json) == CET_OK) == (json != NULL));
+    CHECK((cet_run(model, &in, 1, NULL, &outputs) == CET_OK) == (outputs != NULL));
+    accepted += outputs != NULL;
+    cet_free(json);
+    cet_outputs_free(outputs);
+  }
   cet_model_free(model);
 }
 
@@ -48,6 +62,7 @@ int main(void) {
     load(copy, whole.size);
   }
   free(copy);
+  CHECK(accepted > 100);
   CHECK(cet_live_handle_count() == 0);
   return check_result("models");
 }
