@@ -1,0 +1,80 @@
+import Glibc
+
+/// What the system says about its last error.
+private func systemReason() -> String { String(cString: strerror(errno)) }
+
+func readFile(_ path: String) throws -> String {
+  guard let file = fopen(path, "rb") else { throw Failure("cannot read '\(path)': \(systemReason())") }
+  defer { fclose(file) }
+  var bytes: [UInt8] = []
+  var chunk = [UInt8](repeating: 0, count: 1 << 16)
+  while true {
+    let count = fread(&chunk, 1, chunk.count, file)
+    if count == 0 { break }
+    bytes.append(contentsOf: chunk[..<count])
+  }
+  guard ferror(file) == 0 else { throw Failure("cannot read '\(path)': \(systemReason())") }
+  guard let text = String(validating: bytes, as: UTF8.self) else { throw Failure("'\(path)' is no UTF-8 text") }
+  return text
+}
+
+func fileSize(_ path: String) throws -> UInt64 {
+  var status = stat()
+  guard stat(path, &status) == 0 else { throw Failure("cannot read '\(path)': \(systemReason())") }
+  return UInt64(status.st_size)
+}
+
+/// Output files of a run: they get their names together at the end, or none of them appears.
+final class OutputFiles {
+  private var staged: [(temporary: String, path: String)] = []
+
+  /// Fails when `path` can take no file: asked before the work, not after.
+  static func checkWritable(_ path: String) throws {
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "./"
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+      throw Failure("cannot write '\(path)': \(String(cString: strerror(EISDIR)))")
+    }
+    guard access(folder, W_OK | X_OK) == 0 else { throw Failure("cannot write '\(path)': \(systemReason())") }
+  }
+
+  /// A name next to `path` to write to.
+  func stage(_ path: String) throws -> String {
+    try OutputFiles.checkWritable(path)
+    let temporary = "\(path).part-\(getpid())"
+    staged.append((temporary, path))
+    return temporary
+  }
+
+  /// Puts text under a staged name.
+  func write(_ text: String, to path: String) throws {
+    let temporary = try stage(path)
+    guard let file = fopen(temporary, "wb") else { throw Failure("cannot write '\(path)': \(systemReason())") }
+    let count = text.utf8.count
+    let written = text.withCString { fwrite($0, 1, count, file) }
+    guard fclose(file) == 0, written == count else { throw Failure("cannot write '\(path)': \(systemReason())") }
+  }
+
+  /// Gives every file its name.
+  func commit() throws {
+    try Interrupt.check()
+    for (temporary, path) in staged {
+      guard rename(temporary, path) == 0 else { throw Failure("cannot write '\(path)': \(systemReason())") }
+    }
+    staged = []
+  }
+
+  deinit { for (temporary, _) in staged { unlink(temporary) } }
+}
+
+/// Makes a folder unless it is there.
+func makeFolder(_ path: String) throws {
+  if mkdir(path, 0o777) != 0, errno != EEXIST { throw Failure("cannot make folder '\(path)': \(systemReason())") }
+}
+
+func writeError(_ text: String) { fputs(text, stderr) }
+
+/// Output that a full disk or a closed pipe swallowed is a failure.
+func flushStandardOutput() throws {
+  guard fflush(stdout) == 0 else { throw Failure("cannot write to standard output: \(systemReason())") }
+}
