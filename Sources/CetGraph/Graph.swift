@@ -34,6 +34,9 @@ public struct Graph: Sendable {
   /// As in the file: old models list initializers here as well.
   public var inputs: [ValueInfo]
   public var outputs: [ValueInfo]
+  /// Names of constants whose contents the library does not read: sparse ones and those of newer types.
+  /// Written files keep them.
+  public var opaqueInitializers: [String] = []
 
   public init(
     name: String = "", nodes: [Node] = [], initializers: [Initializer] = [], inputs: [ValueInfo] = [],
@@ -48,7 +51,7 @@ public struct Graph: Sendable {
 
   /// Inputs that a caller must feed: those without an initializer of the same name.
   public var requiredInputs: [ValueInfo] {
-    let held = Set(initializers.map(\.name))
+    let held = Set(initializers.map(\.name)).union(opaqueInitializers)
     return inputs.filter { !held.contains($0.name) }
   }
 }
@@ -57,6 +60,8 @@ public struct Node: Sendable {
   public var name: String
   public var operatorType: String
   public var domain: String
+  /// Chooses among model-local functions of one name and domain.
+  public var overload = ""
   /// Value names; "" stands for an omitted optional input.
   public var inputs: [String]
   public var outputs: [String]
@@ -126,10 +131,30 @@ public struct ValueInfo: Sendable {
   }
 }
 
+extension ValueInfo {
+  /// The description of an initializer.
+  public init(of initializer: Initializer) {
+    self.init(
+      name: initializer.name, type: initializer.tensor.type, shape: initializer.tensor.shape.map { .fixed($0) })
+  }
+
+  /// Whether a value of this description can be `tensor`.
+  public func describes(_ tensor: Tensor) -> Bool {
+    guard type == tensor.type else { return false }
+    guard let shape else { return true }
+    return shape.count == tensor.shape.count
+      && zip(shape, tensor.shape).allSatisfy { dimension, size in
+        if case .fixed(let expected) = dimension { return expected == size }
+        return true
+      }
+  }
+}
+
 /// A model-local function (FunctionProto).
 public struct Function: Sendable {
   public var name: String
   public var domain: String
+  public var overload = ""
   public var inputs: [String]
   public var outputs: [String]
   public var attributeNames: [String]

@@ -36,12 +36,21 @@ public struct ModelEdit: Sendable {
     }
     kept += initializers.filter { !placed.contains($0.name) }
     result.graph.initializers = kept
-    result.graph.inputs.removeAll { removedInitializers.contains($0.name) }
+    result.graph.opaqueInitializers.removeAll { removedInitializers.contains($0) || replaced[$0] != nil }
+    result.graph.inputs = model.graph.inputs.compactMap { input in
+      if let new = replaced[input.name] { return input.describes(new.tensor) ? input : ValueInfo(of: new) }
+      return removedInitializers.contains(input.name) ? nil : input
+    }
     result.graph.nodes =
       leadingNodes
       + model.graph.nodes.enumerated().flatMap { index, node in replacedNodes[index] ?? [node] }
     if let minimumOpset { result.opsets[""] = max(model.opset, minimumOpset) }
     if let minimumIRVersion { result.irVersion = max(model.irVersion, minimumIRVersion) }
+    if result.irVersion < 4 {
+      // Before IR 4 every initializer is an input as well.
+      let listed = Set(result.graph.inputs.map(\.name))
+      result.graph.inputs += initializers.filter { !listed.contains($0.name) }.map { ValueInfo(of: $0) }
+    }
     for entry in metadata {
       if let index = result.metadata.firstIndex(where: { $0.key == entry.key }) {
         result.metadata[index] = entry

@@ -2,9 +2,15 @@ import Glibc
 
 /// Reference-counted, 64-byte aligned memory, or a borrowed range that a keeper object holds alive.
 public final class Storage: @unchecked Sendable {
-  public let pointer: UnsafeMutableRawPointer
+  /// The first byte. Memory made by `init(deferringCopyOf:)` is filled on the first use.
+  public var pointer: UnsafeMutableRawPointer {
+    deferred?.complete(into: base, byteCount: byteCount)
+    return base
+  }
   public let byteCount: Int
+  private let base: UnsafeMutableRawPointer
   private let owner: Owner
+  private let deferred: DeferredCopy?
 
   private enum Owner {
     case heap
@@ -14,29 +20,41 @@ public final class Storage: @unchecked Sendable {
 
   /// Uninitialised memory from the heap.
   public init(byteCount: Int) throws {
-    pointer = try Storage.allocate(byteCount)
+    base = try Storage.allocate(byteCount)
     self.byteCount = byteCount
     owner = .heap
+    deferred = nil
+  }
+
+  /// Aligned memory that takes a copy of `source` when it is first asked for. Opening a large file whose
+  /// tensors are not aligned then costs no copy of what nobody reads. `keeper` keeps `source` alive.
+  public init(deferringCopyOf source: UnsafeRawPointer, byteCount: Int, keeper: AnyObject) throws {
+    base = try Storage.allocate(byteCount)
+    self.byteCount = byteCount
+    owner = .heap
+    deferred = DeferredCopy(source: source, keeper: keeper)
   }
 
   /// A view of memory that `keeper` keeps alive (a mapped file, another storage). Must not be written to
   /// unless the keeper's owner allows it.
   public init(borrowing pointer: UnsafeRawPointer, byteCount: Int, keeper: AnyObject) {
-    self.pointer = UnsafeMutableRawPointer(mutating: pointer)
+    base = UnsafeMutableRawPointer(mutating: pointer)
     self.byteCount = byteCount
     owner = .borrowed(keeper)
+    deferred = nil
   }
 
   fileprivate init(pointer: UnsafeMutableRawPointer, byteCount: Int, arena: Arena, capacity: Int) {
-    self.pointer = pointer
+    base = pointer
     self.byteCount = byteCount
     owner = .arena(arena, capacity: capacity)
+    deferred = nil
   }
 
   deinit {
     switch owner {
-    case .heap: free(pointer)
-    case .arena(let arena, let capacity): arena.giveBack(pointer, capacity: capacity)
+    case .heap: free(base)
+    case .arena(let arena, let capacity): arena.giveBack(base, capacity: capacity)
     case .borrowed: break
     }
   }
@@ -47,6 +65,26 @@ public final class Storage: @unchecked Sendable {
       throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
     }
     return memory
+  }
+}
+
+/// A copy that is made once, by whichever thread needs it first.
+private final class DeferredCopy: @unchecked Sendable {
+  private let lock = Lock()
+  private let source: UnsafeRawPointer
+  private var keeper: AnyObject?  // nil once copied
+
+  init(source: UnsafeRawPointer, keeper: AnyObject) {
+    self.source = source
+    self.keeper = keeper
+  }
+
+  func complete(into target: UnsafeMutableRawPointer, byteCount: Int) {
+    lock.withLock {
+      guard keeper != nil else { return }
+      target.copyMemory(from: source, byteCount: byteCount)
+      keeper = nil
+    }
   }
 }
 

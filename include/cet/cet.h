@@ -114,8 +114,8 @@ CET_API const char *cet_status_string(cet_status status);
 /*
  * What went wrong in this thread's last call: one line that names the place (node, initializer, input) and
  * says what was expected and what was found. "" when that call succeeded. Never NULL. The text is valid until
- * this thread's next call of the library. The functions of sections 1 and 2 neither set nor clear it, nor do
- * the _free functions.
+ * this thread's next call of the library. The functions of sections 1 and 2 neither set nor clear it, nor do cet_free,
+ * cet_phase_string, cet_live_handle_count and the _free functions.
  */
 CET_API const char *cet_last_error_message(void);
 

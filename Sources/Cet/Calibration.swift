@@ -1,0 +1,189 @@
+import CetTensor
+
+/// Calibration samples: batches of named arrays whose axis 0 is the sample axis, and optional labels.
+public struct Calibration: Sendable {
+  public struct Batch: Sendable {
+    public var inputs: [(name: String, tensor: Tensor)]
+    /// Class indices, int64 in a calibration that fits a model.
+    public var labels: Tensor?
+    public var sampleCount: Int
+
+    public func input(_ name: String) -> Tensor? { inputs.first { $0.name == name }?.tensor }
+
+    /// The samples of a range; shares memory.
+    public func samples(_ range: Range<Int>) throws -> Batch {
+      Batch(
+        inputs: try inputs.map { ($0.name, try rows($0.tensor, range)) }, labels: try labels.map { try rows($0, range) },
+        sampleCount: range.count)
+    }
+  }
+
+  public private(set) var batches: [Batch] = []
+  /// Whether the arrays came from a file: such a set may hold arrays that are no inputs, and nothing was checked yet.
+  private var isFromFile = false
+  private var unusable: [String: CetError] = [:]
+
+  public init() {}
+
+  public var sampleCount: Int { batches.reduce(0) { $0 &+ $1.sampleCount } }
+  public var hasLabels: Bool { batches.first?.labels != nil }
+
+  /// Adds one batch of arrays named like the model's inputs.
+  public mutating func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor? = nil) throws {
+    guard !isFromFile else { throw CetError(.invalidArgument, "a calibration read from a file takes no more batches") }
+    guard let first = inputs.first else { throw CetError(.invalidArgument, "a batch needs at least one input") }
+    guard let count = first.tensor.shape.first, count > 0 else {
+      throw CetError(
+        .shapeMismatch, "input '\(first.name)' has shape \(first.tensor.shape.shapeText), expected samples on axis 0")
+    }
+    for (index, input) in inputs.enumerated() {
+      guard !inputs[..<index].contains(where: { $0.name == input.name }) else {
+        throw CetError(.invalidArgument, "input '\(input.name)' appears twice in the batch")
+      }
+      try checkSampleAxis("input '\(input.name)'", input.tensor, count)
+      try checkFinite("input '\(input.name)'", input.tensor, firstSample: sampleCount)
+    }
+    if let former = batches.first { try checkAgreement(inputs, labels: labels, with: former) }
+    var checked: Tensor?
+    if let labels {
+      try checkSampleAxis("labels", labels, count)
+      checked = try classIndices(labels, firstSample: sampleCount)
+    }
+    batches.append(Batch(inputs: inputs, labels: checked, sampleCount: count))
+  }
+
+  private func checkAgreement(
+    _ inputs: [(name: String, tensor: Tensor)], labels: Tensor?, with former: Batch
+  ) throws {
+    let place = "batch \(batches.count)"
+    for (name, tensor) in inputs {
+      guard let other = former.input(name) else {
+        throw CetError(.invalidArgument, "\(place): input '\(name)' is not in batch 0")
+      }
+      guard other.type == tensor.type else {
+        throw CetError(.invalidArgument, "\(place): input '\(name)' is \(tensor.type), in batch 0 it is \(other.type)")
+      }
+      guard other.rank == tensor.rank else {
+        throw CetError(
+          .shapeMismatch,
+          "\(place): input '\(name)' has shape \(tensor.shape.shapeText), in batch 0 \(other.shape.shapeText)")
+      }
+    }
+    guard inputs.count == former.inputs.count else {
+      throw CetError(.invalidArgument, "\(place): \(inputs.count) inputs, batch 0 has \(former.inputs.count)")
+    }
+    guard (labels != nil) == (former.labels != nil) else {
+      let found = labels == nil ? "no labels, batch 0 has some" : "labels, batch 0 has none"
+      throw CetError(.invalidArgument, "\(place): \(found)")
+    }
+  }
+
+  /// An .npz file or a folder of .npy files, as one batch. Which arrays are inputs only the model can tell, so the
+  /// arrays are checked by `fitted`.
+  public init(npz path: String) throws {
+    let found = try NamedArrays(path: path)
+    isFromFile = true
+    unusable = found.unusable
+    let labels = found.arrays.first { $0.name == "labels" }?.tensor
+    let inputs = found.arrays.filter { $0.name != "labels" }
+    // Arrays that are no inputs may have other sizes: what most agree on is the number of samples.
+    var votes: [Int: Int] = [:]
+    for (_, tensor) in found.arrays { if let size = tensor.shape.first { votes[size, default: 0] += 1 } }
+    let count = votes.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? 0
+    batches = [Batch(inputs: inputs, labels: labels, sampleCount: count)]
+  }
+
+  /// The first samples of the set; the set itself when it has no more than that.
+  public func prefix(_ samples: Int?) throws -> Calibration {
+    guard let samples, samples < sampleCount else { return self }
+    var result = self
+    result.batches = []
+    var left = samples
+    for batch in batches where left > 0 {
+      let taken = Swift.min(left, batch.sampleCount)
+      result.batches.append(try batch.samples(0..<taken))
+      left -= taken
+    }
+    return result
+  }
+
+  /// The set as a model needs it: its required inputs in their order and nothing else, labels as int64. Throws when
+  /// names, element types, ranks or fixed sizes do not agree. A fixed size of axis 0 is no sample count but the size
+  /// of the batches that the model takes: see `fixedBatchSize`.
+  public func fitted(to required: [ValueInfo]) throws -> Calibration {
+    guard sampleCount > 0 else { throw CetError(.invalidArgument, "the calibration has no samples") }
+    var result = self
+    result.batches = []
+    result.isFromFile = false
+    for batch in batches {
+      let place = batches.count > 1 ? "batch \(result.batches.count): " : ""
+      do {
+        result.batches.append(try fit(batch, to: required, firstSample: result.sampleCount))
+      } catch let error as CetError {
+        throw CetError(error.code, place + error.message)
+      }
+    }
+    return result
+  }
+
+  private func fit(_ batch: Batch, to required: [ValueInfo], firstSample: Int) throws -> Batch {
+    var labels = batch.labels
+    var inputs: [(name: String, tensor: Tensor)] = []
+    for info in required {
+      var found = batch.input(info.name)
+      if found == nil, isFromFile, info.name == "labels" {
+        found = labels
+        labels = nil
+      }
+      guard var tensor = found else {
+        if let reason = unusable[info.name] { throw reason }
+        let names = (batch.inputs.map(\.name) + (batch.labels == nil ? [] : ["labels"])).map { "'\($0)'" }
+        throw CetError(
+          .invalidArgument,
+          "the calibration has no array for model input '\(info.name)' (it has \(names.joined(separator: ", ")))")
+      }
+      if info.type == .float16, tensor.type == .float32 { tensor = try narrowed(tensor) }
+      inputs.append((info.name, tensor))
+    }
+    if !isFromFile {
+      for (name, _) in batch.inputs where !required.contains(where: { $0.name == name }) {
+        let names = required.map { "'\($0.name)'" }.joined(separator: ", ")
+        throw CetError(.invalidArgument, "the model has no input '\(name)' (it has \(names))")
+      }
+    }
+    let count = inputs.first?.tensor.shape.first ?? batch.sampleCount
+    for (info, input) in zip(required, inputs) {
+      try checkInput(info, input.tensor, samplesOnAxis0: true)
+      try checkSampleAxis("input '\(input.name)'", input.tensor, count)
+      if isFromFile { try checkFinite("input '\(input.name)'", input.tensor, firstSample: firstSample) }
+    }
+    if isFromFile, let found = labels {
+      try checkSampleAxis("labels", found, count)
+      labels = try classIndices(found, firstSample: firstSample)
+    }
+    return Batch(inputs: inputs, labels: labels, sampleCount: count)
+  }
+
+  /// The one batch size that a model takes; nil when axis 0 of its inputs is free.
+  public static func fixedBatchSize(of required: [ValueInfo]) -> Int? {
+    for info in required { if case .fixed(let size)? = info.shape?.first { return size } }
+    return nil
+  }
+
+  /// Throws when a label is not below the number of classes.
+  public func checkLabels(classes: Int) throws {
+    var first = 0
+    for batch in batches {
+      if let labels = batch.labels {
+        let values = labels.elements(as: Int64.self)
+        for index in 0..<labels.count where values[index] < 0 || values[index] >= classes {
+          let sample = first + index / Swift.max(1, labels.count / batch.sampleCount)
+          throw CetError(
+            .invalidArgument,
+            "label \(values[index]) of sample \(sample) is out of range: the model has \(classes) classes")
+        }
+      }
+      first += batch.sampleCount
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import CetAutodiff
+import CetGraph
+import CetTensor
+
+/// A model and calibration batches, ready for measurements: the layers, the unquantized weights and biases, and
+/// the programs bound to the batches' shapes.
+final class Engine: @unchecked Sendable {
+  let layers: [LinearLayer]
+  /// The model with every addable bias in place (zeros).
+  let model: Model
+  let output: String
+  let loss: LossKind
+  let workers: Workers
+  let context: ComputeContext
+  /// Weights and biases of the layers, by initializer name.
+  let weights: [String: Tensor]
+  /// Bias initializer of each layer that has or can have one.
+  let biasNames: [String?]
+  let programs: ForwardPrograms
+
+  init(
+    _ found: LinearLayers, output: String, loss: LossKind, workers: Workers, context: ComputeContext
+  ) throws {
+    layers = found.layers
+    self.output = output
+    self.loss = loss
+    self.workers = workers
+    self.context = context
+    var edit = ModelEdit()
+    var names: [String?] = []
+    for layer in layers {
+      switch layer.bias {
+      case .present(let name): names.append(name)
+      case .addable(let name, let replacement):
+        edit.replacedNodes[layer.node] = replacement
+        edit.initializers.append(
+          Initializer(name: name, tensor: try Tensor.zeros(.float32, [layer.channels])))
+        names.append(name)
+      case .none: names.append(nil)
+      }
+    }
+    biasNames = names
+    let biased = edit.applied(to: found.model)
+    model = biased
+    let held = Dictionary(biased.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
+    var weights: [String: Tensor] = [:]
+    for name in layers.map(\.name) + names.compactMap({ $0 }) { weights[name] = held[name] }
+    self.weights = weights
+    programs = ForwardPrograms(biased, parameters: Array(weights.keys), context)
+  }
+
+  func weightValues(_ layer: LinearLayer) throws -> [Float] {
+    guard let tensor = weights[layer.name] else { throw CetError(.internal, "no weights for '\(layer.name)'") }
+    return try tensor.array(as: Float.self)
+  }
+
+  func biasValues(_ index: Int) throws -> [Float]? {
+    guard let name = biasNames[index], let tensor = weights[name] else { return nil }
+    return try tensor.array(as: Float.self)
+  }
+
+  /// The unquantized model's output of every batch.
+  func referenceOutputs(_ batches: [Batch]) throws -> [Tensor] {
+    var outputs: [Tensor] = []
+    try workers.ordered(batches.count) { index in
+      try self.programs.forward(batches[index], outputs: [self.output]).run(batches[index], weights: self.weights)[0].rowMajor()
+    } combine: { _, tensor in
+      outputs.append(tensor)
+    }
+    return outputs
+  }
+
+  /// Mean loss over samples with `changed` initializers.
+  func meanLoss(_ batches: [Batch], references: [Tensor], changed: [String: Tensor]) throws -> Double {
+    var total = 0.0
+    let merged = weights.merging(changed) { $1 }
+    try workers.ordered(batches.count) { index in
+      let output = try self.programs.forward(batches[index], outputs: [self.output]).run(batches[index], weights: merged)[0]
+      return try Loss.value(self.loss, output: output, reference: references[index], labels: batches[index].labels)
+    } combine: { _, value in
+      total += value
+    }
+    return total / Double(max(1, batches.reduce(0) { $0 + $1.sampleCount }))
+  }
+}
+
+/// Forward programs by batch shape and wanted outputs.
+final class ForwardPrograms: @unchecked Sendable {
+  private struct Key: Hashable {
+    let signature: Batch.Signature
+    let outputs: [String]
+  }
+  private let model: Model
+  private let parameters: [String]
+  private let context: ComputeContext
+  private let lock = Lock()
+  private var programs: [Key: ForwardProgram] = [:]
+
+  init(_ model: Model, parameters: [String], _ context: ComputeContext) {
+    self.model = model
+    self.parameters = parameters
+    self.context = context
+  }
+
+  func forward(_ batch: Batch, outputs: [String]) throws -> ForwardProgram {
+    let key = Key(signature: batch.signature, outputs: outputs)
+    return try lock.withLock {
+      if let program = programs[key] { return program }
+      let made = try ForwardProgram(model, batch: batch, parameters: parameters, outputs: outputs, context)
+      programs[key] = made
+      return made
+    }
+  }
+}

@@ -1,0 +1,182 @@
+import CetGraph
+import CetQuantize
+import CetTensor
+
+/// Writes quantized tensors as bit planes that standard operators unpack in the graph:
+///
+///     planes   uint8 [bits, m, 1]; bit i of byte (k, j) is bit k of code 8j + i
+///     floors   ⌊planes · 2^−i⌋ for i = 0…7                        [bits, m, 8]
+///     digits   floors · D, with D = I − 2·(subdiagonal): bit i is ⌊x/2^i⌋ − 2⌊x/2^(i+1)⌋
+///     codes    (1, 2, 4, …) · digits                              [1, 8m]
+///     weights  (codes − zero point) · scale
+///
+/// Every value up to the codes is an integer below 256 or a power of two: exact in any arithmetic. The operators
+/// are Cast, Mul, Floor, MatMul, Reshape, Slice and Sub as opset 7 has them, so no model's opset is raised, and
+/// all of it is constant: a runtime folds it when it loads the model.
+struct PlaneEncoding {
+  private(set) var initializers: [Initializer] = []
+  private(set) var nodes: [Node] = []
+  private let opset: Int
+  /// Prefix of all new value names; free in the graph.
+  private let prefix: String
+  private var shared: [String: String] = [:]
+  private var counter = 0
+
+  init(_ model: Model) {
+    opset = model.opset
+    let taken = PlaneEncoding.names(in: model.graph)
+    var prefix = "cet."
+    while taken.contains(where: { $0.hasPrefix(prefix) }) { prefix = "cet_" + prefix }
+    self.prefix = prefix
+  }
+
+  static func names(in graph: Graph) -> Set<String> {
+    var names = Set(graph.initializers.map(\.name) + graph.inputs.map(\.name))
+    for node in graph.nodes {
+      names.formUnion(node.outputs)
+      for attribute in node.attributes.values {
+        if case .graph(let inner) = attribute { names.formUnion(PlaneEncoding.names(in: inner)) }
+        if case .graphs(let list) = attribute { for inner in list { names.formUnion(PlaneEncoding.names(in: inner)) } }
+      }
+    }
+    return names
+  }
+
+  /// Adds what makes the value `tensor.name` from its codes.
+  mutating func add(_ tensor: QuantizedTensor) throws {
+    let layout = RowLayout(tensor)
+    let codes = layout.padded(tensor.unpackedCodes())
+    let bits = tensor.bits
+    let bytes = (codes.count + 7) / 8
+    let planes = BitPacking.planes(codes, bits: bits)
+    initializers.append(
+      Initializer(name: "\(tensor.name).cet.q", tensor: try Tensor(planes, shape: [bits, bytes, 1])))
+
+    let ramp = try constant("r") { try Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]) }
+    let digits = try constant("d") {
+      var matrix = [Float](repeating: 0, count: 64)
+      for i in 0..<8 {
+        matrix[i * 8 + i] = 1
+        if i > 0 { matrix[i * 8 + i - 1] = -2 }
+      }
+      return try Tensor(matrix, shape: [8, 8])
+    }
+    let powers = try constant("p\(bits)") { try Tensor((0..<bits).map { Float(1 << $0) }, shape: [1, bits]) }
+
+    var value = node("Cast", ["\(tensor.name).cet.q"], ["to": .int(Int64(ElementType.float32.rawValue))])
+    value = node("Mul", [value, ramp])
+    value = node("Floor", [value])
+    value = node("MatMul", [value, digits])
+    value = node("Reshape", [value, try shape([bits, -1])])
+    value = node("MatMul", [powers, value])
+    if codes.count != 8 * bytes { value = try slice(value, axis: 1, to: codes.count) }
+    value = node("Reshape", [value, try shape(layout.codeShape)])
+    let zero = try add(.init(tensor.zeroPoints, shape: layout.gridShape), "\(tensor.name).cet.zero")
+    value = node("Sub", [value, node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])])
+    let scale = try add(.init(tensor.scales, shape: layout.gridShape), "\(tensor.name).cet.scale")
+    guard layout.needsReordering else {
+      nodes.append(Node("Mul", inputs: [value, scale], outputs: [tensor.name]))
+      return
+    }
+    value = node("Mul", [value, scale])
+    if layout.paddedColumns != layout.columns {
+      value = node("Reshape", [value, try shape([layout.rows, layout.paddedColumns])])
+      value = try slice(value, axis: 1, to: layout.columns)
+    }
+    if layout.transposition.isEmpty {
+      nodes.append(Node("Reshape", inputs: [value, try shape(tensor.shape)], outputs: [tensor.name]))
+    } else {
+      value = node("Reshape", [value, try shape(layout.rowsFirstShape)])
+      nodes.append(
+        Node("Transpose", inputs: [value], outputs: [tensor.name], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
+    }
+  }
+
+  private mutating func add(_ tensor: Tensor, _ name: String) throws -> String {
+    initializers.append(Initializer(name: name, tensor: tensor))
+    return name
+  }
+
+  private mutating func node(_ type: String, _ inputs: [String], _ attributes: [String: Attribute] = [:]) -> String {
+    counter += 1
+    let output = "\(prefix)\(counter)"
+    nodes.append(Node(type, inputs: inputs, outputs: [output], attributes: attributes))
+    return output
+  }
+
+  /// Keeps the first `count` indices of an axis. The bounds are attributes before opset 10, inputs since.
+  private mutating func slice(_ value: String, axis: Int, to count: Int) throws -> String {
+    if opset < 10 {
+      return node(
+        "Slice", [value], ["axes": .ints([Int64(axis)]), "starts": .ints([0]), "ends": .ints([Int64(count)])])
+    }
+    return node("Slice", [value, try shape([0]), try shape([count]), try shape([axis])])
+  }
+
+  /// An int64 list, one initializer for equal ones.
+  private mutating func shape(_ sizes: [Int]) throws -> String {
+    try constant("s" + sizes.map(String.init).joined(separator: "_")) {
+      try Tensor(sizes.map(Int64.init), shape: [sizes.count])
+    }
+  }
+
+  private mutating func constant(_ key: String, _ make: () throws -> Tensor) throws -> String {
+    if let name = shared[key] { return name }
+    let name = try add(make(), prefix + key)
+    shared[key] = name
+    return name
+  }
+}
+
+/// The order and shape in which codes are unpacked, so that scales broadcast against them.
+private struct RowLayout {
+  let rows: Int
+  let columns: Int
+  let paddedColumns: Int
+  /// Shape of the codes before the grid is applied.
+  let codeShape: [Int]
+  /// Shape of scales and zero points.
+  let gridShape: [Int]
+  /// Blocked grids work on [rows, blocks, block size] with the quantization axis first.
+  let needsReordering: Bool
+  let rowsFirstShape: [Int]
+  /// From rows first back to the tensor's order; empty when that is the same.
+  let transposition: [Int]
+  private let axis: Int
+
+  init(_ tensor: QuantizedTensor) {
+    axis = tensor.axis ?? 0
+    rows = tensor.axis.map { tensor.shape[$0] } ?? 1
+    columns = rows > 0 ? tensor.count / rows : 0
+    let others = tensor.shape.indices.filter { $0 != (tensor.axis ?? -1) }
+    rowsFirstShape = tensor.axis == nil ? tensor.shape : [rows] + others.map { tensor.shape[$0] }
+    if tensor.blockSize > 0, let axis = tensor.axis {
+      let blocks = (columns + tensor.blockSize - 1) / tensor.blockSize
+      paddedColumns = blocks * tensor.blockSize
+      codeShape = [rows, blocks, tensor.blockSize]
+      gridShape = [rows, blocks, 1]
+      needsReordering = true
+      transposition = axis == 0 ? [] : tensor.shape.indices.map { $0 == axis ? 0 : ($0 < axis ? $0 + 1 : $0) }
+    } else {
+      paddedColumns = columns
+      codeShape = tensor.shape
+      gridShape = tensor.shape.indices.map { $0 == tensor.axis ? rows : 1 }
+      needsReordering = false
+      transposition = []
+    }
+  }
+
+  /// Codes in the order of `codeShape`; padding is zero.
+  func padded(_ codes: [UInt8]) -> [UInt8] {
+    guard needsReordering else { return codes }
+    let inner = axis + 1 < rowsFirstShape.count ? rowsFirstShape[(axis + 1)...].reduce(1, *) : 1
+    var result = [UInt8](repeating: 0, count: rows * paddedColumns)
+    for row in 0..<rows {
+      for column in 0..<columns {
+        let (outer, i) = (column / inner, column % inner)
+        result[row * paddedColumns + column] = codes[(outer * rows + row) * inner + i]
+      }
+    }
+    return result
+  }
+}

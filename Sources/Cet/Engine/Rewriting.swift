@@ -1,0 +1,40 @@
+import CetGraph
+import CetQuantize
+import CetTensor
+
+/// Turns quantized layers into an edit of the model file.
+struct Rewriting {
+  let model: Model
+  let layers: [LinearLayer]
+  /// Bias initializer of each layer, where it has or can have one.
+  let biasNames: [String?]
+
+  /// - Parameter quantized: by layer index; layers that are missing stay as they are.
+  func edit(_ quantized: [Int: QuantizedLayer], encoding: Encoding, metadata: [(key: String, value: String)]) throws -> ModelEdit {
+    var edit = ModelEdit()
+    edit.metadata = metadata
+    var planes = PlaneEncoding(model)
+    for (index, layer) in layers.enumerated() {
+      guard let result = quantized[index] else { continue }
+      if let constant = layer.constantNode { edit.replacedNodes[constant] = [] }
+      switch encoding {
+      case .float:
+        edit.initializers.append(
+          Initializer(name: layer.name, tensor: try Tensor(result.tensor.dequantized(), shape: layer.shape)))
+      case .planes:
+        if layer.constantNode == nil { edit.removedInitializers.insert(layer.name) }
+        try planes.add(result.tensor)
+      case .qdq:
+        throw CetError(.invalidArgument, "encoding 'qdq' is not available in this version, use 'planes' or 'float'")
+      }
+      if let name = biasNames[index], let values = result.bias {
+        let old = model.graph.initializers.first { $0.name == name }?.tensor.shape
+        edit.initializers.append(Initializer(name: name, tensor: try Tensor(values, shape: old ?? [values.count])))
+        if case .addable(_, let replacement) = layer.bias { edit.replacedNodes[layer.node] = replacement }
+      }
+    }
+    edit.initializers += planes.initializers
+    edit.leadingNodes = planes.nodes
+    return edit
+  }
+}

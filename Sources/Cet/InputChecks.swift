@@ -1,0 +1,142 @@
+import CetGraph
+import CetTensor
+
+public typealias ValueInfo = CetGraph.ValueInfo
+
+extension ValueInfo {
+  /// "[batch×3×32×32]", as messages show it.
+  var shapeText: String {
+    guard let shape else { return "any shape" }
+    let sizes = shape.map { dimension -> String in
+      switch dimension {
+      case .fixed(let size): String(size)
+      case .symbolic(let name): name
+      case .unknown: "?"
+      }
+    }
+    return "[" + sizes.joined(separator: "×") + "]"
+  }
+}
+
+/// Throws unless a tensor is what a model input needs. With samples on axis 0, a fixed size there must divide the
+/// tensor's, because the samples are then fed in batches of that size.
+func checkInput(_ info: ValueInfo, _ tensor: Tensor, samplesOnAxis0: Bool) throws {
+  if let type = info.type, type != tensor.type {
+    throw CetError(.invalidArgument, "input '\(info.name)' is \(tensor.type), the model needs \(type)")
+  }
+  guard let shape = info.shape else { return }
+  let mismatch = CetError(
+    .shapeMismatch,
+    "input '\(info.name)' has shape \(tensor.shape.shapeText), the model needs \(info.shapeText)")
+  guard shape.count == tensor.rank else { throw mismatch }
+  for (axis, dimension) in shape.enumerated() {
+    guard case .fixed(let size) = dimension else { continue }
+    if axis == 0, samplesOnAxis0 {
+      guard size > 0, tensor.shape[0] % size == 0 else { throw mismatch }
+    } else if size != tensor.shape[axis] {
+      throw mismatch
+    }
+  }
+}
+
+/// Throws unless the inputs of a run are exactly what the model needs.
+public func checkRunInputs(_ required: [ValueInfo], _ inputs: [(String, Tensor)]) throws {
+  for (index, input) in inputs.enumerated() {
+    guard required.contains(where: { $0.name == input.0 }) else {
+      let names = required.map { "'\($0.name)'" }.joined(separator: ", ")
+      throw CetError(.invalidArgument, "the model has no input '\(input.0)' (it has \(names))")
+    }
+    guard !inputs[..<index].contains(where: { $0.0 == input.0 }) else {
+      throw CetError(.invalidArgument, "input '\(input.0)' appears twice")
+    }
+  }
+  for info in required {
+    guard let input = inputs.first(where: { $0.0 == info.name }) else {
+      throw CetError(.invalidArgument, "model input '\(info.name)' is missing")
+    }
+    try checkInput(info, input.1, samplesOnAxis0: false)
+  }
+}
+
+func checkSampleAxis(_ subject: String, _ tensor: Tensor, _ count: Int) throws {
+  guard tensor.shape.first == count else {
+    throw CetError(
+      .shapeMismatch, "\(subject) has shape \(tensor.shape.shapeText), expected \(count) samples on axis 0")
+  }
+}
+
+/// Throws when a float tensor has a NaN or an infinity, with the sample's number in the whole set.
+func checkFinite(_ subject: String, _ tensor: Tensor, firstSample: Int) throws {
+  let bad: Int?
+  switch tensor.type {
+  case .float32: bad = firstIndex(tensor, Float.self) { !$0.isFinite }
+  case .float64: bad = firstIndex(tensor, Double.self) { !$0.isFinite }
+  case .float16: bad = firstIndex(tensor, UInt16.self) { $0 & 0x7C00 == 0x7C00 }
+  case .bfloat16: bad = firstIndex(tensor, UInt16.self) { $0 & 0x7F80 == 0x7F80 }
+  default: bad = nil
+  }
+  guard let bad else { return }
+  var position: [Int] = []
+  var rest = bad
+  for size in tensor.shape.reversed() {
+    position.append(rest % size)
+    rest /= size
+  }
+  position.reverse()
+  let sample = firstSample + (position.first ?? 0)
+  let inner = position.dropFirst().map(String.init).joined(separator: ", ")
+  throw CetError(.numeric, "\(subject) is NaN or infinite at sample \(sample), position [\(inner)]")
+}
+
+private func firstIndex<Element>(_ tensor: Tensor, _: Element.Type, _ test: (Element) -> Bool) -> Int? {
+  let values = tensor.pointer.assumingMemoryBound(to: Element.self)
+  for index in 0..<tensor.count where test(values[index]) { return index }
+  return nil
+}
+
+/// Labels as int64; throws for other than integers of zero or more.
+func classIndices(_ labels: Tensor, firstSample: Int) throws -> Tensor {
+  func widened<Element: FixedWidthInteger>(_: Element.Type) throws -> Tensor {
+    let result = try Tensor(uninitialized: .int64, labels.shape)
+    let from = labels.pointer.assumingMemoryBound(to: Element.self)
+    let to = result.elements(as: Int64.self)
+    for index in 0..<labels.count {
+      guard let value = Int64(exactly: from[index]), value >= 0 else {
+        let sample = firstSample + index / max(1, labels.count / max(1, labels.shape.first ?? 1))
+        throw CetError(.invalidArgument, "label \(from[index]) of sample \(sample) is out of range")
+      }
+      to[index] = value
+    }
+    return result
+  }
+  switch labels.type {
+  case .int8: return try widened(Int8.self)
+  case .uint8: return try widened(UInt8.self)
+  case .int16: return try widened(Int16.self)
+  case .uint16: return try widened(UInt16.self)
+  case .int32: return try widened(Int32.self)
+  case .uint32: return try widened(UInt32.self)
+  case .int64: return try widened(Int64.self)
+  case .uint64: return try widened(UInt64.self)
+  default: throw CetError(.invalidArgument, "labels are \(labels.type), expected integers (class indices)")
+  }
+}
+
+/// float32 as float16.
+func narrowed(_ tensor: Tensor) throws -> Tensor {
+  let result = try Tensor(uninitialized: .float16, tensor.shape)
+  let to = result.pointer.assumingMemoryBound(to: Float16.self)
+  for index in 0..<tensor.count { to[index] = Float16(tensor.floats[index]) }
+  return result
+}
+
+/// Entries of a range on axis 0; shares memory.
+func rows(_ tensor: Tensor, _ range: Range<Int>) throws -> Tensor {
+  guard let size = tensor.shape.first, range.lowerBound >= 0, range.upperBound <= size, size > 0 else {
+    throw CetError(.internal, "samples \(range) of shape \(tensor.shape.shapeText)")
+  }
+  let stride = tensor.byteCount / size
+  return try Tensor(
+    type: tensor.type, shape: [range.count] + tensor.shape.dropFirst(), storage: tensor.storage,
+    byteOffset: tensor.byteOffset + range.lowerBound * stride)
+}

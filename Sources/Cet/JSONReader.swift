@@ -1,0 +1,196 @@
+import CetTensor
+
+extension JSON {
+  /// Reads one document (RFC 8259, nothing beyond it: no comments, no trailing commas, no duplicate names, no NaN).
+  /// Errors are `invalidArgument` with line and column.
+  public static func parse(_ text: String) throws -> JSON {
+    var text = text
+    return try text.withUTF8 { try parse(UnsafeRawBufferPointer($0)) }
+  }
+
+  public static func parse(_ bytes: UnsafeRawBufferPointer) throws -> JSON {
+    var reader = JSONReader(bytes: bytes)
+    return try reader.document()
+  }
+}
+
+/// A recursive-descent reader; the depth limit bounds its stack.
+private struct JSONReader {
+  static let maximumDepth = 128
+  let bytes: UnsafeRawBufferPointer
+  var position = 0
+
+  init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+  mutating func document() throws -> JSON {
+    let value = try self.value(depth: 0)
+    skipSpace()
+    guard position == bytes.count else { throw error("expected the end of the document") }
+    return value
+  }
+
+  private func error(_ text: String, at place: Int? = nil) -> CetError {
+    var line = 1
+    var column = 1
+    for index in 0..<min(place ?? position, bytes.count) {
+      if bytes[index] == 0x0A {
+        line += 1
+        column = 1
+      } else if bytes[index] & 0xC0 != 0x80 {
+        column += 1
+      }
+    }
+    return CetError(.invalidArgument, "JSON line \(line), column \(column): \(text)")
+  }
+
+  private var byte: UInt8? { position < bytes.count ? bytes[position] : nil }
+
+  private mutating func skipSpace() {
+    while let byte, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
+  }
+
+  private mutating func take(_ scalar: Unicode.Scalar) -> Bool {
+    guard byte == UInt8(ascii: scalar) else { return false }
+    position += 1
+    return true
+  }
+
+  private mutating func value(depth: Int) throws -> JSON {
+    guard depth < JSONReader.maximumDepth else { throw error("nested deeper than \(JSONReader.maximumDepth)") }
+    skipSpace()
+    switch byte {
+    case nil: throw error("expected a value, found the end")
+    case UInt8(ascii: "{"): return try object(depth: depth)
+    case UInt8(ascii: "["): return try array(depth: depth)
+    case UInt8(ascii: "\""): return .string(try string())
+    case UInt8(ascii: "t"): return try word("true", .bool(true))
+    case UInt8(ascii: "f"): return try word("false", .bool(false))
+    case UInt8(ascii: "n"): return try word("null", .null)
+    default: return try number()
+    }
+  }
+
+  private mutating func word(_ text: String, _ value: JSON) throws -> JSON {
+    let start = position
+    for expected in text.utf8 {
+      guard byte == expected else { throw error("expected a value", at: start) }
+      position += 1
+    }
+    return value
+  }
+
+  private mutating func object(depth: Int) throws -> JSON {
+    position += 1
+    var members: [JSON.Member] = []
+    var names: Set<String> = []
+    skipSpace()
+    if take("}") { return .object(members) }
+    while true {
+      skipSpace()
+      let start = position
+      guard byte == UInt8(ascii: "\"") else { throw error("expected a member name") }
+      let name = try string()
+      guard names.insert(name).inserted else { throw error("member '\(name)' appears twice", at: start) }
+      skipSpace()
+      guard take(":") else { throw error("expected ':'") }
+      members.append(.init(name, try value(depth: depth + 1)))
+      skipSpace()
+      if take("}") { return .object(members) }
+      guard take(",") else { throw error("expected ',' or '}'") }
+    }
+  }
+
+  private mutating func array(depth: Int) throws -> JSON {
+    position += 1
+    var items: [JSON] = []
+    skipSpace()
+    if take("]") { return .array(items) }
+    while true {
+      items.append(try value(depth: depth + 1))
+      skipSpace()
+      if take("]") { return .array(items) }
+      guard take(",") else { throw error("expected ',' or ']'") }
+    }
+  }
+
+  private mutating func number() throws -> JSON {
+    let start = position
+    func digits(_ reader: inout JSONReader) -> Int {
+      let first = reader.position
+      while let byte = reader.byte, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) { reader.position += 1 }
+      return reader.position - first
+    }
+    _ = take("-")
+    let leadingZero = byte == UInt8(ascii: "0")
+    let whole = digits(&self)
+    guard whole > 0 else { throw error("expected a value", at: start) }
+    guard !leadingZero || whole == 1 else { throw error("a number may not start with 0", at: start) }
+    if take(".") {
+      guard digits(&self) > 0 else { throw error("expected a digit") }
+    }
+    if take("e") || take("E") {
+      if !take("+") { _ = take("-") }
+      guard digits(&self) > 0 else { throw error("expected a digit") }
+    }
+    let literal = String(decoding: bytes[start..<position], as: UTF8.self)
+    guard let value = Double(literal), value.isFinite else { throw error("number out of range", at: start) }
+    return .number(literal)
+  }
+
+  private mutating func string() throws -> String {
+    let start = position
+    position += 1
+    var text: [UInt8] = []
+    while let byte {
+      position += 1
+      switch byte {
+      case UInt8(ascii: "\""):
+        guard let result = String(validating: text, as: UTF8.self) else { throw error("invalid UTF-8", at: start) }
+        return result
+      case UInt8(ascii: "\\"): text += Array(String(try escape()).utf8)
+      case 0..<0x20: throw error("control character in a string", at: position - 1)
+      default: text.append(byte)
+      }
+    }
+    throw error("string without end", at: start)
+  }
+
+  private mutating func escape() throws -> Unicode.Scalar {
+    let start = position - 1
+    guard let byte else { throw error("string without end") }
+    position += 1
+    switch byte {
+    case UInt8(ascii: "\""): return "\""
+    case UInt8(ascii: "\\"): return "\\"
+    case UInt8(ascii: "/"): return "/"
+    case UInt8(ascii: "b"): return "\u{8}"
+    case UInt8(ascii: "f"): return "\u{c}"
+    case UInt8(ascii: "n"): return "\n"
+    case UInt8(ascii: "r"): return "\r"
+    case UInt8(ascii: "t"): return "\t"
+    case UInt8(ascii: "u"):
+      let first = try hexadecimal()
+      if let scalar = Unicode.Scalar(first) { return scalar }
+      // What is no scalar is half of a surrogate pair.
+      guard first < 0xDC00, take("\\"), take("u") else { throw error("unpaired surrogate", at: start) }
+      let second = try hexadecimal()
+      guard (0xDC00..<0xE000).contains(second),
+        let scalar = Unicode.Scalar(0x10000 + (first - 0xD800) << 10 + (second - 0xDC00))
+      else { throw error("unpaired surrogate", at: start) }
+      return scalar
+    default: throw error("unknown escape", at: start)
+    }
+  }
+
+  private mutating func hexadecimal() throws -> UInt32 {
+    var value: UInt32 = 0
+    for _ in 0..<4 {
+      guard let byte, let digit = Character(Unicode.Scalar(byte)).hexDigitValue, byte < 0x80 else {
+        throw error("expected four hexadecimal digits")
+      }
+      value = value << 4 | UInt32(digit)
+      position += 1
+    }
+    return value
+  }
+}

@@ -1,0 +1,79 @@
+import CetTensor
+import Glibc
+
+/// Steps of a long call, as reported to the host.
+public enum Phase: Int32, Sendable, CaseIterable {
+  case prepare = 1
+  case statistics = 2
+  case sensitivity = 3
+  case curvature = 4
+  case eigensolve = 5
+  case allocate = 6
+  case rounding = 7
+  case measure = 8
+  case write = 9
+}
+
+public enum LogLevel: Int32, Sendable {
+  case info = 1
+  case warning = 2
+}
+
+/// The host's view into a long call: progress, log, and the wish to stop. May be used from any thread; the host's
+/// callbacks run on the thread that made the monitor only.
+public final class Monitor: @unchecked Sendable {
+  /// Returns false to stop.
+  public typealias Progress = (_ phase: Phase, _ done: Int, _ total: Int) -> Bool
+  public typealias Log = (_ level: LogLevel, _ message: String) -> Void
+
+  private let progress: Progress?
+  private let log: Log?
+  private let owner = pthread_self()
+  private let lock = Lock()
+  private var stopped = false
+  private var latest: (phase: Phase, done: Int)?
+  private var waiting: [(LogLevel, String)] = []
+
+  public init(progress: Progress? = nil, log: Log? = nil) {
+    self.progress = progress
+    self.log = log
+  }
+
+  /// Reports that `done` of `total` units are complete; throws `cancelled` once the host wants to stop.
+  public func report(_ phase: Phase, _ done: Int, of total: Int) throws {
+    try check()
+    guard pthread_equal(owner, pthread_self()) != 0 else { return }
+    flush()
+    guard let progress else { return }
+    // Workers finish in any order: what is shown never goes back.
+    let shown = lock.withLock {
+      let highest = latest.map { $0.phase == phase ? max($0.done, done) : done } ?? done
+      latest = (phase, highest)
+      return highest
+    }
+    if !progress(phase, min(shown, total), total) { lock.withLock { stopped = true } }
+    try check()
+  }
+
+  /// Throws `cancelled` once the host wants to stop.
+  public func check() throws {
+    if lock.withLock({ stopped }) { throw CetError(.cancelled, "cancelled by the progress callback") }
+  }
+
+  /// One line for the host's log. From another thread it waits until the owner's next report.
+  public func log(_ level: LogLevel, _ message: String) {
+    guard log != nil else { return }
+    lock.withLock { waiting.append((level, message)) }
+    if pthread_equal(owner, pthread_self()) != 0 { flush() }
+  }
+
+  /// Hands over what other threads logged. On the owner's thread only.
+  public func flush() {
+    guard let log else { return }
+    let lines = lock.withLock {
+      defer { waiting.removeAll() }
+      return waiting
+    }
+    for (level, message) in lines { log(level, message) }
+  }
+}

@@ -1,0 +1,74 @@
+import CetTensor
+
+/// A pattern over initializer names: `*` stands for any run of characters, `?` for one; all else for itself.
+public struct NamePattern: Sendable, Equatable {
+  public let text: String
+  private let scalars: [Unicode.Scalar]
+
+  public init(_ text: String) {
+    self.text = text
+    scalars = Array(text.unicodeScalars)
+  }
+
+  /// Whether the pattern stands for the whole name. Goes back to the latest `*` only, so that the time is at most
+  /// the product of the two lengths.
+  public func matches(_ name: String) -> Bool {
+    let name = Array(name.unicodeScalars)
+    var p = 0
+    var n = 0
+    var star: (pattern: Int, name: Int)?
+    while n < name.count {
+      if p < scalars.count, scalars[p] == "*" {
+        star = (p + 1, n)
+        p += 1
+      } else if p < scalars.count, scalars[p] == "?" || scalars[p] == name[n] {
+        p += 1
+        n += 1
+      } else if let latest = star {
+        star = (latest.pattern, latest.name + 1)
+        p = latest.pattern
+        n = latest.name + 1
+      } else {
+        return false
+      }
+    }
+    while p < scalars.count, scalars[p] == "*" { p += 1 }
+    return p == scalars.count
+  }
+
+  /// Indices of the names that the pattern stands for; an error when there are none, because such a pattern is a
+  /// typing mistake. `use` ("keep", "fix") and `kind` appear in the message.
+  public func indices(in names: [String], use: String, kind: String = "quantizable tensors") throws -> [Int] {
+    let found = names.indices.filter { matches(names[$0]) }
+    if found.isEmpty {
+      let examples = names.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
+      let list = names.isEmpty ? "there are none" : "\(names.count), such as \(examples)"
+      throw CetError(.invalidArgument, "\(use) pattern '\(text)' matches none of the \(kind) (\(list))")
+    }
+    return found
+  }
+}
+
+/// What keep and fix patterns say about each tensor.
+public enum NamedChoice: Sendable, Equatable {
+  case free
+  /// Stays float32.
+  case kept(pattern: String)
+  case fixed(bits: Int, pattern: String)
+}
+
+extension PlanOptions {
+  /// One choice per name. Keep wins over fix, the last of several fix patterns over the others.
+  public func choices(for names: [String]) throws -> [NamedChoice] {
+    var result = [NamedChoice](repeating: .free, count: names.count)
+    for rule in fix {
+      for index in try NamePattern(rule.pattern).indices(in: names, use: "fix") {
+        result[index] = .fixed(bits: rule.bits, pattern: rule.pattern)
+      }
+    }
+    for pattern in keep {
+      for index in try NamePattern(pattern).indices(in: names, use: "keep") { result[index] = .kept(pattern: pattern) }
+    }
+    return result
+  }
+}

@@ -1,0 +1,183 @@
+import CetTensor
+
+/// The words that stand for these choices are the same in C, JSON, Python and on the command line.
+public enum Method: String, Sendable, CaseIterable {
+  case cet
+  case paper
+  case hawqV2 = "hawq-v2"
+  case mckp
+  case uniform
+}
+
+public enum LossKind: String, Sendable, CaseIterable {
+  case kl
+  case crossEntropy = "cross-entropy"
+  case mse
+  case output
+}
+
+public enum CurvatureKind: String, Sendable, CaseIterable {
+  case hessian
+  case gaussNewton = "gauss-newton"
+}
+
+public enum Rounding: String, Sendable, CaseIterable {
+  case nearest
+  case gptq
+  case compensated
+}
+
+public enum Encoding: String, Sendable, CaseIterable {
+  case planes
+  case qdq
+  case float
+}
+
+/// How many weights share a scale.
+public enum Granularity: Sendable, Equatable, CustomStringConvertible {
+  case perTensor
+  case perAxis
+  case block(Int)
+
+  public var blockSize: Int { if case .block(let size) = self { size } else { 0 } }
+
+  public var description: String {
+    switch self {
+    case .perTensor: "per-tensor"
+    case .perAxis: "per-axis"
+    case .block(let size): "block:\(size)"
+    }
+  }
+
+  public init?(_ text: String) {
+    switch text {
+    case "per-tensor": self = .perTensor
+    case "per-axis": self = .perAxis
+    default:
+      guard text.hasPrefix("block:"), let size = Int(text.dropFirst(6)), size > 0 else { return nil }
+      self = .block(size)
+    }
+  }
+}
+
+/// What bounds a plan; always exactly one of these.
+public enum Target: Sendable, Equatable {
+  /// 32 / mean code bits over the planned weights.
+  case ratio(Double)
+  /// Mean code bits over the planned weights.
+  case bits(Double)
+  /// Bytes of the written file.
+  case size(Int)
+  /// Predicted loss change.
+  case maximumLoss(Double)
+}
+
+public struct PlanOptions: Sendable, Equatable {
+  public struct Fix: Sendable, Equatable {
+    public var pattern: String
+    public var bits: Int
+
+    public init(pattern: String, bits: Int) {
+      self.pattern = pattern
+      self.bits = bits
+    }
+  }
+
+  public static let allowedBits = 2...8
+
+  public var target: Target
+  public var method = Method.cet
+  /// nil: the library chooses by the model's output.
+  public var loss: LossKind?
+  public var curvature = CurvatureKind.hessian
+  public var rounding = Rounding.compensated
+  public var granularity = Granularity.perAxis
+  public var encoding = Encoding.planes
+  /// Ascending, without repetition.
+  public var bits = [2, 3, 4, 8]
+  public var keep: [String] = []
+  public var fix: [Fix] = []
+  public var seed: UInt64 = 0
+  /// nil: all.
+  public var samples: Int?
+  public var batchSize: Int?
+  public var maxMemory: Int?
+  public var eigenpairs: Int?
+  public var maxIterations: Int?
+  /// The graph output that the loss reads; nil: the first.
+  public var output: String?
+  public var threads = Workers.processorCount
+
+  public init(target: Target) { self.target = target }
+
+  public func validate() throws {
+    switch target {
+    case .ratio(let value): try check(value.isFinite && value > 0, "target_ratio", value, "a positive number")
+    case .bits(let value): try check(value.isFinite && value > 0, "target_bits", value, "a positive number")
+    case .size(let value): try check(value > 0, "target_size", value, "a positive number of bytes")
+    case .maximumLoss(let value): try check(value.isFinite && value > 0, "max_loss", value, "a positive number")
+    }
+    let allowed = "\(PlanOptions.allowedBits.lowerBound) to \(PlanOptions.allowedBits.upperBound)"
+    guard !bits.isEmpty else { throw CetError(.invalidArgument, "option bits: expected at least one of \(allowed)") }
+    for value in bits { try check(PlanOptions.allowedBits.contains(value), "bits", value, allowed) }
+    guard zip(bits, bits.dropFirst()).allSatisfy({ $0 < $1 }) else {
+      throw CetError(.invalidArgument, "option bits: expected rising values, got \(bits)")
+    }
+    for rule in fix {
+      try check(PlanOptions.allowedBits.contains(rule.bits), "fix '\(rule.pattern)'", rule.bits, "\(allowed) bits")
+    }
+    if case .block(let size) = granularity {
+      try check(size > 0 && size <= 1 << 20, "block_size", size, "1 to \(1 << 20)")
+    }
+    if encoding == .float, case .size = target {
+      throw CetError(.invalidArgument, "target_size: the encoding 'float' does not make the file smaller")
+    }
+    try checkCounts(samples: samples, batchSize: batchSize, maxMemory: maxMemory, threads: threads)
+  }
+}
+
+public struct QuantizeOptions: Sendable, Equatable {
+  /// nil: the plan's.
+  public var rounding: Rounding?
+  /// nil: as many as the plan used.
+  public var samples: Int?
+  public var batchSize: Int?
+  public var maxMemory: Int?
+  public var threads = Workers.processorCount
+
+  public init() {}
+
+  public func validate() throws {
+    try checkCounts(samples: samples, batchSize: batchSize, maxMemory: maxMemory, threads: threads)
+  }
+}
+
+public struct CurvatureOptions: Sendable, Equatable {
+  /// nil: cross-entropy when there are labels, else the library chooses by the model's output.
+  public var loss: LossKind?
+  public var curvature = CurvatureKind.hessian
+  public var samples: Int?
+  public var batchSize: Int?
+  public var maxMemory: Int?
+  public var output: String?
+  /// Initializers to leave out of the parameter vector.
+  public var keep: [String] = []
+  public var threads = Workers.processorCount
+
+  public init() {}
+
+  public func validate() throws {
+    try checkCounts(samples: samples, batchSize: batchSize, maxMemory: maxMemory, threads: threads)
+  }
+}
+
+private func check<Value>(_ condition: Bool, _ option: String, _ found: Value, _ expected: String) throws {
+  guard condition else { throw CetError(.invalidArgument, "option \(option): expected \(expected), got \(found)") }
+}
+
+private func checkCounts(samples: Int?, batchSize: Int?, maxMemory: Int?, threads: Int) throws {
+  if let samples { try check(samples > 0, "samples", samples, "a positive number") }
+  if let batchSize { try check(batchSize > 0, "batch_size", batchSize, "a positive number") }
+  if let maxMemory { try check(maxMemory > 0, "max_memory", maxMemory, "a positive number of bytes") }
+  try check((1...1024).contains(threads), "threads", threads, "1 to 1024")
+}

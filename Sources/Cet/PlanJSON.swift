@@ -1,0 +1,192 @@
+import CetTensor
+
+extension CompressionPlan {
+  /// Version of the document's layout. Readers ignore members they do not know and refuse higher versions.
+  static let documentVersion = 1
+  private static let largest = 1 << 46
+
+  public func json() -> JSON {
+    .object([
+      .init("format", .string("cet-plan")),
+      .init("version", .integer(CompressionPlan.documentVersion)),
+      .init("library_version", .string(libraryVersion)),
+      .init("model", .object([.init("sha256", .string(modelSHA256)), .init("bytes", .integer(modelBytes))])),
+      .init("options", options.json()),
+      .init("loss", .string(loss.rawValue)),
+      .init("samples", .integer(samples)),
+      .init(
+        "totals",
+        .object([
+          .init("ratio", .double(ratio)),
+          .init("mean_bits", .double(meanBits)),
+          .init("parameter_count", .integer(parameterCount)),
+          .init("code_bytes", .integer(codeBytes)),
+          .init("stored_bytes", .integer(storedBytes)),
+          .init("file_bytes", .integer(fileBytes)),
+        ])),
+      .init("predicted_loss_change", .double(predictedLossChange)),
+      .init("measured_loss_change", .double(measuredLossChange)),
+      .init("notes", .array(notes.map { .string($0) })),
+      .init("tensors", .array(tensors.map { $0.json() })),
+    ])
+  }
+
+  public func jsonText() -> String { json().serialized() }
+
+  public init(jsonText: String) throws { try self.init(json: JSON.parse(jsonText)) }
+
+  /// Totals other than the file's size follow from the tensors and are not read.
+  public init(json: JSON) throws {
+    let document = JSONFields(json)
+    guard case .string("cet-plan") = try document.optional("format")?.value else {
+      throw document.error("expected member \"format\" with \"cet-plan\"")
+    }
+    let version = try document.required("version").integer(1...Int.max)
+    guard version <= CompressionPlan.documentVersion else {
+      throw document.error("version \(version) is newer than this library's \(CompressionPlan.documentVersion)")
+    }
+    let model = try document.required("model")
+    let digest = try model.required("sha256")
+    let sha256 = try digest.string()
+    guard sha256.utf8.count == 64, sha256.allSatisfy({ $0.isHexDigit && $0.isASCII }) else {
+      throw digest.error("expected 64 hexadecimal digits")
+    }
+    self.init(
+      modelSHA256: sha256, modelBytes: try model.required("bytes").integer(0...CompressionPlan.largest),
+      options: try PlanOptions(fields: document.required("options")),
+      loss: try document.required("loss").choice(),
+      samples: try document.required("samples").integer(0...CompressionPlan.largest),
+      tensors: try document.required("tensors").array().map { try PlannedTensor(fields: $0) },
+      fileBytes: try document.required("totals").required("file_bytes").integer(0...CompressionPlan.largest))
+    libraryVersion = try document.required("library_version").string()
+    predictedLossChange = try document.optional("predicted_loss_change")?.double()
+    measuredLossChange = try document.optional("measured_loss_change")?.double()
+    notes = try document.optional("notes")?.array().map { try $0.string() } ?? []
+    var names: Set<String> = []
+    for tensor in tensors {
+      guard names.insert(tensor.name).inserted else { throw document.error("tensor '\(tensor.name)' appears twice") }
+    }
+  }
+}
+
+extension PlannedTensor {
+  func json() -> JSON {
+    func table(_ entries: [Int: Double]) -> JSON {
+      .object(entries.sorted { $0.key < $1.key }.map { .init(String($0.key), .double($0.value)) })
+    }
+    return .object([
+      .init("name", .string(name)),
+      .init("shape", .array(shape.map { .integer($0) })),
+      .init("bits", .integer(bits)),
+      .init("decision", .string(decision.rawValue)),
+      .init("reason", .string(reason)),
+      .init("axis", .integer(axis)),
+      .init("block_size", .integer(blockSize)),
+      .init("predicted_loss_change", .double(predictedLossChange)),
+      .init("loss_per_byte", .double(lossPerByte)),
+      .init("code_bytes", .integer(codeBytes)),
+      .init("stored_bytes", .integer(storedBytes)),
+      .init("measured_loss", table(measuredLoss)),
+      .init("curvature_loss", table(curvatureLoss)),
+    ])
+  }
+
+  init(fields: JSONFields) throws {
+    let decision = try fields.required("decision").choice(Decision.self)
+    let allowed = decision == .kept ? PlannedTensor.keptBits...PlannedTensor.keptBits : PlanOptions.allowedBits
+    let shape = try fields.required("shape").array().map { try $0.integer(0...(1 << 46)) }
+    guard shape.validatedCount != nil else { throw fields.error("shape \(shape.shapeText) is too large") }
+    self.init(
+      name: try fields.required("name").string(), shape: shape,
+      bits: try fields.required("bits").integer(allowed), decision: decision,
+      reason: try fields.optional("reason")?.string() ?? "")
+    if let field = try fields.optional("axis") {
+      guard !shape.isEmpty else { throw field.error("a scalar has no axis") }
+      axis = try field.integer(0...(shape.count - 1))
+    }
+    blockSize = try fields.optional("block_size")?.integer(0...(1 << 46)) ?? 0
+    predictedLossChange = try fields.optional("predicted_loss_change")?.double()
+    lossPerByte = try fields.optional("loss_per_byte")?.double()
+    codeBytes = try fields.required("code_bytes").integer(0...(1 << 46))
+    storedBytes = try fields.required("stored_bytes").integer(0...(1 << 46))
+    measuredLoss = try PlannedTensor.table(fields.optional("measured_loss"))
+    curvatureLoss = try PlannedTensor.table(fields.optional("curvature_loss"))
+  }
+
+  private static func table(_ fields: JSONFields?) throws -> [Int: Double] {
+    var result: [Int: Double] = [:]
+    for (name, field) in try fields?.members() ?? [] {
+      guard let bits = Int(name), PlanOptions.allowedBits.contains(bits) else {
+        throw field.error("expected a bit width from 2 to 8 as the member's name")
+      }
+      if field.value != .null { result[bits] = try field.double() }
+    }
+    return result
+  }
+}
+
+extension PlanOptions {
+  func json() -> JSON {
+    let (targetName, targetValue): (String, JSON) =
+      switch target {
+      case .ratio(let value): ("target_ratio", .double(value))
+      case .bits(let value): ("target_bits", .double(value))
+      case .size(let value): ("target_size", .integer(value))
+      case .maximumLoss(let value): ("max_loss", .double(value))
+      }
+    return .object([
+      .init(targetName, targetValue),
+      .init("method", .string(method.rawValue)),
+      .init("loss", .text(loss?.rawValue)),
+      .init("curvature", .string(curvature.rawValue)),
+      .init("rounding", .string(rounding.rawValue)),
+      .init("granularity", .string(granularity.description)),
+      .init("encoding", .string(encoding.rawValue)),
+      .init("bits", .array(bits.map { .integer($0) })),
+      .init("keep", .array(keep.map { .string($0) })),
+      .init("fix", .array(fix.map { .object([.init("pattern", .string($0.pattern)), .init("bits", .integer($0.bits))]) })),
+      .init("seed", .integer(seed)),
+      .init("samples", .integer(samples)),
+      .init("batch_size", .integer(batchSize)),
+      .init("max_memory", .integer(maxMemory)),
+      .init("eigenpairs", .integer(eigenpairs)),
+      .init("max_iterations", .integer(maxIterations)),
+      .init("output", .text(output)),
+    ])
+  }
+
+  init(fields: JSONFields) throws {
+    var targets: [Target] = []
+    if let field = try fields.optional("target_ratio") { targets.append(.ratio(try field.double())) }
+    if let field = try fields.optional("target_bits") { targets.append(.bits(try field.double())) }
+    if let field = try fields.optional("target_size") { targets.append(.size(try field.integer(1...Int.max))) }
+    if let field = try fields.optional("max_loss") { targets.append(.maximumLoss(try field.double())) }
+    guard let target = targets.first, targets.count == 1 else {
+      throw fields.error("expected exactly one of target_ratio, target_bits, target_size, max_loss")
+    }
+    self.init(target: target)
+    method = try fields.required("method").choice()
+    loss = try fields.optional("loss")?.choice()
+    curvature = try fields.required("curvature").choice()
+    rounding = try fields.required("rounding").choice()
+    encoding = try fields.required("encoding").choice()
+    let granularityField = try fields.required("granularity")
+    guard let granularity = Granularity(try granularityField.string()) else {
+      throw granularityField.error("expected per-tensor, per-axis or block:N")
+    }
+    self.granularity = granularity
+    bits = try fields.required("bits").array().map { try $0.integer(PlanOptions.allowedBits) }
+    keep = try fields.optional("keep")?.array().map { try $0.string() } ?? []
+    fix = try fields.optional("fix")?.array().map {
+      Fix(pattern: try $0.required("pattern").string(), bits: try $0.required("bits").integer(PlanOptions.allowedBits))
+    } ?? []
+    seed = try fields.optional("seed")?.integer(0...UInt64.max) ?? 0
+    samples = try fields.optional("samples")?.integer(1...Int.max)
+    batchSize = try fields.optional("batch_size")?.integer(1...Int.max)
+    maxMemory = try fields.optional("max_memory")?.integer(1...Int.max)
+    eigenpairs = try fields.optional("eigenpairs")?.integer(1...Int.max)
+    maxIterations = try fields.optional("max_iterations")?.integer(1...Int.max)
+    output = try fields.optional("output")?.string()
+    do { try validate() } catch let error as CetError { throw fields.error(error.message) }
+  }
+}

@@ -1,0 +1,62 @@
+import CCet
+import Cet
+import CetTensor
+
+@implementation @_cdecl("cet_model_load_file")
+public func cet_model_load_file(
+  _ path: UnsafePointer<CChar>?, _ model: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary(making: model, "model") { try ModelObject(LoadedModel(path: text(path, "path"))) }
+}
+
+@implementation @_cdecl("cet_model_load_memory")
+public func cet_model_load_memory(
+  _ data: UnsafeRawPointer?, _ size: Int, _ model: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary(making: model, "model") {
+    let data = try required(data, "data")
+    guard size >= 0 else { throw invalid("argument 'size' is too large") }
+    return try ModelObject(LoadedModel(bytes: UnsafeRawBufferPointer(start: data, count: size)))
+  }
+}
+
+@implementation @_cdecl("cet_model_input_count")
+public func cet_model_input_count(_ model: OpaquePointer?) -> Int {
+  boundary(counting: { try Handle.get(model, as: ModelObject.self).inputs.count })
+}
+
+@implementation @_cdecl("cet_model_get_input")
+public func cet_model_get_input(
+  _ model: OpaquePointer?, _ index: Int, _ info: UnsafeMutablePointer<cet_value_info>?
+) -> cet_status {
+  boundary {
+    let inputs = try Handle.get(model, as: ModelObject.self).inputs
+    try SizedStruct.write(element(inputs, index, "input"), to: info, "cet_value_info")
+  }
+}
+
+@implementation @_cdecl("cet_model_parameter_count")
+public func cet_model_parameter_count(_ model: OpaquePointer?) -> Int {
+  boundary(counting: { try Handle.get(model, as: ModelObject.self).parameters.count })
+}
+
+@implementation @_cdecl("cet_model_get_parameter")
+public func cet_model_get_parameter(
+  _ model: OpaquePointer?, _ index: Int, _ info: UnsafeMutablePointer<cet_parameter_info>?
+) -> cet_status {
+  boundary {
+    let parameters = try Handle.get(model, as: ModelObject.self).parameters
+    try SizedStruct.write(element(parameters, index, "parameter"), to: info, "cet_parameter_info")
+  }
+}
+
+@implementation @_cdecl("cet_model_inspect_json")
+public func cet_model_inspect_json(
+  _ model: OpaquePointer?, _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
+) -> cet_status {
+  boundary {
+    let json = try required(json, "json")
+    json.pointee = nil
+    json.pointee = try copyForCaller(Handle.get(model, as: ModelObject.self).model.inspectJSON())
+  }
+}

@@ -1,0 +1,186 @@
+import CCet
+import Cet
+import CetTensor
+
+/// A shape, or shape with unknown sizes, as the caller borrows it.
+struct BorrowedShape {
+  let name: UnsafePointer<CChar>
+  let shape: UnsafePointer<Int64>?
+  let rank: UInt32
+
+  init(_ name: String, _ shape: [Int]?, _ memory: BorrowedMemory) throws {
+    self.name = try memory.string(name)
+    self.shape = try shape.map { try memory.shape($0) }
+    rank = UInt32(shape?.count ?? 0)
+  }
+}
+
+extension BorrowedMemory {
+  func parameters(_ parameters: [ParameterInfo]) throws -> [cet_parameter_info] {
+    try parameters.map { parameter in
+      let borrowed = try BorrowedShape(parameter.name, parameter.shape, self)
+      var info = cet_parameter_info()
+      info.rank = borrowed.rank
+      info.name = borrowed.name
+      info.shape = borrowed.shape
+      info.offset = UInt64(parameter.offset)
+      info.count = UInt64(parameter.count)
+      return info
+    }
+  }
+}
+
+final class ModelObject: HandleObject {
+  override class var tag: UInt64 { 0x6d6f_6465_6c5f_7463 }
+  override class var kind: String { "model" }
+  let model: LoadedModel
+  private(set) var inputs: [cet_value_info] = []
+  private(set) var parameters: [cet_parameter_info] = []
+
+  init(_ model: LoadedModel) throws {
+    self.model = model
+    super.init()
+    inputs = try model.requiredInputs.map { input in
+      let sizes = input.shape?.map { dimension in
+        if case .fixed(let size) = dimension { size } else { -1 }
+      }
+      let borrowed = try BorrowedShape(input.name, sizes, memory)
+      var info = cet_value_info()
+      info.rank = borrowed.rank
+      info.name = borrowed.name
+      info.shape = borrowed.shape
+      info.element_type = input.type?.rawValue ?? 0
+      return info
+    }
+    parameters = try memory.parameters(model.parameters)
+  }
+}
+
+final class CalibrationObject: HandleObject {
+  override class var tag: UInt64 { 0x6361_6c69_625f_7463 }
+  override class var kind: String { "calibration" }
+  private let lock = Lock()
+  private var held: Calibration
+
+  init(_ calibration: Calibration) { held = calibration }
+
+  var calibration: Calibration { lock.withLock { held } }
+  func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor?) throws {
+    try lock.withLock { try held.add(inputs: inputs, labels: labels) }
+  }
+}
+
+final class PlanObject: HandleObject {
+  override class var tag: UInt64 { 0x706c_616e_5f5f_7463 }
+  override class var kind: String { "plan" }
+  let plan: CompressionPlan
+  private(set) var tensors: [cet_plan_tensor] = []
+  private(set) var summary = cet_plan_summary()
+
+  init(_ plan: CompressionPlan) throws {
+    self.plan = plan
+    super.init()
+    tensors = try plan.tensors.map { try cet_plan_tensor($0, memory) }
+    summary = try cet_plan_summary(plan, memory)
+  }
+}
+
+final class QuantizedObject: HandleObject {
+  override class var tag: UInt64 { 0x7175_616e_745f_7463 }
+  override class var kind: String { "quantized" }
+  let model: QuantizedModel
+  let tensors: [QuantizedTensor]
+  let corrections: [Correction]
+  private let lock = Lock()
+  private var views: [Int: cet_initializer_view] = [:]
+  private var correctionViews: [Int: cet_correction_view] = [:]
+
+  init(_ model: QuantizedModel) {
+    self.model = model
+    tensors = model.tensors
+    corrections = model.corrections
+  }
+
+  /// Copies into borrowed memory when first asked for: many hosts only save.
+  func view(_ index: Int) throws -> cet_initializer_view {
+    let tensor = try element(tensors, index, "initializer")
+    return try lock.withLock {
+      if let view = views[index] { return view }
+      let borrowed = try BorrowedShape(tensor.name, tensor.shape, memory)
+      var view = cet_initializer_view()
+      view.rank = borrowed.rank
+      view.name = borrowed.name
+      view.shape = borrowed.shape
+      view.parameter_count = UInt64(tensor.count)
+      view.bits = Int32(tensor.bits)
+      view.axis = tensor.axis.map(Int32.init) ?? -1
+      view.block_size = UInt32(tensor.blockSize)
+      view.codes = try memory.array(tensor.codes)
+      view.code_bytes = UInt64(tensor.codes.count)
+      view.scale = try memory.array(tensor.scales)
+      view.zero_point = try memory.array(tensor.zeroPoints)
+      view.scale_count = UInt64(tensor.scales.count)
+      views[index] = view
+      return view
+    }
+  }
+
+  func correction(_ index: Int) throws -> cet_correction_view {
+    let correction = try element(corrections, index, "correction")
+    return try lock.withLock {
+      if let view = correctionViews[index] { return view }
+      var view = cet_correction_view()
+      view.added = correction.isAdded ? 1 : 0
+      view.name = try memory.string(correction.name)
+      view.node = try memory.string(correction.node)
+      view.values = try memory.array(correction.values)
+      view.count = UInt64(correction.values.count)
+      correctionViews[index] = view
+      return view
+    }
+  }
+}
+
+final class CurvatureObject: HandleObject {
+  override class var tag: UInt64 { 0x6375_7276_615f_7463 }
+  override class var kind: String { "curvature" }
+  let curvature: Curvature
+  private(set) var parameters: [cet_parameter_info] = []
+
+  init(_ curvature: Curvature) throws {
+    self.curvature = curvature
+    super.init()
+    parameters = try memory.parameters(curvature.parameters)
+  }
+}
+
+final class SpectrumObject: HandleObject {
+  override class var tag: UInt64 { 0x7370_6563_745f_7463 }
+  override class var kind: String { "spectrum" }
+  let spectrum: Spectrum
+
+  init(_ spectrum: Spectrum) { self.spectrum = spectrum }
+}
+
+final class OutputsObject: HandleObject {
+  override class var tag: UInt64 { 0x6f75_7470_745f_7463 }
+  override class var kind: String { "outputs" }
+  let outputs: [(name: String, tensor: Tensor)]
+  private(set) var tensors: [cet_tensor] = []
+
+  init(_ outputs: [(name: String, tensor: Tensor)]) throws {
+    self.outputs = try outputs.map { ($0.name, try $0.tensor.rowMajor()) }
+    super.init()
+    tensors = try self.outputs.map { output in
+      let borrowed = try BorrowedShape(output.name, output.tensor.shape, memory)
+      var tensor = cet_tensor()
+      tensor.name = borrowed.name
+      tensor.data = UnsafeRawPointer(output.tensor.pointer)
+      tensor.byte_size = UInt64(output.tensor.byteCount)
+      tensor.shape = borrowed.shape
+      tensor.rank = borrowed.rank
+      tensor.element_type = output.tensor.type.rawValue
+      return tensor
+    }
+  }
+}

@@ -1,0 +1,126 @@
+import CCet
+import Cet
+import CetTensor
+
+/// 0 stands for the default, nil here.
+func optional<Value: FixedWidthInteger>(_ value: Value, _ name: StaticString) throws -> Int? {
+  value == 0 ? nil : try size(value, name)
+}
+
+func threads(_ value: UInt32) -> Int { value == 0 ? Workers.processorCount : Int(value) }
+
+private func patterns(
+  _ pointer: UnsafePointer<UnsafePointer<CChar>?>?, _ count: UInt64, _ name: StaticString
+) throws -> [String] {
+  guard count > 0 else { return [] }
+  guard count <= 1 << 20 else { throw invalid("option \(name): \(count) entries") }
+  let array = try required(pointer, name)
+  return try (0..<Int(count)).map { try text(array[$0], "\(name)[\($0)]") }
+}
+
+extension PlanOptions {
+  init(_ pointer: UnsafePointer<cet_plan_options>?) throws {
+    let c = try SizedStruct.read(pointer, cet_plan_options(), "cet_plan_options")
+    var targets: [Target] = []
+    if c.target_ratio != 0 { targets.append(.ratio(c.target_ratio)) }
+    if c.target_bits != 0 { targets.append(.bits(c.target_bits)) }
+    if c.target_size != 0 { targets.append(.size(try size(c.target_size, "target_size"))) }
+    if c.max_loss != 0 { targets.append(.maximumLoss(c.max_loss)) }
+    guard let target = targets.first, targets.count == 1 else {
+      let found = targets.isEmpty ? "none" : "\(targets.count)"
+      throw invalid("exactly one of target_ratio, target_bits, target_size and max_loss must be set, found \(found)")
+    }
+    self.init(target: target)
+    method = try CetABI.method(c.method) ?? method
+    loss = try CetABI.loss(c.loss)
+    curvature = try CetABI.curvature(c.curvature) ?? curvature
+    rounding = try CetABI.rounding(c.rounding) ?? rounding
+    granularity = try CetABI.granularity(c.granularity, blockSize: c.block_size) ?? granularity
+    encoding = try CetABI.encoding(c.encoding) ?? encoding
+    if c.bits != 0 {
+      bits = (0..<32).filter { c.bits >> UInt32($0) & 1 == 1 }
+    }
+    keep = try patterns(c.keep_patterns, c.keep_count, "keep_patterns")
+    let fixed = try patterns(c.fix_patterns, c.fix_count, "fix_patterns")
+    if !fixed.isEmpty {
+      let widths = try required(c.fix_bits, "fix_bits")
+      fix = fixed.enumerated().map { Fix(pattern: $1, bits: Int(widths[$0])) }
+    }
+    seed = c.seed
+    samples = try optional(c.samples, "samples")
+    maxMemory = try optional(c.max_memory, "max_memory")
+    batchSize = try optional(c.batch_size, "batch_size")
+    eigenpairs = try optional(c.eigenpairs, "eigenpairs")
+    maxIterations = try optional(c.max_iterations, "max_iterations")
+    output = try c.output.map { try text($0, "output") }
+    threads = CetABI.threads(c.threads)
+    guard c.reserved == 0 else { throw invalid("cet_plan_options: reserved is \(c.reserved), expected 0") }
+    try validate()
+  }
+
+  /// The options of a plan from a table: what is left 0 is the source's, what is set must be the same.
+  init(_ pointer: UnsafePointer<cet_plan_options>?, sensitivityOf source: CompressionPlan) throws {
+    try self.init(pointer)
+    let c = try SizedStruct.read(pointer, cet_plan_options(), "cet_plan_options")
+    func same<Value: Equatable>(_ asked: Int32, _ value: inout Value, _ expected: Value, _ name: StaticString) throws {
+      guard asked == 0 || value == expected else {
+        throw invalid("option \(name): the plan's table was made with \(expected), got \(value)")
+      }
+      value = expected
+    }
+    try same(c.method, &method, source.options.method, "method")
+    try same(c.curvature, &curvature, source.options.curvature, "curvature")
+    try same(c.rounding, &rounding, source.options.rounding, "rounding")
+    try same(c.granularity, &granularity, source.options.granularity, "granularity")
+    if let asked = loss, asked != source.loss {
+      throw invalid("option loss: the plan's table was made with \(source.loss.rawValue), got \(asked.rawValue)")
+    }
+    loss = source.loss
+    output = source.options.output
+    samples = source.options.samples
+    seed = source.options.seed
+    if c.encoding == 0 { encoding = source.options.encoding }
+    if c.bits == 0 { bits = source.options.bits }
+    try validate()
+  }
+}
+
+extension QuantizeOptions {
+  init(_ c: cet_quantize_options) throws {
+    self.init()
+    rounding = try CetABI.rounding(c.rounding)
+    samples = try optional(c.samples, "samples")
+    batchSize = try optional(c.batch_size, "batch_size")
+    maxMemory = try optional(c.max_memory, "max_memory")
+    threads = CetABI.threads(c.threads)
+    try validate()
+  }
+}
+
+extension CurvatureOptions {
+  init(_ pointer: UnsafePointer<cet_curvature_options>?) throws {
+    let c = try SizedStruct.read(pointer, cet_curvature_options(), "cet_curvature_options")
+    self.init()
+    loss = try CetABI.loss(c.loss)
+    curvature = try CetABI.curvature(c.curvature) ?? curvature
+    samples = try optional(c.samples, "samples")
+    batchSize = try optional(c.batch_size, "batch_size")
+    maxMemory = try optional(c.max_memory, "max_memory")
+    output = try c.output.map { try text($0, "output") }
+    keep = try patterns(c.keep_patterns, c.keep_count, "keep_patterns")
+    threads = CetABI.threads(c.threads)
+    guard c.reserved == 0 else { throw invalid("cet_curvature_options: reserved is \(c.reserved), expected 0") }
+    try validate()
+  }
+}
+
+/// The monitor of a call whose options carry these callbacks.
+func monitor(_ progress: cet_progress_fn?, _ log: cet_log_fn?, _ userData: UnsafeMutableRawPointer?) -> Monitor {
+  Monitor(
+    progress: progress.map { callback in
+      { phase, done, total in callback(phase.rawValue, UInt64(clamping: done), UInt64(clamping: total), userData) == 0 }
+    },
+    log: log.map { callback in
+      { level, message in message.withCString { callback(level.rawValue, $0, userData) } }
+    })
+}

@@ -1,0 +1,121 @@
+import CCet
+import Cet
+import CetTensor
+
+@implementation @_cdecl("cet_quantize")
+public func cet_quantize(
+  _ model: OpaquePointer?, _ calibration: OpaquePointer?, _ plan: OpaquePointer?,
+  _ options: UnsafePointer<cet_quantize_options>?, _ quantized: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary(making: quantized, "quantized") {
+    let model = try Handle.get(model, as: ModelObject.self).model
+    let plan = try Handle.get(plan, as: PlanObject.self).plan
+    let c = try SizedStruct.read(options, cet_quantize_options(), "cet_quantize_options")
+    let asked = try QuantizeOptions(c)
+    var data: Calibration?
+    if let calibration {
+      data = try Handle.get(calibration, as: CalibrationObject.self).calibration.fitted(to: model.requiredInputs)
+    } else if (asked.rounding ?? plan.options.rounding) != .nearest {
+      throw invalid("the calibration handle is NULL: only the rounding 'nearest' needs no data")
+    }
+    let monitor = monitor(c.progress, c.log, c.user_data)
+    defer { monitor.flush() }
+    return QuantizedObject(try quantizeModel(model, data, plan, asked, monitor))
+  }
+}
+
+@implementation @_cdecl("cet_quantized_initializer_count")
+public func cet_quantized_initializer_count(_ quantized: OpaquePointer?) -> Int {
+  boundary(counting: { try Handle.get(quantized, as: QuantizedObject.self).tensors.count })
+}
+
+@implementation @_cdecl("cet_quantized_get_initializer")
+public func cet_quantized_get_initializer(
+  _ quantized: OpaquePointer?, _ index: Int, _ view: UnsafeMutablePointer<cet_initializer_view>?
+) -> cet_status {
+  boundary {
+    let object = try Handle.get(quantized, as: QuantizedObject.self)
+    try SizedStruct.write(object.view(index), to: view, "cet_initializer_view")
+  }
+}
+
+@implementation @_cdecl("cet_quantized_find_initializer")
+public func cet_quantized_find_initializer(
+  _ quantized: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ index: UnsafeMutablePointer<Int>?
+) -> cet_status {
+  boundary {
+    let tensors = try Handle.get(quantized, as: QuantizedObject.self).tensors
+    let name = try text(name, "name")
+    let index = try required(index, "index")
+    guard let found = tensors.firstIndex(where: { $0.name == name }) else {
+      throw invalid("no quantized initializer has the name '\(name)'")
+    }
+    index.pointee = found
+  }
+}
+
+@implementation @_cdecl("cet_quantized_dequantize")
+public func cet_quantized_dequantize(
+  _ quantized: OpaquePointer?, _ index: Int, _ values: UnsafeMutablePointer<Float>?, _ count: Int
+) -> cet_status {
+  boundary {
+    let tensor = try element(Handle.get(quantized, as: QuantizedObject.self).tensors, index, "initializer")
+    try checkCount(count, tensor.count, "count")
+    guard count > 0 else { return }
+    try required(values, "values").update(from: tensor.dequantized(), count: count)
+  }
+}
+
+@implementation @_cdecl("cet_quantized_get_plan")
+public func cet_quantized_get_plan(
+  _ quantized: OpaquePointer?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary(making: plan, "plan") { try PlanObject(Handle.get(quantized, as: QuantizedObject.self).model.plan) }
+}
+
+@implementation @_cdecl("cet_quantized_save_file")
+public func cet_quantized_save_file(
+  _ quantized: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<cet_save_options>?
+) -> cet_status {
+  boundary {
+    let model = try Handle.get(quantized, as: QuantizedObject.self).model
+    try model.save(path: text(path, "path"), encoding: encodingToSave(model, options))
+  }
+}
+
+@implementation @_cdecl("cet_quantized_save_memory")
+public func cet_quantized_save_memory(
+  _ quantized: OpaquePointer?, _ options: UnsafePointer<cet_save_options>?,
+  _ data: UnsafeMutablePointer<UnsafeMutableRawPointer?>?, _ size: UnsafeMutablePointer<Int>?
+) -> cet_status {
+  boundary {
+    let data = try required(data, "data")
+    data.pointee = nil
+    let size = try required(size, "size")
+    size.pointee = 0
+    let model = try Handle.get(quantized, as: QuantizedObject.self).model
+    let bytes = try model.bytes(encoding: encodingToSave(model, options))
+    data.pointee = try copyForCaller(bytes)
+    size.pointee = bytes.count
+  }
+}
+
+private func encodingToSave(_ model: QuantizedModel, _ options: UnsafePointer<cet_save_options>?) throws -> Encoding {
+  let c = try SizedStruct.read(options, cet_save_options(), "cet_save_options")
+  return try encoding(c.encoding) ?? model.plan.options.encoding
+}
+
+@implementation @_cdecl("cet_quantized_correction_count")
+public func cet_quantized_correction_count(_ quantized: OpaquePointer?) -> Int {
+  boundary(counting: { try Handle.get(quantized, as: QuantizedObject.self).corrections.count })
+}
+
+@implementation @_cdecl("cet_quantized_get_correction")
+public func cet_quantized_get_correction(
+  _ quantized: OpaquePointer?, _ index: Int, _ view: UnsafeMutablePointer<cet_correction_view>?
+) -> cet_status {
+  boundary {
+    let object = try Handle.get(quantized, as: QuantizedObject.self)
+    try SizedStruct.write(object.correction(index), to: view, "cet_correction_view")
+  }
+}

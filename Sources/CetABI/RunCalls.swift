@@ -1,0 +1,47 @@
+import CCet
+import Cet
+import CetTensor
+
+@implementation @_cdecl("cet_run")
+public func cet_run(
+  _ model: OpaquePointer?, _ inputs: UnsafePointer<cet_tensor>?, _ inputCount: Int,
+  _ options: UnsafePointer<cet_run_options>?, _ outputs: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary(making: outputs, "outputs") {
+    let model = try Handle.get(model, as: ModelObject.self).model
+    let c = try SizedStruct.read(options, cet_run_options(), "cet_run_options")
+    let arrays = try copied(inputs, inputCount).map { ($0.name, $0.tensor) }
+    try checkRunInputs(model.requiredInputs, arrays)
+    return try OutputsObject(runModel(model, inputs: arrays, threads: threads(c.threads)))
+  }
+}
+
+@implementation @_cdecl("cet_outputs_count")
+public func cet_outputs_count(_ outputs: OpaquePointer?) -> Int {
+  boundary(counting: { try Handle.get(outputs, as: OutputsObject.self).tensors.count })
+}
+
+@implementation @_cdecl("cet_outputs_get")
+public func cet_outputs_get(
+  _ outputs: OpaquePointer?, _ index: Int, _ tensor: UnsafeMutablePointer<cet_tensor>?
+) -> cet_status {
+  boundary {
+    let tensors = try Handle.get(outputs, as: OutputsObject.self).tensors
+    try required(tensor, "tensor").pointee = element(tensors, index, "output")
+  }
+}
+
+@implementation @_cdecl("cet_outputs_find")
+public func cet_outputs_find(
+  _ outputs: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ index: UnsafeMutablePointer<Int>?
+) -> cet_status {
+  boundary {
+    let outputs = try Handle.get(outputs, as: OutputsObject.self).outputs
+    let name = try text(name, "name")
+    let index = try required(index, "index")
+    guard let found = outputs.firstIndex(where: { $0.name == name }) else {
+      throw invalid("the model has no output '\(name)'")
+    }
+    index.pointee = found
+  }
+}

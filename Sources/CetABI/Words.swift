@@ -1,0 +1,64 @@
+import CCet
+import Cet
+
+// C's numbers for the library's choices: 0 is the default, nil here; others count from 1 in the header's order.
+
+private func choice<Value>(_ number: Int32, _ values: [Value], _ name: StaticString) throws -> Value? {
+  guard number != 0 else { return nil }
+  guard number > 0, Int(number) <= values.count else {
+    throw invalid("option \(name): \(number) is none of 0 to \(values.count)")
+  }
+  return values[Int(number) - 1]
+}
+
+private let methods: [Method] = [.cet, .paper, .hawqV2, .mckp, .uniform]
+private let losses: [LossKind] = [.kl, .crossEntropy, .mse, .output]
+private let curvatures: [CurvatureKind] = [.hessian, .gaussNewton]
+private let roundings: [Rounding] = [.nearest, .gptq, .compensated]
+private let encodings: [Encoding] = [.planes, .qdq, .float]
+private let ends: [Which] = [.largestMagnitude, .largest, .smallest]
+
+private func number<Value: Equatable>(_ value: Value, _ values: [Value]) -> Int32 {
+  Int32(1 + (values.firstIndex(of: value) ?? -1))
+}
+
+func method(_ number: cet_method) throws -> Method? { try choice(number, methods, "method") }
+func loss(_ number: cet_loss) throws -> LossKind? { try choice(number, losses, "loss") }
+func curvature(_ number: cet_curvature_kind) throws -> CurvatureKind? { try choice(number, curvatures, "curvature") }
+func rounding(_ number: cet_rounding) throws -> Rounding? { try choice(number, roundings, "rounding") }
+func encoding(_ number: cet_encoding) throws -> Encoding? { try choice(number, encodings, "encoding") }
+func which(_ number: cet_which) throws -> Which? { try choice(number, ends, "which") }
+
+func granularity(_ number: cet_granularity, blockSize: UInt32) throws -> Granularity? {
+  if Int(number) != Int(CET_GRANULARITY_BLOCK), blockSize != 0 {
+    throw invalid("option block_size: needs CET_GRANULARITY_BLOCK")
+  }
+  return try choice(number, [.perTensor, .perAxis, .block(Int(blockSize))], "granularity")
+}
+
+extension Method { var number: cet_method { CetABI.number(self, methods) } }
+extension LossKind { var number: cet_loss { CetABI.number(self, losses) } }
+extension CurvatureKind { var number: cet_curvature_kind { CetABI.number(self, curvatures) } }
+extension Rounding { var number: cet_rounding { CetABI.number(self, roundings) } }
+extension Encoding { var number: cet_encoding { CetABI.number(self, encodings) } }
+extension Which { var number: cet_which { CetABI.number(self, ends) } }
+
+extension Granularity {
+  var number: cet_granularity {
+    switch self {
+    case .perTensor: Int32(CET_GRANULARITY_PER_TENSOR)
+    case .perAxis: Int32(CET_GRANULARITY_PER_AXIS)
+    case .block: Int32(CET_GRANULARITY_BLOCK)
+    }
+  }
+}
+
+extension PlannedTensor.Decision {
+  var number: cet_decision {
+    switch self {
+    case .chosen: Int32(CET_DECISION_CHOSEN)
+    case .fixed: Int32(CET_DECISION_FIXED)
+    case .kept: Int32(CET_DECISION_KEPT)
+    }
+  }
+}

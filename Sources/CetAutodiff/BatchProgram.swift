@@ -1,0 +1,63 @@
+import CetGraph
+import CetOperators
+import CetTensor
+
+/// The names of the parameters of a model, in the order of the parameter vector.
+public struct ParameterSlot: Sendable {
+  public let name: String
+  public let shape: [Int]
+  /// First element in the parameter vector.
+  public let offset: Int
+  public var count: Int { shape.elementCount }
+
+  public init(name: String, shape: [Int], offset: Int) {
+    self.name = name
+    self.shape = shape
+    self.offset = offset
+  }
+}
+
+/// A model bound to the shapes of one batch.
+public final class BatchProgram {
+  public let program: Program
+  public let emitter: Emitter
+  public let inputs: [String: Value]
+  /// Initializers that are fed instead of being folded.
+  public let parameters: [String: Value]
+  private let scope: Scope
+  private let model: Model
+
+  /// - Parameters:
+  ///   - inputs: types of the fed graph inputs.
+  ///   - constants: graph inputs whose contents are known; shapes computed from them fold.
+  ///   - parameters: names of initializers to feed at run time.
+  public init(
+    _ model: Model, inputs: [String: TensorType], constants: [String: Tensor] = [:], parameters: [String],
+    _ context: ComputeContext
+  ) throws {
+    self.model = model
+    program = Program()
+    emitter = Emitter(program: program, context: context)
+    scope = Scope(model: model, emitter: emitter)
+    var bound: [String: Value] = [:]
+    for (name, type) in inputs.sorted(by: { $0.key < $1.key }) {
+      let value = emitter.source(.input(name), type)
+      bound[name] = value
+      scope.set(name, value)
+    }
+    for (name, tensor) in constants { scope.set(name, emitter.constant(tensor)) }
+    self.inputs = bound
+    var fed: [String: Value] = [:]
+    let wanted = Set(parameters)
+    for initializer in model.graph.initializers where wanted.contains(initializer.name) {
+      let type = TensorType(initializer.tensor.type, initializer.tensor.shape)
+      let value = emitter.source(.parameter(initializer.name), type)
+      fed[initializer.name] = value
+      scope.set(initializer.name, value)
+    }
+    self.parameters = fed
+  }
+
+  /// Lowers what these values of the graph need.
+  public func values(_ names: [String]) throws -> [Value] { try scope.lower(model.graph, outputs: names) }
+}

@@ -1,0 +1,102 @@
+import CetOperators
+import CetTensor
+
+/// A program made ready to run for fixed outputs: which steps, in which order, and when each value is last
+/// used. Values that do not depend on the late sources (the direction of a Hessian product) are computed once
+/// by `prepare` and can be kept between runs.
+public final class Executable: Sendable {
+  public let program: Program
+  public let outputs: [Value]
+  private let early: Schedule
+  private let late: Schedule
+  /// Values of the early part that the late part or the caller reads.
+  private let handedOver: [Int]
+
+  /// - Parameter lateSources: values that change from run to run while everything else stays.
+  public init(_ program: Program, outputs: [Value], lateSources: [Value] = []) {
+    self.program = program
+    self.outputs = outputs
+    let depends = program.dependents(of: lateSources)
+    let steps = program.steps(for: outputs)
+    let lateSteps = steps.filter { program.steps[$0].outputs.contains { depends[$0] } }
+    let earlySteps = steps.filter { !program.steps[$0].outputs.contains { depends[$0] } }
+    var handed: Set<Int> = []
+    for index in lateSteps {
+      for input in program.steps[index].inputs where !depends[input] { handed.insert(input) }
+    }
+    for output in outputs where !depends[output.id] { handed.insert(output.id) }
+    handedOver = handed.filter { if case .constant = program.sources[$0] { false } else { true } }.sorted()
+    early = Schedule(program, steps: earlySteps, keep: Set(handedOver))
+    late = Schedule(program, steps: lateSteps, keep: Set(outputs.map(\.id)))
+  }
+
+  /// Values that the late part needs, computed once for a batch.
+  public struct Prepared: @unchecked Sendable {
+    fileprivate let values: [Int: Tensor]
+    /// Bytes held, shared storage counted once.
+    public let byteCount: Int
+  }
+
+  public func prepare(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> Prepared {
+    var values = [Tensor?](repeating: nil, count: program.values.count)
+    for (id, tensor) in feeds { values[id] = tensor }
+    try early.run(program, &values, context)
+    var kept: [Int: Tensor] = [:]
+    var bytes = 0
+    var seen: Set<ObjectIdentifier> = []
+    for id in handedOver {
+      guard let tensor = values[id] else { throw missing(id) }
+      kept[id] = tensor
+      if seen.insert(ObjectIdentifier(tensor.storage)).inserted { bytes += tensor.storage.byteCount }
+    }
+    return Prepared(values: kept, byteCount: bytes)
+  }
+
+  public func run(_ prepared: Prepared, feeds: [Int: Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    var values = [Tensor?](repeating: nil, count: program.values.count)
+    for (id, tensor) in prepared.values { values[id] = tensor }
+    for (id, tensor) in feeds { values[id] = tensor }
+    try late.run(program, &values, context)
+    return try outputs.map { output in
+      if case .constant(let tensor) = program.sources[output.id] { return tensor }
+      guard let tensor = values[output.id] else { throw missing(output.id) }
+      return tensor
+    }
+  }
+
+  public func run(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    try run(prepare(feeds, context), feeds: [:], context)
+  }
+
+  private func missing(_ id: Int) -> CetError {
+    switch program.sources[id] {
+    case .input(let name): CetError(.invalidArgument, "input '\(name)' is not given")
+    case .parameter(let name), .tangent(let name): CetError(.internal, "parameter '\(name)' is not given")
+    default: CetError(.internal, "value \(id) was not computed")
+    }
+  }
+}
+
+/// Steps in order with the values that may go after each.
+private struct Schedule: Sendable {
+  let steps: [Int]
+  let released: [[Int]]
+
+  init(_ program: Program, steps: [Int], keep: Set<Int>) {
+    self.steps = steps
+    var released = [[Int]](repeating: [], count: steps.count)
+    var seen = keep
+    for position in steps.indices.reversed() {
+      let step = program.steps[steps[position]]
+      for id in step.inputs + step.outputs where seen.insert(id).inserted { released[position].append(id) }
+    }
+    self.released = released
+  }
+
+  func run(_ program: Program, _ values: inout [Tensor?], _ context: ComputeContext) throws {
+    for (position, index) in steps.enumerated() {
+      try program.execute(program.steps[index], &values, context)
+      for id in released[position] { values[id] = nil }
+    }
+  }
+}

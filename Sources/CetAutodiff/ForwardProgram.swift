@@ -1,0 +1,132 @@
+import CetGraph
+import CetOperators
+import CetTensor
+
+/// A model bound to one batch shape for forward runs in which some initializers are replaced: a rerun computes
+/// only what depends on the replaced ones.
+public final class ForwardProgram: @unchecked Sendable {
+  private let program: Program
+  private let inputs: [String: Value]
+  private let parameters: [String: Value]
+  private let outputs: [Value]
+  private let context: ComputeContext
+  private let steps: [Int]
+  private let lock = Lock()
+  private var suffixes: [Set<String>: Suffix] = [:]
+
+  private struct Suffix {
+    let steps: [Int]
+    let released: [[Int]]
+    /// Per output whether it changes.
+    let affected: [Bool]
+  }
+
+  /// - Parameters:
+  ///   - parameters: names of initializers that a rerun may replace.
+  ///   - outputs: names of graph values to compute.
+  public init(
+    _ model: Model, batch: Batch, parameters: [String], outputs: [String], _ context: ComputeContext
+  ) throws {
+    let bound = try BatchProgram(
+      model, inputs: batch.inputs.mapValues { TensorType($0.type, $0.shape) }, parameters: parameters, context)
+    program = bound.program
+    inputs = bound.inputs
+    self.parameters = bound.parameters
+    self.outputs = try bound.values(outputs)
+    self.context = context
+    steps = program.steps(for: self.outputs)
+  }
+
+  /// Every value of a run, kept for reruns.
+  public struct Baseline: @unchecked Sendable {
+    fileprivate let values: [Tensor?]
+    public let outputs: [Tensor]
+  }
+
+  /// The outputs alone; inner values are given back as soon as they are not needed.
+  public func run(_ batch: Batch, weights: [String: Tensor]) throws -> [Tensor] {
+    let executable = Executable(program, outputs: outputs)
+    return try executable.run(feeds(batch, weights), context)
+  }
+
+  public func baseline(_ batch: Batch, weights: [String: Tensor]) throws -> Baseline {
+    var values = [Tensor?](repeating: nil, count: program.values.count)
+    for (id, tensor) in feeds(batch, weights) { values[id] = tensor }
+    for index in steps { try execute(index, &values) }
+    return Baseline(values: values, outputs: try outputs.map { try result($0, values) })
+  }
+
+  /// The outputs with `changed` initializers in place of the baseline's.
+  public func rerun(_ baseline: Baseline, changed: [String: Tensor]) throws -> [Tensor] {
+    let suffix = suffix(for: Set(changed.keys))
+    var values = baseline.values
+    for (name, tensor) in changed {
+      if let value = parameters[name] { values[value.id] = tensor }
+    }
+    for (position, index) in suffix.steps.enumerated() {
+      try execute(index, &values)
+      for id in suffix.released[position] { values[id] = nil }
+    }
+    return try outputs.map { try result($0, values) }
+  }
+
+  private func suffix(for names: Set<String>) -> Suffix {
+    if let found = lock.withLock({ suffixes[names] }) { return found }
+    let depends = program.dependents(of: names.compactMap { parameters[$0] })
+    let kept = steps.filter { program.steps[$0].outputs.contains { depends[$0] } }
+    var released = [[Int]](repeating: [], count: kept.count)
+    var seen = Set(outputs.map(\.id))
+    for position in kept.indices.reversed() {
+      let step = program.steps[kept[position]]
+      for id in step.inputs + step.outputs where depends[id] && seen.insert(id).inserted {
+        released[position].append(id)
+      }
+    }
+    let made = Suffix(steps: kept, released: released, affected: outputs.map { depends[$0.id] })
+    lock.withLock { suffixes[names] = made }
+    return made
+  }
+
+  private func feeds(_ batch: Batch, _ weights: [String: Tensor]) -> [Int: Tensor] {
+    var feeds: [Int: Tensor] = [:]
+    for (name, value) in inputs { feeds[value.id] = batch.inputs[name] }
+    for (name, value) in parameters { feeds[value.id] = weights[name] }
+    return feeds
+  }
+
+  private func execute(_ index: Int, _ values: inout [Tensor?]) throws {
+    try program.execute(program.steps[index], &values, context)
+  }
+
+  private func result(_ value: Value, _ values: [Tensor?]) throws -> Tensor {
+    if case .constant(let tensor) = program.sources[value.id] { return tensor }
+    guard let tensor = values[value.id] else { throw CetError(.internal, "value \(value.id) was not computed") }
+    return tensor
+  }
+}
+
+extension Program {
+  /// Runs one step: operands from the constants or from `values`, results into `values`.
+  func execute(_ step: Step, _ values: inout [Tensor?], _ context: ComputeContext) throws {
+    var operands: [Tensor] = []
+    operands.reserveCapacity(step.inputs.count)
+    for id in step.inputs {
+      if case .constant(let tensor) = sources[id] {
+        operands.append(tensor)
+      } else if let tensor = values[id] {
+        operands.append(tensor)
+      } else if case .input(let name) = sources[id] {
+        throw CetError(.invalidArgument, "input '\(name)' is not given")
+      } else {
+        throw CetError(.internal, "step \(step.primitive.name) of node '\(step.origin)' lacks an operand")
+      }
+    }
+    let results: [Tensor]
+    do {
+      results = try step.primitive.run(operands, context)
+    } catch let error as CetError {
+      throw error.at("node '\(step.origin)'")
+    }
+    for (id, tensor) in zip(step.outputs, results) { values[id] = tensor }
+  }
+}

@@ -1,0 +1,77 @@
+import CetTensor
+import Glibc
+
+/// A tensor whose bytes lie in a file of their own (TensorProto.external_data), as the reader found it.
+struct ExternalTensor {
+  /// The contents of its TensorProto in the model file.
+  let message: Range<Int>
+  let data: UnsafeRawBufferPointer
+  let file: FileBytes
+}
+
+/// The files beside a model that hold tensor data. A location must stay inside the model's folder: a model
+/// is data from elsewhere and must not make us read `/etc/passwd` into somebody's weights.
+final class ExternalDataFolder {
+  private let folder: String
+  private var files: [String: FileBytes] = [:]
+
+  /// `modelPath` is the path of an existing file.
+  init(modelPath: String) throws {
+    let parent = modelPath.splitAtLastSlash.folder
+    guard let resolved = resolvedPath(parent) else {
+      throw CetError(.io, "cannot find the folder of '\(modelPath)': \(systemErrorText())")
+    }
+    folder = resolved
+  }
+
+  /// `length` bytes at `offset`; nil takes all the rest of the file.
+  func data(location: String, offset: Int, length: Int?) throws -> (UnsafeRawBufferPointer, FileBytes) {
+    let file = try self.file(location)
+    let size = file.bytes.count
+    guard offset >= 0, offset <= size, length ?? 0 >= 0, length ?? 0 <= size - offset else {
+      throw CetError(
+        .invalidModel,
+        "external data '\(location)' has \(size) bytes, offset \(offset) length \(length ?? 0) passes its end")
+    }
+    return (file.slice(offset..<(offset + (length ?? size - offset))), file)
+  }
+
+  private func file(_ location: String) throws -> FileBytes {
+    if let known = files[location] { return known }
+    guard !location.isEmpty, !location.utf8.contains(0) else {
+      throw CetError(.invalidModel, "external data has no usable location")
+    }
+    guard location.utf8.first != slash, !location.utf8.split(separator: slash).contains(where: { $0.elementsEqual("..".utf8) })
+    else {
+      throw CetError(.invalidModel, "external data '\(location)': expected a path inside the model's folder")
+    }
+    guard let resolved = resolvedPath(folder + "/" + location) else {
+      throw CetError(.io, "cannot open external data '\(location)': \(systemErrorText())")
+    }
+    guard resolved.utf8.starts(with: (folder == "/" ? "/" : folder + "/").utf8) else {
+      throw CetError(.invalidModel, "external data '\(location)' leads outside the model's folder, to '\(resolved)'")
+    }
+    let file = try FileBytes(mapping: resolved, what: "external data")
+    files[location] = file
+    return file
+  }
+}
+
+/// Paths are cut at bytes: a Swift Character can join "/" with a combining mark that follows it.
+private let slash = UInt8(ascii: "/")
+
+extension String {
+  /// The folder and the file name of a path; the folder of a bare name is ".".
+  var splitAtLastSlash: (folder: String, name: String) {
+    guard let last = utf8.lastIndex(of: slash) else { return (".", self) }
+    let folder = self[..<last]
+    return (folder.isEmpty ? "/" : String(folder), String(self[utf8.index(after: last)...]))
+  }
+}
+
+/// The path without symbolic links and dots, nil when nothing is there.
+func resolvedPath(_ path: String) -> String? {
+  guard let resolved = realpath(path, nil) else { return nil }
+  defer { free(resolved) }
+  return String(cString: resolved)
+}

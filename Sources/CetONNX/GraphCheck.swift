@@ -1,0 +1,88 @@
+import CetGraph
+import CetTensor
+
+/// What every graph of a model must keep: each value has one producer, and comes before its readers.
+enum GraphCheck {
+  static func check(_ model: Model) throws {
+    try checkOpsets(model)
+    var scopes: [Set<String>] = []
+    try check(model.graph, in: &scopes)
+    for function in model.functions {
+      do {
+        var scopes: [Set<String>] = [Set(function.inputs)]
+        try check(function.nodes, in: &scopes)
+        try checkOutputs(function.outputs, in: scopes)
+      } catch let error as CetError {
+        throw CetError(error.code, "function '\(function.name)': \(error.message)")
+      }
+    }
+  }
+
+  /// A model that imports no default operator set may hold only nodes of other domains.
+  private static func checkOpsets(_ model: Model) throws {
+    guard let opset = model.opsets[""] else {
+      if let node = model.graph.nodes.first(where: { $0.domain.isEmpty }) {
+        throw CetError(.invalidModel, "node '\(node.displayName)': the model imports no operator set for \(node.operatorType)")
+      }
+      return
+    }
+    guard ModelReader.supportedOpsets.contains(opset) else {
+      let range = ModelReader.supportedOpsets
+      throw CetError(
+        .invalidModel, "expected operator set \(range.lowerBound) to \(range.upperBound), got \(opset)")
+    }
+  }
+
+  /// `scopes` holds the values of the enclosing graphs that exist at this point, the innermost last.
+  private static func check(_ graph: Graph, in scopes: inout [Set<String>]) throws {
+    var constants: Set<String> = []
+    for name in graph.initializers.map(\.name) + graph.opaqueInitializers {
+      guard !name.isEmpty else { throw CetError(.invalidModel, "graph '\(graph.name)': an initializer has no name") }
+      guard constants.insert(name).inserted else {
+        throw CetError(.invalidModel, "initializer '\(name)': the graph defines it twice")
+      }
+    }
+    var known: Set<String> = []
+    for input in graph.inputs {
+      guard !input.name.isEmpty else { throw CetError(.invalidModel, "graph '\(graph.name)': an input has no name") }
+      guard known.insert(input.name).inserted else {
+        throw CetError(.invalidModel, "graph '\(graph.name)': input '\(input.name)' is listed twice")
+      }
+    }
+    scopes.append(known.union(constants))
+    defer { scopes.removeLast() }
+    try check(graph.nodes, in: &scopes)
+    try checkOutputs(graph.outputs.map(\.name), in: scopes)
+  }
+
+  private static func check(_ nodes: [Node], in scopes: inout [Set<String>]) throws {
+    for node in nodes {
+      for input in node.inputs where !input.isEmpty && !isKnown(input, in: scopes) {
+        throw CetError(
+          .invalidModel, "node '\(node.displayName)': nothing before it produces its input '\(input)'")
+      }
+      for attribute in node.attributes.values {
+        switch attribute {
+        case .graph(let graph): try check(graph, in: &scopes)
+        case .graphs(let graphs): for graph in graphs { try check(graph, in: &scopes) }
+        default: break
+        }
+      }
+      for output in node.outputs where !output.isEmpty {
+        guard scopes[scopes.count - 1].insert(output).inserted else {
+          throw CetError(.invalidModel, "node '\(node.displayName)': its output '\(output)' exists already")
+        }
+      }
+    }
+  }
+
+  private static func checkOutputs(_ outputs: [String], in scopes: [Set<String>]) throws {
+    for output in outputs where !isKnown(output, in: scopes) {
+      throw CetError(.invalidModel, "output '\(output)': nothing in the graph produces it")
+    }
+  }
+
+  private static func isKnown(_ name: String, in scopes: [Set<String>]) -> Bool {
+    scopes.reversed().contains { $0.contains(name) }
+  }
+}

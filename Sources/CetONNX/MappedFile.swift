@@ -1,0 +1,67 @@
+import CetTensor
+import Glibc
+
+/// Read-only bytes that stay in place as long as the object lives: a mapped file, or a copy of what a caller
+/// gave. A mapped file that somebody else shortens meanwhile cannot be read any more (the system's limit, not
+/// ours); replacing it by renaming, as `ModelWriter` does, is safe.
+final class FileBytes: @unchecked Sendable {
+  let bytes: UnsafeRawBufferPointer
+  private let isMapping: Bool
+
+  var base: UnsafeRawPointer { bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped }
+
+  /// Maps the file at `path`; `what` is how messages call it.
+  init(mapping path: String, what: String) throws {
+    // Without O_NONBLOCK opening a pipe would wait for its other end.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { throw CetError(.io, "cannot open \(what) '\(path)': \(systemErrorText())") }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+      throw CetError(.io, "cannot read \(what) '\(path)': \(systemErrorText())")
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      let found = status.st_mode & S_IFMT == S_IFDIR ? "a directory" : "a device or pipe"
+      throw CetError(.io, "cannot read \(what) '\(path)': expected a regular file, got \(found)")
+    }
+    let count = Int(status.st_size)
+    isMapping = count > 0
+    guard count > 0 else {
+      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      return
+    }
+    guard let address = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
+      throw CetError(.io, "cannot map \(what) '\(path)' of \(count) bytes: \(systemErrorText())")
+    }
+    bytes = UnsafeRawBufferPointer(start: address, count: count)
+  }
+
+  init(copying source: UnsafeRawBufferPointer) throws {
+    isMapping = false
+    var memory: UnsafeMutableRawPointer?
+    guard posix_memalign(&memory, 64, max(source.count, 64)) == 0, let memory else {
+      throw CetError(.outOfMemory, "cannot allocate \(source.count) bytes for the model")
+    }
+    if let start = source.baseAddress { memory.copyMemory(from: start, byteCount: source.count) }
+    bytes = UnsafeRawBufferPointer(start: memory, count: source.count)
+  }
+
+  deinit {
+    guard let start = bytes.baseAddress else { return }
+    if isMapping {
+      munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
+    } else {
+      free(UnsafeMutableRawPointer(mutating: start))
+    }
+  }
+
+  /// The part of the bytes that `range` names; the caller got the range from a reader over them.
+  func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[range]) }
+}
+
+/// The system's text for the calling thread's last error.
+func systemErrorText(_ code: Int32 = errno) -> String {
+  var buffer = [CChar](repeating: 0, count: 256)
+  guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
+  return buffer.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "error \(code)" }
+}

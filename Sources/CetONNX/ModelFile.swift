@@ -1,0 +1,53 @@
+import CetGraph
+import CetTensor
+
+/// An ONNX file in memory and the model that it describes. The tensors of `model` point into the file's bytes
+/// where they are aligned, and are copied on first use where not.
+public final class ModelFile: @unchecked Sendable {
+  public let model: Model
+  /// Where the file was read from; nil for one given as bytes.
+  public let path: String?
+  let source: FileBytes
+  /// In ascending order of their place in the file.
+  let externalTensors: [ExternalTensor]
+
+  /// Maps the file read-only. External data is looked for in the file's folder, and nowhere else.
+  public convenience init(path: String) throws {
+    let source = try FileBytes(mapping: path, what: "model")
+    do {
+      try self.init(source: source, path: path)
+    } catch let error as CetError {
+      throw CetError(error.code, "model '\(path)': \(error.message)")
+    }
+  }
+
+  /// Reads a model from a copy of `bytes`.
+  public convenience init(bytes: [UInt8]) throws {
+    try self.init(source: bytes.withUnsafeBytes { try FileBytes(copying: $0) }, path: nil)
+  }
+
+  /// Reads a model from a copy of `bytes`.
+  public convenience init(copying bytes: UnsafeRawBufferPointer) throws {
+    try self.init(source: FileBytes(copying: bytes), path: nil)
+  }
+
+  private init(source: FileBytes, path: String?) throws {
+    guard !source.bytes.isEmpty else { throw CetError(.invalidModel, "expected an ONNX model, got 0 bytes") }
+    var reader = ModelReader(source: source, folder: try path.map(ExternalDataFolder.init(modelPath:)))
+    model = try reader.model()
+    externalTensors = reader.externalTensors.sorted { $0.message.lowerBound < $1.message.lowerBound }
+    self.source = source
+    self.path = path
+  }
+
+  /// Size of the model file, without external data.
+  public var byteCount: Int { source.bytes.count }
+
+  /// Bytes of tensor data that the file keeps in other files.
+  public var externalByteCount: Int { externalTensors.reduce(0) { $0 + $1.data.count } }
+
+  /// The file's bytes as they were read.
+  public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    try withExtendedLifetime(self) { try body(source.bytes) }
+  }
+}

@@ -1,0 +1,175 @@
+import CetGraph
+import CetTensor
+
+/// Reads the messages of onnx.proto into the types of CetGraph. The order of an encoder's fields is free, so
+/// a message is read to its end before its parts are judged.
+struct ModelReader {
+  static let supportedOpsets = 7...26
+
+  let source: FileBytes
+  /// Where external data may lie; nil for a model from memory.
+  let folder: ExternalDataFolder?
+  var externalTensors: [ExternalTensor] = []
+
+  init(source: FileBytes, folder: ExternalDataFolder?) {
+    self.source = source
+    self.folder = folder
+  }
+
+  mutating func model() throws -> Model {
+    var reader = WireReader(source.base, 0..<source.bytes.count)
+    var irVersion: Int64?
+    var producer = ""
+    var graph: Graph?
+    var opsets: [String: Int] = [:]
+    var functions: [Function] = []
+    var metadata: [(key: String, value: String)] = []
+    while let field = try reader.next() {
+      switch field.number {
+      case ModelField.irVersion: irVersion = try reader.integer(field)
+      case ModelField.producerName: producer = try reader.string(field)
+      case ModelField.opsetImport: try opset(reader.message(field), into: &opsets)
+      case ModelField.functions: functions.append(try function(reader.message(field)))
+      case ModelField.metadata: metadata.append(try entry(reader.message(field)))
+      case ModelField.graph:
+        guard graph == nil else { throw CetError(.invalidModel, "byte \(field.start): the model has two graphs") }
+        graph = try self.graph(reader.message(field))
+      default: try reader.skip(field)
+      }
+    }
+    guard let graph else { throw CetError(.invalidModel, "expected an ONNX model, got \(source.bytes.count) bytes without a graph") }
+    guard let irVersion, irVersion >= 3 else {
+      throw CetError(.invalidModel, "expected IR version 3 or later, got \(irVersion.map(String.init) ?? "none")")
+    }
+    let model = Model(
+      irVersion: irVersion, opsets: opsets, producer: producer, graph: graph, functions: functions, metadata: metadata)
+    try GraphCheck.check(model)
+    return model
+  }
+
+  mutating func graph(_ message: WireReader) throws -> Graph {
+    var reader = message
+    var graph = Graph()
+    while let field = try reader.next() {
+      switch field.number {
+      case GraphField.node: graph.nodes.append(try node(reader.message(field)))
+      case GraphField.name: graph.name = try reader.string(field)
+      case GraphField.initializer:
+        let read = try tensor(reader.message(field))
+        if let tensor = read.tensor {
+          graph.initializers.append(Initializer(name: read.name, tensor: tensor))
+        } else {
+          graph.opaqueInitializers.append(read.name)
+        }
+      case GraphField.sparseInitializer: graph.opaqueInitializers.append(try sparseTensorName(reader.message(field)))
+      case GraphField.input: graph.inputs.append(try valueInfo(reader.message(field)))
+      case GraphField.output: graph.outputs.append(try valueInfo(reader.message(field)))
+      default: try reader.skip(field)
+      }
+    }
+    return graph
+  }
+
+  mutating func node(_ message: WireReader) throws -> Node {
+    var reader = message
+    var node = Node("", inputs: [], outputs: [])
+    var attributeReaders: [WireReader] = []
+    while let field = try reader.next() {
+      switch field.number {
+      case NodeField.input: node.inputs.append(try reader.string(field))
+      case NodeField.output: node.outputs.append(try reader.string(field))
+      case NodeField.name: node.name = try reader.string(field)
+      case NodeField.operatorType: node.operatorType = try reader.string(field)
+      case NodeField.domain: node.domain = canonicalDomain(try reader.string(field))
+      case NodeField.overload: node.overload = try reader.string(field)
+      case NodeField.attribute: attributeReaders.append(try reader.message(field))
+      default: try reader.skip(field)
+      }
+    }
+    do {
+      guard !node.operatorType.isEmpty else { throw CetError(.invalidModel, "byte \(message.position): no operator type") }
+      for reader in attributeReaders {
+        let (name, value) = try attribute(reader)
+        guard node.attributes.updateValue(value, forKey: name) == nil else {
+          throw CetError(.invalidModel, "attribute '\(name)' is given twice")
+        }
+      }
+    } catch let error as CetError {
+      throw error.at("node '\(node.displayName)'")
+    }
+    return node
+  }
+
+  private mutating func function(_ message: WireReader) throws -> Function {
+    var reader = message
+    var function = Function(
+      name: "", domain: "", inputs: [], outputs: [], attributeNames: [], attributeDefaults: [:], nodes: [], opsets: [:])
+    while let field = try reader.next() {
+      switch field.number {
+      case FunctionField.name: function.name = try reader.string(field)
+      case FunctionField.domain: function.domain = canonicalDomain(try reader.string(field))
+      case FunctionField.overload: function.overload = try reader.string(field)
+      case FunctionField.input: function.inputs.append(try reader.string(field))
+      case FunctionField.output: function.outputs.append(try reader.string(field))
+      case FunctionField.attribute: function.attributeNames.append(try reader.string(field))
+      case FunctionField.node: function.nodes.append(try node(reader.message(field)))
+      case FunctionField.opsetImport: try opset(reader.message(field), into: &function.opsets)
+      case FunctionField.attributeDefault:
+        let (name, value) = try attribute(reader.message(field))
+        function.attributeDefaults[name] = value
+      default: try reader.skip(field)
+      }
+    }
+    return function
+  }
+
+  // MARK: Small messages
+
+  private func opset(_ message: WireReader, into opsets: inout [String: Int]) throws {
+    var reader = message
+    var domain = ""
+    var version: Int64 = 0
+    while let field = try reader.next() {
+      switch field.number {
+      case OpsetField.domain: domain = canonicalDomain(try reader.string(field))
+      case OpsetField.version: version = try reader.integer(field)
+      default: try reader.skip(field)
+      }
+    }
+    if let before = opsets.updateValue(Int(version), forKey: domain), before != Int(version) {
+      throw CetError(.invalidModel, "the operator set of domain '\(domain)' is both \(before) and \(version)")
+    }
+  }
+
+  func entry(_ message: WireReader) throws -> (key: String, value: String) {
+    var reader = message
+    var entry = (key: "", value: "")
+    while let field = try reader.next() {
+      switch field.number {
+      case EntryField.key: entry.key = try reader.string(field)
+      case EntryField.value: entry.value = try reader.string(field)
+      default: try reader.skip(field)
+      }
+    }
+    return entry
+  }
+
+  /// A sparse tensor carries its name in its values. Both parts are read so that external data is known.
+  private mutating func sparseTensorName(_ message: WireReader) throws -> String {
+    var reader = message
+    var name = ""
+    while let field = try reader.next() {
+      switch field.number {
+      case SparseTensorField.values: name = try tensor(reader.message(field)).name
+      case SparseTensorField.indices: _ = try tensor(reader.message(field))
+      default: try reader.skip(field)
+      }
+    }
+    return name
+  }
+
+  mutating func passSparseTensor(_ message: WireReader) throws { _ = try sparseTensorName(message) }
+}
+
+/// "ai.onnx" is the long name of the default domain.
+func canonicalDomain(_ domain: String) -> String { domain == "ai.onnx" ? "" : domain }

@@ -1,0 +1,257 @@
+import CetGraph
+import CetTensor
+
+/// Walks the bytes of a model file and writes them again with an edit applied. Whatever the edit does not
+/// name is referred to as a range of the file: unknown fields, documentation, newer types and the order of
+/// everything survive. Only tensors with external data change their form, because the files they point to
+/// need not be where the output goes.
+struct ModelRewriter {
+  private let source: FileBytes
+  private let externalTensors: [ExternalTensor]
+  private let model: Model
+  private let edit: ModelEdit
+  private let changed: [String: Initializer]
+  private var encoder: MessageEncoder
+
+  var externalData: WireWriter? { encoder.external?.data }
+
+  init(file: ModelFile, edit: ModelEdit, externalLocation: String?) {
+    source = file.source
+    externalTensors = file.externalTensors
+    model = file.model
+    self.edit = edit
+    changed = Dictionary(edit.initializers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
+    encoder = MessageEncoder(external: externalLocation.map(ExternalOutput.init(location:)))
+  }
+
+  mutating func rewritten() throws -> WireWriter {
+    var reader = WireReader(source.base, 0..<source.bytes.count)
+    var output = WireWriter()
+    var metadata = edit.metadata
+    var replacedKeys: Set<String> = []
+    let irVersion = max(model.irVersion, edit.minimumIRVersion ?? model.irVersion)
+    while let field = try reader.next() {
+      switch field.number {
+      case ModelField.irVersion where irVersion > model.irVersion:
+        try reader.skip(field)
+        output.integer(ModelField.irVersion, irVersion)
+      case ModelField.opsetImport:
+        output.message(ModelField.opsetImport, try opset(reader.message(field)))
+      case ModelField.graph:
+        output.message(ModelField.graph, try mainGraph(reader.message(field), irVersion: irVersion))
+      case ModelField.functions:
+        output.message(ModelField.functions, try copy(reader.message(field), as: .function))
+      case ModelField.metadata:
+        let key = try string(EntryField.key, of: reader.message(field))
+        if let index = metadata.firstIndex(where: { $0.key == key }) {
+          output.message(ModelField.metadata, encoder.entry(key, metadata[index].value))
+          metadata.remove(at: index)
+          replacedKeys.insert(key)
+        } else if !replacedKeys.contains(key) {
+          append(field.start..<reader.position, to: &output)
+        }
+      default:
+        try reader.skip(field)
+        append(field.start..<reader.position, to: &output)
+      }
+    }
+    if let minimum = edit.minimumOpset, model.opsets[""] == nil {
+      output.message(ModelField.opsetImport, encoder.opset("", minimum))
+    }
+    for (key, value) in metadata { output.message(ModelField.metadata, encoder.entry(key, value)) }
+    return output
+  }
+
+  /// The import with its version raised when it is the default domain's and too low.
+  private func opset(_ message: WireReader) throws -> WireWriter {
+    var output = WireWriter()
+    let domain = canonicalDomain(try string(OpsetField.domain, of: message))
+    guard domain.isEmpty, let minimum = edit.minimumOpset, minimum > model.opset else {
+      append(message.position..<message.end, to: &output)
+      return output
+    }
+    var reader = message
+    while let field = try reader.next() {
+      try reader.skip(field)
+      if field.number != OpsetField.version { append(field.start..<reader.position, to: &output) }
+    }
+    output.integer(OpsetField.version, Int64(minimum))
+    return output
+  }
+
+  // MARK: The main graph
+
+  private mutating func mainGraph(_ message: WireReader, irVersion: Int64) throws -> WireWriter {
+    var output = WireWriter()
+    for node in edit.leadingNodes { output.message(GraphField.node, try encoder.node(node)) }
+    var pending = edit.initializers
+    var remaining = try count(GraphField.initializer, of: message)
+    var nodeIndex = 0
+    var reader = message
+    while let field = try reader.next() {
+      switch field.number {
+      case GraphField.node:
+        let node = try reader.message(field)
+        if let replacement = edit.replacedNodes[nodeIndex] {
+          for node in replacement { output.message(GraphField.node, try encoder.node(node)) }
+        } else {
+          output.message(GraphField.node, try copy(node, as: .node))
+        }
+        nodeIndex += 1
+      case GraphField.initializer:
+        let tensor = try reader.message(field)
+        let name = try string(TensorField.name, of: tensor)
+        if let new = changed[name] {
+          output.message(GraphField.initializer, try encoder.tensor(new))
+          pending.removeAll { $0.name == name }
+        } else if !edit.removedInitializers.contains(name) {
+          output.message(GraphField.initializer, try copy(tensor, as: .tensor))
+        }
+        remaining -= 1
+        if remaining == 0 { try appendInitializers(&pending, to: &output) }
+      case GraphField.sparseInitializer:
+        let tensor = try reader.message(field)
+        let name = try sparseTensorName(tensor)
+        if changed[name] == nil && !edit.removedInitializers.contains(name) {
+          output.message(GraphField.sparseInitializer, try copy(tensor, as: .sparseTensor))
+        }
+      case GraphField.input, GraphField.valueInfo:
+        try appendInfo(field, reader.message(field), to: &output)
+      default:
+        try reader.skip(field)
+        append(field.start..<reader.position, to: &output)
+      }
+    }
+    try appendInitializers(&pending, to: &output)
+    if irVersion < 4 {
+      // Before IR 4 every initializer is an input as well.
+      let listed = Set(model.graph.inputs.map(\.name))
+      for initializer in edit.initializers where !listed.contains(initializer.name) {
+        output.message(GraphField.input, encoder.valueInfo(ValueInfo(of: initializer)))
+      }
+    }
+    return output
+  }
+
+  private mutating func appendInitializers(_ pending: inout [Initializer], to output: inout WireWriter) throws {
+    for initializer in pending { output.message(GraphField.initializer, try encoder.tensor(initializer)) }
+    pending.removeAll()
+  }
+
+  /// A graph input or an inner value's description, unless it belongs to an initializer that is gone or has
+  /// another type or shape now.
+  private func appendInfo(_ field: WireField, _ message: WireReader, to output: inout WireWriter) throws {
+    let name = try string(ValueInfoField.name, of: message)
+    let isInput = field.number == GraphField.input
+    if let new = changed[name] {
+      let reader = ModelReader(source: source, folder: nil)
+      if try !reader.valueInfo(message).describes(new.tensor) {
+        if isInput { output.message(field.number, encoder.valueInfo(ValueInfo(of: new))) }
+        return
+      }
+    } else if isInput && edit.removedInitializers.contains(name) {
+      return
+    }
+    append(field.start..<message.end, to: &output)
+  }
+
+  // MARK: Copying
+
+  private func append(_ range: Range<Int>, to output: inout WireWriter) {
+    output.append(borrowing: source.slice(range), keeper: source)
+  }
+
+  /// A message as it is, except that external tensors within take their data along.
+  private mutating func copy(_ message: WireReader, as kind: MessageKind) throws -> WireWriter {
+    var output = WireWriter()
+    let range = message.position..<message.end
+    guard let first = firstExternal(in: range) else {
+      append(range, to: &output)
+      return output
+    }
+    let isTensor = kind == .tensor
+    var reader = message
+    while let field = try reader.next() {
+      if let child = kind.child(field.number) {
+        output.message(field.number, try copy(reader.message(field), as: child))
+        continue
+      }
+      try reader.skip(field)
+      if isTensor && MessageKind.dataFields.contains(field.number) { continue }
+      append(field.start..<reader.position, to: &output)
+    }
+    if isTensor {
+      var raw = WireWriter()
+      raw.append(borrowing: first.data, keeper: first.file)
+      encoder.data(raw, into: &output)
+    }
+    return output
+  }
+
+  private func firstExternal(in range: Range<Int>) -> ExternalTensor? {
+    var (low, high) = (0, externalTensors.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if externalTensors[middle].message.lowerBound < range.lowerBound { low = middle + 1 } else { high = middle }
+    }
+    guard low < externalTensors.count, externalTensors[low].message.upperBound <= range.upperBound else { return nil }
+    return externalTensors[low]
+  }
+
+  // MARK: Looking into messages
+
+  /// The last value of a string field, as protobuf reads a repeated singular field; "" when absent.
+  private func string(_ number: Int, of message: WireReader) throws -> String {
+    var reader = message
+    var text = ""
+    while let field = try reader.next() {
+      if field.number == number { text = try reader.string(field) } else { try reader.skip(field) }
+    }
+    return text
+  }
+
+  private func sparseTensorName(_ message: WireReader) throws -> String {
+    var reader = message
+    var name = ""
+    while let field = try reader.next() {
+      if field.number == SparseTensorField.values {
+        name = try string(TensorField.name, of: reader.message(field))
+      } else {
+        try reader.skip(field)
+      }
+    }
+    return name
+  }
+
+  private func count(_ number: Int, of message: WireReader) throws -> Int {
+    var reader = message
+    var count = 0
+    while let field = try reader.next() {
+      if field.number == number { count += 1 }
+      try reader.skip(field)
+    }
+    return count
+  }
+}
+
+/// The messages that can hold tensors, and through which fields.
+private enum MessageKind {
+  case graph, node, attribute, tensor, sparseTensor, function
+
+  /// Fields of a TensorProto that say where its data is.
+  static let dataFields: Set<Int> = [TensorField.rawData, TensorField.externalData, TensorField.dataLocation]
+
+  func child(_ field: Int) -> MessageKind? {
+    switch (self, field) {
+    case (.graph, GraphField.node), (.function, FunctionField.node): .node
+    case (.graph, GraphField.initializer): .tensor
+    case (.graph, GraphField.sparseInitializer): .sparseTensor
+    case (.node, NodeField.attribute), (.function, FunctionField.attributeDefault): .attribute
+    case (.attribute, AttributeField.tensor), (.attribute, AttributeField.tensors): .tensor
+    case (.attribute, AttributeField.graph), (.attribute, AttributeField.graphs): .graph
+    case (.attribute, AttributeField.sparseTensor), (.attribute, AttributeField.sparseTensors): .sparseTensor
+    case (.sparseTensor, SparseTensorField.values), (.sparseTensor, SparseTensorField.indices): .tensor
+    default: nil
+    }
+  }
+}

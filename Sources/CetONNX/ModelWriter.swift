@@ -1,0 +1,95 @@
+import CetGraph
+import CetTensor
+
+/// Writes edited models. What an edit does not name is copied from the source file byte for byte.
+///
+/// A written model stands alone: tensors that the source keeps in external files are written into the model,
+/// so the output opens from any folder and its size is all there is. Only when the result would pass
+/// protobuf's 2 GiB do large tensors go to one new file beside the output, `<file name>.data`.
+public enum ModelWriter {
+  /// The most that protobuf, and so every ONNX reader, accepts in one file.
+  public static let maximumByteCount = Int(Int32.max)
+
+  /// The edited model's file as bytes. A result over 2 GiB is an error: bytes have no file beside them.
+  public static func write(edit: ModelEdit, of file: ModelFile) throws -> [UInt8] {
+    let output = try plan(edit, of: file, externalLocation: nil)
+    return Array(output.model)
+  }
+
+  /// Writes the edited model to `path`, replacing what is there in one step: an error leaves the old file,
+  /// or none. `path` may be the file that was read.
+  public static func write(edit: ModelEdit, of file: ModelFile, toFile path: String) throws {
+    try write(edit: edit, of: file, toFile: path, limit: maximumByteCount)
+  }
+
+  /// Bytes that `write` would write, exactly, external data included. Give the path for results over 2 GiB.
+  public static func size(edit: ModelEdit, of file: ModelFile, toFile path: String? = nil) throws -> Int {
+    let output = try plan(edit, of: file, externalLocation: path.map(externalLocation))
+    return output.model.byteCount + (output.data?.byteCount ?? 0)
+  }
+
+  /// The file of a model that was made in memory. Strings, and values of kinds that `Model` does not keep,
+  /// cannot be written.
+  public static func write(_ model: Model) throws -> [UInt8] {
+    try GraphCheck.check(model)
+    var encoder = MessageEncoder()
+    let output = try encoder.model(model)
+    try checkSize(output, limit: maximumByteCount)
+    return Array(output)
+  }
+
+  static func write(edit: ModelEdit, of file: ModelFile, toFile path: String, limit: Int) throws {
+    let target = try PendingFile.target(of: path)
+    let output = try plan(edit, of: file, externalLocation: externalLocation(target), limit: limit)
+    let model = try PendingFile(target)
+    try model.write(output.model)
+    if let data = output.data {
+      let file = try PendingFile(PendingFile.target(of: target + externalSuffix))
+      try file.write(data)
+      try file.commit()
+    }
+    try model.commit()
+  }
+
+  private static let externalSuffix = ".data"
+
+  private static func externalLocation(_ path: String) -> String { path.splitAtLastSlash.name + externalSuffix }
+
+  private static func plan(
+    _ edit: ModelEdit, of file: ModelFile, externalLocation: String?, limit: Int = maximumByteCount
+  ) throws -> (model: WireWriter, data: WireWriter?) {
+    try check(edit, of: file.model)
+    var inline = ModelRewriter(file: file, edit: edit, externalLocation: nil)
+    let whole = try inline.rewritten()
+    guard whole.byteCount > limit, let externalLocation else {
+      try checkSize(whole, limit: limit)
+      return (whole, nil)
+    }
+    var split = ModelRewriter(file: file, edit: edit, externalLocation: externalLocation)
+    let model = try split.rewritten()
+    try checkSize(model, limit: limit)
+    return (model, split.externalData)
+  }
+
+  private static func checkSize(_ output: WireWriter, limit: Int) throws {
+    guard output.byteCount <= limit else {
+      throw CetError(.invalidArgument, "the model has \(output.byteCount) bytes, an ONNX file holds at most \(limit)")
+    }
+  }
+
+  /// An edit that does not fit the model, or would leave a graph no runtime accepts, is found before writing.
+  private static func check(_ edit: ModelEdit, of model: Model) throws {
+    for index in edit.replacedNodes.keys where !model.graph.nodes.indices.contains(index) {
+      throw CetError(.invalidArgument, "the edit replaces node \(index), the graph has \(model.graph.nodes.count)")
+    }
+    var names: Set<String> = []
+    for initializer in edit.initializers where !names.insert(initializer.name).inserted {
+      throw CetError(.invalidArgument, "the edit gives initializer '\(initializer.name)' twice")
+    }
+    do {
+      try GraphCheck.check(edit.applied(to: model))
+    } catch let error as CetError {
+      throw CetError(.invalidArgument, "the edited model is not valid: \(error.message)")
+    }
+  }
+}

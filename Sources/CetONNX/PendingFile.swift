@@ -1,0 +1,102 @@
+import CetTensor
+import Glibc
+
+/// A file under a temporary name in the folder of its target, which takes the target's name when it is
+/// complete and on disk. One that is not committed disappears.
+final class PendingFile {
+  private let target: String
+  private let temporary: String
+  private var descriptor: Int32
+  private var isCommitted = false
+
+  /// `target` is a path from `target(of:)`.
+  init(_ target: String) throws {
+    self.target = target
+    let folder = target.splitAtLastSlash.folder
+    var attempt = 0
+    var name: String
+    var file: Int32
+    repeat {
+      name = folder + "/.cet-\(getpid())-\(attempt).tmp"
+      file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+      attempt += 1
+    } while file < 0 && errno == EEXIST && attempt < 10_000
+    guard file >= 0 else { throw CetError(.io, "cannot write '\(target)': \(systemErrorText())") }
+    temporary = name
+    descriptor = file
+    var status = stat()
+    if stat(target, &status) == 0 { fchmod(file, status.st_mode & 0o777) }
+  }
+
+  deinit {
+    if descriptor >= 0 { close(descriptor) }
+    if !isCommitted { unlink(temporary) }
+  }
+
+  /// Where a file at `path` is written: through symbolic links, and never over a folder or a device.
+  static func target(of path: String) throws -> String {
+    guard !path.isEmpty, !path.utf8.contains(0) else { throw CetError(.invalidArgument, "the output path is empty") }
+    var status = stat()
+    guard lstat(path, &status) == 0 else {
+      guard errno == ENOENT else { throw CetError(.io, "cannot write '\(path)': \(systemErrorText())") }
+      return path
+    }
+    guard let resolved = resolvedPath(path), stat(resolved, &status) == 0 else {
+      throw CetError(.io, "cannot write '\(path)': \(systemErrorText())")
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw CetError(.io, "cannot write '\(path)': a folder or device of that name is there")
+    }
+    return resolved
+  }
+
+  func write(_ output: WireWriter) throws {
+    var buffer: [UInt8] = []
+    buffer.reserveCapacity(1 << 16)
+    func flush() throws {
+      try buffer.withUnsafeBytes(writeAll)
+      buffer.removeAll(keepingCapacity: true)
+    }
+    func add(_ bytes: UnsafeRawBufferPointer) throws {
+      let isLarge = bytes.count > 1 << 15
+      if isLarge || buffer.count + bytes.count > 1 << 16 { try flush() }
+      if isLarge { try writeAll(bytes) } else { buffer += bytes }
+    }
+    for piece in output.pieces {
+      switch piece {
+      case .made(let bytes): try bytes.withUnsafeBytes(add)
+      case .borrowed(let bytes, let keeper): try withExtendedLifetime(keeper) { try add(bytes) }
+      }
+    }
+    try flush()
+  }
+
+  /// Puts the complete file in the target's place.
+  func commit() throws {
+    guard fsync(descriptor) == 0 || errno == EINVAL else { throw failure() }
+    let closed = close(descriptor)
+    descriptor = -1
+    guard closed == 0, rename(temporary, target) == 0 else { throw failure() }
+    isCommitted = true
+    // The new name is safe once the folder is on disk as well; some file systems cannot do that.
+    let folder = open(target.splitAtLastSlash.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if folder >= 0 {
+      fsync(folder)
+      close(folder)
+    }
+  }
+
+  private func writeAll(_ bytes: UnsafeRawBufferPointer) throws {
+    var rest = bytes
+    while let start = rest.baseAddress, !rest.isEmpty {
+      let written = Glibc.write(descriptor, start, min(rest.count, 1 << 30))
+      if written < 0 {
+        if errno == EINTR { continue }
+        throw failure()
+      }
+      rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+    }
+  }
+
+  private func failure() -> CetError { CetError(.io, "cannot write '\(target)': \(systemErrorText())") }
+}

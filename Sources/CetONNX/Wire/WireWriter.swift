@@ -1,0 +1,145 @@
+import CetTensor
+
+/// Protobuf output as a list of pieces: bytes made here, and ranges of the source file or of a tensor that
+/// are only referred to. A written model is mostly ranges, so its exact size is known without copying it.
+struct WireWriter {
+  enum Piece {
+    case made([UInt8])
+    case borrowed(UnsafeRawBufferPointer, keeper: AnyObject)
+  }
+
+  private(set) var byteCount = 0
+  private var closed: [Piece] = []
+  private var tail: [UInt8] = []
+
+  var pieces: [Piece] { tail.isEmpty ? closed : closed + [.made(tail)] }
+
+  // MARK: Raw output
+
+  mutating func append(varint value: UInt64) {
+    var rest = value
+    while rest >= 0x80 {
+      append(byte: UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
+    }
+    append(byte: UInt8(truncatingIfNeeded: rest))
+  }
+
+  mutating func append(byte: UInt8) {
+    tail.append(byte)
+    byteCount += 1
+  }
+
+  mutating func append(_ bytes: [UInt8]) {
+    tail += bytes
+    byteCount += bytes.count
+  }
+
+  /// Refers to memory that `keeper` keeps alive; short ranges are copied instead, which is cheaper.
+  mutating func append(borrowing bytes: UnsafeRawBufferPointer, keeper: AnyObject) {
+    guard !bytes.isEmpty else { return }
+    byteCount += bytes.count
+    if bytes.count < 256 {
+      tail += bytes
+    } else {
+      closeTail()
+      closed.append(.borrowed(bytes, keeper: keeper))
+    }
+  }
+
+  mutating func append(zeros count: Int) {
+    tail += [UInt8](repeating: 0, count: count)
+    byteCount += count
+  }
+
+  mutating func append(_ other: WireWriter) {
+    for piece in other.closed {
+      closeTail()
+      closed.append(piece)
+    }
+    tail += other.tail
+    byteCount += other.byteCount
+  }
+
+  private mutating func closeTail() {
+    guard !tail.isEmpty else { return }
+    closed.append(.made(tail))
+    tail = []
+  }
+
+  // MARK: Fields
+
+  mutating func tag(_ number: Int, _ type: WireType) {
+    append(varint: UInt64(number) << 3 | UInt64(type.rawValue))
+  }
+
+  mutating func integer(_ number: Int, _ value: Int64) {
+    tag(number, .varint)
+    append(varint: UInt64(bitPattern: value))
+  }
+
+  mutating func float(_ number: Int, _ value: Float) {
+    tag(number, .fixed32)
+    append(littleEndianBytes(value.bitPattern))
+  }
+
+  mutating func bytes(_ number: Int, _ value: [UInt8]) {
+    header(number, byteCount: value.count)
+    append(value)
+  }
+
+  mutating func string(_ number: Int, _ value: String) { bytes(number, Array(value.utf8)) }
+
+  /// A string that is left out when it is empty, which reads back the same.
+  mutating func optionalString(_ number: Int, _ value: String) {
+    if !value.isEmpty { string(number, value) }
+  }
+
+  mutating func message(_ number: Int, _ contents: WireWriter) {
+    header(number, byteCount: contents.byteCount)
+    append(contents)
+  }
+
+  mutating func packedIntegers(_ number: Int, _ values: [Int64]) {
+    guard !values.isEmpty else { return }
+    var contents = WireWriter()
+    for value in values { contents.append(varint: UInt64(bitPattern: value)) }
+    message(number, contents)
+  }
+
+  mutating func packedFloats(_ number: Int, _ values: [Float]) {
+    guard !values.isEmpty else { return }
+    header(number, byteCount: values.count * 4)
+    for value in values { append(littleEndianBytes(value.bitPattern)) }
+  }
+
+  /// Tag and length of a length-delimited field whose contents follow.
+  mutating func header(_ number: Int, byteCount: Int) {
+    tag(number, .bytes)
+    append(varint: UInt64(byteCount))
+  }
+
+  private func littleEndianBytes(_ bits: UInt32) -> [UInt8] {
+    (0..<4).map { UInt8(truncatingIfNeeded: bits >> (8 * $0)) }
+  }
+}
+
+extension Array where Element == UInt8 {
+  /// The output as one run of bytes.
+  init(_ output: WireWriter) {
+    self.init(unsafeUninitializedCapacity: output.byteCount) { target, count in
+      guard let start = target.baseAddress else { return }
+      for piece in output.pieces {
+        let place = UnsafeMutableRawPointer(start + count)
+        switch piece {
+        case .made(let bytes):
+          bytes.withUnsafeBytes { if let source = $0.baseAddress { place.copyMemory(from: source, byteCount: $0.count) } }
+          count += bytes.count
+        case .borrowed(let bytes, _):
+          if let source = bytes.baseAddress { place.copyMemory(from: source, byteCount: bytes.count) }
+          count += bytes.count
+        }
+      }
+    }
+  }
+}

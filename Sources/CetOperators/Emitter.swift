@@ -1,0 +1,103 @@
+import CetTensor
+
+/// Appends steps to a program. Calls whose inputs are all constants run at once and become constants, equal
+/// calls are made once: shape arithmetic disappears, and a model without free inputs is simply computed.
+public final class Emitter {
+  public let program: Program
+  public let context: ComputeContext
+  /// The ONNX node at work, for messages.
+  public var origin = ""
+  private var known: [CallKey: [Value]] = [:]
+  private var scalars: [ScalarKey: Value] = [:]
+
+  private struct CallKey: Hashable {
+    let primitive: AnyHashable
+    let inputs: [Int]
+  }
+  private struct ScalarKey: Hashable {
+    let value: Double
+    let element: ElementType
+  }
+
+  public init(program: Program, context: ComputeContext) {
+    self.program = program
+    self.context = context
+  }
+
+  // MARK: Values
+
+  public func source(_ source: ValueSource, _ type: TensorType) -> Value {
+    let value = Value(id: program.values.count, type: type)
+    program.values.append(value)
+    program.sources.append(source)
+    return value
+  }
+
+  public func constant(_ tensor: Tensor) -> Value {
+    source(.constant(tensor), TensorType(tensor.type, tensor.shape))
+  }
+
+  /// A scalar constant of the given type; equal ones are shared.
+  public func scalar(_ number: Double, _ element: ElementType = .float32) throws -> Value {
+    let key = ScalarKey(value: number, element: element)
+    if let value = scalars[key] { return value }
+    let value = constant(try Tensor.filled(number, element, []))
+    scalars[key] = value
+    return value
+  }
+
+  public func integers(_ numbers: [Int]) throws -> Value {
+    constant(try Tensor(numbers.map(Int64.init), shape: [numbers.count]))
+  }
+
+  /// The contents, when they are known before the program runs.
+  public func known(_ value: Value) -> Tensor? {
+    if case .constant(let tensor) = program.sources[value.id] { return tensor }
+    return nil
+  }
+
+  // MARK: Calls
+
+  public func emit(_ primitive: any Primitive, _ inputs: [Value]) throws -> [Value] {
+    let key = CallKey(primitive: AnyHashable(primitive), inputs: inputs.map(\.id))
+    if let values = known[key] { return values }
+    let types = try primitive.infer(inputs.map(\.type))
+    let constants = inputs.compactMap { known($0) }
+    let outputs: [Value]
+    if constants.count == inputs.count {
+      let results = try SerialKernels.run { try primitive.run(constants, context) }
+      outputs = results.map { constant($0) }
+    } else {
+      let index = program.steps.count
+      outputs = types.map { source(.step(index), $0) }
+      program.steps.append(
+        Step(primitive: primitive, inputs: inputs.map(\.id), outputs: outputs.map(\.id), origin: origin))
+    }
+    known[key] = outputs
+    return outputs
+  }
+
+  public func emit(_ primitive: any Primitive, _ inputs: Value...) throws -> Value {
+    let outputs = try emit(primitive, inputs)
+    guard outputs.count == 1 else { throw CetError(.internal, "\(primitive.name) has \(outputs.count) outputs") }
+    return outputs[0]
+  }
+}
+
+extension Tensor {
+  /// A tensor whose every element is `number`, rounded to the type.
+  public static func filled(_ number: Double, _ element: ElementType, _ shape: [Int]) throws -> Tensor {
+    guard let count = shape.validatedCount else {
+      throw CetError(.shapeMismatch, "shape \(shape.shapeText) is negative or too large")
+    }
+    switch element {
+    case .float32: return try Tensor([Float](repeating: Float(number), count: count), shape: shape)
+    case .float64: return try Tensor([Double](repeating: number, count: count), shape: shape)
+    case .int64: return try Tensor([Int64](repeating: Int64(exactly: number.rounded()) ?? 0, count: count), shape: shape)
+    case .int32: return try Tensor([Int32](repeating: Int32(exactly: number.rounded()) ?? 0, count: count), shape: shape)
+    case .bool: return try Tensor([Bool](repeating: number != 0, count: count), shape: shape)
+    default:
+      return try Conversion.convert(try filled(number, .float64, shape), to: element, ComputeContext())
+    }
+  }
+}

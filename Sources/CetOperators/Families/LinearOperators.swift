@@ -1,0 +1,135 @@
+import CetGraph
+import CetTensor
+
+let linearOperators: [OperatorEntry] = [
+  OperatorEntry("MatMul") { call in [try matMul(call.input(0), call.input(1), call.e)] },
+  OperatorEntry("Gemm") { call in
+    let e = call.e
+    // Y = α·op(A)·op(B) + β·C
+    var y = try e.matrixProduct(
+      call.input(0), call.input(1), transposeLeft: call.int("transA", 0) != 0, transposeRight: call.int("transB", 0) != 0)
+    y = try e.scale(y, by: call.float("alpha", 1))
+    if let c = call.optional(2) { y = try e.add(y, e.scale(c, by: call.float("beta", 1))) }
+    return [y]
+  },
+  OperatorEntry("Conv") { call in
+    let (x, w) = (try call.input(0), try call.input(1))
+    let geometry = try convolutionGeometry(call.node, input: x.shape, weight: w.shape)
+    let bias = call.optional(2).map { [$0] } ?? []
+    return try call.e.emit(Convolve(.forward, geometry), [x, w] + bias)
+  },
+  OperatorEntry("ConvTranspose") { call in
+    let (x, w, e) = (try call.input(0), try call.input(1), call.e)
+    guard x.rank >= 3, w.rank == x.rank else {
+      throw CetError(.shapeMismatch, "input \(x.shape.shapeText) and weight \(w.shape.shapeText) do not fit")
+    }
+    // The weight [C, M/g, k...] is the weight of the convolution whose input gradient this operator is:
+    // that convolution takes M channels to C channels.
+    let groups = try call.int("group", 1)
+    let spatial = x.rank - 2
+    let kernel = try call.ints("kernel_shape") ?? Array(w.shape[2...])
+    let strides = try call.ints("strides") ?? [Int](repeating: 1, count: spatial)
+    let dilations = try call.ints("dilations") ?? [Int](repeating: 1, count: spatial)
+    let extra = try call.ints("output_padding") ?? [Int](repeating: 0, count: spatial)
+    guard kernel.count == spatial, strides.count == spatial, dilations.count == spatial, extra.count == spatial else {
+      throw CetError(.shapeMismatch, "attributes do not have \(spatial) spatial axes")
+    }
+    let full: [Int] = (0..<spatial).map { axis in
+      let span = (kernel[axis] - 1) * dilations[axis] + 1
+      return (x.shape[axis + 2] - 1) * strides[axis] + extra[axis] + span
+    }
+    var (begin, end) = ([Int](repeating: 0, count: spatial), [Int](repeating: 0, count: spatial))
+    let autoPad = try call.string("auto_pad", "NOTSET")
+    var output = full
+    if let wanted = try call.ints("output_shape") {
+      output = Array(wanted.suffix(spatial))
+    } else if autoPad.hasPrefix("SAME") {
+      output = (0..<spatial).map { x.shape[$0 + 2] * strides[$0] }
+    } else if let pads = try call.ints("pads"), pads.count == 2 * spatial, autoPad == "NOTSET" {
+      (begin, end) = (Array(pads[..<spatial]), Array(pads[spatial...]))
+      output = (0..<spatial).map { full[$0] - begin[$0] - end[$0] }
+    }
+    if output != full && begin == end && begin.allSatisfy({ $0 == 0 }) {
+      for axis in 0..<spatial {
+        let total = max(0, full[axis] - output[axis])
+        begin[axis] = autoPad == "SAME_UPPER" ? total / 2 : total - total / 2
+        end[axis] = total - begin[axis]
+      }
+    }
+    guard output.count == spatial, output.allSatisfy({ $0 > 0 }) else {
+      throw CetError(.shapeMismatch, "output shape \(output) is not positive")
+    }
+    let geometry = try ConvolutionGeometry(
+      input: [x.shape[0], w.shape[1] * groups] + output, weight: w.shape, strides: strides, dilations: dilations,
+      pads: begin + end, groups: groups)
+    var y = try e.emit(Convolve(.inputGradient, geometry), x, w)
+    if let bias = call.optional(2) {
+      y = try e.add(y, e.reshape(bias, [1, bias.shape.elementCount] + output.map { _ in 1 }))
+    }
+    return [y]
+  },
+]
+
+/// NumPy matmul: vectors get a temporary axis; a plain matrix on the right sees all leading axes as rows, so
+/// that its gradient is one product.
+func matMul(_ a: Value, _ b: Value, _ e: Emitter) throws -> Value {
+  if a.rank == 1 {
+    let y = try matMul(e.reshape(a, [1, a.shape[0]]), b, e)
+    return try e.reshape(y, Array(y.shape.dropLast(2)) + [y.shape[y.rank - 1]])
+  }
+  if b.rank == 1 {
+    let y = try matMul(a, e.reshape(b, [b.shape[0], 1]), e)
+    return try e.reshape(y, Array(y.shape.dropLast()))
+  }
+  guard a.rank > 2, b.rank == 2 else { return try e.matrixProduct(a, b) }
+  let rows = a.shape.dropLast().reduce(1, *)
+  let y = try e.matrixProduct(e.reshape(a, [rows, a.shape[a.rank - 1]]), b)
+  return try e.reshape(y, Array(a.shape.dropLast()) + [y.shape[1]])
+}
+
+/// The window attributes that convolution and pooling share, with auto_pad resolved.
+struct Window {
+  var strides: [Int]
+  var dilations: [Int]
+  var padsBegin: [Int]
+  var padsEnd: [Int]
+
+  init(_ call: NodeAttributes, spatial: [Int], kernel: [Int]) throws {
+    let rank = spatial.count
+    let ones = [Int](repeating: 1, count: rank)
+    strides = try call.ints("strides") ?? ones
+    dilations = try call.ints("dilations") ?? ones
+    let pads = try call.ints("pads") ?? [Int](repeating: 0, count: 2 * rank)
+    guard kernel.count == rank, strides.count == rank, dilations.count == rank, pads.count == 2 * rank,
+      strides.allSatisfy({ $0 > 0 }), dilations.allSatisfy({ $0 > 0 }), kernel.allSatisfy({ $0 > 0 })
+    else { throw CetError(.shapeMismatch, "kernel, strides, dilations and pads do not fit \(rank) spatial axes") }
+    padsBegin = Array(pads[..<rank])
+    padsEnd = Array(pads[rank...])
+    let mode = try call.string("auto_pad", "NOTSET")
+    if mode == "VALID" { (padsBegin, padsEnd) = (ones.map { _ in 0 }, ones.map { _ in 0 }) }
+    if mode.hasPrefix("SAME") {
+      for axis in 0..<rank {
+        let outputs = (spatial[axis] + strides[axis] - 1) / strides[axis]
+        let total = max(0, (outputs - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1 - spatial[axis])
+        padsBegin[axis] = mode == "SAME_LOWER" ? total - total / 2 : total / 2
+        padsEnd[axis] = total - padsBegin[axis]
+      }
+    }
+  }
+}
+
+/// The sizes of a Conv node for given operand shapes.
+public func convolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throws -> ConvolutionGeometry {
+  guard input.count >= 3, weight.count == input.count else {
+    throw CetError(.shapeMismatch, "input \(input.shapeText) and weight \(weight.shapeText) do not fit")
+  }
+  let attributes = NodeAttributes(node)
+  let kernel = Array(weight[2...])
+  if let named = try attributes.ints("kernel_shape"), named != kernel {
+    throw CetError(.shapeMismatch, "kernel_shape \(named) differs from the weight's \(kernel)")
+  }
+  let window = try Window(attributes, spatial: Array(input[2...]), kernel: kernel)
+  return try ConvolutionGeometry(
+    input: input, weight: weight, strides: window.strides, dilations: window.dilations,
+    pads: window.padsBegin + window.padsEnd, groups: attributes.int("group") ?? 1)
+}

@@ -1,0 +1,138 @@
+import CetGraph
+import CetTensor
+
+/// A node being lowered: its inputs as values, its attributes with the defaults of its operator set.
+public struct OperatorCall {
+  public let node: Node
+  /// Version of the node's own domain.
+  public let opset: Int
+  /// nil where an optional input is omitted.
+  public let inputs: [Value?]
+  public let e: Emitter
+  /// The enclosing scope, for subgraphs.
+  public let scope: Scope
+
+  public func has(_ index: Int) -> Bool { index < inputs.count && inputs[index] != nil }
+
+  public func input(_ index: Int) throws -> Value {
+    guard index < inputs.count, let value = inputs[index] else {
+      throw CetError(.invalidModel, "input \(index) is missing")
+    }
+    return value
+  }
+
+  public func optional(_ index: Int) -> Value? { index < inputs.count ? inputs[index] : nil }
+
+  // MARK: Attributes
+
+  public var attributes: NodeAttributes { NodeAttributes(node) }
+  public func int(_ name: String) throws -> Int? { try attributes.int(name) }
+  public func int(_ name: String, _ standard: Int) throws -> Int { try attributes.int(name) ?? standard }
+  public func ints(_ name: String) throws -> [Int]? { try attributes.ints(name) }
+  public func float(_ name: String) throws -> Double? { try attributes.float(name) }
+  public func float(_ name: String, _ standard: Double) throws -> Double { try attributes.float(name) ?? standard }
+  public func string(_ name: String, _ standard: String) throws -> String { try attributes.string(name, standard) }
+  public func elementType(_ name: String) throws -> ElementType? { try attributes.elementType(name) }
+
+  // MARK: Inputs that must be known before the model runs
+
+  public func known(_ index: Int, _ what: String) throws -> Tensor {
+    guard let tensor = e.known(try input(index)) else {
+      throw CetError(.unsupportedOperator, "\(what) (input \(index)) depends on the data; it must be constant for a batch")
+    }
+    return tensor
+  }
+
+  public func knownInts(_ index: Int, _ what: String) throws -> [Int] {
+    let tensor = try Conversion.convert(known(index, what), to: .int64, e.context)
+    return try tensor.array(as: Int64.self).map { Int($0) }
+  }
+
+  public func knownScalar(_ index: Int, _ what: String) throws -> Double {
+    let tensor = try Conversion.convert(known(index, what), to: .float64, e.context)
+    guard let value = try tensor.array(as: Double.self).first else {
+      throw CetError(.invalidModel, "\(what) (input \(index)) is empty")
+    }
+    return value
+  }
+
+  /// Integers that moved from an attribute to an input in a later operator set; nil when neither is given.
+  public func intsFromAttributeOrInput(_ name: String, _ index: Int) throws -> [Int]? {
+    if has(index) { return try knownInts(index, name) }
+    return try ints(name)
+  }
+
+  /// Axes counted from the end made positive, checked, sorted and unique.
+  public func axes(_ axes: [Int], rank: Int) throws -> [Int] {
+    let positive = try axes.map { try axis($0, rank: rank) }
+    guard Set(positive).count == positive.count else {
+      throw CetError(.invalidModel, "axes \(axes) name an axis twice")
+    }
+    return positive.sorted()
+  }
+
+  public func axis(_ axis: Int, rank: Int) throws -> Int {
+    guard axis >= -rank, axis < rank else {
+      throw CetError(.shapeMismatch, "axis \(axis) is outside rank \(rank)")
+    }
+    return axis < 0 ? axis + rank : axis
+  }
+}
+
+/// How an ONNX operator becomes primitives.
+public struct OperatorEntry: Sendable {
+  public enum Derivatives: String, Sendable {
+    case exact
+    /// Piecewise constant: the derivative is zero.
+    case zero
+  }
+  public let domain: String
+  public let type: String
+  /// First and last operator set versions whose meaning `lower` covers.
+  public let versions: ClosedRange<Int>
+  public let derivatives: Derivatives
+  public let lower: @Sendable (OperatorCall) throws -> [Value]
+
+  public init(
+    _ type: String, domain: String = "", versions: ClosedRange<Int> = 7...26, derivatives: Derivatives = .exact,
+    _ lower: @escaping @Sendable (OperatorCall) throws -> [Value]
+  ) {
+    self.domain = domain
+    self.type = type
+    self.versions = versions
+    self.derivatives = derivatives
+    self.lower = lower
+  }
+}
+
+/// All operators the library knows, by domain and type.
+public enum OperatorRegistry {
+  public static let entries: [OperatorEntry] =
+    elementwiseOperators + logicOperators + shapeOperators + movementOperators + linearOperators + poolOperators
+    + normalizationOperators + reductionOperators + indexOperators
+
+  private static let table: [String: OperatorEntry] = Dictionary(
+    entries.map { (key($0.domain, $0.type), $0) }, uniquingKeysWith: { first, _ in first })
+
+  public static func entry(domain: String, type: String) -> OperatorEntry? {
+    table[key(domain, type)]
+  }
+
+  private static func key(_ domain: String, _ type: String) -> String {
+    domain.isEmpty || domain == "ai.onnx" ? type : "\(domain)::\(type)"
+  }
+
+  /// What is missing to run a node; nil when nothing is.
+  public static func obstacle(to node: Node, opsets: [String: Int]) -> String? {
+    let domain = node.domain == "ai.onnx" ? "" : node.domain
+    let version = opsets[domain] ?? opsets[node.domain] ?? 1
+    let label = domain.isEmpty ? node.operatorType : "\(domain).\(node.operatorType)"
+    guard let entry = entry(domain: domain, type: node.operatorType) else {
+      return "operator \(label) (opset \(version)) is not supported"
+    }
+    guard domain != "" || entry.versions.contains(version) else {
+      return "operator \(label) is supported in opsets \(entry.versions.lowerBound)-\(entry.versions.upperBound), the model has \(version)"
+    }
+    return nil
+  }
+}

@@ -1,0 +1,67 @@
+import CetTensor
+
+/// One operation of the executor, with its derivative rules beside it. ONNX operators are lowered to
+/// primitives (`OperatorRegistry`); the rules *emit* primitives, so that the derivative of a program is a
+/// program and can be differentiated again.
+///
+/// Zero is `nil`: a rule gets `nil` for a tangent or cotangent that vanishes and returns `nil` for one that
+/// does. Outputs that are not differentiable (masks, indices, comparisons) always have the tangent `nil`.
+public protocol Primitive: Hashable, Sendable {
+  var name: String { get }
+
+  /// Checks the inputs' types and gives the outputs' types.
+  func infer(_ inputs: [TensorType]) throws -> [TensorType]
+
+  /// Computes. Inputs have the types given to `infer`; any layout.
+  func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor]
+
+  /// Tangents of the outputs from tangents of the inputs.
+  func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?]
+
+  /// Cotangents of the inputs from cotangents of the outputs. `wanted[i]` is false where the caller has no
+  /// use for the cotangent of input i.
+  func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?]
+}
+
+/// The values at one use of a primitive.
+public struct Call: Sendable {
+  public let inputs: [Value]
+  public let outputs: [Value]
+
+  public init(inputs: [Value], outputs: [Value]) {
+    self.inputs = inputs
+    self.outputs = outputs
+  }
+}
+
+/// Primitives whose outputs are piecewise constant in every input: the derivative is zero.
+public protocol PiecewiseConstant: Primitive {}
+
+extension PiecewiseConstant {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    call.outputs.map { _ in nil }
+  }
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    call.inputs.map { _ in nil }
+  }
+}
+
+/// Primitives that are linear in their one differentiable input, which is input 0; further inputs are
+/// constants of the map (indices). A linear map is its own derivative.
+public protocol LinearPrimitive: Primitive {
+  /// Aᵀȳ
+  func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value?
+}
+
+extension LinearPrimitive {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    // ẏ = Aẋ
+    guard let tangent = tangents[0] else { return call.outputs.map { _ in nil } }
+    return try e.emit(self, [tangent] + call.inputs.dropFirst())
+  }
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    var result = [Value?](repeating: nil, count: call.inputs.count)
+    if let cotangent = cotangents[0], wanted[0] { result[0] = try transpose(call, cotangent, e) }
+    return result
+  }
+}

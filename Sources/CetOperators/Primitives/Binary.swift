@@ -1,0 +1,278 @@
+import CetTensor
+import Glibc
+
+/// Elementwise arithmetic of two arguments with NumPy broadcasting.
+public struct Binary: Primitive {
+  public enum Function: String, Hashable, Sendable, CaseIterable {
+    case add, subtract, multiply, divide, power, maximum, minimum
+    /// x > 0 ? g : 0, the derivative of relu and of every clipping; linear in g, constant in x.
+    case gate
+    /// Remainder with the sign of the divisor (ONNX Mod) and of the dividend (fmod).
+    case modulo, remainder
+  }
+  public let function: Function
+
+  public init(_ function: Function) { self.function = function }
+
+  public var name: String { function.rawValue }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    let (a, b) = (inputs[0], inputs[1])
+    guard a.element == b.element else {
+      throw CetError(.shapeMismatch, "\(name): element types differ, \(a.element) and \(b.element)")
+    }
+    guard let shape = broadcastShape(a.shape, b.shape) else {
+      throw CetError(.shapeMismatch, "\(name): shapes \(a.shape.shapeText) and \(b.shape.shapeText) do not broadcast")
+    }
+    return [TensorType(a.element, shape)]
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let (a, b) = (inputs[0], inputs[1])
+    switch a.type {
+    case .float32: return [try floating(a, b, context, Float.self, pow: Glibc.powf, fmod: Glibc.fmodf)]
+    case .float64: return [try floating(a, b, context, Double.self, pow: Glibc.pow, fmod: Glibc.fmod)]
+    case .float16, .bfloat16:
+      let (x, y) = (try Conversion.convert(a, to: .float32, context), try Conversion.convert(b, to: .float32, context))
+      let wide = try floating(x, y, context, Float.self, pow: Glibc.powf, fmod: Glibc.fmodf)
+      return [try Conversion.convert(wide, to: a.type, context)]
+    case .int8: return [try integer(a, b, context, Int8.self)]
+    case .uint8: return [try integer(a, b, context, UInt8.self)]
+    case .int16: return [try integer(a, b, context, Int16.self)]
+    case .uint16: return [try integer(a, b, context, UInt16.self)]
+    case .int32: return [try integer(a, b, context, Int32.self)]
+    case .uint32: return [try integer(a, b, context, UInt32.self)]
+    case .int64: return [try integer(a, b, context, Int64.self)]
+    case .uint64: return [try integer(a, b, context, UInt64.self)]
+    default: throw CetError(.unsupportedOperator, "\(name) of \(a.type)")
+    }
+  }
+
+  private func floating<F: BinaryFloatingPoint & TensorElement>(
+    _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: F.Type, pow: (F, F) -> F, fmod: (F, F) -> F
+  ) throws -> Tensor {
+    switch function {
+    case .add: try Elementwise.binary(a, b, context) { (x: F, y: F) in x + y }
+    case .subtract: try Elementwise.binary(a, b, context) { (x: F, y: F) in x - y }
+    case .multiply: try Elementwise.binary(a, b, context) { (x: F, y: F) in x * y }
+    case .divide: try Elementwise.binary(a, b, context) { (x: F, y: F) in x / y }
+    case .power: try Elementwise.binary(a, b, context) { (x: F, y: F) in y == 2 ? x * x : pow(x, y) }
+    case .maximum: try Elementwise.binary(a, b, context) { (x: F, y: F) in x >= y || x.isNaN ? x : y }
+    case .minimum: try Elementwise.binary(a, b, context) { (x: F, y: F) in x <= y || x.isNaN ? x : y }
+    case .gate: try Elementwise.binary(a, b, context) { (x: F, g: F) in x > 0 ? g : 0 }
+    case .remainder: try Elementwise.binary(a, b, context) { (x: F, y: F) in fmod(x, y) }
+    case .modulo:
+      try Elementwise.binary(a, b, context) { (x: F, y: F) -> F in
+        let r = fmod(x, y)
+        return r != 0 && (r < 0) != (y < 0) ? r + y : r
+      }
+    }
+  }
+
+  private func integer<I: FixedWidthInteger & TensorElement>(
+    _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: I.Type
+  ) throws -> Tensor {
+    switch function {
+    case .add: try Elementwise.binary(a, b, context) { (x: I, y: I) in x &+ y }
+    case .subtract: try Elementwise.binary(a, b, context) { (x: I, y: I) in x &- y }
+    case .multiply: try Elementwise.binary(a, b, context) { (x: I, y: I) in x &* y }
+    // Division by zero is undefined in ONNX; here it gives 0 instead of a trap.
+    case .divide:
+      try Elementwise.binary(a, b, context) { (x: I, y: I) in y == 0 ? 0 : x.dividedReportingOverflow(by: y).partialValue }
+    case .maximum: try Elementwise.binary(a, b, context) { (x: I, y: I) in max(x, y) }
+    case .minimum: try Elementwise.binary(a, b, context) { (x: I, y: I) in min(x, y) }
+    case .gate: try Elementwise.binary(a, b, context) { (x: I, g: I) in x > 0 ? g : 0 }
+    case .power:
+      try Elementwise.binary(a, b, context) { (x: I, y: I) -> I in
+        I(clamping: Int64(exactly: Glibc.pow(Double(x), Double(y)).rounded(.towardZero)) ?? 0)
+      }
+    case .remainder:
+      try Elementwise.binary(a, b, context) { (x: I, y: I) in y == 0 ? 0 : x.remainderReportingOverflow(dividingBy: y).partialValue }
+    case .modulo:
+      try Elementwise.binary(a, b, context) { (x: I, y: I) -> I in
+        guard y != 0 else { return 0 }
+        let r = x.remainderReportingOverflow(dividingBy: y).partialValue
+        return r != 0 && (r < 0) != (y < 0) ? r &+ y : r
+      }
+    }
+  }
+
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    let shape = call.outputs[0].shape
+    let left = try tangents[0].flatMap { try partial(call, 0, $0, e) }
+    let right = try tangents[1].flatMap { try partial(call, 1, $0, e) }
+    return [try e.sum(left, right).map { try e.expand($0, shape) }]
+  }
+
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    guard let cotangent = cotangents[0] else { return [nil, nil] }
+    return try [0, 1].map { side in
+      guard wanted[side], let full = try partial(call, side, cotangent, e) else { return nil }
+      return try e.sumTo(full, call.inputs[side].shape)  // a broadcast operand gets the sum over its copies
+    }
+  }
+
+  /// ∂f/∂(input side) · d, in the shape of the output or of d.
+  private func partial(_ call: Call, _ side: Int, _ d: Value, _ e: Emitter) throws -> Value? {
+    let (a, b, y) = (call.inputs[0], call.inputs[1], call.outputs[0])
+    guard a.element.isFloatingPoint else { return nil }
+    switch function {
+    case .add: return d
+    case .subtract: return side == 0 ? d : try e.negate(d)
+    case .multiply: return try e.multiply(d, side == 0 ? b : a)
+    case .divide:  // d/b ; −d·y/b
+      return try side == 0 ? e.divide(d, b) : e.negate(e.divide(e.multiply(d, y), b))
+    case .power:
+      if side == 0 {  // d·b·a^(b−1)
+        if let exponent = e.known(b), exponent.count == 1, exponent.type == .float32, exponent.floats[0] == 2 {
+          return try e.multiply(d, e.multiply(a, e.scalar(2, a.element)))
+        }
+        let one = try e.scalar(1, a.element)
+        return try e.multiply(d, e.multiply(b, e.binary(.power, a, e.subtract(b, one))))
+      }
+      return try e.multiply(d, e.multiply(y, e.unary(.log, a)))  // d·y·ln a
+    case .maximum:  // ties go to the first operand
+      let first = try e.compare(.greaterOrEqual, a, b)
+      return try e.mask(side == 0 ? first : e.not(first), d)
+    case .minimum:
+      let first = try e.compare(.lessOrEqual, a, b)
+      return try e.mask(side == 0 ? first : e.not(first), d)
+    case .gate: return side == 1 ? try e.gate(a, d) : nil
+    case .modulo, .remainder:
+      // x − y·k with k piecewise constant: d ; −d·k with k = (x − r)/y
+      return try side == 0 ? d : e.negate(e.multiply(d, e.divide(e.subtract(a, y), b)))
+    }
+  }
+}
+
+/// Comparisons; the result is bool and has no derivative.
+public struct Compare: PiecewiseConstant {
+  public enum Relation: String, Hashable, Sendable { case equal, less, lessOrEqual, greater, greaterOrEqual }
+  public let relation: Relation
+
+  public init(_ relation: Relation) { self.relation = relation }
+
+  public var name: String { relation.rawValue }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    [TensorType(.bool, try Binary(.add).infer(inputs)[0].shape)]
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let (a, b) = (inputs[0], inputs[1])
+    switch a.type {
+    case .float32: return [try relate(a, b, context, Float.self)]
+    case .float64: return [try relate(a, b, context, Double.self)]
+    case .float16, .bfloat16:
+      return [
+        try relate(Conversion.convert(a, to: .float32, context), Conversion.convert(b, to: .float32, context), context, Float.self)
+      ]
+    case .int8: return [try relate(a, b, context, Int8.self)]
+    case .uint8, .bool:
+      return [try relate(a, b, context, UInt8.self)]
+    case .int16: return [try relate(a, b, context, Int16.self)]
+    case .uint16: return [try relate(a, b, context, UInt16.self)]
+    case .int32: return [try relate(a, b, context, Int32.self)]
+    case .uint32: return [try relate(a, b, context, UInt32.self)]
+    case .int64: return [try relate(a, b, context, Int64.self)]
+    case .uint64: return [try relate(a, b, context, UInt64.self)]
+    default: throw CetError(.unsupportedOperator, "\(name) of \(a.type)")
+    }
+  }
+
+  private func relate<X: Comparable & TensorElement>(
+    _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: X.Type
+  ) throws -> Tensor {
+    switch relation {
+    case .equal: try Elementwise.binary(a, b, context) { (x: X, y: X) in x == y }
+    case .less: try Elementwise.binary(a, b, context) { (x: X, y: X) in x < y }
+    case .lessOrEqual: try Elementwise.binary(a, b, context) { (x: X, y: X) in x <= y }
+    case .greater: try Elementwise.binary(a, b, context) { (x: X, y: X) in x > y }
+    case .greaterOrEqual: try Elementwise.binary(a, b, context) { (x: X, y: X) in x >= y }
+    }
+  }
+}
+
+/// Logic and bitwise operations on bool and integer tensors; shifts are logical.
+public struct Bitwise: PiecewiseConstant {
+  public enum Function: String, Hashable, Sendable { case and, or, xor, shiftLeft, shiftRight }
+  public let function: Function
+
+  public init(_ function: Function) { self.function = function }
+
+  public var name: String { function.rawValue }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] { try Binary(.add).infer(inputs) }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let (a, b) = (inputs[0], inputs[1])
+    switch a.type {
+    case .bool:
+      let words = try combine(a, b, context, UInt8.self)
+      return [try Tensor(type: .bool, shape: words.shape, layout: words.layout, storage: words.storage)]
+    case .int8: return [try combine(a, b, context, Int8.self)]
+    case .uint8: return [try combine(a, b, context, UInt8.self)]
+    case .int16: return [try combine(a, b, context, Int16.self)]
+    case .uint16: return [try combine(a, b, context, UInt16.self)]
+    case .int32: return [try combine(a, b, context, Int32.self)]
+    case .uint32: return [try combine(a, b, context, UInt32.self)]
+    case .int64: return [try combine(a, b, context, Int64.self)]
+    case .uint64: return [try combine(a, b, context, UInt64.self)]
+    default: throw CetError(.unsupportedOperator, "\(name) of \(a.type)")
+    }
+  }
+
+  private func combine<I: FixedWidthInteger & TensorElement>(
+    _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: I.Type
+  ) throws -> Tensor {
+    switch function {
+    case .and: try Elementwise.binary(a, b, context) { (x: I, y: I) in x & y }
+    case .or: try Elementwise.binary(a, b, context) { (x: I, y: I) in x | y }
+    case .xor: try Elementwise.binary(a, b, context) { (x: I, y: I) in x ^ y }
+    case .shiftLeft: try Elementwise.binary(a, b, context) { (x: I, y: I) in x << y }
+    case .shiftRight: try Elementwise.binary(a, b, context) { (x: I, y: I) in x >> y }
+    }
+  }
+}
+
+/// condition ? a : b with broadcasting. Linear in a and in b, constant in the condition.
+public struct Select: Primitive {
+  public init() {}
+
+  public var name: String { "select" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    guard inputs[0].element == .bool, inputs[1].element == inputs[2].element else {
+      throw CetError(
+        .shapeMismatch, "select needs bool and two equal types, got \(inputs[0].element), \(inputs[1].element), \(inputs[2].element)")
+    }
+    guard let ab = broadcastShape(inputs[1].shape, inputs[2].shape), let shape = broadcastShape(inputs[0].shape, ab) else {
+      throw CetError(
+        .shapeMismatch,
+        "shapes \(inputs[0].shape.shapeText), \(inputs[1].shape.shapeText) and \(inputs[2].shape.shapeText) do not broadcast")
+    }
+    return [TensorType(inputs[1].element, shape)]
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    [try Elementwise.select(inputs[0], inputs[1], inputs[2], context)]
+  }
+
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    guard tangents[1] != nil || tangents[2] != nil else { return [nil] }
+    let zero = try e.scalar(0, call.outputs[0].element)
+    let both = try e.emit(self, call.inputs[0], tangents[1] ?? zero, tangents[2] ?? zero)
+    return [try e.expand(both, call.outputs[0].shape)]
+  }
+
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    guard let cotangent = cotangents[0] else { return [nil, nil, nil] }
+    let zero = try e.scalar(0, cotangent.element)
+    let condition = call.inputs[0]
+    return [
+      nil,
+      try wanted[1] ? e.sumTo(e.emit(self, condition, cotangent, zero), call.inputs[1].shape) : nil,
+      try wanted[2] ? e.sumTo(e.emit(self, condition, zero, cotangent), call.inputs[2].shape) : nil,
+    ]
+  }
+}

@@ -1,0 +1,87 @@
+import CetTensor
+
+/// x[..., indices, ...] along an axis (ONNX Gather); negative indices count from the end. Linear in x.
+public struct Gather: LinearPrimitive {
+  public let axis: Int
+  public init(axis: Int) { self.axis = axis }
+  public var name: String { "gather" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    let (x, indices) = (inputs[0], inputs[1])
+    guard axis >= 0, axis < x.shape.count, indices.element == .int64 else {
+      throw CetError(.shapeMismatch, "gather along axis \(axis) of \(x.shape.shapeText) with \(indices.element) indices")
+    }
+    return [TensorType(x.element, Array(x.shape[..<axis]) + indices.shape + Array(x.shape[(axis + 1)...]))]
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let x = try inputs[0].rowMajor(arena: context.arena)
+    let indices = try inputs[1].rowMajor(arena: context.arena)
+    let shape = try infer([TensorType(x.type, x.shape), TensorType(indices.type, indices.shape)])[0].shape
+    let result = try Tensor(uninitialized: x.type, shape, arena: context.arena)
+    let rows = try checkedIndices(indices, below: x.shape[axis])
+    let inner = x.shape[(axis + 1)...].reduce(1, *) * x.type.byteWidth
+    let outer = x.shape[..<axis].reduce(1, *)
+    for o in 0..<outer {
+      for (position, row) in rows.enumerated() {
+        (result.pointer + (o * rows.count + position) * inner)
+          .copyMemory(from: x.pointer + (o * x.shape[axis] + row) * inner, byteCount: inner)
+      }
+    }
+    return [result]
+  }
+
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+    try e.emit(GatherTranspose(axis: axis, shape: call.inputs[0].shape), cotangent, call.inputs[1])
+  }
+}
+
+/// Adds rows back where `Gather` took them from.
+public struct GatherTranspose: LinearPrimitive {
+  public let axis: Int
+  public let shape: [Int]
+  public init(axis: Int, shape: [Int]) {
+    self.axis = axis
+    self.shape = shape
+  }
+  public var name: String { "gather transpose" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    let expected = try Gather(axis: axis).infer([TensorType(inputs[0].element, shape), inputs[1]])[0]
+    guard inputs[0] == expected, inputs[0].element == .float32 else {
+      throw CetError(.shapeMismatch, "gather transpose expects float32 \(expected.shape.shapeText), got \(inputs[0].element) \(inputs[0].shape.shapeText)")
+    }
+    return [TensorType(inputs[0].element, shape)]
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let g = try inputs[0].rowMajor(arena: context.arena)
+    let indices = try inputs[1].rowMajor(arena: context.arena)
+    let result = try Tensor.zeros(.float32, shape, arena: context.arena)
+    let rows = try checkedIndices(indices, below: shape[axis])
+    let inner = shape[(axis + 1)...].reduce(1, *)
+    let outer = shape[..<axis].reduce(1, *)
+    for o in 0..<outer {
+      for (position, row) in rows.enumerated() {
+        let source = g.floats + (o * rows.count + position) * inner
+        let target = result.floats + (o * shape[axis] + row) * inner
+        for i in 0..<inner { target[i] += source[i] }
+      }
+    }
+    return [result]
+  }
+
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+    try e.emit(Gather(axis: axis), cotangent, call.inputs[1])
+  }
+}
+
+private func checkedIndices(_ indices: Tensor, below size: Int) throws -> [Int] {
+  try UnsafeBufferPointer(start: indices.elements(as: Int64.self), count: indices.count).map { index in
+    let row = index < 0 ? Int(index) + size : Int(index)
+    guard row >= 0, row < size else {
+      throw CetError(.invalidArgument, "index \(index) is outside \(size) rows")
+    }
+    return row
+  }
+}

@@ -1,0 +1,73 @@
+import CetTensor
+import Glibc
+
+/// Softmax over the last axis.
+public struct Softmax: Primitive {
+  public let logarithmic: Bool
+  public init(logarithmic: Bool = false) { self.logarithmic = logarithmic }
+  public var name: String { logarithmic ? "log-softmax" : "softmax" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    guard inputs[0].element.isFloatingPoint, inputs[0].shape.count >= 1 else {
+      throw CetError(.shapeMismatch, "\(name) of \(inputs[0].element) \(inputs[0].shape.shapeText)")
+    }
+    return inputs
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    guard inputs[0].type == .float32 else {
+      let wide = try run([Conversion.convert(inputs[0], to: .float32, context)], context)[0]
+      return [try Conversion.convert(wide, to: inputs[0].type, context)]
+    }
+    let x = try inputs[0].rowMajor(arena: context.arena)
+    let width = x.shape[x.rank - 1]
+    let result = try Tensor(uninitialized: .float32, x.shape, arena: context.arena)
+    guard width > 0 else { return [result] }
+    for row in 0..<(x.count / width) {
+      let input = x.floats + row * width
+      let output = result.floats + row * width
+      var peak = input[0]
+      for i in 1..<max(width, 1) where input[i] > peak { peak = input[i] }
+      var total = 0.0
+      for i in 0..<width {
+        let power = expf(input[i] - peak)
+        output[i] = power
+        total += Double(power)
+      }
+      if logarithmic {
+        let shift = peak + Float(log(total))
+        for i in 0..<width { output[i] = input[i] - shift }
+      } else {
+        let factor = Float(1 / total)
+        for i in 0..<width { output[i] *= factor }
+      }
+    }
+    return [result]
+  }
+
+  private func rowSum(_ x: Value, _ e: Emitter) throws -> Value { try e.emit(Sum(axes: [x.rank - 1]), x) }
+
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    guard let d = tangents[0] else { return [nil] }
+    if logarithmic {  // ẏ = ẋ − Σ p ẋ, p = softmax(x)
+      let p = try e.emit(Softmax(), call.inputs[0])
+      return [try e.subtract(d, rowSum(e.multiply(p, d), e))]
+    }
+    return [try symmetric(call, d, e)]
+  }
+
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    guard let g = cotangents[0], wanted[0] else { return [nil] }
+    if logarithmic {  // x̄ = ȳ − p Σ ȳ
+      let p = try e.emit(Softmax(), call.inputs[0])
+      return [try e.subtract(g, e.multiply(p, rowSum(g, e)))]
+    }
+    return [try symmetric(call, g, e)]
+  }
+
+  /// y ⊙ (d − Σ y d): the Jacobian of softmax is symmetric.
+  private func symmetric(_ call: Call, _ d: Value, _ e: Emitter) throws -> Value {
+    let y = call.outputs[0]
+    return try e.multiply(y, e.subtract(d, rowSum(e.multiply(y, d), e)))
+  }
+}

@@ -1,0 +1,111 @@
+import CetTensor
+
+/// Average pooling; linear.
+public struct AveragePool: LinearPrimitive {
+  public let geometry: PoolingGeometry
+  public let countIncludesPadding: Bool
+  public init(_ geometry: PoolingGeometry, countIncludesPadding: Bool) {
+    self.geometry = geometry
+    self.countIncludesPadding = countIncludesPadding
+  }
+  public var name: String { "average pooling" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    try expect(inputs[0], geometry.inputShape, name)
+    return [TensorType(.float32, geometry.outputShape)]
+  }
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    [try Pooling.average(geometry, countIncludesPadding: countIncludesPadding, inputs[0], context)]
+  }
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+    try e.emit(AveragePoolTranspose(geometry, countIncludesPadding: countIncludesPadding), cotangent)
+  }
+}
+
+/// Spreads each output's cotangent over its window: the transpose of `AveragePool`.
+public struct AveragePoolTranspose: LinearPrimitive {
+  public let geometry: PoolingGeometry
+  public let countIncludesPadding: Bool
+  public init(_ geometry: PoolingGeometry, countIncludesPadding: Bool) {
+    self.geometry = geometry
+    self.countIncludesPadding = countIncludesPadding
+  }
+  public var name: String { "average pooling transpose" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    try expect(inputs[0], geometry.outputShape, name)
+    return [TensorType(.float32, geometry.inputShape)]
+  }
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    [try Pooling.averageTranspose(geometry, countIncludesPadding: countIncludesPadding, inputs[0], context)]
+  }
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+    try e.emit(AveragePool(geometry, countIncludesPadding: countIncludesPadding), cotangent)
+  }
+}
+
+/// Maximum pooling; the second output says which element won (the first one on ties).
+public struct MaximumPool: Primitive {
+  public let geometry: PoolingGeometry
+  public init(_ geometry: PoolingGeometry) { self.geometry = geometry }
+  public var name: String { "maximum pooling" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    try expect(inputs[0], geometry.inputShape, name)
+    return [TensorType(.float32, geometry.outputShape), TensorType(.int32, geometry.outputShape)]
+  }
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let (values, indices) = try Pooling.maximum(geometry, inputs[0], context)
+    return [values, indices]
+  }
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    [try tangents[0].map { try e.emit(PoolTake(geometry), $0, call.outputs[1]) }, nil]
+  }
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    guard let cotangent = cotangents[0], wanted[0] else { return [nil] }
+    return [try e.emit(PoolScatter(geometry), cotangent, call.outputs[1])]
+  }
+}
+
+/// Picks the winners' elements of x by the indices of `MaximumPool`.
+public struct PoolTake: LinearPrimitive {
+  public let geometry: PoolingGeometry
+  public init(_ geometry: PoolingGeometry) { self.geometry = geometry }
+  public var name: String { "pooling take" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    try expect(inputs[0], geometry.inputShape, name)
+    return [TensorType(.float32, geometry.outputShape)]
+  }
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    [try Pooling.take(geometry, inputs[0], indices: inputs[1], context)]
+  }
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+    try e.emit(PoolScatter(geometry), cotangent, call.inputs[1])
+  }
+}
+
+/// Adds every cotangent to its winner: the transpose of `PoolTake`.
+public struct PoolScatter: LinearPrimitive {
+  public let geometry: PoolingGeometry
+  public init(_ geometry: PoolingGeometry) { self.geometry = geometry }
+  public var name: String { "pooling scatter" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    try expect(inputs[0], geometry.outputShape, name)
+    return [TensorType(.float32, geometry.inputShape)]
+  }
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    [try Pooling.scatterAdd(geometry, inputs[0], indices: inputs[1], context)]
+  }
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+    try e.emit(PoolTake(geometry), cotangent, call.inputs[1])
+  }
+}
+
+private func expect(_ type: TensorType, _ shape: [Int], _ name: String) throws {
+  guard type.element == .float32, type.shape == shape else {
+    throw CetError(
+      .shapeMismatch, "\(name) expects float32 \(shape.shapeText), got \(type.element) \(type.shape.shapeText)")
+  }
+}

@@ -1,0 +1,169 @@
+import CetTensor
+import Glibc
+
+/// Elementwise functions of one argument.
+public struct Unary: Primitive {
+  public enum Function: String, Hashable, Sendable, CaseIterable {
+    case negate, absolute, sign, exp, log, sqrt, reciprocal, tanh, sigmoid, erf, relu, softplus
+    case sin, cos, tan, asin, acos, atan, sinh, cosh, asinh, acosh, atanh
+    case floor, ceil, round
+  }
+  public let function: Function
+
+  public init(_ function: Function) { self.function = function }
+
+  public var name: String { function.rawValue }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    switch inputs[0].element {
+    case .float32, .float64, .float16, .bfloat16: return inputs
+    case .int8, .int16, .int32, .int64:
+      if [.negate, .absolute, .sign, .relu].contains(function) { return inputs }
+    case .uint8, .uint16, .uint32, .uint64:
+      if [.absolute, .sign].contains(function) { return inputs }
+    default: break
+    }
+    throw CetError(.unsupportedOperator, "\(name) of \(inputs[0].element)")
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let x = inputs[0]
+    switch x.type {
+    case .float32: return [try float(x, context)]
+    case .float64: return [try Elementwise.unary(x, context) { (v: Double) in double(v) }]
+    case .float16, .bfloat16:
+      let wide = try float(Conversion.convert(x, to: .float32, context), context)
+      return [try Conversion.convert(wide, to: x.type, context)]
+    case .int8: return [try integer(x, Int8.self, context)]
+    case .int16: return [try integer(x, Int16.self, context)]
+    case .int32: return [try integer(x, Int32.self, context)]
+    case .int64: return [try integer(x, Int64.self, context)]
+    default:  // unsigned: the absolute value is the value
+      if function == .absolute { return [x] }
+      let ones = try Conversion.convert(x, to: .bool, context)
+      return [try Conversion.convert(ones, to: x.type, context)]
+    }
+  }
+
+  private func integer<I: FixedWidthInteger & SignedInteger & TensorElement>(
+    _ x: Tensor, _: I.Type, _ context: ComputeContext
+  ) throws -> Tensor {
+    switch function {
+    case .negate: try Elementwise.unary(x, context) { (v: I) in 0 &- v }
+    case .absolute: try Elementwise.unary(x, context) { (v: I) in v < 0 ? 0 &- v : v }
+    case .relu: try Elementwise.unary(x, context) { (v: I) in v < 0 ? 0 : v }
+    default: try Elementwise.unary(x, context) { (v: I) in v.signum() }
+    }
+  }
+
+  private func float(_ x: Tensor, _ context: ComputeContext) throws -> Tensor {
+    switch function {
+    case .negate: try Elementwise.unary(x, context) { (v: Float) in -v }
+    case .absolute: try Elementwise.unary(x, context) { (v: Float) in Swift.abs(v) }
+    case .sqrt: try Elementwise.unary(x, context) { (v: Float) in v.squareRoot() }
+    case .reciprocal: try Elementwise.unary(x, context) { (v: Float) in 1 / v }
+    case .relu: try Elementwise.unary(x, context) { (v: Float) in v > 0 || v.isNaN ? v : 0 }
+    default: try Elementwise.unary(x, context) { (v: Float) in Float(double(Double(v))) }
+    }
+  }
+
+  private func double(_ v: Double) -> Double {
+    switch function {
+    case .negate: -v
+    case .absolute: Swift.abs(v)
+    case .sign: v > 0 ? 1 : v < 0 ? -1 : v
+    case .exp: Glibc.exp(v)
+    case .log: Glibc.log(v)
+    case .sqrt: v.squareRoot()
+    case .reciprocal: 1 / v
+    case .tanh: Glibc.tanh(v)
+    case .sigmoid: 1 / (1 + Glibc.exp(-v))
+    case .erf: Glibc.erf(v)
+    case .relu: v > 0 || v.isNaN ? v : 0
+    case .softplus: v > 0 ? v + log1p(Glibc.exp(-v)) : log1p(Glibc.exp(v))
+    case .sin: Glibc.sin(v)
+    case .cos: Glibc.cos(v)
+    case .tan: Glibc.tan(v)
+    case .asin: Glibc.asin(v)
+    case .acos: Glibc.acos(v)
+    case .atan: Glibc.atan(v)
+    case .sinh: Glibc.sinh(v)
+    case .cosh: Glibc.cosh(v)
+    case .asinh: Glibc.asinh(v)
+    case .acosh: Glibc.acosh(v)
+    case .atanh: Glibc.atanh(v)
+    case .floor: v.rounded(.down)
+    case .ceil: v.rounded(.up)
+    case .round: v.rounded(.toNearestOrEven)
+    }
+  }
+
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    [try tangents[0].flatMap { try along(call, $0, e) }]
+  }
+
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    [try wanted[0] ? cotangents[0].flatMap { try along(call, $0, e) } : nil]
+  }
+
+  /// f′(x)·d: the derivative of an elementwise map is its own transpose.
+  private func along(_ call: Call, _ d: Value, _ e: Emitter) throws -> Value? {
+    let x = call.inputs[0]
+    let y = call.outputs[0]
+    let one = try e.scalar(1, x.element)
+    switch function {
+    case .sign, .floor, .ceil, .round: return nil
+    case .negate: return try e.negate(d)
+    case .absolute: return try e.multiply(d, e.unary(.sign, x))  // 0 at the kink
+    case .relu: return try e.gate(x, d)  // 0 at the kink
+    case .exp: return try e.multiply(d, y)
+    case .log: return try e.divide(d, x)
+    case .sqrt: return try e.divide(e.multiply(d, e.scalar(0.5, x.element)), y)
+    case .reciprocal: return try e.negate(e.multiply(d, e.multiply(y, y)))  // −d/x²
+    case .tanh: return try e.multiply(d, e.subtract(one, e.multiply(y, y)))  // 1 − y²
+    case .sigmoid: return try e.multiply(d, e.multiply(y, e.subtract(one, y)))  // y(1 − y)
+    case .softplus: return try e.multiply(d, e.unary(.sigmoid, x))
+    case .erf:  // 2/√π · e^(−x²)
+      let bell = try e.unary(.exp, e.negate(e.multiply(x, x)))
+      return try e.multiply(d, e.multiply(bell, e.scalar(2 / Double.pi.squareRoot(), x.element)))
+    case .sin: return try e.multiply(d, e.unary(.cos, x))
+    case .cos: return try e.negate(e.multiply(d, e.unary(.sin, x)))
+    case .tan: return try e.multiply(d, e.add(one, e.multiply(y, y)))
+    case .asin: return try e.divide(d, e.unary(.sqrt, e.subtract(one, e.multiply(x, x))))
+    case .acos: return try e.negate(e.divide(d, e.unary(.sqrt, e.subtract(one, e.multiply(x, x)))))
+    case .atan: return try e.divide(d, e.add(one, e.multiply(x, x)))
+    case .sinh: return try e.multiply(d, e.unary(.cosh, x))
+    case .cosh: return try e.multiply(d, e.unary(.sinh, x))
+    case .asinh: return try e.divide(d, e.unary(.sqrt, e.add(e.multiply(x, x), one)))
+    case .acosh: return try e.divide(d, e.unary(.sqrt, e.subtract(e.multiply(x, x), one)))
+    case .atanh: return try e.divide(d, e.subtract(one, e.multiply(x, x)))
+    }
+  }
+}
+
+/// Element type conversion (ONNX Cast). Between floating-point types it is the identity with rounding, which
+/// counts as linear; into or out of any other type it has no derivative.
+public struct Convert: Primitive {
+  public let element: ElementType
+
+  public init(to element: ElementType) { self.element = element }
+
+  public var name: String { "convert" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] { [TensorType(element, inputs[0].shape)] }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    [try Conversion.convert(inputs[0], to: element, context)]
+  }
+
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    guard let tangent = tangents[0], element.isFloatingPoint else { return [nil] }
+    return [try e.emit(self, tangent)]
+  }
+
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    let from = call.inputs[0].element
+    guard let cotangent = cotangents[0], wanted[0], from.isFloatingPoint else { return [nil] }
+    return [try e.emit(Convert(to: from), cotangent)]
+  }
+}

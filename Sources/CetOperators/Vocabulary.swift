@@ -1,0 +1,64 @@
+import CetTensor
+
+/// Short forms for the primitives, with the simplifications that rules would otherwise repeat.
+extension Emitter {
+  public func unary(_ function: Unary.Function, _ x: Value) throws -> Value { try emit(Unary(function), x) }
+  public func binary(_ function: Binary.Function, _ a: Value, _ b: Value) throws -> Value {
+    try emit(Binary(function), a, b)
+  }
+
+  public func add(_ a: Value, _ b: Value) throws -> Value { try binary(.add, a, b) }
+  public func subtract(_ a: Value, _ b: Value) throws -> Value { try binary(.subtract, a, b) }
+  public func multiply(_ a: Value, _ b: Value) throws -> Value { try binary(.multiply, a, b) }
+  public func divide(_ a: Value, _ b: Value) throws -> Value { try binary(.divide, a, b) }
+  public func negate(_ x: Value) throws -> Value { try unary(.negate, x) }
+  public func scale(_ x: Value, by factor: Double) throws -> Value {
+    factor == 1 ? x : try multiply(x, scalar(factor, x.element))
+  }
+
+  /// x > 0 ? g : 0
+  public func gate(_ x: Value, _ g: Value) throws -> Value { try binary(.gate, x, g) }
+  /// condition ? x : 0
+  public func mask(_ condition: Value, _ x: Value) throws -> Value {
+    try emit(Select(), condition, x, scalar(0, x.element))
+  }
+  public func compare(_ relation: Compare.Relation, _ a: Value, _ b: Value) throws -> Value {
+    try emit(Compare(relation), a, b)
+  }
+  public func not(_ condition: Value) throws -> Value { try emit(Bitwise(.xor), condition, scalar(1, .bool)) }
+
+  /// The sum of two terms of which each may be zero.
+  public func sum(_ a: Value?, _ b: Value?) throws -> Value? {
+    guard let a else { return b }
+    guard let b else { return a }
+    return try add(a, b)
+  }
+
+  public func zeros(_ type: TensorType) throws -> Value { try expand(scalar(0, type.element), type.shape) }
+
+  public func reshape(_ x: Value, _ shape: [Int]) throws -> Value { x.shape == shape ? x : try emit(Reshape(shape), x) }
+
+  public func expand(_ x: Value, _ shape: [Int]) throws -> Value { x.shape == shape ? x : try emit(Expand(shape), x) }
+
+  public func transpose(_ x: Value, _ permutation: [Int]) throws -> Value {
+    permutation == Array(0..<x.rank) ? x : try emit(Transpose(permutation), x)
+  }
+
+  public func convert(_ x: Value, to element: ElementType) throws -> Value {
+    x.element == element ? x : try emit(Convert(to: element), x)
+  }
+
+  public func sum(_ x: Value, axes: [Int]) throws -> Value { axes.isEmpty ? x : try emit(Sum(axes: axes), x) }
+
+  /// Sums over the axes along which `shape` was broadcast to the shape of x.
+  public func sumTo(_ x: Value, _ shape: [Int]) throws -> Value {
+    if x.shape == shape { return x }
+    let lead = x.rank - shape.count
+    let axes = (0..<x.rank).filter { $0 < lead || (shape[$0 - lead] == 1 && x.shape[$0] != 1) }
+    return try reshape(sum(x, axes: axes), shape)
+  }
+
+  public func matrixProduct(_ a: Value, _ b: Value, transposeLeft: Bool = false, transposeRight: Bool = false) throws -> Value {
+    try emit(MatrixProduct(transposeLeft: transposeLeft, transposeRight: transposeRight), a, b)
+  }
+}
