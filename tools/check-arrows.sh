@@ -11,10 +11,10 @@ allowed() {
   CetONNX) echo "CetTensor CetGraph" ;;
   CetOperators) echo "CetTensor CetGraph" ;;
   CetAutodiff) echo "CetTensor CetGraph CetOperators" ;;
-  # The dense solvers of these three are OpenBLAS's own, in double precision.
-  CetSpectral) echo "CetTensor COpenBLAS" ;;
-  CetQuantize) echo "CetTensor COpenBLAS" ;;
-  CetAllocate) echo "CetTensor CetSpectral CetQuantize COpenBLAS" ;;
+  # Dense solvers and vector kernels in double precision.
+  CetSpectral) echo "CetTensor COpenBLAS CKernels" ;;
+  CetQuantize) echo "CetTensor COpenBLAS CKernels" ;;
+  CetAllocate) echo "CetTensor CetSpectral CetQuantize COpenBLAS CKernels" ;;
   Cet) echo "CetTensor CetGraph CetONNX CetOperators CetAutodiff CetSpectral CetQuantize CetAllocate CZip" ;;
   CetABI) echo "CetTensor Cet CCet" ;;
   *) return 1 ;;

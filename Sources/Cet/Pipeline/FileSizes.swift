@@ -1,0 +1,95 @@
+import CetGraph
+import CetONNX
+import CetTensor
+
+/// Sizes of written files and tensors before any code is computed: they depend on shapes and bits alone.
+struct FileSizes {
+  private let model: LoadedModel
+  private let encoding: Encoding
+
+  init(_ model: LoadedModel, encoding: Encoding) throws {
+    self.model = model
+    self.encoding = encoding
+  }
+
+  /// Codes, scales and zero points of a layer in the file.
+  func storedBytes(_ layer: LinearLayer, bits: Int, granularity: Granularity) -> (codes: Int, stored: Int) {
+    let codes = QuantizedTensor.packedByteCount(layer.count, bits: bits)
+    return (codes, codes + 5 * FileSizes.gridCount(layer, granularity))
+  }
+
+  private static func gridCount(_ layer: LinearLayer, _ granularity: Granularity) -> Int {
+    switch granularity {
+    case .perTensor: return 1
+    case .perAxis: return layer.channels
+    case .block(let size):
+      let columns = WeightView.columns(layer)
+      return layer.channels * max(1, (columns + size - 1) / size)
+    }
+  }
+
+  /// The whole file when layer i has `bits[i]` bits (nil: unchanged), exactly.
+  func bytes(bits: [Int?], granularity: Granularity, addsBiases: Bool) throws -> Int {
+    var quantized: [Int: QuantizedLayer] = [:]
+    for (index, layer) in model.found.layers.enumerated() {
+      guard let width = bits[index] else { continue }
+      let grid = FileSizes.gridCount(layer, granularity)
+      let tensor = try QuantizedTensor(
+        name: layer.name, shape: layer.shape, bits: width, axis: granularity == .perTensor ? nil : layer.axis,
+        blockSize: granularity.blockSize,
+        codes: [UInt8](repeating: 0, count: QuantizedTensor.packedByteCount(layer.count, bits: width)),
+        scales: [Float](repeating: 1, count: grid), zeroPoints: [UInt8](repeating: 0, count: grid))
+      let takesBias = addsBiases && Engine.usesStatistics(layer)
+      quantized[index] = QuantizedLayer(tensor: tensor, bias: takesBias ? [Float](repeating: 0, count: layer.channels) : nil)
+    }
+    let rewriting = Rewriting(model: model.found.model, layers: model.found.layers, biasNames: model.found.layers.map(\.biasName))
+    let metadata = FileMetadata.placeholder(model, bits: bits)
+    return try ModelWriter.size(edit: rewriting.edit(quantized, encoding: encoding, metadata: metadata), of: model.file)
+  }
+}
+
+/// The metadata_props of a written file. Numbers have a fixed width, so that the size of a file is known before
+/// its losses are.
+enum FileMetadata {
+  static func entries(
+    _ model: LoadedModel, plan: CompressionPlan
+  ) -> [(key: String, value: String)] {
+    let bits = Dictionary(plan.tensors.map { ($0.name, $0.isPlanned ? $0.bits : nil) }, uniquingKeysWith: { first, _ in first })
+    return entries(
+      model, bits: model.found.layers.map { bits[$0.name] ?? nil }, method: plan.options.method, seed: plan.options.seed,
+      predicted: plan.predictedLossChange, measured: plan.measuredLossChange)
+  }
+
+  static func placeholder(_ model: LoadedModel, bits: [Int?]) -> [(key: String, value: String)] {
+    entries(model, bits: bits, method: .cet, seed: 0, predicted: nil, measured: nil)
+  }
+
+  private static func entries(
+    _ model: LoadedModel, bits: [Int?], method: Method, seed: UInt64, predicted: Double?, measured: Double?
+  ) -> [(key: String, value: String)] {
+    var plan: [JSON.Member] = []
+    for (layer, width) in zip(model.found.layers, bits) { if let width { plan.append(.init(layer.name, .integer(width))) } }
+    func padded(_ text: String, _ width: Int) -> String {
+      text + String(repeating: " ", count: max(0, width - text.utf8.count))
+    }
+    return [
+      ("ai.libcet.version", CompressionPlan.libraryVersion),
+      ("ai.libcet.method", padded(method.rawValue, 8)),
+      ("ai.libcet.seed", padded(String(seed), 20)),
+      ("ai.libcet.source_sha256", model.sha256),
+      ("ai.libcet.predicted_loss_change", padded(predicted.map { "\($0)" } ?? "", 24)),
+      ("ai.libcet.measured_loss_change", padded(measured.map { "\($0)" } ?? "", 24)),
+      ("ai.libcet.plan", JSON.object(plan).serialized(indented: false)),
+    ]
+  }
+}
+
+extension LinearLayer {
+  /// Initializer that holds or can hold the bias.
+  var biasName: String? {
+    switch bias {
+    case .present(let name), .addable(let name, _): name
+    case .none: nil
+    }
+  }
+}

@@ -1,0 +1,240 @@
+import CetAllocate
+import CetTensor
+
+/// What may be chosen for each layer, and what every choice costs.
+struct PlanDraft {
+  let model: LoadedModel
+  let options: PlanOptions
+  /// Allowed bits of each layer, ascending; one entry when fixed, none when kept.
+  let widths: [[Int]]
+  private let choices: [NamedChoice]
+  private let sizes: FileSizes
+  private var layers: [LinearLayer] { model.found.layers }
+
+  init(_ model: LoadedModel, _ options: PlanOptions) throws {
+    self.model = model
+    self.options = options
+    guard !model.found.layers.isEmpty else {
+      throw CetError(
+        .invalidModel, "the model has no quantizable weights (float32 constants of Conv, ConvTranspose, Gemm, MatMul or Gather)")
+    }
+    choices = try options.choices(for: model.found.layers.map(\.name))
+    widths = choices.map { choice in
+      switch choice {
+      case .free: options.bits
+      case .fixed(let bits, _): [bits]
+      case .kept: []
+      }
+    }
+    guard widths.contains(where: { !$0.isEmpty }) else {
+      throw CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
+    }
+    sizes = try FileSizes(model, encoding: options.encoding)
+  }
+
+  private var planned: [Int] { layers.indices.filter { !widths[$0].isEmpty } }
+  private var plannedCount: Int { planned.reduce(0) { $0 + layers[$1].count } }
+  private var addsBiases: Bool { options.rounding != .nearest }
+
+  private func fileBytes(_ bits: [Int?]) throws -> Int {
+    try sizes.bytes(bits: bits, granularity: options.granularity, addsBiases: addsBiases)
+  }
+
+  private func codeBits(_ bits: [Int?]) -> Int {
+    planned.reduce(0) { $0 + layers[$1].count * (bits[$1] ?? 0) }
+  }
+
+  /// Code bits that the target allows, for targets that count code bits.
+  private var codeBitBudget: Int? {
+    switch options.target {
+    case .ratio(let ratio): Int((Double(plannedCount) * 32 / ratio).rounded(.down))
+    case .bits(let bits): Int((Double(plannedCount) * bits).rounded(.down))
+    case .size, .maximumLoss: nil
+    }
+  }
+
+  func checkTarget() throws {
+    let lowest = widths.map(\.first)
+    let highest = widths.map(\.last)
+    if let budget = codeBitBudget, codeBits(lowest) > budget {
+      func ratio(_ bits: [Int?]) -> String { PlanDraft.short(32 * Double(plannedCount) / Double(max(codeBits(bits), 1))) }
+      switch options.target {
+      case .ratio(let asked):
+        throw CetError(
+          .infeasibleBudget,
+          "ratio \(PlanDraft.short(asked)) cannot be reached: the allowed bits give \(ratio(highest)) to \(ratio(lowest))")
+      default:
+        let mean = PlanDraft.short(Double(codeBits(lowest)) / Double(plannedCount))
+        let most = PlanDraft.short(Double(codeBits(highest)) / Double(plannedCount))
+        throw CetError(.infeasibleBudget, "the target mean bits cannot be reached: the allowed bits give \(mean) to \(most)")
+      }
+    }
+    if case .size(let bytes) = options.target {
+      let least = try fileBytes(lowest)
+      if least > bytes {
+        throw CetError(
+          .infeasibleBudget,
+          "a file of \(bytes) bytes cannot be reached: the allowed bits give \(least) to \(try fileBytes(highest)) bytes")
+      }
+    }
+  }
+
+  private static func short(_ value: Double) -> String { "\((value * 1000).rounded() / 1000)" }
+
+  // MARK: Choosing
+
+  func plan(_ table: LossTable, loss: LossKind, samples: Int) throws -> CompressionPlan {
+    // More bits never count as worse: what looks like it is noise.
+    var losses = table.measured
+    for index in planned {
+      var least = Double.infinity
+      for bits in widths[index].reversed() {
+        if let value = losses[index][bits] {
+          losses[index][bits] = least.isFinite ? max(value, least) : max(value, 0)
+          least = losses[index][bits] ?? least
+        }
+      }
+    }
+    let choice = options.method == .uniform ? try uniformChoice() : try choose(losses)
+    let bits = choice.bits
+    var tensors: [PlannedTensor] = []
+    for (index, layer) in layers.enumerated() {
+      guard let width = bits[index] else {
+        tensors.append(
+          PlannedTensor(
+            name: layer.name, shape: layer.shape, bits: PlannedTensor.keptBits, decision: .kept,
+            reason: reason(index, choice)))
+        tensors[tensors.count - 1].storedBytes = layer.count * 4
+        continue
+      }
+      var tensor = PlannedTensor(
+        name: layer.name, shape: layer.shape, bits: width, decision: widths[index].count == 1 && isFixed(index) ? .fixed : .chosen,
+        reason: reason(index, choice))
+      tensor.axis = options.granularity == .perTensor ? nil : layer.axis
+      tensor.blockSize = options.granularity.blockSize
+      tensor.measuredLoss = table.measured[index]
+      tensor.curvatureLoss = table.curvature[index]
+      tensor.predictedLossChange = losses[index][width]
+      tensor.lossPerByte = choice.lossPerByte[index]
+      (tensor.codeBytes, tensor.storedBytes) = sizes.storedBytes(layer, bits: width, granularity: options.granularity)
+      tensors.append(tensor)
+    }
+    var plan = CompressionPlan(
+      modelSHA256: model.sha256, modelBytes: model.byteCount, options: options, loss: loss, samples: samples,
+      tensors: tensors, fileBytes: try fileBytes(bits))
+    let predicted = planned.compactMap { index in bits[index].flatMap { losses[index][$0] } }
+    if predicted.count == planned.count { plan.predictedLossChange = predicted.reduce(0, +) }
+    return plan
+  }
+
+  private func isFixed(_ index: Int) -> Bool { if case .fixed = choices[index] { true } else { false } }
+
+  private struct Choice {
+    var bits: [Int?]
+    var lossPerByte: [Double?]
+  }
+
+  private func reason(_ index: Int, _ choice: Choice) -> String {
+    switch choices[index] {
+    case .kept(let pattern): return "keep pattern '\(pattern)'"
+    case .fixed(_, let pattern): return "fix pattern '\(pattern)'"
+    case .free:
+      if options.method == .uniform { return "the same bits everywhere" }
+      guard let bits = choice.bits[index], let next = widths[index].first(where: { $0 > bits }) else {
+        return "the most bits allowed: cheapest loss per byte"
+      }
+      return "\(next) bits would save less loss per byte than elsewhere"
+    }
+  }
+
+  /// Method uniform: the most bits that keep the target, everywhere.
+  private func uniformChoice() throws -> Choice {
+    for width in options.bits.reversed() {
+      let bits: [Int?] = layers.indices.map { isFixed($0) ? widths[$0].first : widths[$0].isEmpty ? nil : width }
+      let fits: Bool
+      switch options.target {
+      case .ratio, .bits: fits = codeBits(bits) <= codeBitBudget ?? 0
+      case .size(let bytes): fits = try fileBytes(bits) <= bytes
+      case .maximumLoss:
+        throw CetError(.invalidArgument, "method 'uniform' measures no losses, so max_loss cannot be its target")
+      }
+      if fits { return Choice(bits: bits, lossPerByte: layers.map { _ in nil }) }
+    }
+    try checkTarget()
+    throw CetError(.infeasibleBudget, "no single width of \(options.bits) meets the target together with the fix patterns")
+  }
+
+  /// Exact multiple-choice knapsack over code bits, or over bytes for targets in file size.
+  private func choose(_ losses: [[Int: Double]]) throws -> Choice {
+    switch options.target {
+    case .ratio, .bits:
+      return try solve(losses, budget: codeBitBudget ?? 0) { layers[$0].count * $1 }
+    case .size(let bytes): return try solve(losses, fileBytes: bytes)
+    case .maximumLoss(let limit): return try solve(losses, maximumLoss: limit)
+    }
+  }
+
+  private func solve(_ losses: [[Int: Double]], budget: Int, cost: (Int, Int) -> Int) throws -> Choice {
+    let items = planned.map { index in
+      KnapsackItem(options: widths[index].map { KnapsackOption(cost: cost(index, $0), loss: losses[index][$0] ?? 0) })
+    }
+    let solution = try Knapsack.solve(items, budget: budget)
+    var choice = Choice(bits: layers.map { _ in nil }, lossPerByte: layers.map { _ in nil })
+    for (position, index) in planned.enumerated() {
+      let picked = solution.choice[position]
+      choice.bits[index] = widths[index][picked]
+      choice.lossPerByte[index] = lossPerByte(index, picked, losses)
+    }
+    return choice
+  }
+
+  /// The loss that the next byte for this layer would save.
+  private func lossPerByte(_ index: Int, _ picked: Int, _ losses: [[Int: Double]]) -> Double? {
+    guard picked + 1 < widths[index].count else { return nil }
+    let (bits, next) = (widths[index][picked], widths[index][picked + 1])
+    guard let now = losses[index][bits], let then = losses[index][next] else { return nil }
+    return (now - then) / (Double(layers[index].count * (next - bits)) / 8)
+  }
+
+  private func storedCost(_ index: Int, _ bits: Int) -> Int {
+    sizes.storedBytes(layers[index], bits: bits, granularity: options.granularity).stored
+  }
+
+  /// Bytes of a file are almost the sum over tensors; what is not (lengths in the format, shared constants) is
+  /// found by asking for the exact size and giving the difference back.
+  private func solve(_ losses: [[Int: Double]], fileBytes limit: Int) throws -> Choice {
+    let lowest = widths.map(\.first)
+    let rest = try fileBytes(lowest) - planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) }
+    var budget = limit - rest
+    while true {
+      let choice = try solve(losses, budget: budget, cost: storedCost)
+      let excess = try fileBytes(choice.bits) - limit
+      if excess <= 0 { return choice }
+      budget -= excess
+    }
+  }
+
+  /// The smallest plan below a loss: bisection over the budget, since the best loss falls as the budget grows.
+  private func solve(_ losses: [[Int: Double]], maximumLoss limit: Double) throws -> Choice {
+    func total(_ choice: Choice) -> Double {
+      planned.reduce(0) { sum, index in sum + (choice.bits[index].flatMap { losses[index][$0] } ?? 0) }
+    }
+    var high = planned.reduce(0) { $0 + storedCost($1, widths[$1][widths[$1].count - 1]) }
+    var low = planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) } - 1
+    var best = try solve(losses, budget: high, cost: storedCost)
+    guard total(best) <= limit else {
+      throw CetError(
+        .infeasibleBudget, "a loss change of \(limit) cannot be reached: the most bits allowed give \(total(best))")
+    }
+    while high - low > 1 {
+      let middle = low + (high - low) / 2
+      let choice = try solve(losses, budget: middle, cost: storedCost)
+      if total(choice) <= limit {
+        (high, best) = (middle, choice)
+      } else {
+        low = middle
+      }
+    }
+    return best
+  }
+}

@@ -1,0 +1,97 @@
+import CetAllocate
+import CetAutodiff
+import CetTensor
+
+/// A bit width for every weight tensor that meets the target with the least loss.
+/// - Parameter data: fitted to the model.
+public func makePlan(
+  _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
+) throws -> CompressionPlan {
+  try options.validate()
+  let samples = try data.prefix(options.samples)
+  let session = try Session(
+    model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, threads: options.threads,
+    monitor: monitor)
+  let draft = try PlanDraft(model, options)
+  // An unreachable target is refused before anything is measured.
+  try draft.checkTarget()
+  let table = try session.lossTable(draft, options, monitor)
+  try monitor.report(.allocate, 0, of: 1)
+  var plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount)
+  if session.split.heldOut.count == session.batches.count {
+    plan.notes.append(
+      "\(session.sampleCount) calibration samples are too few to hold some out: losses at low bits may be underestimated")
+  }
+  try monitor.report(.allocate, 1, of: 1)
+  return plan
+}
+
+/// The plan for another target from the loss table of a plan: no data, no forward passes.
+public func makePlan(
+  _ model: LoadedModel, sensitivityOf plan: CompressionPlan, _ options: PlanOptions
+) throws -> CompressionPlan {
+  try options.validate()
+  guard plan.modelSHA256 == model.sha256 else {
+    throw CetError(
+      .invalidArgument, "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(model.sha256)")
+  }
+  var options = options
+  options.method = plan.options.method
+  options.granularity = plan.options.granularity
+  let draft = try PlanDraft(model, options)
+  try draft.checkTarget()
+  let measured = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+  var table = LossTable(count: model.found.layers.count)
+  for (index, layer) in model.found.layers.enumerated() {
+    guard let known = measured[layer.name] else { continue }
+    table.measured[index] = known.measuredLoss
+    table.curvature[index] = known.curvatureLoss
+    for bits in draft.widths[index] where known.measuredLoss[bits] == nil {
+      throw CetError(
+        .invalidArgument, "the plan has no loss of '\(layer.name)' at \(bits) bits: it was made without that choice")
+    }
+  }
+  return try draft.plan(table, loss: plan.loss, samples: plan.samples)
+}
+
+/// Losses by layer and bits.
+struct LossTable {
+  /// Loss change with only this layer quantized.
+  var measured: [[Int: Double]]
+  /// The same from curvature.
+  var curvature: [[Int: Double]]
+
+  init(count: Int) {
+    measured = [[Int: Double]](repeating: [:], count: count)
+    curvature = measured
+  }
+}
+
+extension Session {
+  /// Step 5: the loss of each layer alone at each of its widths, on batches that the rounding did not see.
+  func lossTable(_ draft: PlanDraft, _ options: PlanOptions, _ monitor: Monitor) throws -> LossTable {
+    var table = LossTable(count: engine.layers.count)
+    guard options.method != .uniform else { return table }
+    let (fitting, heldOut) = split
+    let widths = Dictionary(
+      draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
+    let quantized = try candidates(
+      widths, fitting: fitting.map { batches[$0] }, rounding: options.rounding, granularity: options.granularity,
+      maxMemory: options.maxMemory, monitor: monitor)
+    let references = try references()
+    let losses = try engine.measureAlone(
+      engine.layers.indices.map { quantized[$0] ?? [] }, batches: heldOut.map { batches[$0] },
+      references: heldOut.map { references[$0] }
+    ) { try monitor.report(.sensitivity, $0, of: $1) }
+    for (index, values) in losses.enumerated() {
+      for (bits, loss) in zip(draft.widths[index], values) {
+        guard loss.isFinite else {
+          throw CetError(
+            .numeric, "the loss is not finite with '\(engine.layers[index].name)' at \(bits) bits")
+        }
+        table.measured[index][bits] = loss
+      }
+    }
+    return table
+  }
+}

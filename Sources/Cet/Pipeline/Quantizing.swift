@@ -1,0 +1,161 @@
+import CetAutodiff
+import CetGraph
+import CetONNX
+import CetTensor
+
+/// A float initializer that goes with the codes: a bias corrected for the quantization error.
+public struct Correction: Sendable {
+  public var name: String
+  public var node: String
+  /// Whether the node had no bias before.
+  public var isAdded: Bool
+  public var values: [Float]
+
+  public init(name: String, node: String, isAdded: Bool, values: [Float]) {
+    self.name = name
+    self.node = node
+    self.isAdded = isAdded
+    self.values = values
+  }
+}
+
+/// Carries a plan out.
+/// - Parameter data: fitted to the model; nil is enough for rounding `nearest` without a measured loss.
+public func quantizeModel(
+  _ model: LoadedModel, _ data: Calibration?, _ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor
+) throws -> QuantizedModel {
+  try options.validate()
+  guard plan.modelSHA256 == model.sha256 else {
+    throw CetError(
+      .invalidArgument, "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(model.sha256)")
+  }
+  let rounding = options.rounding ?? plan.options.rounding
+  guard let data else {
+    throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data")
+  }
+  let bits = try plannedBits(model, plan)
+  let samples = try data.prefix(options.samples ?? plan.samples)
+  let session = try Session(
+    model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
+    threads: options.threads, monitor: monitor)
+  let references = try session.references()
+  let made = try session.candidates(
+    bits.mapValues { [$0] }, fitting: session.batches, rounding: rounding, granularity: plan.options.granularity,
+    maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
+  let layers = made.compactMapValues(\.first)
+  var changed: [String: Tensor] = [:]
+  for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
+  try monitor.report(.measure, 0, of: 1)
+  let before = try session.engine.meanLoss(session.batches, references: references, changed: [:])
+  let after = try session.engine.meanLoss(session.batches, references: references, changed: changed)
+  guard after.isFinite else { throw CetError(.numeric, "the loss of the quantized model is not finite") }
+  try monitor.report(.measure, 1, of: 1)
+  var done = plan
+  done.options.rounding = rounding
+  done.measuredLossChange = after - before
+  let rewriting = Rewriting(model: model.found.model, layers: model.found.layers, biasNames: session.engine.biasNames)
+  // One batch, with what the written file must compute on it.
+  let probe = session.batches[0]
+  let output = session.engine.model.graph.outputs.map(\.name)
+  let expected = try session.engine.programs.forward(probe, outputs: output)
+    .run(probe, weights: session.engine.weights.merging(changed) { $1 })
+  let quantized = QuantizedModel(
+    model, plan: done, layers: layers, rewriting: rewriting, probe: probe, expected: try expected.map { try $0.rowMajor() })
+  return quantized
+}
+
+/// Bits by layer index; throws when the plan does not fit the model.
+private func plannedBits(_ model: LoadedModel, _ plan: CompressionPlan) throws -> [Int: Int] {
+  var bits: [Int: Int] = [:]
+  for tensor in plan.tensors where tensor.isPlanned {
+    guard let index = model.found.layers.firstIndex(where: { $0.name == tensor.name }) else {
+      throw CetError(.invalidArgument, "the plan has tensor '\(tensor.name)', the model has no such weight")
+    }
+    guard model.found.layers[index].shape == tensor.shape else {
+      throw CetError(
+        .shapeMismatch,
+        "the plan has tensor '\(tensor.name)' with shape \(tensor.shape.shapeText), in the model it is \(model.found.layers[index].shape.shapeText)")
+    }
+    guard PlanOptions.allowedBits.contains(tensor.bits) else {
+      throw CetError(.invalidArgument, "the plan gives '\(tensor.name)' \(tensor.bits) bits, expected 2 to 8")
+    }
+    bits[index] = tensor.bits
+  }
+  return bits
+}
+
+/// Codes, corrected biases, and the file that holds them.
+public final class QuantizedModel: @unchecked Sendable {
+  private let model: LoadedModel
+  private let layers: [Int: QuantizedLayer]
+  private let rewriting: Rewriting
+  private let probe: Batch
+  private let expected: [Tensor]
+  private var carriedOut: CompressionPlan
+  /// The plan that was carried out, with the measured loss change and the file's size.
+  public var plan: CompressionPlan { get throws { carriedOut } }
+  /// In graph order.
+  public let tensors: [QuantizedTensor]
+  public let corrections: [Correction]
+
+  fileprivate init(
+    _ model: LoadedModel, plan: CompressionPlan, layers: [Int: QuantizedLayer], rewriting: Rewriting, probe: Batch,
+    expected: [Tensor]
+  ) {
+    self.model = model
+    carriedOut = plan
+    self.layers = layers
+    self.rewriting = rewriting
+    self.probe = probe
+    self.expected = expected
+    let indices = layers.keys.sorted()
+    tensors = indices.compactMap { layers[$0]?.tensor }
+    corrections = indices.compactMap { index in
+      guard let values = layers[index]?.bias, let name = rewriting.biasNames[index] else { return nil }
+      let layer = rewriting.layers[index]
+      let isAdded = if case .addable = layer.bias { true } else { false }
+      return Correction(
+        name: name, node: model.found.model.graph.nodes[layer.node].displayName, isAdded: isAdded, values: values)
+    }
+  }
+
+  private func edit(_ encoding: Encoding) throws -> ModelEdit {
+    try rewriting.edit(layers, encoding: encoding, metadata: FileMetadata.entries(model, plan: carriedOut))
+  }
+
+  /// The file's bytes. They are read back and run before they are handed over.
+  public func bytes(encoding: Encoding) throws -> [UInt8] {
+    let bytes = try ModelWriter.write(edit: edit(encoding), of: model.file)
+    try verify(ModelFile(bytes: bytes).model)
+    return bytes
+  }
+
+  /// Writes the file in one step: an error leaves what was there before, or nothing.
+  public func save(path: String, encoding: Encoding) throws {
+    let edit = try edit(encoding)
+    // Over the size of one file the tensors go beside it, and the model is checked as it is in memory.
+    let isOneFile = try ModelWriter.size(edit: edit, of: model.file) <= ModelWriter.maximumByteCount
+    try verify(
+      isOneFile ? ModelFile(bytes: ModelWriter.write(edit: edit, of: model.file)).model : edit.applied(to: model.file.model))
+    try ModelWriter.write(edit: edit, of: model.file, toFile: path)
+  }
+
+  /// Runs a model on the probe batch and compares with the quantized weights in the engine.
+  private func verify(_ written: Model) throws {
+    let outputs = try forward(written, inputs: probe.inputs.map { ($0.key, $0.value) })
+    for (output, reference) in zip(outputs, expected) where reference.type == .float32 {
+      guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
+        throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")
+      }
+      var (largest, difference) = (Float(0), Float(0))
+      for i in 0..<reference.count {
+        largest = max(largest, abs(reference.floats[i]))
+        difference = max(difference, abs(reference.floats[i] - output.tensor.floats[i]))
+      }
+      guard difference <= 1e-3 * max(largest, 1e-3) else {
+        throw CetError(
+          .internal, "the written model's output '\(output.name)' differs by \(difference) from the quantized weights")
+      }
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import CetAutodiff
+import CetGraph
+import CetOperators
+import CetTensor
+
+/// What planning and quantizing share: the engine for one model, calibration data cut into batches, and the loss.
+struct Session {
+  let model: LoadedModel
+  let engine: Engine
+  let batches: [Batch]
+  let loss: LossKind
+  let sampleCount: Int
+
+  /// - Parameters:
+  ///   - data: fitted to the model.
+  ///   - output: graph output that the loss reads; nil: the first.
+  init(
+    _ model: LoadedModel, _ data: Calibration, loss asked: LossKind?, output: String?, batchSize: Int?, threads: Int,
+    monitor: Monitor
+  ) throws {
+    try monitor.report(.prepare, 0, of: 1)
+    try model.checkOperators()
+    self.model = model
+    let graph = model.found.model.graph
+    let name = try Session.outputName(graph, output)
+    let workers = Workers(threads: threads)
+    let context = ComputeContext()
+    let cut = try Session.cut(data, size: batchSize, fixed: Calibration.fixedBatchSize(of: model.requiredInputs))
+    batches = cut
+    sampleCount = cut.reduce(0) { $0 + $1.sampleCount }
+    let logits = Session.logits(behind: name, graph)
+    let chosen = asked ?? (logits == nil ? .mse : .kl)
+    let read = chosen == .kl || chosen == .crossEntropy ? logits ?? name : name
+    if chosen == .crossEntropy, !data.hasLabels {
+      throw CetError(.invalidArgument, "loss 'cross-entropy' needs labels, the calibration has none")
+    }
+    loss = chosen
+    engine = try Engine(model.found, output: read, loss: chosen, workers: workers, context: context)
+    try monitor.report(.prepare, 1, of: 1)
+  }
+
+  private static func outputName(_ graph: Graph, _ asked: String?) throws -> String {
+    guard let first = graph.outputs.first else { throw CetError(.invalidModel, "the model has no outputs") }
+    guard let asked else { return first.name }
+    guard graph.outputs.contains(where: { $0.name == asked }) else {
+      let names = graph.outputs.map { "'\($0.name)'" }.joined(separator: ", ")
+      throw CetError(.invalidArgument, "the model has no output '\(asked)' (it has \(names))")
+    }
+    return asked
+  }
+
+  /// The value whose softmax the output is or would be, when the output looks like class scores: a vector per
+  /// sample made by a linear layer, a pooling, or a softmax of those.
+  private static func logits(behind output: String, _ graph: Graph) -> String? {
+    var makers: [String: Node] = [:]
+    for node in graph.nodes { for name in node.outputs { makers[name] = node } }
+    if let shape = graph.outputs.first(where: { $0.name == output })?.shape {
+      guard shape.count == 2 else { return nil }
+      if case .fixed(let classes) = shape[1], classes < 2 { return nil }
+    }
+    var scores = output
+    var value = output
+    for _ in 0..<8 {
+      guard let node = makers[value] else { return nil }
+      switch node.operatorType {
+      case "Softmax", "LogSoftmax":
+        scores = node.inputs.first ?? value
+        value = scores
+      case "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout":
+        value = node.inputs.first ?? ""
+      case "Add":
+        let made = node.inputs.first { makers[$0]?.operatorType == "MatMul" }
+        return made == nil ? nil : scores
+      case "Gemm", "MatMul", "Conv", "GlobalAveragePool", "AveragePool", "ReduceMean": return scores
+      default: return nil
+      }
+    }
+    return nil
+  }
+
+  /// Batches of a size that depends on the data alone, never on the number of threads: sums over batches are
+  /// then the same for any number.
+  private static func cut(_ data: Calibration, size: Int?, fixed: Int?) throws -> [Batch] {
+    if let size, let fixed, size != fixed {
+      throw CetError(.invalidArgument, "option batch_size: the model takes batches of \(fixed), got \(size)")
+    }
+    var result: [Batch] = []
+    for part in data.batches {
+      let elements = part.inputs.reduce(0) { $0 + $1.tensor.count } / max(1, part.sampleCount)
+      // At least eight batches where the samples allow it: every fourth one is held out.
+      let step = fixed ?? size ?? min(elements > 1 << 15 ? 8 : 16, max(1, data.sampleCount / 8))
+      var start = 0
+      while start < part.sampleCount {
+        let end = min(start + step, part.sampleCount)
+        guard fixed == nil || end - start == step else {
+          throw CetError(
+            .shapeMismatch,
+            "the model takes batches of \(step), the calibration's \(part.sampleCount) samples are no multiple of it")
+        }
+        let rows = try part.samples(start..<end)
+        result.append(
+          Batch(
+            inputs: Dictionary(rows.inputs.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 }), labels: rows.labels,
+            sampleCount: end - start))
+        start = end
+      }
+    }
+    guard !result.isEmpty else { throw CetError(.invalidArgument, "the calibration has no samples") }
+    return result
+  }
+
+  /// The unquantized outputs; throws when one is not finite, because no loss could be compared then.
+  func references() throws -> [Tensor] {
+    let outputs = try engine.referenceOutputs(batches)
+    for (index, output) in outputs.enumerated() where output.type == .float32 {
+      for i in 0..<output.count where !output.floats[i].isFinite {
+        throw CetError(.numeric, "the model's output '\(engine.output)' is not finite for calibration batch \(index)")
+      }
+    }
+    return outputs
+  }
+}
