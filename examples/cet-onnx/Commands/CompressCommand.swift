@@ -45,7 +45,7 @@ struct CompressCommand: ParsableCommand {
       seconds: monotonicSeconds() - started, writtenBytes: fileSize(temporary))
     if let report { try files.write(Report(outcome).html, to: report) }
     try files.commit()
-    try show.show(json: try outcome.json(), text: try outcome.text())
+    show.show(json: outcome.json(), text: outcome.text())
   }
 
   private func makePlan(_ model: Model, _ calibration: CalibrationSet?, _ monitor: Monitor) throws -> Plan {

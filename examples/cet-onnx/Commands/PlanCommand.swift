@@ -43,6 +43,6 @@ struct PlanCommand: ParsableCommand {
     try files.write(plan.json() + "\n", to: output)
     if let report { try files.write(Report(outcome).html, to: report) }
     try files.commit()
-    try show.show(json: try outcome.json(), text: try outcome.text())
+    show.show(json: outcome.json(), text: outcome.text())
   }
 }

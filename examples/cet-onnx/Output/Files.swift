@@ -72,9 +72,16 @@ func makeFolder(_ path: String) throws {
   if mkdir(path, 0o777) != 0, errno != EEXIST { throw Failure("cannot make folder '\(path)': \(systemReason())") }
 }
 
-func writeError(_ text: String) { fputs(text, stderr) }
+func writeError(_ text: String) {
+  var rest = text[...].utf8
+  while !rest.isEmpty {
+    let written = rest.withContiguousStorageIfAvailable { write(STDERR_FILENO, $0.baseAddress, $0.count) } ?? -1
+    if written <= 0 { return }
+    rest = rest.dropFirst(written)
+  }
+}
 
 /// Output that a full disk or a closed pipe swallowed is a failure.
 func flushStandardOutput() throws {
-  guard fflush(stdout) == 0 else { throw Failure("cannot write to standard output: \(systemReason())") }
+  guard fflush(nil) == 0 else { throw Failure("cannot write to standard output: \(systemReason())") }
 }

@@ -17,6 +17,9 @@ final class Monitor {
   /// For the library's `user_data`; valid as long as the monitor.
   var userData: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
 
+  /// Progress of the tool's own work.
+  func show(_ label: String, _ done: Int, _ total: Int) { bar?.show(label, UInt64(done), UInt64(total)) }
+
   /// Removes the bar.
   func finish() { bar?.clear() }
 
