@@ -1,3 +1,4 @@
+import CetAutodiff
 import CetTensor
 
 /// The words that stand for these choices are the same in C, JSON, Python and on the command line.
@@ -9,17 +10,8 @@ public enum Method: String, Sendable, CaseIterable {
   case uniform
 }
 
-public enum LossKind: String, Sendable, CaseIterable {
-  case kl
-  case crossEntropy = "cross-entropy"
-  case mse
-  case output
-}
-
-public enum CurvatureKind: String, Sendable, CaseIterable {
-  case hessian
-  case gaussNewton = "gauss-newton"
-}
+public typealias LossKind = CetAutodiff.LossKind
+public typealias CurvatureKind = CetAutodiff.CurvatureKind
 
 public enum Rounding: String, Sendable, CaseIterable {
   case nearest

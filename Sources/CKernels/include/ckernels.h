@@ -2,5 +2,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ck_vector.h"
+#include "ck_window.h"
+
 /* Processors that this process may run on, at least 1. */
 int ck_processor_count(void);

@@ -160,7 +160,8 @@ private struct RowLayout {
     } else {
       paddedColumns = columns
       codeShape = tensor.shape
-      gridShape = tensor.shape.indices.map { $0 == tensor.axis ? rows : 1 }
+      let size = rows
+      gridShape = tensor.shape.indices.map { $0 == tensor.axis ? size : 1 }
       needsReordering = false
       transposition = []
     }

@@ -1,0 +1,124 @@
+#include "ck_math.h"
+#include "include/ck_vector.h"
+
+CK_INLINE double sum(const float *x, size_t count) {
+  double lane[CK_LANES] = {0};
+  size_t i = 0;
+  for (; i + CK_LANES <= count; i += CK_LANES)
+    for (int j = 0; j < CK_LANES; j++) lane[j] += (double)x[i + j];
+  for (int j = 0; i < count; i++, j++) lane[j] += (double)x[i];
+  return ck_fold(lane);
+}
+
+/* NaN when there is one. */
+CK_INLINE float largest(const float *x, size_t count) {
+  float lane[CK_LANES];
+  for (int j = 0; j < CK_LANES; j++) lane[j] = -INFINITY;
+  size_t i = 0;
+  for (; i + CK_LANES <= count; i += CK_LANES)
+    for (int j = 0; j < CK_LANES; j++) {
+      const float v = x[i + j];
+      lane[j] = lane[j] > v || lane[j] != lane[j] ? lane[j] : v;
+    }
+  for (int j = 0; i < count; i++, j++) {
+    const float v = x[i];
+    lane[j] = lane[j] > v || lane[j] != lane[j] ? lane[j] : v;
+  }
+  float result = lane[0];
+  for (int j = 1; j < CK_LANES; j++) result = result > lane[j] || result != result ? result : lane[j];
+  return result;
+}
+
+CK_CLONES double ck_dot_f32(const float *x, const float *y, size_t count) {
+  double lane[CK_LANES] = {0};
+  size_t i = 0;
+  for (; i + CK_LANES <= count; i += CK_LANES)
+    for (int j = 0; j < CK_LANES; j++) lane[j] += (double)x[i + j] * (double)y[i + j];
+  for (int j = 0; i < count; i++, j++) lane[j] += (double)x[i] * (double)y[i];
+  return ck_fold(lane);
+}
+
+CK_CLONES double ck_sum_f32(const float *x, size_t count) { return sum(x, count); }
+
+CK_CLONES void ck_sum_rows_f32(const float *x, float *out, size_t rows, size_t n) {
+  for (size_t r = 0; r < rows; r++) out[r] = (float)sum(x + r * n, n);
+}
+
+CK_CLONES void ck_sum_columns_f32(const float *x, size_t row_stride, float *out, size_t rows, size_t n) {
+  enum { BLOCK = 128 };
+  for (size_t first = 0; first < n; first += BLOCK) {
+    const size_t width = n - first < BLOCK ? n - first : BLOCK;
+    double total[BLOCK] = {0};
+    for (size_t r = 0; r < rows; r++) {
+      const float *row = x + r * row_stride + first;
+      for (size_t j = 0; j < width; j++) total[j] += (double)row[j];
+    }
+    for (size_t j = 0; j < width; j++) out[first + j] = (float)total[j];
+  }
+}
+
+CK_CLONES void ck_max_rows_f32(const float *x, float *out, size_t rows, size_t n) {
+  for (size_t r = 0; r < rows; r++) out[r] = largest(x + r * n, n);
+}
+
+CK_CLONES void ck_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n) {
+  for (size_t r = 0; r < rows; r++) {
+    const float *row = x + r * n;
+    float *y = out + r * n;
+    const float top = largest(row, n);
+    CK_INDEPENDENT
+    for (size_t j = 0; j < n; j++) y[j] = ck_exp1(row[j] - top);
+    const double inverse = 1.0 / sum(y, n);
+    CK_INDEPENDENT
+    for (size_t j = 0; j < n; j++) y[j] = (float)((double)y[j] * inverse);
+  }
+}
+
+/* The exponentials of a row pass through this many floats of stack. */
+enum { CHUNK = 256 };
+
+CK_CLONES void ck_log_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n) {
+  for (size_t r = 0; r < rows; r++) {
+    const float *row = x + r * n;
+    float *y = out + r * n;
+    const float top = largest(row, n);
+    double total = 0;
+    for (size_t first = 0; first < n; first += CHUNK) {
+      const size_t width = n - first < CHUNK ? n - first : CHUNK;
+      float e[CHUNK];
+      for (size_t j = 0; j < width; j++) e[j] = ck_exp1(row[first + j] - top);
+      total += sum(e, width);
+    }
+    const double shift = (double)top + log(total);
+    CK_INDEPENDENT
+    for (size_t j = 0; j < n; j++) y[j] = (float)((double)row[j] - shift);
+  }
+}
+
+CK_CLONES void ck_small_matmul_f32(const float *a, int transpose_a, const float *b, int transpose_b, float *c,
+                                   int accumulate, size_t m, size_t n, size_t k) {
+  const size_t row_a = transpose_a ? 1 : k, column_a = transpose_a ? m : 1;
+  const size_t row_b = transpose_b ? 1 : n, column_b = transpose_b ? k : 1;
+  for (size_t first = 0; first < n; first += CK_LANES) {
+    const size_t width = n - first < CK_LANES ? n - first : CK_LANES;
+    /* A strip of b with contiguous rows of one fixed length; k is processed in strips as well. */
+    for (size_t start = 0; start < k; start += 32) {
+      const size_t depth = k - start < 32 ? k - start : 32;
+      float strip[32][CK_LANES];
+      for (size_t l = 0; l < depth; l++)
+        for (size_t j = 0; j < CK_LANES; j++)
+          strip[l][j] = j < width ? b[(start + l) * row_b + (first + j) * column_b] : 0.0f;
+      for (size_t i = 0; i < m; i++) {
+        float lane[CK_LANES] = {0};
+        float *row = c + i * n + first;
+        if (accumulate || start > 0)
+          for (size_t j = 0; j < width; j++) lane[j] = row[j];
+        for (size_t l = 0; l < depth; l++) {
+          const float v = a[i * row_a + (start + l) * column_a];
+          for (int j = 0; j < CK_LANES; j++) lane[j] += v * strip[l][j];
+        }
+        for (size_t j = 0; j < width; j++) row[j] = lane[j];
+      }
+    }
+  }
+}

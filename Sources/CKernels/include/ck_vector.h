@@ -1,0 +1,78 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/* Float arrays. An output may be the same array as an operand (not a shifted part of it). The result depends
+ * on the values and the count alone, never on the processor or on alignment. */
+
+/* out[i] = a[i] op b[i]; max and min give NaN when either operand is NaN. */
+void ck_add_f32(const float *a, const float *b, float *out, size_t count);
+void ck_sub_f32(const float *a, const float *b, float *out, size_t count);
+void ck_mul_f32(const float *a, const float *b, float *out, size_t count);
+void ck_div_f32(const float *a, const float *b, float *out, size_t count);
+void ck_max_f32(const float *a, const float *b, float *out, size_t count);
+void ck_min_f32(const float *a, const float *b, float *out, size_t count);
+
+/* out[r][j] = a[r][j] op b[j]; the reversed forms rsub and rdiv compute b op a. */
+void ck_add_row_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_sub_row_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_rsub_row_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_mul_row_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_div_row_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_rdiv_row_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_max_row_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_min_row_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+
+/* out[r][j] = a[r][j] op b[r]; with rows = 1 the second operand is a scalar. */
+void ck_add_column_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_sub_column_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_rsub_column_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_mul_column_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_div_column_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_rdiv_column_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_max_column_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+void ck_min_column_f32(const float *a, const float *b, float *out, size_t rows, size_t n);
+
+/* out[i] = f(x[i]) */
+void ck_neg_f32(const float *x, float *out, size_t count);
+void ck_abs_f32(const float *x, float *out, size_t count);
+void ck_sqrt_f32(const float *x, float *out, size_t count);
+void ck_reciprocal_f32(const float *x, float *out, size_t count);
+void ck_relu_f32(const float *x, float *out, size_t count); /* keeps NaN */
+void ck_exp_f32(const float *x, float *out, size_t count);
+void ck_log_f32(const float *x, float *out, size_t count);
+void ck_tanh_f32(const float *x, float *out, size_t count);
+void ck_sigmoid_f32(const float *x, float *out, size_t count);
+void ck_erf_f32(const float *x, float *out, size_t count);
+
+/* out[i] = x[i] > 0 ? g[i] : 0, the derivative of relu with the value 0 at the kink. */
+void ck_relu_mask_f32(const float *x, const float *g, float *out, size_t count);
+/* out[i] = factor * x[i] */
+void ck_scale_f32(float factor, const float *x, float *out, size_t count);
+/* out[i] = factor * x[i] + y[i] in float. */
+void ck_scale_add_f32(float factor, const float *x, const float *y, float *out, size_t count);
+/* y[i] = y[i] + x[i] */
+void ck_accumulate_f32(float *y, const float *x, size_t count);
+/* out[i] = value */
+void ck_fill_f32(float value, float *out, size_t count);
+
+/* y[i] = y[i] + factor * x[i] in double, rounded once. */
+void ck_axpy_f32(double factor, const float *x, float *y, size_t count);
+/* sum of x[i] * y[i]; products are exact in double, sums run in 16 lanes of double. */
+double ck_dot_f32(const float *x, const float *y, size_t count);
+/* sum of x[i] in 16 lanes of double. */
+double ck_sum_f32(const float *x, size_t count);
+/* out[r] = sum over j of x[r][j] */
+void ck_sum_rows_f32(const float *x, float *out, size_t rows, size_t n);
+/* out[j] = sum over r of x[r * row_stride + j], in double and in ascending r. */
+void ck_sum_columns_f32(const float *x, size_t row_stride, float *out, size_t rows, size_t n);
+/* out[r] = largest x[r][j]; NaN when the row has one; -infinity when n = 0. */
+void ck_max_rows_f32(const float *x, float *out, size_t rows, size_t n);
+
+/* Over each row of n: e^(x - max) / sum, and x - max - ln(sum); sums in double. */
+void ck_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n);
+void ck_log_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n);
+
+/* c = op(a) op(b) (+ c when accumulate), row-major, for products too small for a library call. */
+void ck_small_matmul_f32(const float *a, int transpose_a, const float *b, int transpose_b, float *c, int accumulate,
+                         size_t m, size_t n, size_t k);

@@ -1,0 +1,43 @@
+/// What kernels need besides their operands: where results are allocated and what was compiled for earlier
+/// calls. Several threads may call kernels with one context at the same time; every kernel runs on the thread
+/// that calls it, inside `SerialKernels.run`.
+public final class ComputeContext: @unchecked Sendable {
+  public let arena: Arena
+
+  #if CET_ONEDNN
+    /// nil when the engine cannot be made; kernels then use OpenBLAS.
+    let oneDNN: OneDNN?
+  #endif
+
+  public init(arena: Arena = Arena()) {
+    self.arena = arena
+    #if CET_ONEDNN
+      oneDNN = OneDNN()
+    #endif
+  }
+}
+
+extension Tensor {
+  /// Throws unless the tensor has this shape and type.
+  func require(_ shape: [Int], type: ElementType = .float32, _ what: String) throws {
+    guard self.type == type, self.shape == shape else {
+      throw CetError(
+        .shapeMismatch, "\(what): expected \(type) \(shape.shapeText), got \(self.type) \(self.shape.shapeText)")
+    }
+  }
+
+  /// The same elements in memory of their own.
+  func copied(arena: Arena?) throws -> Tensor {
+    let result = try Tensor(uninitialized: type, shape, layout: layout, arena: arena)
+    result.pointer.copyMemory(from: pointer, byteCount: byteCount)
+    return result
+  }
+
+  /// Memory that a kernel may write its result to: the tensor in this layout, or a copy of it when one of the
+  /// operands that the kernel still reads lies in the same memory.
+  func writable(_ layout: Layout, operands: [Tensor?], _ context: ComputeContext) throws -> Tensor {
+    let converted = try converted(to: layout, arena: context.arena)
+    guard operands.contains(where: { $0?.storage === converted.storage }) else { return converted }
+    return try converted.copied(arena: context.arena)
+  }
+}

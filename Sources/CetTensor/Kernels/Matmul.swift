@@ -1,0 +1,190 @@
+import CKernels
+import COpenBLAS
+
+/// ONNX MatMul: matrices in the last two axes, leading axes broadcast.
+public enum Matmul {
+  /// op(a) op(b) + addingTo, row-major; `transposed` swaps the last two axes of that operand.
+  /// float32, float64, int32, int64, uint32 and uint64 (integers wrap). `addingTo` has the result's shape and
+  /// its memory may be overwritten or returned.
+  public static func multiply(
+    _ a: Tensor, transposed transposeA: Bool = false, _ b: Tensor, transposed transposeB: Bool = false,
+    addingTo: Tensor? = nil, _ context: ComputeContext
+  ) throws -> Tensor {
+    guard a.rank >= 2, b.rank >= 2, a.type == b.type else {
+      throw CetError(
+        .shapeMismatch,
+        "matmul: expected two matrices of one type, got \(a.type) \(a.shape.shapeText) and \(b.type) \(b.shape.shapeText)")
+    }
+    var (m, k) = (a.shape[a.rank - 2], a.shape[a.rank - 1])
+    if transposeA { swap(&m, &k) }
+    var (inner, n) = (b.shape[b.rank - 2], b.shape[b.rank - 1])
+    if transposeB { swap(&inner, &n) }
+    let leadingA = Array(a.shape.dropLast(2))
+    let leadingB = Array(b.shape.dropLast(2))
+    guard inner == k, let leading = broadcastShape(leadingA, leadingB) else {
+      throw CetError(
+        .shapeMismatch,
+        "matmul: shapes \(a.shape.shapeText)\(transposeA ? "ᵀ" : "") and \(b.shape.shapeText)\(transposeB ? "ᵀ" : "") do not fit")
+    }
+    let shape = leading + [m, n]
+    try addingTo?.require(shape, type: a.type, "matmul addend")
+    let a = try a.rowMajor(arena: context.arena)
+    let b = try b.rowMajor(arena: context.arena)
+    let sum = try addingTo?.writable(.rowMajor, operands: [a, b], context)
+    if sum == nil && k == 0 { return try .zeros(a.type, shape, arena: context.arena) }
+    let result = try sum ?? Tensor(uninitialized: a.type, shape, arena: context.arena)
+    guard result.count > 0, k > 0 else { return result }
+
+    var job = Product(
+      m: m, n: n, k: k, transposeA: transposeA, transposeB: transposeB, accumulate: sum != nil,
+      batches: Batches(leading: leading, a: leadingA, b: leadingB))
+    if !transposeA && leadingB.allSatisfy({ $0 == 1 }) && leadingA.elementCount == leading.elementCount {
+      job.m *= leading.elementCount
+      job.batches = Batches(leading: [], a: [], b: [])
+    }
+    switch a.type {
+    case .float32: try multiplyFloats(job, a, b, result)
+    case .float64: try multiplyDoubles(job, a, b, result)
+    case .int32: multiplyIntegers(job, a.elements(as: Int32.self), b.elements(), result.elements())
+    case .int64: multiplyIntegers(job, a.elements(as: Int64.self), b.elements(), result.elements())
+    case .uint32: multiplyIntegers(job, a.elements(as: UInt32.self), b.elements(), result.elements())
+    case .uint64: multiplyIntegers(job, a.elements(as: UInt64.self), b.elements(), result.elements())
+    default: throw CetError(.invalidArgument, "matmul: element type \(a.type) is not supported")
+    }
+    return result
+  }
+
+  fileprivate struct Product {
+    var m: Int
+    var n: Int
+    var k: Int
+    var transposeA: Bool
+    var transposeB: Bool
+    var accumulate: Bool
+    var batches: Batches
+  }
+
+  private static func multiplyFloats(_ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor) throws {
+    let (m, n, k) = (job.m, job.n, job.k)
+    // Below this size a library call costs more than the product.
+    let tiny = m <= 32 && n <= 32 && k <= 32 && m * n * k <= 8192
+    var batches = job.batches
+    while let (offsetA, offsetB, index) = batches.next() {
+      let x = a.floats + offsetA * m * k
+      let y = b.floats + offsetB * k * n
+      let z = result.floats + index * m * n
+      if tiny {
+        ck_small_matmul_f32(x, job.transposeA ? 1 : 0, y, job.transposeB ? 1 : 0, z, job.accumulate ? 1 : 0, m, n, k)
+      } else {
+        try SingleMatrix.multiply(
+          x, stride: job.transposeA ? m : k, transposed: job.transposeA, y, stride: job.transposeB ? k : n,
+          transposed: job.transposeB, into: z, stride: n, beta: job.accumulate ? 1 : 0, m, n, k)
+      }
+    }
+  }
+
+  private static func multiplyDoubles(_ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor) throws {
+    let (m, n, k) = try (blasSize(job.m), blasSize(job.n), blasSize(job.k))
+    let (x, y, z) = (a.elements(as: Double.self), b.elements(as: Double.self), result.elements(as: Double.self))
+    var batches = job.batches
+    while let (offsetA, offsetB, index) = batches.next() {
+      cblas_dgemm(
+        CblasRowMajor, job.transposeA ? CblasTrans : CblasNoTrans, job.transposeB ? CblasTrans : CblasNoTrans, m, n, k,
+        1, x + offsetA * job.m * job.k, job.transposeA ? m : k, y + offsetB * job.k * job.n, job.transposeB ? k : n,
+        job.accumulate ? 1 : 0, z + index * job.m * job.n, n)
+    }
+  }
+
+  private static func multiplyIntegers<Integer: FixedWidthInteger>(
+    _ job: Product, _ a: UnsafeMutablePointer<Integer>, _ b: UnsafeMutablePointer<Integer>,
+    _ result: UnsafeMutablePointer<Integer>
+  ) {
+    let (m, n, k) = (job.m, job.n, job.k)
+    let (rowA, columnA) = job.transposeA ? (1, m) : (k, 1)
+    let (rowB, columnB) = job.transposeB ? (1, k) : (n, 1)
+    var batches = job.batches
+    while let (offsetA, offsetB, index) = batches.next() {
+      let x = a + offsetA * m * k
+      let y = b + offsetB * k * n
+      let z = result + index * m * n
+      if !job.accumulate { z.update(repeating: 0, count: m * n) }
+      for i in 0..<m {
+        for l in 0..<k {
+          let value = x[i * rowA + l * columnA]
+          for j in 0..<n { z[i * n + j] &+= value &* y[l * rowB + j * columnB] }
+        }
+      }
+    }
+  }
+}
+
+/// One row-major float32 matrix product on the calling thread, with row strides: c = op(a) op(b) + beta c.
+enum SingleMatrix {
+  static func multiply(
+    _ a: UnsafePointer<Float>, stride strideA: Int, transposed transposeA: Bool, _ b: UnsafePointer<Float>,
+    stride strideB: Int, transposed transposeB: Bool, into c: UnsafeMutablePointer<Float>, stride strideC: Int,
+    beta: Float, _ m: Int, _ n: Int, _ k: Int
+  ) throws {
+    #if CET_ONEDNN
+      try OneDNN.multiply(
+        a, stride: strideA, transposed: transposeA, b, stride: strideB, transposed: transposeB, into: c,
+        stride: strideC, beta: beta, m, n, k)
+    #else
+      try cblas_sgemm(
+        CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans, blasSize(m),
+        blasSize(n), blasSize(k), 1, a, blasSize(strideA), b, blasSize(strideB), beta, c, blasSize(strideC))
+    #endif
+  }
+}
+
+/// OpenBLAS counts in 32 bits.
+func blasSize(_ size: Int) throws -> Int32 {
+  guard let value = Int32(exactly: size) else {
+    throw CetError(.shapeMismatch, "matrix size \(size) is too large for OpenBLAS")
+  }
+  return value
+}
+
+/// Walks the broadcast leading axes in C order: for every result matrix the index of its operands' matrices.
+private struct Batches {
+  private let sizes: [Int]
+  private let stepsA: [Int]
+  private let stepsB: [Int]
+  private let count: Int
+  private var position: [Int]
+  private var index = 0
+  private var offsetA = 0
+  private var offsetB = 0
+
+  init(leading: [Int], a: [Int], b: [Int]) {
+    func steps(_ shape: [Int]) -> [Int] {
+      let strides = shape.rowMajorStrides
+      let missing = leading.count - shape.count
+      return leading.indices.map { $0 < missing || shape[$0 - missing] == 1 ? 0 : strides[$0 - missing] }
+    }
+    sizes = leading
+    stepsA = steps(a)
+    stepsB = steps(b)
+    count = leading.elementCount
+    position = [Int](repeating: 0, count: leading.count)
+  }
+
+  mutating func next() -> (a: Int, b: Int, index: Int)? {
+    guard index < count else { return nil }
+    defer { advance() }
+    return (offsetA, offsetB, index)
+  }
+
+  private mutating func advance() {
+    index += 1
+    for axis in sizes.indices.reversed() {
+      position[axis] += 1
+      offsetA += stepsA[axis]
+      offsetB += stepsB[axis]
+      if position[axis] < sizes[axis] { return }
+      offsetA -= stepsA[axis] * sizes[axis]
+      offsetB -= stepsB[axis] * sizes[axis]
+      position[axis] = 0
+    }
+  }
+}
