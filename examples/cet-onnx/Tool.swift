@@ -21,6 +21,10 @@ struct Tool: ParsableCommand {
   static func main() {
     // A reader that went away (`| head`) ends the tool like any other write error, not by a signal.
     signal(SIGPIPE, SIG_IGN)
+    guard CommandLine.arguments.count > 1 else {
+      writeError(helpMessage() + "\n")
+      Glibc.exit(2)
+    }
     do {
       var command = try parseAsRoot()
       Interrupt.install()
