@@ -95,29 +95,44 @@ CK_CLONES void ck_log_softmax_rows_f32(const float *x, float *out, size_t rows, 
   }
 }
 
+/* op(b) is read in strips of rows of 16 floats: in place where it has such rows, else from a copy. */
+enum { DEPTH = 32, ROWS = 4 };
+
 CK_CLONES void ck_small_matmul_f32(const float *a, int transpose_a, const float *b, int transpose_b, float *c,
                                    int accumulate, size_t m, size_t n, size_t k) {
   const size_t row_a = transpose_a ? 1 : k, column_a = transpose_a ? m : 1;
   const size_t row_b = transpose_b ? 1 : n, column_b = transpose_b ? k : 1;
+  float strip[DEPTH * CK_LANES];
   for (size_t first = 0; first < n; first += CK_LANES) {
     const size_t width = n - first < CK_LANES ? n - first : CK_LANES;
-    /* A strip of b with contiguous rows of one fixed length; k is processed in strips as well. */
-    for (size_t start = 0; start < k; start += 32) {
-      const size_t depth = k - start < 32 ? k - start : 32;
-      float strip[32][CK_LANES];
-      for (size_t l = 0; l < depth; l++)
-        for (size_t j = 0; j < CK_LANES; j++)
-          strip[l][j] = j < width ? b[(start + l) * row_b + (first + j) * column_b] : 0.0f;
-      for (size_t i = 0; i < m; i++) {
-        float lane[CK_LANES] = {0};
-        float *row = c + i * n + first;
-        if (accumulate || start > 0)
-          for (size_t j = 0; j < width; j++) lane[j] = row[j];
-        for (size_t l = 0; l < depth; l++) {
-          const float v = a[i * row_a + (start + l) * column_a];
-          for (int j = 0; j < CK_LANES; j++) lane[j] += v * strip[l][j];
+    for (size_t start = 0; start < k; start += DEPTH) {
+      const size_t depth = k - start < DEPTH ? k - start : DEPTH;
+      const float *y = b + start * row_b + first * column_b;
+      size_t pitch = row_b;
+      if (column_b != 1 || width < CK_LANES) {
+        for (size_t l = 0; l < depth; l++)
+          for (size_t j = 0; j < CK_LANES; j++)
+            strip[l * CK_LANES + j] = j < width ? y[l * row_b + j * column_b] : 0.0f;
+        y = strip;
+        pitch = CK_LANES;
+      }
+      for (size_t i = 0; i < m; i += ROWS) {
+        const size_t rows = m - i < ROWS ? m - i : ROWS;
+        float lane[ROWS][CK_LANES];
+        /* Missing rows repeat the last one and are not stored. */
+        const float *x[ROWS];
+        for (size_t r = 0; r < ROWS; r++) {
+          x[r] = a + (i + (r < rows ? r : rows - 1)) * row_a + start * column_a;
+          for (size_t j = 0; j < CK_LANES; j++) lane[r][j] = 0.0f;
         }
-        for (size_t j = 0; j < width; j++) row[j] = lane[j];
+        if (accumulate || start > 0)
+          for (size_t r = 0; r < rows; r++) memcpy(lane[r], c + (i + r) * n + first, width * sizeof(float));
+        for (size_t l = 0; l < depth; l++)
+          for (size_t r = 0; r < ROWS; r++) {
+            const float v = x[r][l * column_a];
+            for (size_t j = 0; j < CK_LANES; j++) lane[r][j] += v * y[l * pitch + j];
+          }
+        for (size_t r = 0; r < rows; r++) memcpy(c + (i + r) * n + first, lane[r], width * sizeof(float));
       }
     }
   }

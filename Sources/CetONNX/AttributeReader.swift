@@ -38,7 +38,9 @@ private struct AttributeFields {
 extension ModelReader {
   mutating func attribute(_ message: WireReader) throws -> (name: String, value: Attribute) {
     let fields = try attributeFields(message)
-    guard !fields.name.isEmpty else { throw CetError(.invalidModel, "byte \(message.position): an attribute has no name") }
+    guard !fields.name.isEmpty else {
+      throw CetError(.invalidModel, "byte \(message.position): an attribute has no name")
+    }
     do {
       return (fields.name, try value(fields))
     } catch let error as CetError {

@@ -13,15 +13,19 @@ struct ExternalTensor {
 /// is data from elsewhere and must not make us read `/etc/passwd` into somebody's weights.
 final class ExternalDataFolder {
   private let folder: String
+  /// Where a model that is a symbolic link really lies: download caches link the model and its data into one
+  /// folder from another.
+  private let linkedFolder: String
   private var files: [String: FileBytes] = [:]
 
   /// `modelPath` is the path of an existing file.
   init(modelPath: String) throws {
     let parent = modelPath.splitAtLastSlash.folder
-    guard let resolved = resolvedPath(parent) else {
+    guard let resolved = resolvedPath(parent), let model = resolvedPath(modelPath) else {
       throw CetError(.io, "cannot find the folder of '\(modelPath)': \(systemErrorText())")
     }
     folder = resolved
+    linkedFolder = model.splitAtLastSlash.folder
   }
 
   /// `length` bytes at `offset`; nil takes all the rest of the file.
@@ -41,14 +45,16 @@ final class ExternalDataFolder {
     guard !location.isEmpty, !location.utf8.contains(0) else {
       throw CetError(.invalidModel, "external data has no usable location")
     }
-    guard location.utf8.first != slash, !location.utf8.split(separator: slash).contains(where: { $0.elementsEqual("..".utf8) })
+    guard location.utf8.first != slash,
+      !location.utf8.split(separator: slash).contains(where: { $0.elementsEqual("..".utf8) })
     else {
       throw CetError(.invalidModel, "external data '\(location)': expected a path inside the model's folder")
     }
     guard let resolved = resolvedPath(folder + "/" + location) else {
       throw CetError(.io, "cannot open external data '\(location)': \(systemErrorText())")
     }
-    guard resolved.utf8.starts(with: (folder == "/" ? "/" : folder + "/").utf8) else {
+    guard [folder, linkedFolder].contains(where: { resolved.utf8.starts(with: ($0 == "/" ? "/" : $0 + "/").utf8) })
+    else {
       throw CetError(.invalidModel, "external data '\(location)' leads outside the model's folder, to '\(resolved)'")
     }
     let file = try FileBytes(mapping: resolved, what: "external data")

@@ -22,7 +22,8 @@ enum GraphCheck {
   private static func checkOpsets(_ model: Model) throws {
     guard let opset = model.opsets[""] else {
       if let node = model.graph.nodes.first(where: { $0.domain.isEmpty }) {
-        throw CetError(.invalidModel, "node '\(node.displayName)': the model imports no operator set for \(node.operatorType)")
+        throw CetError(
+          .invalidModel, "node '\(node.displayName)': the model imports no operator set for \(node.operatorType)")
       }
       return
     }

@@ -5,10 +5,11 @@ import Glibc
 /// gave. A mapped file that somebody else shortens meanwhile cannot be read any more (the system's limit, not
 /// ours); replacing it by renaming, as `ModelWriter` does, is safe.
 final class FileBytes: @unchecked Sendable {
-  let bytes: UnsafeRawBufferPointer
+  let base: UnsafeRawPointer
+  let byteCount: Int
   private let isMapping: Bool
 
-  var base: UnsafeRawPointer { bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped }
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
 
   /// Maps the file at `path`; `what` is how messages call it.
   init(mapping path: String, what: String) throws {
@@ -24,35 +25,37 @@ final class FileBytes: @unchecked Sendable {
       let found = status.st_mode & S_IFMT == S_IFDIR ? "a directory" : "a device or pipe"
       throw CetError(.io, "cannot read \(what) '\(path)': expected a regular file, got \(found)")
     }
-    let count = Int(status.st_size)
-    isMapping = count > 0
-    guard count > 0 else {
-      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+    byteCount = Int(status.st_size)
+    isMapping = byteCount > 0
+    guard isMapping else {  // an empty range cannot be mapped
+      base = UnsafeRawPointer(try FileBytes.allocate(0))
       return
     }
-    guard let address = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
-      throw CetError(.io, "cannot map \(what) '\(path)' of \(count) bytes: \(systemErrorText())")
+    guard let address = mmap(nil, byteCount, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
+      throw CetError(.io, "cannot map \(what) '\(path)' of \(byteCount) bytes: \(systemErrorText())")
     }
-    bytes = UnsafeRawBufferPointer(start: address, count: count)
+    base = UnsafeRawPointer(address)
   }
 
   init(copying source: UnsafeRawBufferPointer) throws {
-    isMapping = false
-    var memory: UnsafeMutableRawPointer?
-    guard posix_memalign(&memory, 64, max(source.count, 64)) == 0, let memory else {
-      throw CetError(.outOfMemory, "cannot allocate \(source.count) bytes for the model")
-    }
+    let memory = try FileBytes.allocate(source.count)
     if let start = source.baseAddress { memory.copyMemory(from: start, byteCount: source.count) }
-    bytes = UnsafeRawBufferPointer(start: memory, count: source.count)
+    base = UnsafeRawPointer(memory)
+    byteCount = source.count
+    isMapping = false
   }
 
   deinit {
-    guard let start = bytes.baseAddress else { return }
-    if isMapping {
-      munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
-    } else {
-      free(UnsafeMutableRawPointer(mutating: start))
+    let memory = UnsafeMutableRawPointer(mutating: base)
+    if isMapping { munmap(memory, byteCount) } else { free(memory) }
+  }
+
+  private static func allocate(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
+    var memory: UnsafeMutableRawPointer?
+    guard posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory else {
+      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes for the model")
     }
+    return memory
   }
 
   /// The part of the bytes that `range` names; the caller got the range from a reader over them.

@@ -84,7 +84,9 @@ struct MessageEncoder {
 
   /// The data of a tensor, in its message or in the external file.
   mutating func data(_ raw: WireWriter, into output: inout WireWriter) {
-    guard raw.byteCount >= ExternalOutput.threshold, let offset = external?.place(raw), let location = external?.location else {
+    guard raw.byteCount >= ExternalOutput.threshold, let offset = external?.place(raw),
+      let location = external?.location
+    else {
       return output.message(TensorField.rawData, raw)
     }
     for (key, value) in [("location", location), ("offset", String(offset)), ("length", String(raw.byteCount))] {

@@ -32,16 +32,20 @@ public final class ModelFile: @unchecked Sendable {
   }
 
   private init(source: FileBytes, path: String?) throws {
-    guard !source.bytes.isEmpty else { throw CetError(.invalidModel, "expected an ONNX model, got 0 bytes") }
+    guard source.byteCount > 0 else { throw CetError(.invalidModel, "expected an ONNX model, got 0 bytes") }
     var reader = ModelReader(source: source, folder: try path.map(ExternalDataFolder.init(modelPath:)))
-    model = try reader.model()
+    do {
+      model = try reader.model()
+    } catch let error as CetError where error.message.hasPrefix("byte ") {
+      throw CetError(error.code, "not a readable ONNX file: \(error.message)")
+    }
     externalTensors = reader.externalTensors.sorted { $0.message.lowerBound < $1.message.lowerBound }
     self.source = source
     self.path = path
   }
 
   /// Size of the model file, without external data.
-  public var byteCount: Int { source.bytes.count }
+  public var byteCount: Int { source.byteCount }
 
   /// Bytes of tensor data that the file keeps in other files.
   public var externalByteCount: Int { externalTensors.reduce(0) { $0 + $1.data.count } }
@@ -49,5 +53,20 @@ public final class ModelFile: @unchecked Sendable {
   /// The file's bytes as they were read.
   public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
     try withExtendedLifetime(self) { try body(source.bytes) }
+  }
+}
+
+/// A tensor alone in a file (a serialized TensorProto, as in ONNX's test vectors).
+public enum TensorFile {
+  public static func read(path: String) throws -> Initializer {
+    let source = try FileBytes(mapping: path, what: "tensor")
+    var reader = ModelReader(source: source, folder: nil)
+    do {
+      let read = try reader.tensor(WireReader(source.base, 0..<source.byteCount))
+      guard let tensor = read.tensor else { throw CetError(.invalidModel, "the element type is not known") }
+      return Initializer(name: read.name, tensor: tensor)
+    } catch let error as CetError {
+      throw CetError(error.code, "tensor '\(path)': \(error.message)")
+    }
   }
 }

@@ -17,7 +17,7 @@ struct ModelReader {
   }
 
   mutating func model() throws -> Model {
-    var reader = WireReader(source.base, 0..<source.bytes.count)
+    var reader = WireReader(source.base, 0..<source.byteCount)
     var irVersion: Int64?
     var producer = ""
     var graph: Graph?
@@ -37,7 +37,9 @@ struct ModelReader {
       default: try reader.skip(field)
       }
     }
-    guard let graph else { throw CetError(.invalidModel, "expected an ONNX model, got \(source.bytes.count) bytes without a graph") }
+    guard let graph else {
+      throw CetError(.invalidModel, "expected an ONNX model, got \(source.byteCount) bytes without a graph")
+    }
     guard let irVersion, irVersion >= 3 else {
       throw CetError(.invalidModel, "expected IR version 3 or later, got \(irVersion.map(String.init) ?? "none")")
     }
@@ -87,7 +89,9 @@ struct ModelReader {
       }
     }
     do {
-      guard !node.operatorType.isEmpty else { throw CetError(.invalidModel, "byte \(message.position): no operator type") }
+      guard !node.operatorType.isEmpty else {
+        throw CetError(.invalidModel, "byte \(message.position): no operator type")
+      }
       for reader in attributeReaders {
         let (name, value) = try attribute(reader)
         guard node.attributes.updateValue(value, forKey: name) == nil else {

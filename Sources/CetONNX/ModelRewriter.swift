@@ -25,7 +25,7 @@ struct ModelRewriter {
   }
 
   mutating func rewritten() throws -> WireWriter {
-    var reader = WireReader(source.base, 0..<source.bytes.count)
+    var reader = WireReader(source.base, 0..<source.byteCount)
     var output = WireWriter()
     var metadata = edit.metadata
     var replacedKeys: Set<String> = []
@@ -84,7 +84,7 @@ struct ModelRewriter {
   private mutating func mainGraph(_ message: WireReader, irVersion: Int64) throws -> WireWriter {
     var output = WireWriter()
     for node in edit.leadingNodes { output.message(GraphField.node, try encoder.node(node)) }
-    var pending = edit.initializers
+    var placed: Set<String> = []
     var remaining = try count(GraphField.initializer, of: message)
     var nodeIndex = 0
     var reader = message
@@ -103,12 +103,12 @@ struct ModelRewriter {
         let name = try string(TensorField.name, of: tensor)
         if let new = changed[name] {
           output.message(GraphField.initializer, try encoder.tensor(new))
-          pending.removeAll { $0.name == name }
+          placed.insert(name)
         } else if !edit.removedInitializers.contains(name) {
           output.message(GraphField.initializer, try copy(tensor, as: .tensor))
         }
         remaining -= 1
-        if remaining == 0 { try appendInitializers(&pending, to: &output) }
+        if remaining == 0 { try appendInitializers(except: &placed, to: &output) }
       case GraphField.sparseInitializer:
         let tensor = try reader.message(field)
         let name = try sparseTensorName(tensor)
@@ -122,7 +122,7 @@ struct ModelRewriter {
         append(field.start..<reader.position, to: &output)
       }
     }
-    try appendInitializers(&pending, to: &output)
+    try appendInitializers(except: &placed, to: &output)
     if irVersion < 4 {
       // Before IR 4 every initializer is an input as well.
       let listed = Set(model.graph.inputs.map(\.name))
@@ -133,9 +133,11 @@ struct ModelRewriter {
     return output
   }
 
-  private mutating func appendInitializers(_ pending: inout [Initializer], to output: inout WireWriter) throws {
-    for initializer in pending { output.message(GraphField.initializer, try encoder.tensor(initializer)) }
-    pending.removeAll()
+  /// The edit's initializers that take no place of an old one.
+  private mutating func appendInitializers(except placed: inout Set<String>, to output: inout WireWriter) throws {
+    for initializer in edit.initializers where placed.insert(initializer.name).inserted {
+      output.message(GraphField.initializer, try encoder.tensor(initializer))
+    }
   }
 
   /// A graph input or an inner value's description, unless it belongs to an initializer that is gone or has

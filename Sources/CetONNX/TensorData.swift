@@ -9,7 +9,9 @@ enum TensorData {
 
   /// A tensor over raw little-endian bytes: borrowed where they are aligned, copied on first use otherwise.
   /// The caller has checked that `raw` has `packedByteCount` bytes.
-  static func tensor(_ type: ElementType, _ shape: [Int], raw: UnsafeRawBufferPointer, keeper: AnyObject) throws -> Tensor {
+  static func tensor(_ type: ElementType, _ shape: [Int], raw: UnsafeRawBufferPointer, keeper: AnyObject) throws
+    -> Tensor
+  {
     guard let source = raw.baseAddress, !raw.isEmpty else { return try Tensor(uninitialized: type, shape) }
     if type.bitWidth < 8 { return try unpacked(type, shape, raw) }
     if type == .bool {

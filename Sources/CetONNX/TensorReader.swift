@@ -37,7 +37,9 @@ extension ModelReader {
   private func tensorFields(_ message: WireReader) throws -> TensorFields {
     var reader = message
     var fields = TensorFields()
-    func run(_ field: WireField) throws -> NumberRun { NumberRun(range: try reader.valueRange(field), type: field.type) }
+    func run(_ field: WireField) throws -> NumberRun {
+      NumberRun(range: try reader.valueRange(field), type: field.type)
+    }
     while let field = try reader.next() {
       switch field.number {
       case TensorField.dims: try reader.appendIntegers(field, to: &fields.shape)
@@ -81,11 +83,14 @@ extension ModelReader {
     return try inlineContents(fields, type, shape, count)
   }
 
-  private func inlineContents(_ fields: TensorFields, _ type: ElementType, _ shape: [Int], _ count: Int) throws -> Tensor {
+  private func inlineContents(_ fields: TensorFields, _ type: ElementType, _ shape: [Int], _ count: Int) throws
+    -> Tensor
+  {
     if type == .string {
       guard fields.stringCount == count, fields.raw?.isEmpty ?? true else {
         throw CetError(
-          .invalidModel, "string_data has \(fields.stringCount) strings, shape \(shape.shapeText) string needs \(count)")
+          .invalidModel, "string_data has \(fields.stringCount) strings, shape \(shape.shapeText) string needs \(count)"
+        )
       }
       return try Tensor.zeros(.string, shape)
     }

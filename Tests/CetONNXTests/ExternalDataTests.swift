@@ -40,7 +40,8 @@ struct ExternalDataTests {
     let folder = try folderWithData()
     #expect(firstBytes(try open([("location", "w.bin")], in: folder)) == Array(0..<16))
     #expect(firstBytes(try open([("location", "w.bin"), ("offset", "24")], in: folder)) == Array(24..<40))
-    #expect(firstBytes(try open([("location", "w.bin"), ("offset", "3"), ("length", "16")], in: folder)) == Array(3..<19))
+    #expect(
+      firstBytes(try open([("location", "w.bin"), ("offset", "3"), ("length", "16")], in: folder)) == Array(3..<19))
   }
 
   @Test(arguments: [
@@ -53,7 +54,9 @@ struct ExternalDataTests {
     #expect(error.code == .invalidModel && error.message.contains("initializer 'w'"))
   }
 
-  @Test(arguments: ["/etc/passwd", "../w.bin", "sub/../../w.bin", "..", "", "nothing.bin", ".", "link", "linkdir/passwd"])
+  @Test(arguments: [
+    "/etc/passwd", "../w.bin", "sub/../../w.bin", "..", "", "nothing.bin", ".", "link", "linkdir/passwd",
+  ])
   func location_outsideTheFolderOrMissing_isAnError(location: String) throws {
     let folder = try folderWithData()
     symlink("/etc/passwd", folder.path + "/link")
@@ -69,9 +72,20 @@ struct ExternalDataTests {
     #expect(firstBytes(try open([("location", "link")], in: folder)) == Array(0..<16))
   }
 
+  /// A download cache keeps files under their checksums, and a folder of links beside them.
+  @Test func modelAndData_linkedFromOneFolder_areRead() throws {
+    let folder = try folderWithData()
+    mkdir(folder.path + "/snapshot", 0o777)
+    try writeBytes(model([("location", "data")]), folder.path + "/blob")
+    symlink("../blob", folder.path + "/snapshot/m.onnx")
+    symlink("../w.bin", folder.path + "/snapshot/data")
+    #expect(firstBytes(try ModelFile(path: folder.path + "/snapshot/m.onnx")) == Array(0..<16))
+  }
+
   @Test func modelFromMemory_saysThatItCannotReachTheData() throws {
     let message = errorOf { try ModelFile(bytes: model([("location", "w.bin")])) }.message
-    #expect(message == "initializer 'w': its data is in the file 'w.bin', which a model loaded from memory cannot reach")
+    #expect(
+      message == "initializer 'w': its data is in the file 'w.bin', which a model loaded from memory cannot reach")
   }
 
   @Test func location_missing_isAnError() throws {

@@ -35,7 +35,7 @@ struct MalformedTests {
   func everyByte_setToExtremes_isAnErrorOrAModel(name: String) throws {
     let data = try readBytes(fixturePath("onnx/\(name).onnx"))
     for position in data.indices {
-      for value in [0x00, 0x7F, 0x80, 0xFF] as [UInt8] where data[position] != value {
+      for value in [0x00, 0xFF] as [UInt8] where data[position] != value {
         var broken = data
         broken[position] = value
         _ = try exercise(broken)
@@ -47,7 +47,7 @@ struct MalformedTests {
   func randomDamage_isAnErrorOrAModel(name: String) throws {
     let data = try readBytes(fixturePath("onnx/\(name).onnx"))
     var random = Random(seed: 7)
-    for _ in 0..<2000 {
+    for _ in 0..<1000 {
       var broken = data
       for _ in 0...Int(random.next() % 6) {
         let position = Int(random.next() % UInt64(broken.count))

@@ -92,7 +92,9 @@ struct ModelDump {
 
   private func quoted(_ names: [String]) -> String { names.map { "'\($0)'" }.joined(separator: " ") }
 
-  private func hex(_ value: Float) -> String { hex((0..<4).reversed().map { UInt8(truncatingIfNeeded: value.bitPattern >> (8 * $0)) }) }
+  private func hex(_ value: Float) -> String {
+    hex((0..<4).reversed().map { UInt8(truncatingIfNeeded: value.bitPattern >> (8 * $0)) })
+  }
 
   private func hex(_ bytes: [UInt8]) -> String {
     bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

@@ -19,20 +19,33 @@ struct ReaderTests {
   @Test(arguments: fixtures.filter { !$0.contains("external") })
   func model_fromMemory_equalsModelFromFile(name: String) throws {
     let path = fixturePath(name + ".onnx")
-    #expect(ModelDump.text(try ModelFile(bytes: readBytes(path)).model) == ModelDump.text(try ModelFile(path: path).model))
+    #expect(
+      ModelDump.text(try ModelFile(bytes: readBytes(path)).model) == ModelDump.text(try ModelFile(path: path).model))
   }
 
   /// Whatever the place of the data in the file, tensors are aligned for their type.
   @Test func tensors_atAnyOffset_areAligned() throws {
     for padding in 0..<8 {
       var graph = Graph(name: String(repeating: "n", count: padding + 1))
-      graph.initializers = [try initializer("w", floats(6), [2, 3]), try initializer("d", [1.5, 2.5] as [Double], [2])]
+      graph.initializers = [
+        try initializer("w", floats(6), [2, 3]), try initializer("d", [1.5, 2.5] as [Double], [2]),
+      ]
       let model = try ModelFile(bytes: unchecked(graph)).model
       for initializer in model.graph.initializers {
         #expect(UInt(bitPattern: initializer.tensor.pointer) % UInt(initializer.tensor.type.byteWidth) == 0)
       }
       #expect(try model.graph.initializers[0].tensor.array(as: Float.self) == floats(6))
       #expect(try model.graph.initializers[1].tensor.array(as: Double.self) == [1.5, 2.5])
+    }
+  }
+
+  @Test func unalignedTensor_askedForByManyThreads_isCopiedOnce() throws {
+    for padding in 0..<4 {
+      var graph = Graph(name: String(repeating: "n", count: padding + 1))
+      graph.initializers = [try initializer("w", floats(50_000), [50_000])]
+      let tensor = try ModelFile(bytes: unchecked(graph)).model.graph.initializers[0].tensor
+      try Workers(threads: 4).ordered(
+        16, compute: { _ in tensor.floats[49_999] }, combine: { _, value in #expect(value == 49_999) })
     }
   }
 
@@ -51,8 +64,12 @@ struct ReaderTests {
   // MARK: What is refused
 
   @Test func file_missingOrNotRegular_isAnIOError() {
-    #expect(errorOf { try ModelFile(path: "/nonexistent/m.onnx") }.message == "cannot open model '/nonexistent/m.onnx': No such file or directory")
-    #expect(errorOf { try ModelFile(path: "/tmp") }.message == "cannot read model '/tmp': expected a regular file, got a directory")
+    #expect(
+      errorOf { try ModelFile(path: "/nonexistent/m.onnx") }.message
+        == "cannot open model '/nonexistent/m.onnx': No such file or directory")
+    #expect(
+      errorOf { try ModelFile(path: "/tmp") }.message
+        == "cannot read model '/tmp': expected a regular file, got a directory")
     #expect(errorOf { try ModelFile(path: "/dev/null") }.code == .io)
   }
 
@@ -62,6 +79,21 @@ struct ReaderTests {
     let error = errorOf { try ModelFile(path: folder.path + "/m.onnx") }
     #expect(error.code == .invalidModel && error.message.hasSuffix("expected an ONNX model, got 0 bytes"))
     #expect(errorOf { try ModelFile(bytes: []) }.code == .invalidModel)
+  }
+
+  @Test func file_thatIsNotProtobuf_saysSo() throws {
+    let text = Array("version https://git-lfs.github.com/spec/v1".utf8)
+    #expect(errorOf { try ModelFile(bytes: text) }.message.hasPrefix("not a readable ONNX file: byte 0"))
+  }
+
+  @Test func tensorFile_reads() throws {
+    let folder = TemporaryFolder()
+    var encoder = MessageEncoder()
+    try writeBytes(Array(try encoder.tensor(initializer("t", floats(6), [2, 3]))), folder.path + "/t.pb")
+    let tensor = try TensorFile.read(path: folder.path + "/t.pb")
+    #expect(tensor.name == "t" && tensor.tensor.shape == [2, 3])
+    #expect(try tensor.tensor.array(as: Float.self) == floats(6))
+    #expect(errorOf { try TensorFile.read(path: folder.path) }.code == .io)
   }
 
   @Test func model_withoutGraph_isInvalid() {
@@ -79,7 +111,8 @@ struct ReaderTests {
   }
 
   @Test func irVersion_below3_isInvalid() throws {
-    #expect(errorOf { try ModelFile(bytes: unchecked(Graph(name: "g"), irVersion: 2)) }.message.contains("IR version 3"))
+    #expect(
+      errorOf { try ModelFile(bytes: unchecked(Graph(name: "g"), irVersion: 2)) }.message.contains("IR version 3"))
   }
 
   private func graphError(_ change: (inout Graph) throws -> Void) -> String {
@@ -98,7 +131,9 @@ struct ReaderTests {
   }
 
   @Test func graph_valueDefinedTwice_namesNodeAndValue() {
-    #expect(graphError { $0.nodes.append(Node("Neg", inputs: ["x"], outputs: ["y"])) } == "node 'y': its output 'y' exists already")
+    #expect(
+      graphError { $0.nodes.append(Node("Neg", inputs: ["x"], outputs: ["y"])) }
+        == "node 'y': its output 'y' exists already")
     #expect(graphError { $0.nodes[0].outputs = ["x"] }.contains("'x' exists already"))
     #expect(graphError { $0.initializers = [try initializer("y", floats(1), [1])] }.contains("'y' exists already"))
     #expect(
@@ -113,7 +148,8 @@ struct ReaderTests {
 
   @Test func subgraph_readingALaterOuterValue_isInvalid() {
     let message = graphError {
-      let body = Graph(name: "b", nodes: [Node("Neg", name: "in", inputs: ["y"], outputs: ["q"])], outputs: [value("q")])
+      let body = Graph(
+        name: "b", nodes: [Node("Neg", name: "in", inputs: ["y"], outputs: ["q"])], outputs: [value("q")])
       $0.nodes.insert(Node("Loop", name: "l", inputs: [], outputs: ["z"], attributes: ["body": .graph(body)]), at: 0)
     }
     #expect(message == "node 'in': nothing before it produces its input 'y'")
@@ -125,7 +161,9 @@ struct ReaderTests {
     tensor.integer(TensorField.dataType, 1)
     tensor.string(TensorField.name, "w")
     tensor.bytes(TensorField.rawData, [UInt8](repeating: 0, count: 12))
-    #expect(errorOf { try ModelFile(bytes: model(tensor)) }.message == "initializer 'w' has 12 bytes, shape [4] float32 needs 16")
+    #expect(
+      errorOf { try ModelFile(bytes: model(tensor)) }.message
+        == "initializer 'w' has 12 bytes, shape [4] float32 needs 16")
   }
 
   /// A model whose graph holds one initializer with these contents.
@@ -141,7 +179,10 @@ struct ReaderTests {
   @Test func initializer_hugeShapeOverLittleData_isAnErrorBeforeAllocation() {
     for type in ElementType.float32.rawValue...ElementType.int2.rawValue {
       for dims in [[1 << 40], [1 << 62, 4], [-1], [1 << 20, 1 << 20]] as [[Int64]] {
-        for field in [TensorField.rawData, TensorField.int32Data, TensorField.int64Data, TensorField.uint64Data, TensorField.floatData, TensorField.doubleData, TensorField.stringData] {
+        for field in [
+          TensorField.rawData, TensorField.int32Data, TensorField.int64Data, TensorField.uint64Data,
+          TensorField.floatData, TensorField.doubleData, TensorField.stringData,
+        ] {
           var tensor = WireWriter()
           for size in dims { tensor.integer(TensorField.dims, size) }
           tensor.integer(TensorField.dataType, Int64(type))
@@ -164,7 +205,8 @@ struct ReaderTests {
   @Test func nesting_beyondTheLimit_isAnErrorNotACrash() throws {
     var graph = Graph(name: "deepest")
     for _ in 0..<200 {
-      graph = Graph(name: "g", nodes: [Node("If", inputs: [], outputs: ["y"], attributes: ["then_branch": .graph(graph)])])
+      graph = Graph(
+        name: "g", nodes: [Node("If", inputs: [], outputs: ["y"], attributes: ["then_branch": .graph(graph)])])
     }
     #expect(errorOf { try ModelFile(bytes: unchecked(graph)) }.message.contains("nest deeper than 100"))
   }

@@ -87,7 +87,9 @@ func initializer<Element: TensorElement>(_ name: String, _ values: [Element], _ 
 /// One byte an element, as `Tensor` keeps sub-byte types.
 func codes(_ name: String, _ type: ElementType, _ values: [UInt8], _ shape: [Int]) throws -> Initializer {
   let tensor = try Tensor(uninitialized: type, shape)
-  for (index, value) in values.enumerated() { tensor.pointer.storeBytes(of: value, toByteOffset: index, as: UInt8.self) }
+  for (index, value) in values.enumerated() {
+    tensor.pointer.storeBytes(of: value, toByteOffset: index, as: UInt8.self)
+  }
   return Initializer(name: name, tensor: tensor)
 }
 

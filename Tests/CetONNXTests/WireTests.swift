@@ -90,22 +90,24 @@ struct WireTests {
       }
       #expect(result == values)
     }
-    #expect(errorOf {
-      try read([0x0A, 3, 0, 0, 0]) { reader in
-        var result: [Float] = []
-        let field = try #require(try reader.next())
-        try reader.appendFloats(field, to: &result)
-      }
-    }.message.contains("multiple of 4"))
+    #expect(
+      errorOf {
+        try read([0x0A, 3, 0, 0, 0]) { reader in
+          var result: [Float] = []
+          let field = try #require(try reader.next())
+          try reader.appendFloats(field, to: &result)
+        }
+      }.message.contains("multiple of 4"))
   }
 
   @Test func string_invalidUTF8_isAnError() {
-    #expect(errorOf {
-      try read([0x0A, 2, 0xC3, 0x28]) { reader in
-        let field = try #require(try reader.next())
-        return try reader.string(field)
-      }
-    }.message.contains("UTF-8"))
+    #expect(
+      errorOf {
+        try read([0x0A, 2, 0xC3, 0x28]) { reader in
+          let field = try #require(try reader.next())
+          return try reader.string(field)
+        }
+      }.message.contains("UTF-8"))
   }
 
   @Test func output_ofPieces_countsAndKeepsOrder() throws {

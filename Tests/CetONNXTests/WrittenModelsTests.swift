@@ -13,13 +13,15 @@ struct WrittenModelsTests {
   /// front of the graph: initializers removed and added, and nodes inserted, all over a real model.
   static func bytesEverywhere(_ model: Model) throws -> ModelEdit {
     var edit = ModelEdit()
-    for initializer in model.graph.initializers where initializer.tensor.type == .float32 && initializer.tensor.rank >= 2 {
+    for initializer in model.graph.initializers
+    where initializer.tensor.type == .float32 && initializer.tensor.rank >= 2 {
       let name = initializer.name
       let values = try initializer.tensor.array(as: Float.self)
       let scale = max((values.map(abs).max() ?? 0) / 127, 1e-9)
       let codes = values.map { UInt8(max(0, min(255, ($0 / scale).rounded() + 128))) }
       edit.removedInitializers.insert(name)
-      edit.initializers.append(Initializer(name: name + ".codes", tensor: try Tensor(codes, shape: initializer.tensor.shape)))
+      edit.initializers.append(
+        Initializer(name: name + ".codes", tensor: try Tensor(codes, shape: initializer.tensor.shape)))
       edit.initializers.append(Initializer(name: name + ".scale", tensor: try Tensor(scalar: scale)))
       edit.leadingNodes += [
         Node("Cast", inputs: [name + ".codes"], outputs: [name + ".float"], attributes: ["to": .int(1)]),
@@ -58,7 +60,9 @@ struct WrittenModelsTests {
     try ModelWriter.write(edit: ModelEdit(), of: digits, toFile: "\(folder)/whole.onnx")
     let external = try ModelFile(path: fixturePath("onnx/external/model.onnx"))
     var edit = ModelEdit()
-    edit.initializers = [try initializer("w", floats(16, 0.5), [4, 4]), try initializer("unused", floats(8192), [8192])]
+    edit.initializers = [
+      try initializer("w", floats(16, 0.5), [4, 4]), try initializer("unused", floats(8192), [8192]),
+    ]
     try ModelWriter.write(edit: edit, of: external, toFile: "\(folder)/split.onnx", limit: 20_000)
     #expect(try ModelFile(path: "\(folder)/split.onnx").externalTensors.count == 1)
   }

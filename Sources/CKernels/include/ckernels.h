@@ -4,6 +4,7 @@
 
 #include "ck_vector.h"
 #include "ck_window.h"
+#include "rounding.h"
 
 /* Processors that this process may run on, at least 1. */
 int ck_processor_count(void);

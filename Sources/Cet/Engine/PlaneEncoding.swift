@@ -48,7 +48,7 @@ struct PlaneEncoding {
     let codes = layout.padded(tensor.unpackedCodes())
     let bits = tensor.bits
     let bytes = (codes.count + 7) / 8
-    let planes = BitPacking.planes(codes, bits: bits)
+    let planes = try BitPacking.packPlanes(codes, bits: bits)
     initializers.append(
       Initializer(name: "\(tensor.name).cet.q", tensor: try Tensor(planes, shape: [bits, bytes, 1])))
 

@@ -25,8 +25,9 @@ extension Session {
     let total = indices.reduce(0) { $0 + (widths[$1]?.count ?? 0) }
     var done = 0
     func quantize(_ index: Int, _ statistics: InputStatistics?) throws {
+      let layer = try LayerRounding(engine, index, statistics)
       result[index] = try (widths[index] ?? []).map { bits in
-        let made = try engine.quantized(index, bits: bits, statistics, rounding: rounding, granularity: granularity)
+        let made = try layer.quantized(bits: bits, granularity: granularity)
         done += 1
         try monitor.report(.rounding, done, of: total)
         return made

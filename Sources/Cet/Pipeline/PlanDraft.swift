@@ -168,17 +168,19 @@ struct PlanDraft {
   private func choose(_ losses: [[Int: Double]]) throws -> Choice {
     switch options.target {
     case .ratio, .bits:
-      return try solve(losses, budget: codeBitBudget ?? 0) { layers[$0].count * $1 }
+      let items = items(losses) { layers[$0].count * $1 }
+      return choice(try Knapsack.solve(items, budget: codeBitBudget ?? 0), losses)
     case .size(let bytes): return try solve(losses, fileBytes: bytes)
-    case .maximumLoss(let limit): return try solve(losses, maximumLoss: limit)
+    case .maximumLoss(let limit):
+      return choice(try Knapsack.solve(items(losses, cost: storedCost), maximumLoss: limit), losses)
     }
   }
 
-  private func solve(_ losses: [[Int: Double]], budget: Int, cost: (Int, Int) -> Int) throws -> Choice {
-    let items = planned.map { index in
-      KnapsackItem(options: widths[index].map { KnapsackOption(cost: cost(index, $0), loss: losses[index][$0] ?? 0) })
-    }
-    let solution = try Knapsack.solve(items, budget: budget)
+  private func items(_ losses: [[Int: Double]], cost: (Int, Int) -> Int) -> [[Knapsack.Option]] {
+    planned.map { index in widths[index].map { .init(cost: cost(index, $0), loss: losses[index][$0] ?? 0) } }
+  }
+
+  private func choice(_ solution: Knapsack.Solution, _ losses: [[Int: Double]]) -> Choice {
     var choice = Choice(bits: layers.map { _ in nil }, lossPerByte: layers.map { _ in nil })
     for (position, index) in planned.enumerated() {
       let picked = solution.choice[position]
@@ -205,36 +207,13 @@ struct PlanDraft {
   private func solve(_ losses: [[Int: Double]], fileBytes limit: Int) throws -> Choice {
     let lowest = widths.map(\.first)
     let rest = try fileBytes(lowest) - planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) }
+    let items = items(losses, cost: storedCost)
     var budget = limit - rest
     while true {
-      let choice = try solve(losses, budget: budget, cost: storedCost)
+      let choice = choice(try Knapsack.solve(items, budget: budget), losses)
       let excess = try fileBytes(choice.bits) - limit
       if excess <= 0 { return choice }
       budget -= excess
     }
-  }
-
-  /// The smallest plan below a loss: bisection over the budget, since the best loss falls as the budget grows.
-  private func solve(_ losses: [[Int: Double]], maximumLoss limit: Double) throws -> Choice {
-    func total(_ choice: Choice) -> Double {
-      planned.reduce(0) { sum, index in sum + (choice.bits[index].flatMap { losses[index][$0] } ?? 0) }
-    }
-    var high = planned.reduce(0) { $0 + storedCost($1, widths[$1][widths[$1].count - 1]) }
-    var low = planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) } - 1
-    var best = try solve(losses, budget: high, cost: storedCost)
-    guard total(best) <= limit else {
-      throw CetError(
-        .infeasibleBudget, "a loss change of \(limit) cannot be reached: the most bits allowed give \(total(best))")
-    }
-    while high - low > 1 {
-      let middle = low + (high - low) / 2
-      let choice = try solve(losses, budget: middle, cost: storedCost)
-      if total(choice) <= limit {
-        (high, best) = (middle, choice)
-      } else {
-        low = middle
-      }
-    }
-    return best
   }
 }

@@ -91,7 +91,9 @@ struct WireReader {
   /// The text of a string field.
   mutating func string(_ field: WireField) throws -> String {
     let range = try bytes(field)
-    guard let text = String(validating: UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count), as: UTF8.self)
+    guard
+      let text = String(
+        validating: UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count), as: UTF8.self)
     else {
       throw CetError(.invalidModel, "byte \(range.lowerBound): expected UTF-8 text in field \(field.number)")
     }
@@ -122,7 +124,8 @@ struct WireReader {
     let range = try bytes(field)
     guard range.count % 4 == 0 else {
       throw CetError(
-        .invalidModel, "byte \(range.lowerBound): packed float32 numbers need a multiple of 4 bytes, got \(range.count)")
+        .invalidModel, "byte \(range.lowerBound): packed float32 numbers need a multiple of 4 bytes, got \(range.count)"
+      )
     }
     for offset in stride(from: range.lowerBound, to: range.upperBound, by: 4) {
       values.append(base.loadUnaligned(fromByteOffset: offset, as: Float.self))
@@ -151,7 +154,8 @@ struct WireReader {
     guard field.type == type else {
       throw CetError(
         .invalidModel,
-        "byte \(field.start): expected wire type \(type.rawValue) for field \(field.number), got \(field.type.rawValue)")
+        "byte \(field.start): expected wire type \(type.rawValue) for field \(field.number), got \(field.type.rawValue)"
+      )
     }
   }
 

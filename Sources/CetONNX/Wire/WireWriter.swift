@@ -133,7 +133,9 @@ extension Array where Element == UInt8 {
         let place = UnsafeMutableRawPointer(start + count)
         switch piece {
         case .made(let bytes):
-          bytes.withUnsafeBytes { if let source = $0.baseAddress { place.copyMemory(from: source, byteCount: $0.count) } }
+          bytes.withUnsafeBytes {
+            if let source = $0.baseAddress { place.copyMemory(from: source, byteCount: $0.count) }
+          }
           count += bytes.count
         case .borrowed(let bytes, _):
           if let source = bytes.baseAddress { place.copyMemory(from: source, byteCount: bytes.count) }

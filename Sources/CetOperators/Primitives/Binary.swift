@@ -1,7 +1,7 @@
 import CetTensor
 import Glibc
 
-/// Elementwise arithmetic of two arguments with NumPy broadcasting.
+/// TensorMap arithmetic of two arguments with NumPy broadcasting.
 public struct Binary: Primitive {
   public enum Function: String, Hashable, Sendable, CaseIterable {
     case add, subtract, multiply, divide, power, maximum, minimum
@@ -30,7 +30,10 @@ public struct Binary: Primitive {
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
     let (a, b) = (inputs[0], inputs[1])
     switch a.type {
-    case .float32: return [try floating(a, b, context, Float.self, pow: Glibc.powf, fmod: Glibc.fmodf)]
+    case .float32:
+      if let kernel = vectorKernel { return [try TensorMap.vector(a, b, context, kernel)] }
+      if function == .gate { return [try TensorMap.gate(a, b, context)] }
+      return [try floating(a, b, context, Float.self, pow: Glibc.powf, fmod: Glibc.fmodf)]
     case .float64: return [try floating(a, b, context, Double.self, pow: Glibc.pow, fmod: Glibc.fmod)]
     case .float16, .bfloat16:
       let (x, y) = (try Conversion.convert(a, to: .float32, context), try Conversion.convert(b, to: .float32, context))
@@ -48,21 +51,33 @@ public struct Binary: Primitive {
     }
   }
 
+  private var vectorKernel: Elementwise.Binary? {
+    switch function {
+    case .add: .add
+    case .subtract: .subtract
+    case .multiply: .multiply
+    case .divide: .divide
+    case .maximum: .maximum
+    case .minimum: .minimum
+    case .power, .gate, .modulo, .remainder: nil
+    }
+  }
+
   private func floating<F: BinaryFloatingPoint & TensorElement>(
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: F.Type, pow: (F, F) -> F, fmod: (F, F) -> F
   ) throws -> Tensor {
     switch function {
-    case .add: try Elementwise.binary(a, b, context) { (x: F, y: F) in x + y }
-    case .subtract: try Elementwise.binary(a, b, context) { (x: F, y: F) in x - y }
-    case .multiply: try Elementwise.binary(a, b, context) { (x: F, y: F) in x * y }
-    case .divide: try Elementwise.binary(a, b, context) { (x: F, y: F) in x / y }
-    case .power: try Elementwise.binary(a, b, context) { (x: F, y: F) in y == 2 ? x * x : pow(x, y) }
-    case .maximum: try Elementwise.binary(a, b, context) { (x: F, y: F) in x >= y || x.isNaN ? x : y }
-    case .minimum: try Elementwise.binary(a, b, context) { (x: F, y: F) in x <= y || x.isNaN ? x : y }
-    case .gate: try Elementwise.binary(a, b, context) { (x: F, g: F) in x > 0 ? g : 0 }
-    case .remainder: try Elementwise.binary(a, b, context) { (x: F, y: F) in fmod(x, y) }
+    case .add: try TensorMap.binary(a, b, context) { (x: F, y: F) in x + y }
+    case .subtract: try TensorMap.binary(a, b, context) { (x: F, y: F) in x - y }
+    case .multiply: try TensorMap.binary(a, b, context) { (x: F, y: F) in x * y }
+    case .divide: try TensorMap.binary(a, b, context) { (x: F, y: F) in x / y }
+    case .power: try TensorMap.binary(a, b, context) { (x: F, y: F) in y == 2 ? x * x : pow(x, y) }
+    case .maximum: try TensorMap.binary(a, b, context) { (x: F, y: F) in x >= y || x.isNaN ? x : y }
+    case .minimum: try TensorMap.binary(a, b, context) { (x: F, y: F) in x <= y || x.isNaN ? x : y }
+    case .gate: try TensorMap.binary(a, b, context) { (x: F, g: F) in x > 0 ? g : 0 }
+    case .remainder: try TensorMap.binary(a, b, context) { (x: F, y: F) in fmod(x, y) }
     case .modulo:
-      try Elementwise.binary(a, b, context) { (x: F, y: F) -> F in
+      try TensorMap.binary(a, b, context) { (x: F, y: F) -> F in
         let r = fmod(x, y)
         return r != 0 && (r < 0) != (y < 0) ? r + y : r
       }
@@ -73,23 +88,23 @@ public struct Binary: Primitive {
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: I.Type
   ) throws -> Tensor {
     switch function {
-    case .add: try Elementwise.binary(a, b, context) { (x: I, y: I) in x &+ y }
-    case .subtract: try Elementwise.binary(a, b, context) { (x: I, y: I) in x &- y }
-    case .multiply: try Elementwise.binary(a, b, context) { (x: I, y: I) in x &* y }
+    case .add: try TensorMap.binary(a, b, context) { (x: I, y: I) in x &+ y }
+    case .subtract: try TensorMap.binary(a, b, context) { (x: I, y: I) in x &- y }
+    case .multiply: try TensorMap.binary(a, b, context) { (x: I, y: I) in x &* y }
     // Division by zero is undefined in ONNX; here it gives 0 instead of a trap.
     case .divide:
-      try Elementwise.binary(a, b, context) { (x: I, y: I) in y == 0 ? 0 : x.dividedReportingOverflow(by: y).partialValue }
-    case .maximum: try Elementwise.binary(a, b, context) { (x: I, y: I) in max(x, y) }
-    case .minimum: try Elementwise.binary(a, b, context) { (x: I, y: I) in min(x, y) }
-    case .gate: try Elementwise.binary(a, b, context) { (x: I, g: I) in x > 0 ? g : 0 }
+      try TensorMap.binary(a, b, context) { (x: I, y: I) in y == 0 ? 0 : x.dividedReportingOverflow(by: y).partialValue }
+    case .maximum: try TensorMap.binary(a, b, context) { (x: I, y: I) in max(x, y) }
+    case .minimum: try TensorMap.binary(a, b, context) { (x: I, y: I) in min(x, y) }
+    case .gate: try TensorMap.binary(a, b, context) { (x: I, g: I) in x > 0 ? g : 0 }
     case .power:
-      try Elementwise.binary(a, b, context) { (x: I, y: I) -> I in
+      try TensorMap.binary(a, b, context) { (x: I, y: I) -> I in
         I(clamping: Int64(exactly: Glibc.pow(Double(x), Double(y)).rounded(.towardZero)) ?? 0)
       }
     case .remainder:
-      try Elementwise.binary(a, b, context) { (x: I, y: I) in y == 0 ? 0 : x.remainderReportingOverflow(dividingBy: y).partialValue }
+      try TensorMap.binary(a, b, context) { (x: I, y: I) in y == 0 ? 0 : x.remainderReportingOverflow(dividingBy: y).partialValue }
     case .modulo:
-      try Elementwise.binary(a, b, context) { (x: I, y: I) -> I in
+      try TensorMap.binary(a, b, context) { (x: I, y: I) -> I in
         guard y != 0 else { return 0 }
         let r = x.remainderReportingOverflow(dividingBy: y).partialValue
         return r != 0 && (r < 0) != (y < 0) ? r &+ y : r
@@ -184,11 +199,11 @@ public struct Compare: PiecewiseConstant {
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: X.Type
   ) throws -> Tensor {
     switch relation {
-    case .equal: try Elementwise.binary(a, b, context) { (x: X, y: X) in x == y }
-    case .less: try Elementwise.binary(a, b, context) { (x: X, y: X) in x < y }
-    case .lessOrEqual: try Elementwise.binary(a, b, context) { (x: X, y: X) in x <= y }
-    case .greater: try Elementwise.binary(a, b, context) { (x: X, y: X) in x > y }
-    case .greaterOrEqual: try Elementwise.binary(a, b, context) { (x: X, y: X) in x >= y }
+    case .equal: try TensorMap.binary(a, b, context) { (x: X, y: X) in x == y }
+    case .less: try TensorMap.binary(a, b, context) { (x: X, y: X) in x < y }
+    case .lessOrEqual: try TensorMap.binary(a, b, context) { (x: X, y: X) in x <= y }
+    case .greater: try TensorMap.binary(a, b, context) { (x: X, y: X) in x > y }
+    case .greaterOrEqual: try TensorMap.binary(a, b, context) { (x: X, y: X) in x >= y }
     }
   }
 }
@@ -226,11 +241,11 @@ public struct Bitwise: PiecewiseConstant {
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: I.Type
   ) throws -> Tensor {
     switch function {
-    case .and: try Elementwise.binary(a, b, context) { (x: I, y: I) in x & y }
-    case .or: try Elementwise.binary(a, b, context) { (x: I, y: I) in x | y }
-    case .xor: try Elementwise.binary(a, b, context) { (x: I, y: I) in x ^ y }
-    case .shiftLeft: try Elementwise.binary(a, b, context) { (x: I, y: I) in x << y }
-    case .shiftRight: try Elementwise.binary(a, b, context) { (x: I, y: I) in x >> y }
+    case .and: try TensorMap.binary(a, b, context) { (x: I, y: I) in x & y }
+    case .or: try TensorMap.binary(a, b, context) { (x: I, y: I) in x | y }
+    case .xor: try TensorMap.binary(a, b, context) { (x: I, y: I) in x ^ y }
+    case .shiftLeft: try TensorMap.binary(a, b, context) { (x: I, y: I) in x << y }
+    case .shiftRight: try TensorMap.binary(a, b, context) { (x: I, y: I) in x >> y }
     }
   }
 }
@@ -255,7 +270,7 @@ public struct Select: Primitive {
   }
 
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Elementwise.select(inputs[0], inputs[1], inputs[2], context)]
+    [try TensorMap.select(inputs[0], inputs[1], inputs[2], context)]
   }
 
   public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {

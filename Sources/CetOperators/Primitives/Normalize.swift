@@ -1,5 +1,4 @@
 import CetTensor
-import Glibc
 
 /// Softmax over the last axis.
 public struct Softmax: Primitive {
@@ -23,24 +22,10 @@ public struct Softmax: Primitive {
     let width = x.shape[x.rank - 1]
     let result = try Tensor(uninitialized: .float32, x.shape, arena: context.arena)
     guard width > 0 else { return [result] }
-    for row in 0..<(x.count / width) {
-      let input = x.floats + row * width
-      let output = result.floats + row * width
-      var peak = input[0]
-      for i in 1..<max(width, 1) where input[i] > peak { peak = input[i] }
-      var total = 0.0
-      for i in 0..<width {
-        let power = expf(input[i] - peak)
-        output[i] = power
-        total += Double(power)
-      }
-      if logarithmic {
-        let shift = peak + Float(log(total))
-        for i in 0..<width { output[i] = input[i] - shift }
-      } else {
-        let factor = Float(1 / total)
-        for i in 0..<width { output[i] *= factor }
-      }
+    if logarithmic {
+      Reduction.logSoftmaxRows(x.floats, into: result.floats, rows: x.count / width, columns: width)
+    } else {
+      Reduction.softmaxRows(x.floats, into: result.floats, rows: x.count / width, columns: width)
     }
     return [result]
   }

@@ -15,7 +15,7 @@ public struct AveragePool: LinearPrimitive {
     return [TensorType(.float32, geometry.outputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Pooling.average(geometry, countIncludesPadding: countIncludesPadding, inputs[0], context)]
+    [try Pooling.average(geometry, countIncludePad: countIncludesPadding, input: inputs[0], context)]
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.emit(AveragePoolTranspose(geometry, countIncludesPadding: countIncludesPadding), cotangent)
@@ -37,7 +37,7 @@ public struct AveragePoolTranspose: LinearPrimitive {
     return [TensorType(.float32, geometry.inputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Pooling.averageTranspose(geometry, countIncludesPadding: countIncludesPadding, inputs[0], context)]
+    [try Pooling.averageTranspose(geometry, countIncludePad: countIncludesPadding, outputGradient: inputs[0], context)]
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.emit(AveragePool(geometry, countIncludesPadding: countIncludesPadding), cotangent)
@@ -55,7 +55,7 @@ public struct MaximumPool: Primitive {
     return [TensorType(.float32, geometry.outputShape), TensorType(.int32, geometry.outputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    let (values, indices) = try Pooling.maximum(geometry, inputs[0], context)
+    let (values, indices) = try Pooling.maximum(geometry, input: inputs[0], context)
     return [values, indices]
   }
   public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
@@ -78,7 +78,7 @@ public struct PoolTake: LinearPrimitive {
     return [TensorType(.float32, geometry.outputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Pooling.take(geometry, inputs[0], indices: inputs[1], context)]
+    [try Pooling.take(inputs[0], indices: inputs[1], context)]
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.emit(PoolScatter(geometry), cotangent, call.inputs[1])
@@ -96,7 +96,7 @@ public struct PoolScatter: LinearPrimitive {
     return [TensorType(.float32, geometry.inputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Pooling.scatterAdd(geometry, inputs[0], indices: inputs[1], context)]
+    [try Pooling.scatterAdd(inputs[0], indices: inputs[1], into: geometry.inputShape, context)]
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.emit(PoolTake(geometry), cotangent, call.inputs[1])

@@ -11,10 +11,10 @@ public struct Sum: LinearPrimitive {
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
     if inputs[0].type == .float16 || inputs[0].type == .bfloat16 {
-      let wide = try Reduction.sum(Conversion.convert(inputs[0], to: .float32, context), axes: axes, context)
+      let wide = try TensorReduction.sum(Conversion.convert(inputs[0], to: .float32, context), axes: axes, context)
       return [try Conversion.convert(wide, to: inputs[0].type, context)]
     }
-    return [try Reduction.sum(inputs[0], axes: axes, context)]
+    return [try TensorReduction.sum(inputs[0], axes: axes, context)]
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.expand(cotangent, call.inputs[0].shape)
@@ -43,7 +43,7 @@ public struct Extremum: Primitive {
     }
     return [
       try largest
-        ? Reduction.maximum(inputs[0], axes: axes, context) : Reduction.minimum(inputs[0], axes: axes, context)
+        ? TensorReduction.maximum(inputs[0], axes: axes, context) : TensorReduction.minimum(inputs[0], axes: axes, context)
     ]
   }
 
@@ -74,7 +74,7 @@ public struct Product: Primitive {
     [TensorType(inputs[0].element, try reducedShape(inputs[0].shape, axes))]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Reduction.product(inputs[0], axes: axes, context)]
+    [try TensorReduction.product(inputs[0], axes: axes, context)]
   }
   // ẏ = y Σ ẋ/x
   public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {

@@ -1,7 +1,7 @@
 import CetTensor
 import Glibc
 
-/// Elementwise functions of one argument.
+/// TensorMap functions of one argument.
 public struct Unary: Primitive {
   public enum Function: String, Hashable, Sendable, CaseIterable {
     case negate, absolute, sign, exp, log, sqrt, reciprocal, tanh, sigmoid, erf, relu, softplus
@@ -30,7 +30,7 @@ public struct Unary: Primitive {
     let x = inputs[0]
     switch x.type {
     case .float32: return [try float(x, context)]
-    case .float64: return [try Elementwise.unary(x, context) { (v: Double) in double(v) }]
+    case .float64: return [try TensorMap.unary(x, context) { (v: Double) in double(v) }]
     case .float16, .bfloat16:
       let wide = try float(Conversion.convert(x, to: .float32, context), context)
       return [try Conversion.convert(wide, to: x.type, context)]
@@ -49,22 +49,30 @@ public struct Unary: Primitive {
     _ x: Tensor, _: I.Type, _ context: ComputeContext
   ) throws -> Tensor {
     switch function {
-    case .negate: try Elementwise.unary(x, context) { (v: I) in 0 &- v }
-    case .absolute: try Elementwise.unary(x, context) { (v: I) in v < 0 ? 0 &- v : v }
-    case .relu: try Elementwise.unary(x, context) { (v: I) in v < 0 ? 0 : v }
-    default: try Elementwise.unary(x, context) { (v: I) in v.signum() }
+    case .negate: try TensorMap.unary(x, context) { (v: I) in 0 &- v }
+    case .absolute: try TensorMap.unary(x, context) { (v: I) in v < 0 ? 0 &- v : v }
+    case .relu: try TensorMap.unary(x, context) { (v: I) in v < 0 ? 0 : v }
+    default: try TensorMap.unary(x, context) { (v: I) in v.signum() }
     }
   }
 
   private func float(_ x: Tensor, _ context: ComputeContext) throws -> Tensor {
-    switch function {
-    case .negate: try Elementwise.unary(x, context) { (v: Float) in -v }
-    case .absolute: try Elementwise.unary(x, context) { (v: Float) in Swift.abs(v) }
-    case .sqrt: try Elementwise.unary(x, context) { (v: Float) in v.squareRoot() }
-    case .reciprocal: try Elementwise.unary(x, context) { (v: Float) in 1 / v }
-    case .relu: try Elementwise.unary(x, context) { (v: Float) in v > 0 || v.isNaN ? v : 0 }
-    default: try Elementwise.unary(x, context) { (v: Float) in Float(double(Double(v))) }
-    }
+    let kernel: Elementwise.Unary? =
+      switch function {
+      case .negate: .negate
+      case .absolute: .absolute
+      case .sqrt: .squareRoot
+      case .reciprocal: .reciprocal
+      case .relu: .relu
+      case .exp: .exp
+      case .log: .log
+      case .tanh: .tanh
+      case .sigmoid: .sigmoid
+      case .erf: .erf
+      default: nil
+      }
+    if let kernel { return try TensorMap.vector(x, context, kernel) }
+    return try TensorMap.unary(x, context) { (v: Float) in Float(double(Double(v))) }
   }
 
   private func double(_ v: Double) -> Double {

@@ -1,107 +1,152 @@
-/// Elementwise maps with broadcasting over any layouts. The closures are inlined into the row loops, which
-/// the compiler then vectorises.
+import CKernels
+
+/// Elementwise float32 kernels over raw memory: the caller has checked that every array holds what the sizes say.
+/// An output may be the same array as an operand. The bits of a result depend on the operands' values alone.
 public enum Elementwise {
-  @inline(__always)
-  public static func unary<X: TensorElement, Y: TensorElement>(
-    _ x: Tensor, _ context: ComputeContext, _ f: (X) -> Y
-  ) throws -> Tensor {
-    let result = try Tensor(uninitialized: Y.elementType, x.shape, layout: x.layout, arena: context.arena)
-    let input = UnsafePointer(x.elements(as: X.self))
-    let output = result.elements(as: Y.self)
-    for index in 0..<x.count { output[index] = f(input[index]) }
-    return result
+  public typealias Input = UnsafePointer<Float>
+  public typealias Output = UnsafeMutablePointer<Float>
+
+  public enum Unary: Sendable, Hashable, CaseIterable {
+    case negate, absolute, squareRoot, reciprocal, relu, exp, log, tanh, sigmoid, erf
   }
 
-  @inline(__always)
-  public static func binary<X: TensorElement, Y: TensorElement>(
-    _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ f: (X, X) -> Y
-  ) throws -> Tensor {
-    let (a, b, result, walk) = try prepare(a, b, Y.elementType, context)
-    let left = UnsafePointer(a.elements(as: X.self))
-    let right = UnsafePointer(b.elements(as: X.self))
-    let output = result.elements(as: Y.self)
-    let count = walk.rowCount
-    let (sa, sb) = (walk.rowStride(1), walk.rowStride(2))
-    walk.forEachRow { offsets in
-      let z = output + offsets[0]
-      let x = left + offsets[1]
-      let y = right + offsets[2]
-      if sa == 1 && sb == 1 {
-        for i in 0..<count { z[i] = f(x[i], y[i]) }
-      } else if sa == 1 && sb == 0 {
-        let constant = y[0]
-        for i in 0..<count { z[i] = f(x[i], constant) }
-      } else if sa == 0 && sb == 1 {
-        let constant = x[0]
-        for i in 0..<count { z[i] = f(constant, y[i]) }
-      } else {
-        for i in 0..<count { z[i] = f(x[i * sa], y[i * sb]) }
-      }
-    }
-    return result
+  /// `maximum` and `minimum` give NaN when either operand is NaN.
+  public enum Binary: Sendable, Hashable, CaseIterable {
+    case add, subtract, multiply, divide, maximum, minimum
+    /// b - a and b / a, for a broadcast first operand.
+    case subtractFrom, divideInto
   }
 
-  /// The common layout, the result's memory and the walk (operands: result, a, b) of a binary map.
-  private static func prepare(
-    _ a: Tensor, _ b: Tensor, _ element: ElementType, _ context: ComputeContext
-  ) throws -> (Tensor, Tensor, Tensor, StridedWalk) {
-    guard let shape = broadcastShape(a.shape, b.shape) else {
-      throw CetError(.shapeMismatch, "shapes \(a.shape.shapeText) and \(b.shape.shapeText) do not broadcast")
-    }
-    var (a, b) = (a, b)
-    let layout: Layout =
-      (a.layout == .channelsLast && a.rank == shape.count) || (b.layout == .channelsLast && b.rank == shape.count)
-      ? .channelsLast : .rowMajor
-    // A blocked transposition is faster than strided reads of a whole operand.
-    if a.shape == shape { a = try a.converted(to: layout, arena: context.arena) }
-    if b.shape == shape { b = try b.converted(to: layout, arena: context.arena) }
-    let result = try Tensor(uninitialized: element, shape, layout: layout, arena: context.arena)
-    let order = storageOrder(rank: shape.count, layout: result.layout)
-    let walk = StridedWalk(
-      extents: shape.permuted(order),
-      strides: [
-        result.strides.permuted(order), a.broadcastStrides(to: shape).permuted(order),
-        b.broadcastStrides(to: shape).permuted(order),
-      ])
-    return (a, b, result, walk)
-  }
-
-  /// out = condition ? a : b with broadcasting, for any element width.
-  public static func select(_ condition: Tensor, _ a: Tensor, _ b: Tensor, _ context: ComputeContext) throws -> Tensor {
-    guard let ab = broadcastShape(a.shape, b.shape), let shape = broadcastShape(condition.shape, ab) else {
-      throw CetError(
-        .shapeMismatch,
-        "shapes \(condition.shape.shapeText), \(a.shape.shapeText) and \(b.shape.shapeText) do not broadcast")
-    }
-    switch a.type.byteWidth {
-    case 1: return try select(UInt8.self, condition, a, b, shape, context)
-    case 2: return try select(UInt16.self, condition, a, b, shape, context)
-    case 4: return try select(UInt32.self, condition, a, b, shape, context)
-    default: return try select(UInt64.self, condition, a, b, shape, context)
+  /// out[i] = f(x[i])
+  public static func apply(_ function: Unary, _ x: Input, into out: Output, count: Int) {
+    guard count > 0 else { return }
+    switch function {
+    case .negate: ck_neg_f32(x, out, count)
+    case .absolute: ck_abs_f32(x, out, count)
+    case .squareRoot: ck_sqrt_f32(x, out, count)
+    case .reciprocal: ck_reciprocal_f32(x, out, count)
+    case .relu: ck_relu_f32(x, out, count)
+    case .exp: ck_exp_f32(x, out, count)
+    case .log: ck_log_f32(x, out, count)
+    case .tanh: ck_tanh_f32(x, out, count)
+    case .sigmoid: ck_sigmoid_f32(x, out, count)
+    case .erf: ck_erf_f32(x, out, count)
     }
   }
 
-  private static func select<Word>(
-    _: Word.Type, _ condition: Tensor, _ a: Tensor, _ b: Tensor, _ shape: [Int], _ context: ComputeContext
-  ) throws -> Tensor {
-    let result = try Tensor(uninitialized: a.type, shape, layout: a.shape == shape ? a.layout : .rowMajor, arena: context.arena)
-    let order = storageOrder(rank: shape.count, layout: result.layout)
-    let walk = StridedWalk(
-      extents: shape.permuted(order),
-      strides: [result.strides.permuted(order)]
-        + [condition, a, b].map { $0.broadcastStrides(to: shape).permuted(order) })
-    let mask = condition.elements(as: Bool.self)
-    let left = a.pointer.assumingMemoryBound(to: Word.self)
-    let right = b.pointer.assumingMemoryBound(to: Word.self)
-    let output = result.pointer.assumingMemoryBound(to: Word.self)
-    let count = walk.rowCount
-    let (sm, sa, sb) = (walk.rowStride(1), walk.rowStride(2), walk.rowStride(3))
-    walk.forEachRow { offsets in
-      let z = output + offsets[0]
-      for i in 0..<count {
-        z[i] = mask[offsets[1] + i * sm] ? left[offsets[2] + i * sa] : right[offsets[3] + i * sb]
-      }
+  /// out[i] = a[i] op b[i]
+  public static func apply(_ operation: Binary, _ a: Input, _ b: Input, into out: Output, count: Int) {
+    guard count > 0 else { return }
+    switch operation {
+    case .add: ck_add_f32(a, b, out, count)
+    case .subtract: ck_sub_f32(a, b, out, count)
+    case .multiply: ck_mul_f32(a, b, out, count)
+    case .divide: ck_div_f32(a, b, out, count)
+    case .maximum: ck_max_f32(a, b, out, count)
+    case .minimum: ck_min_f32(a, b, out, count)
+    case .subtractFrom: ck_sub_f32(b, a, out, count)
+    case .divideInto: ck_div_f32(b, a, out, count)
     }
-    return result
+  }
+
+  /// out[r][j] = a[r][j] op b[j], with `b` of `columns` elements.
+  public static func apply(_ operation: Binary, _ a: Input, row b: Input, into out: Output, rows: Int, columns: Int) {
+    guard rows > 0, columns > 0 else { return }
+    switch operation {
+    case .add: ck_add_row_f32(a, b, out, rows, columns)
+    case .subtract: ck_sub_row_f32(a, b, out, rows, columns)
+    case .multiply: ck_mul_row_f32(a, b, out, rows, columns)
+    case .divide: ck_div_row_f32(a, b, out, rows, columns)
+    case .maximum: ck_max_row_f32(a, b, out, rows, columns)
+    case .minimum: ck_min_row_f32(a, b, out, rows, columns)
+    case .subtractFrom: ck_rsub_row_f32(a, b, out, rows, columns)
+    case .divideInto: ck_rdiv_row_f32(a, b, out, rows, columns)
+    }
+  }
+
+  /// out[r][j] = a[r][j] op b[r], with `b` of `rows` elements; one row makes `b` a scalar.
+  public static func apply(
+    _ operation: Binary, _ a: Input, column b: Input, into out: Output, rows: Int, columns: Int
+  ) {
+    guard rows > 0, columns > 0 else { return }
+    switch operation {
+    case .add: ck_add_column_f32(a, b, out, rows, columns)
+    case .subtract: ck_sub_column_f32(a, b, out, rows, columns)
+    case .multiply: ck_mul_column_f32(a, b, out, rows, columns)
+    case .divide: ck_div_column_f32(a, b, out, rows, columns)
+    case .maximum: ck_max_column_f32(a, b, out, rows, columns)
+    case .minimum: ck_min_column_f32(a, b, out, rows, columns)
+    case .subtractFrom: ck_rsub_column_f32(a, b, out, rows, columns)
+    case .divideInto: ck_rdiv_column_f32(a, b, out, rows, columns)
+    }
+  }
+
+  /// out[i] = a[i] op b
+  public static func apply(_ operation: Binary, _ a: Input, scalar b: Float, into out: Output, count: Int) {
+    withUnsafePointer(to: b) { apply(operation, a, column: $0, into: out, rows: 1, columns: count) }
+  }
+
+  /// out[i] = x[i] > 0 ? g[i] : 0, the derivative of relu; 0 at the kink.
+  public static func reluMask(_ x: Input, _ g: Input, into out: Output, count: Int) {
+    if count > 0 { ck_relu_mask_f32(x, g, out, count) }
+  }
+
+  /// out[i] = factor * x[i]
+  public static func scale(_ factor: Float, _ x: Input, into out: Output, count: Int) {
+    if count > 0 { ck_scale_f32(factor, x, out, count) }
+  }
+
+  /// out[i] = factor * x[i] + y[i] in float.
+  public static func scaleAdd(_ factor: Float, _ x: Input, _ y: Input, into out: Output, count: Int) {
+    if count > 0 { ck_scale_add_f32(factor, x, y, out, count) }
+  }
+
+  /// y[i] += x[i]
+  public static func accumulate(_ x: Input, into y: Output, count: Int) {
+    if count > 0 { ck_accumulate_f32(y, x, count) }
+  }
+
+  /// y[i] += factor * x[i], computed in double and rounded once.
+  public static func axpy(_ factor: Double, _ x: Input, into y: Output, count: Int) {
+    if count > 0 { ck_axpy_f32(factor, x, y, count) }
+  }
+
+  public static func fill(_ value: Float, _ out: Output, count: Int) {
+    if count > 0 { ck_fill_f32(value, out, count) }
+  }
+}
+
+/// Sums and row functions of float32 arrays. Sums run in double, in an order that depends on the sizes alone.
+public enum Reduction {
+  public typealias Input = UnsafePointer<Float>
+  public typealias Output = UnsafeMutablePointer<Float>
+
+  public static func sum(_ x: Input, count: Int) -> Double { count > 0 ? ck_sum_f32(x, count) : 0 }
+
+  public static func dot(_ x: Input, _ y: Input, count: Int) -> Double { count > 0 ? ck_dot_f32(x, y, count) : 0 }
+
+  /// out[r] = sum over j of x[r][j]
+  public static func sumRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
+    if rows > 0 { ck_sum_rows_f32(x, out, rows, max(columns, 0)) }
+  }
+
+  /// out[j] = sum over r of x[r * rowStride + j]
+  public static func sumColumns(_ x: Input, rowStride: Int, into out: Output, rows: Int, columns: Int) {
+    if columns > 0 { ck_sum_columns_f32(x, rowStride, out, max(rows, 0), columns) }
+  }
+
+  /// out[r] = largest x[r][j]; NaN when the row has one; -infinity for empty rows.
+  public static func maximumOfRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
+    if rows > 0 { ck_max_rows_f32(x, out, rows, max(columns, 0)) }
+  }
+
+  /// out[r][j] = e^x[r][j] / sum over i of e^x[r][i]
+  public static func softmaxRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
+    if rows > 0, columns > 0 { ck_softmax_rows_f32(x, out, rows, columns) }
+  }
+
+  /// out[r][j] = x[r][j] - ln(sum over i of e^x[r][i])
+  public static func logSoftmaxRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
+    if rows > 0, columns > 0 { ck_log_softmax_rows_f32(x, out, rows, columns) }
   }
 }

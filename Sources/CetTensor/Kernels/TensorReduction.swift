@@ -1,5 +1,5 @@
 /// Reductions over a set of axes. Floating-point sums are accumulated in double, in storage order.
-public enum Reduction {
+public enum TensorReduction {
   /// Sums over `axes` (sorted, unique), which are kept with size 1.
   public static func sum(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws -> Tensor {
     switch x.type {

@@ -1,0 +1,237 @@
+#include "rounding.h"
+#include <math.h>
+#include <string.h>
+
+/* The address sanitizer and the thread sanitizer run before the load-time choice between clones could work. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define CK_NO_CLONES 1
+#endif
+#endif
+#if defined(__x86_64__) && !defined(CK_NO_CLONES)
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define CLONES
+#endif
+/* Helpers must be inlined into each clone to be compiled for its instruction set. */
+#define INLINE static inline __attribute__((always_inline))
+
+enum { LANES = 16 };
+
+/* Round to nearest, ties to even, for |x| < 2^22; the callers have clamped to the code range first, which
+ * gives the same as clamping afterwards because the bounds are integers. */
+INLINE float round_level(float x) {
+  const float magic = 12582912.0f; /* 1.5 * 2^23 */
+  return (x + magic) - magic;
+}
+
+INLINE float clamp(float x, float lo, float hi) {
+  x = x > lo ? x : lo;
+  return x < hi ? x : hi;
+}
+
+CLONES int ck_range(const float *x, size_t n, float *minimum, float *maximum) {
+  if (n == 0) {
+    *minimum = *maximum = 0;
+    return 1;
+  }
+  float low = x[0], high = x[0];
+  uint32_t bad = 0;
+  for (size_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + i, 4);
+    bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
+  }
+  if (bad) return 0;
+  for (size_t i = 0; i < n; i++) {
+    low = x[i] < low ? x[i] : low;
+    high = x[i] > high ? x[i] : high;
+  }
+  *minimum = low;
+  *maximum = high;
+  return 1;
+}
+
+CLONES void ck_grid_errors(const float *x, size_t n, const float *inverse_scale, const float *lo, const float *hi,
+                           size_t candidates, double *errors) {
+  for (size_t c = 0; c < candidates; c++) errors[c] = 0;
+  for (size_t c = 0; c < candidates; c += LANES) {
+    float f[LANES], l[LANES], h[LANES];
+    for (int k = 0; k < LANES; k++) f[k] = inverse_scale[c + k], l[k] = lo[c + k], h[k] = hi[c + k];
+    /* Short runs in float, their sums in double: the error of a long float sum would grow with n. */
+    for (size_t start = 0; start < n; start += 512) {
+      size_t end = start + 512 < n ? start + 512 : n;
+      float sum[LANES] = {0};
+      for (size_t i = start; i < end; i++) {
+        float value = x[i];
+        for (int k = 0; k < LANES; k++) {
+          float u = value * f[k];
+          float d = round_level(clamp(u, l[k], h[k])) - u;
+          sum[k] += d * d;
+        }
+      }
+      for (int k = 0; k < LANES; k++) errors[c + k] += sum[k];
+    }
+  }
+}
+
+CLONES void ck_round_levels(const float *x, size_t n, float inverse_scale, float lo, float hi, float *level) {
+  for (size_t i = 0; i < n; i++) level[i] = round_level(clamp(x[i] * inverse_scale, lo, hi));
+}
+
+CLONES void ck_gptq_panel(const float *w, const float *ut, size_t stride, const float *scale, const float *lo,
+                          const float *hi, const int32_t *block, size_t columns, size_t lanes, float *level, float *e) {
+  for (size_t lane = 0; lane < lanes; lane += LANES) {
+    for (size_t k = 0; k < columns; k++) {
+      float value[LANES];
+      const float *row = ut + k * stride;
+      const size_t grid = (size_t)block[k] * lanes + lane;
+      for (int l = 0; l < LANES; l++) value[l] = w[k * lanes + lane + l];
+      for (size_t j = 0; j < k; j++) {
+        const float *ej = e + j * lanes + lane;
+        float u = row[j];
+        for (int l = 0; l < LANES; l++) value[l] -= ej[l] * u;
+      }
+      float inverse = 1.0f / row[k];
+      for (int l = 0; l < LANES; l++) {
+        float s = scale[grid + l];
+        float v = round_level(clamp(value[l] / s, lo[grid + l], hi[grid + l]));
+        level[k * lanes + lane + l] = v;
+        e[k * lanes + lane + l] = (value[l] - v * s) * inverse;
+      }
+    }
+  }
+}
+
+INLINE void axpy(float a, const float *restrict x, float *restrict y, size_t n) {
+  for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+CLONES size_t ck_coordinate_sweep(float *level, float *r, const float *h, const float *inverse_diagonal,
+                                  const float *scale, const float *lo, const float *hi, const int32_t *block,
+                                  size_t stride, size_t rows, size_t columns) {
+  size_t changed = 0;
+  /* Columns outside: a row of H is read once for all rows that change there. */
+  for (size_t j = 0; j < columns; j++) {
+    const size_t grid = (size_t)block[j] * stride;
+    const float inverse = inverse_diagonal[j];
+    for (size_t i = 0; i < rows; i++) {
+      float s = scale[grid + i];
+      float old = level[i * columns + j];
+      float x = old - r[i * columns + j] * inverse / s;
+      float v = round_level(clamp(x, lo[grid + i], hi[grid + i]));
+      if (v != old) {
+        level[i * columns + j] = v;
+        axpy((v - old) * s, h + j * columns, r + i * columns, columns);
+        changed++;
+      }
+    }
+  }
+  return changed;
+}
+
+CLONES size_t ck_kronecker_row(float *level, float *r, const float *other, float weight, const float *h,
+                               const float *inverse_diagonal, const float *scale, const float *lo, const float *hi,
+                               const int32_t *block, size_t columns) {
+  size_t changed = 0;
+  for (size_t j = 0; j < columns; j++) {
+    size_t grid = (size_t)block[j];
+    float s = scale[grid];
+    float old = level[j];
+    float x = old - (other[j] / weight + r[j]) * inverse_diagonal[j] / s;
+    float v = round_level(clamp(x, lo[grid], hi[grid]));
+    if (v != old) {
+      level[j] = v;
+      axpy((v - old) * s, h + j * columns, r, columns);
+      changed++;
+    }
+  }
+  return changed;
+}
+
+INLINE double sum_lanes(const double *sum) {
+  double total = 0;
+  for (int k = 0; k < LANES; k++) total += sum[k];
+  return total;
+}
+
+CLONES double ck_dot(const float *a, const float *b, size_t n) {
+  double sum[LANES] = {0};
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int k = 0; k < LANES; k++) sum[k] += (double)a[i + k] * (double)b[i + k];
+  for (int k = 0; i < n; i++, k++) sum[k] += (double)a[i] * (double)b[i];
+  return sum_lanes(sum);
+}
+
+CLONES void ck_level_error(const float *level, const float *scale, const int32_t *block, size_t stride,
+                           const float *w, size_t n, float *d) {
+  for (size_t j = 0; j < n; j++) d[j] = level[j] * scale[(size_t)block[j] * stride] - w[j];
+}
+
+CLONES void ck_axpy(float a, const float *x, float *y, size_t n) { axpy(a, x, y, n); }
+
+CLONES void ck_rescale_residual(float f, const float *wh, float *r, size_t n) {
+  float g = f - 1.0f;
+  for (size_t i = 0; i < n; i++) r[i] = f * r[i] + g * wh[i];
+}
+
+CLONES void ck_transpose(const float *in, size_t rows, size_t columns, float *out) {
+  for (size_t r0 = 0; r0 < rows; r0 += 16) {
+    size_t r1 = r0 + 16 < rows ? r0 + 16 : rows;
+    for (size_t c0 = 0; c0 < columns; c0 += 16) {
+      size_t c1 = c0 + 16 < columns ? c0 + 16 : columns;
+      for (size_t c = c0; c < c1; c++)
+        for (size_t r = r0; r < r1; r++) out[c * rows + r] = in[r * columns + c];
+    }
+  }
+}
+
+CLONES void ck_column_sums(const float *x, size_t rows, size_t n, size_t stride, double *sum) {
+  for (size_t i = 0; i < rows; i++)
+    for (size_t j = 0; j < n; j++) sum[j] += (double)x[i * stride + j];
+}
+
+CLONES void ck_subtract_row(const float *x, size_t rows, size_t n, size_t stride, const float *shift, float *out) {
+  for (size_t i = 0; i < rows; i++)
+    for (size_t j = 0; j < n; j++) out[i * n + j] = x[i * stride + j] - shift[j];
+}
+
+CLONES void ck_add_to_double(const float *x, size_t n, double *sum) {
+  for (size_t i = 0; i < n; i++) sum[i] += (double)x[i];
+}
+
+CLONES void ck_daxpy(double a, const double *x, double *y, size_t n) {
+  for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+CLONES void ck_axpy_wide(double a, const float *x, float *y, size_t n) {
+  for (size_t i = 0; i < n; i++) y[i] = (float)((double)y[i] + a * (double)x[i]);
+}
+
+CLONES void ck_pack_planes(const uint8_t *codes, size_t n, int bits, uint8_t *planes) {
+  size_t bytes = (n + 7) / 8;
+  for (int k = 0; k < bits; k++) {
+    uint8_t *plane = planes + (size_t)k * bytes;
+    for (size_t b = 0; b < n / 8; b++) {
+      const uint8_t *c = codes + 8 * b;
+      unsigned byte = 0;
+      for (int i = 0; i < 8; i++) byte |= (unsigned)((c[i] >> k) & 1) << i;
+      plane[b] = (uint8_t)byte;
+    }
+    if (n % 8) {
+      unsigned byte = 0;
+      for (size_t i = 0; i < n % 8; i++) byte |= (unsigned)((codes[n / 8 * 8 + i] >> k) & 1) << i;
+      plane[bytes - 1] = (uint8_t)byte;
+    }
+  }
+}
+
+CLONES void ck_unpack_planes(const uint8_t *planes, size_t n, int bits, uint8_t *codes) {
+  size_t bytes = (n + 7) / 8;
+  memset(codes, 0, n);
+  for (int k = 0; k < bits; k++) {
+    const uint8_t *plane = planes + (size_t)k * bytes;
+    for (size_t i = 0; i < n; i++) codes[i] |= (uint8_t)(((plane[i / 8] >> (i % 8)) & 1) << k);
+  }
+}

@@ -1,0 +1,75 @@
+import CetQuantize
+import CetTensor
+
+/// One layer ready to be rounded at any width: its matrix, and the factored input covariance of every group.
+struct LayerRounding {
+  private let index: Int
+  private let engine: Engine
+  private let view: WeightView
+  private let statistics: InputStatistics?
+  private let factors: [CurvatureFactor]
+
+  /// - Parameter statistics: nil for rounding without them.
+  init(_ engine: Engine, _ index: Int, _ statistics: InputStatistics?) throws {
+    self.engine = engine
+    self.index = index
+    self.statistics = statistics
+    let layer = engine.layers[index]
+    do {
+      let view = try WeightView(layer, engine.weightValues(layer))
+      self.view = view
+      factors = try (statistics?.groups ?? []).map { group in
+        // Fewer patches than unknowns leave directions that no patch has shown: they get more damping.
+        let damping = group.count < 4 * view.matrix.columns ? 0.05 : 0.01
+        return try CurvatureFactor(
+          covariance: group.covariance, dimension: view.matrix.columns, relativeDamping: damping)
+      }
+    } catch let error as CetError {
+      throw error.at("initializer '\(layer.name)'")
+    }
+  }
+
+  /// Steps 0 to 2 and 4: grid, GPTQ with coordinate descent, bias. Without statistics Step 0 and nearest codes.
+  func quantized(bits: Int, granularity: Granularity) throws -> QuantizedLayer {
+    let layer = engine.layers[index]
+    do {
+      let grid = try ScaleSearch.search(
+        view.matrix, bits: bits, granularity: granularity.ofMatrix, workers: engine.workers)
+      guard !factors.isEmpty else {
+        return QuantizedLayer(
+          tensor: try view.assembled(CetQuantize.Rounding.nearest(view.matrix, grid: grid)), bias: nil)
+      }
+      let rounded = try CetQuantize.Rounding.gptq(view.matrix, grid: grid, factors: factors, workers: engine.workers)
+      return QuantizedLayer(
+        tensor: try view.assembled(rounded.matrix), bias: try correctedBias(rounded.matrix.dequantize()))
+    } catch let error as CetError {
+      throw error.at("initializer '\(layer.name)'")
+    }
+  }
+
+  /// b ← b − (Ŵ − W)μ: the mean of the output error goes to the bias.
+  private func correctedBias(_ quantized: [Float]) throws -> [Float]? {
+    guard var bias = try engine.biasValues(index), let statistics else { return nil }
+    let (rows, columns) = (view.matrix.rows, view.matrix.columns)
+    let rowsPerGroup = rows / max(1, statistics.groups.count)
+    for row in 0..<rows {
+      let mean = statistics.groups[row / max(1, rowsPerGroup)].mean
+      var shift = 0.0
+      for j in 0..<columns {
+        shift += (Double(quantized[row * columns + j]) - Double(view.matrix.values[row * columns + j])) * mean[j]
+      }
+      bias[row] = Float(Double(bias[row]) - shift)
+    }
+    return bias
+  }
+}
+
+extension Granularity {
+  var ofMatrix: CetQuantize.Granularity {
+    switch self {
+    case .perTensor: .perTensor
+    case .perAxis: .perAxis
+    case .block(let size): .blocked(size: size)
+    }
+  }
+}

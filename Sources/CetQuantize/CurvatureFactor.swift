@@ -1,0 +1,99 @@
+import CKernels
+import CetTensor
+
+/// The input covariance of a linear layer as compensated rounding needs it, made once and shared by every bit
+/// width and by every matrix that reads the same input:
+///   H = (C + λI) / mean diag C, columns by descending diagonal, and Uᵀ with H⁻¹ = Uᵀ U, U upper triangular
+/// (GPTQ, arXiv 2210.17323, Algorithm 1). Normalising H leaves rounding unchanged and keeps floats in range.
+public final class CurvatureFactor: @unchecked Sendable {  // immutable after init
+  public let dimension: Int
+  /// mean diag C: errors in units of H times this are in units of C.
+  public let unit: Double
+  /// λ / mean diag C, larger than asked for when C was not positive definite enough.
+  public let relativeDamping: Double
+  /// order[position] = original column.
+  public let order: [Int]
+  /// H in the permuted order, full, row-major.
+  let h: FloatBuffer
+  /// ut[k · dimension + j] = U[j][k] for j ≤ k; the rest is undefined.
+  let ut: FloatBuffer
+  /// 1 / H_jj.
+  let inverseDiagonal: FloatBuffer
+
+  /// - Parameters:
+  ///   - covariance: K × K, row-major, symmetric positive semidefinite (rounding errors are damped away;
+  ///     zero rows are columns that no sample used).
+  ///   - relativeDamping: λ / mean diag C; 0.01, or 0.02 to 0.05 with at most 512 samples.
+  public init(covariance: [Double], dimension: Int, relativeDamping: Double = 0.01) throws {
+    guard dimension >= 1, [dimension, dimension].validatedCount == covariance.count else {
+      throw CetError(.shapeMismatch, "a covariance of dimension \(dimension) got \(covariance.count) values")
+    }
+    guard relativeDamping >= 0, relativeDamping.isFinite else {
+      throw CetError(.invalidArgument, "damping must be a finite number of at least 0, got \(relativeDamping)")
+    }
+    let n = dimension
+    self.dimension = n
+    var trace = 0.0
+    for i in 0..<n { trace += max(covariance[i * n + i], 0) }
+    let mean = trace / Double(n)
+    guard mean.isFinite else { throw CetError(.numeric, "the covariance holds a value that is not finite") }
+    let unit = mean > 0 ? mean : 1
+    self.unit = unit
+    // Equal diagonals keep their original order, so that the result is reproducible.
+    let order = (0..<n).sorted { (covariance[$0 * n + $0], $1) > (covariance[$1 * n + $1], $0) }
+    self.order = order
+
+    let h = try FloatBuffer(n * n)
+    let ut = try FloatBuffer(n * n)
+    let inverseDiagonal = try FloatBuffer(n)
+    let work = try Storage(byteCount: n * n * MemoryLayout<Double>.stride)
+    let a = work.pointer.assumingMemoryBound(to: Double.self)
+
+    // A matrix without any curvature counts as the identity: rounding is then to nearest.
+    var damping = mean > 0 ? relativeDamping : 1
+    var attempts = 0
+    try covariance.withUnsafeBufferPointer { c in
+      while true {
+        // H⁻¹ = Uᵀ U with U = B⁻¹ and H = B Bᵀ, B upper. Reversing rows and columns turns B Bᵀ into an
+        // ordinary Cholesky factorisation: half the work of inverting H first, and more accurate.
+        var finite = true
+        for i in 0..<n {
+          let row = order[n - 1 - i] * n
+          for j in 0...i {
+            let value = c[row + order[n - 1 - j]] / unit
+            finite = finite && value.isFinite
+            a[i * n + j] = value
+          }
+          a[i * n + i] = max(a[i * n + i], 0) + damping
+        }
+        guard finite else { throw CetError(.numeric, "the covariance holds a value that is not finite") }
+        if try LinearAlgebra.choleskyInPlace(a, n: n) { break }
+        attempts += 1
+        guard attempts <= 16 else { throw CetError(.numeric, "the covariance is not positive semidefinite") }
+        damping = max(4 * damping, 1e-8)
+      }
+      for i in 0..<n {
+        let row = order[i] * n
+        let target = h.pointer + i * n
+        for j in 0..<n { target[j] = Float(c[row + order[j]] / unit) }
+        var low: Float = 0
+        var high: Float = 0
+        guard ck_range(target, n, &low, &high) == 1 else {
+          throw CetError(.numeric, "the covariance holds a value that is not finite")
+        }
+        let diagonal = Float(max(c[row + order[i]] / unit, 0) + damping)
+        target[i] = diagonal
+        inverseDiagonal.pointer[i] = 1 / diagonal
+      }
+    }
+    try LinearAlgebra.invertLowerTriangleInPlace(a, n: n)
+    for k in 0..<n {
+      let target = ut.pointer + k * n
+      for j in 0...k { target[j] = Float(a[(n - 1 - j) * n + (n - 1 - k)]) }
+    }
+    self.relativeDamping = damping
+    self.h = h
+    self.ut = ut
+    self.inverseDiagonal = inverseDiagonal
+  }
+}

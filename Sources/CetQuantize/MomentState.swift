@@ -1,0 +1,181 @@
+import CKernels
+import CetTensor
+
+/// The sums behind `SecondMoment` (left = right, only the lower triangle is kept) and `CrossMoment`.
+struct MomentState: Sendable {
+  let left: Int
+  let right: Int
+  let symmetric: Bool
+  private(set) var count = 0
+  private(set) var leftMean: [Double]
+  private(set) var rightMean: [Double]
+  /// Σ (a − mean a)(b − mean b)ᵀ, [left × right]; the strict upper triangle is unused when symmetric.
+  private(set) var scatter: [Double]
+  /// Patches that wait for a full chunk, so that sums do not depend on the sizes of the calls.
+  private var pendingLeft: [Float] = []
+  private var pendingRight: [Float] = []
+  private(set) var pendingRows = 0
+
+  /// Long enough that adding in double is cheap, short enough that single precision loses nothing.
+  static let chunkRows = 512
+  /// Products are made in tiles that stay in cache while they are added in double.
+  static let tile = 512
+
+  init(left: Int, right: Int, symmetric: Bool) {
+    self.left = left
+    self.right = right
+    self.symmetric = symmetric
+    leftMean = [Double](repeating: 0, count: left)
+    rightMean = [Double](repeating: 0, count: right)
+    scatter = [Double](repeating: 0, count: left * right)
+  }
+
+  mutating func add(
+    _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
+  ) throws {
+    guard rows >= 0, leftStride >= left, rightStride >= right else {
+      throw CetError(.invalidArgument, "\(rows) patches with strides \(leftStride), \(rightStride) for \(left), \(right) values")
+    }
+    var row = 0
+    while row < rows {
+      if pendingRows == 0 && rows - row >= MomentState.chunkRows {
+        try addChunk(a + row * leftStride, leftStride, b + row * rightStride, rightStride, rows: MomentState.chunkRows)
+        row += MomentState.chunkRows
+        continue
+      }
+      let take = min(rows - row, MomentState.chunkRows - pendingRows)
+      for i in row..<(row + take) {
+        if !symmetric { pendingLeft.append(contentsOf: UnsafeBufferPointer(start: a + i * leftStride, count: left)) }
+        pendingRight.append(contentsOf: UnsafeBufferPointer(start: b + i * rightStride, count: right))
+      }
+      pendingRows += take
+      row += take
+      if pendingRows == MomentState.chunkRows { try flush() }
+    }
+  }
+
+  mutating func flush() throws {
+    guard pendingRows > 0 else { return }
+    let (rows, heldLeft, heldRight) = (pendingRows, pendingLeft, pendingRight)
+    pendingRows = 0
+    pendingLeft.removeAll(keepingCapacity: true)
+    pendingRight.removeAll(keepingCapacity: true)
+    try heldRight.withUnsafeBufferPointer { b in
+      try heldLeft.withUnsafeBufferPointer { a in
+        guard let b = b.baseAddress else { return }
+        try addChunk(a.baseAddress ?? b, left, b, right, rows: rows)
+      }
+    }
+  }
+
+  func flushed() throws -> MomentState {
+    guard pendingRows > 0 else { return self }
+    var copy = self
+    try copy.flush()
+    return copy
+  }
+
+  mutating func merge(_ other: MomentState) throws {
+    try flush()
+    let other = try other.flushed()
+    combine(count: other.count, leftMean: other.leftMean, rightMean: other.rightMean)
+    scatter.withUnsafeMutableBufferPointer { sum in
+      other.scatter.withUnsafeBufferPointer { x in
+        if let sum = sum.baseAddress, let x = x.baseAddress { ck_daxpy(1, x, sum, left * right) }
+      }
+    }
+  }
+
+  func covariance(centred: Bool) -> [Double] {
+    let n = Double(max(count, 1))
+    return [Double](unsafeUninitializedCapacity: left * right) { target, filled in
+      for i in 0..<left {
+        for j in 0..<(symmetric ? i + 1 : right) {
+          let value = scatter[i * right + j] / n + (centred ? 0 : leftMean[i] * rightMean[j])
+          target[i * right + j] = value
+          if symmetric { target[j * right + i] = value }
+        }
+      }
+      filled = left * right
+    }
+  }
+
+  /// One chunk: its means, its centred product, and the pairwise update.
+  private mutating func addChunk(
+    _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
+  ) throws {
+    let centredRight = try FloatBuffer(rows * right)
+    let meanRight = try centre(b, rows, right, rightStride, into: centredRight)
+    let centredLeft = symmetric ? centredRight : try FloatBuffer(rows * left)
+    let meanLeft = symmetric ? meanRight : try centre(a, rows, left, leftStride, into: centredLeft)
+    combine(count: rows, leftMean: meanLeft, rightMean: meanRight)
+    try addProduct(centredLeft.pointer, centredRight.pointer, rows: rows)
+  }
+
+  /// out = x − mean(x) with the mean rounded to float, and the mean. The rounding adds (6·10⁻⁸ mean)² to a
+  /// variance: nothing unless the mean is 10⁵ standard deviations, where the floats themselves hold no variance.
+  private func centre(
+    _ x: UnsafePointer<Float>, _ rows: Int, _ n: Int, _ stride: Int, into target: FloatBuffer
+  ) throws -> [Double] {
+    var mean = [Double](repeating: 0, count: n)
+    ck_column_sums(x, rows, n, stride, &mean)
+    var shift = [Float](repeating: 0, count: n)
+    for j in 0..<n {
+      mean[j] /= Double(rows)
+      guard mean[j].isFinite else {
+        throw CetError(.numeric, "the patches hold a value that is not finite in column \(j)")
+      }
+      shift[j] = Float(mean[j])
+    }
+    ck_subtract_row(x, rows, n, stride, shift, target.pointer)
+    return mean
+  }
+
+  /// Adds to `scatter` the term of the two means, and updates means and count.
+  private mutating func combine(count added: Int, leftMean meanLeft: [Double], rightMean meanRight: [Double]) {
+    guard added > 0 else { return }
+    let (n, m) = (Double(count), Double(added))
+    let total = n + m
+    if count > 0 {
+      let d = (0..<right).map { meanRight[$0] - rightMean[$0] }
+      scatter.withUnsafeMutableBufferPointer { sum in
+        guard let sum = sum.baseAddress else { return }
+        d.withUnsafeBufferPointer { d in
+          guard let d = d.baseAddress else { return }
+          for i in 0..<left {
+            ck_daxpy((meanLeft[i] - leftMean[i]) * n * m / total, d, sum + i * right, symmetric ? i + 1 : right)
+          }
+        }
+      }
+    }
+    for i in 0..<left { leftMean[i] += (meanLeft[i] - leftMean[i]) * m / total }
+    for j in 0..<right { rightMean[j] += (meanRight[j] - rightMean[j]) * m / total }
+    count += added
+  }
+
+  /// scatter += aᵀ b in tiles, products in single precision, sums in double.
+  private mutating func addProduct(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, rows: Int) throws {
+    let size = MomentState.tile
+    let product = try FloatBuffer(min(left, size) * min(right, size))
+    try scatter.withUnsafeMutableBufferPointer { sum in
+      guard let sum = sum.baseAddress else { return }
+      for i in stride(from: 0, to: left, by: size) {
+        let height = min(size, left - i)
+        for j in stride(from: 0, to: symmetric ? i + 1 : right, by: size) {
+          let width = min(size, right - j)
+          let diagonal = symmetric && i == j
+          if diagonal {
+            try LinearAlgebra.ssyrk(b + j, rows: rows, columns: width, stride: right, beta: 0, into: product.pointer)
+          } else {
+            try LinearAlgebra.sgemm(
+              a + i, .transposed, stride: left, b + j, .plain, stride: right,
+              into: product.pointer, stride: width, m: height, n: width, k: rows)
+          }
+          for r in 0..<height {
+            ck_add_to_double(product.pointer + r * width, diagonal ? r + 1 : width, sum + (i + r) * right + j)
+          }
+        }
+      }
+    }
+  }
+}

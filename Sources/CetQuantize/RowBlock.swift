@@ -1,0 +1,250 @@
+import CKernels
+import CetTensor
+
+/// Some rows of one weight matrix while they are rounded, each from several starting scales at once: lane
+/// (start · rows + row). A level is a code minus its zero point. Columns are in the factor's order.
+///
+/// Invariant after `residual()`: r = (Q(W) − W) H for every live lane.
+final class RowBlock {
+  let factor: CurvatureFactor
+  let firstRow: Int
+  let rows: Int
+  /// Lanes that count; `stride` rounds them up to whole vectors for the transposed kernels.
+  private(set) var lanes: Int
+  let stride: Int
+  private let columns: Int
+  private let blocks: Int
+  private let blockOfColumn: [Int32]
+  private let highest: Float
+  private let w: FloatBuffer  // [rows][columns]
+  private let wh: FloatBuffer  // [rows][columns], W H
+  let scale: FloatBuffer  // [blocks][stride]
+  private let lo: FloatBuffer  // [blocks][stride], −zero point
+  private let hi: FloatBuffer  // [blocks][stride]
+  let level: FloatBuffer  // [lanes][columns]
+  private let r: FloatBuffer  // [lanes][columns]
+  private let scratch: FloatBuffer  // [columns][stride]
+
+  init(
+    weights: UnsafePointer<Float>, firstRow: Int, rows: Int, grid: AffineGrid, factor: CurvatureFactor, starts: [Float]
+  ) throws {
+    let columns = factor.dimension
+    let blocks = grid.blocksPerRow
+    let lanes = rows * starts.count
+    let stride = (lanes + 15) / 16 * 16
+    self.factor = factor
+    self.firstRow = firstRow
+    self.rows = rows
+    self.lanes = lanes
+    self.stride = stride
+    self.columns = columns
+    self.blocks = blocks
+    let size = grid.blockSize
+    blockOfColumn = factor.order.map { Int32($0 / size) }
+    highest = Float(grid.highestCode)
+    w = try FloatBuffer(rows * columns)
+    wh = try FloatBuffer(rows * columns)
+    scale = try FloatBuffer(blocks * stride)
+    lo = try FloatBuffer(blocks * stride)
+    hi = try FloatBuffer(blocks * stride)
+    level = try FloatBuffer(lanes * columns)
+    r = try FloatBuffer(lanes * columns)
+    scratch = try FloatBuffer(columns * stride)
+    for row in 0..<rows {
+      let source = weights + (firstRow + row) * columns
+      for (position, column) in factor.order.enumerated() { w.pointer[row * columns + position] = source[column] }
+    }
+    for block in 0..<blocks {
+      for lane in 0..<stride {
+        let live = lane < lanes ? lane : 0  // padding repeats the first lane
+        let index = grid.index(row: firstRow + live % rows, block: block)
+        let zero = Float(grid.zeroPoints[index])
+        scale.pointer[block * stride + lane] = grid.scales[index] * starts[live / rows]
+        lo.pointer[block * stride + lane] = -zero
+        hi.pointer[block * stride + lane] = highest - zero
+      }
+    }
+  }
+
+  /// Step 1 for every lane. Panels of columns are rounded one column at a time; their errors reach the later
+  /// columns by one product per panel (GPTQ's lazy batch updates).
+  func gptq() throws {
+    let transposed = scratch
+    for column in 0..<columns {
+      let target = transposed.pointer + column * stride
+      for lane in 0..<stride { target[lane] = w.pointer[(lane < lanes ? lane % rows : 0) * columns + column] }
+    }
+    let panel = 64
+    let errors = try FloatBuffer(min(panel, columns) * stride)
+    try blockOfColumn.withUnsafeBufferPointer { block in
+      guard let block = block.baseAddress else { return }
+      for start in Swift.stride(from: 0, to: columns, by: panel) {
+        let width = min(panel, columns - start)
+        let values = transposed.pointer + start * stride
+        ck_gptq_panel(
+          values, factor.ut.pointer + start * columns + start, columns, scale.pointer, lo.pointer, hi.pointer,
+          block + start, width, stride, values, errors.pointer)
+        // w_rest −= e_panel U[panel, rest]
+        let rest = columns - start - width
+        if rest > 0 {
+          try LinearAlgebra.sgemm(
+            factor.ut.pointer + (start + width) * columns + start, .plain, stride: columns,
+            errors.pointer, .plain, stride: stride, into: values + width * stride, stride: stride,
+            m: rest, n: stride, k: width, alpha: -1, beta: 1)
+        }
+      }
+    }
+    if lanes == stride {
+      ck_transpose(transposed.pointer, columns, stride, level.pointer)
+    } else {
+      for lane in 0..<lanes {
+        for column in 0..<columns { level.pointer[lane * columns + column] = transposed.pointer[column * stride + lane] }
+      }
+    }
+  }
+
+  /// W H and r = (Q(W) − W) H by products.
+  func residual() throws {
+    let d = scratch
+    for lane in 0..<lanes { writeError(lane, into: d.pointer + lane * columns) }
+    try LinearAlgebra.sgemm(
+      w.pointer, .plain, stride: columns, factor.h.pointer, .plain, stride: columns,
+      into: wh.pointer, stride: columns, m: rows, n: columns, k: columns)
+    try LinearAlgebra.sgemm(
+      d.pointer, .plain, stride: columns, factor.h.pointer, .plain, stride: columns,
+      into: r.pointer, stride: columns, m: lanes, n: columns, k: columns)
+  }
+
+  /// One pass of Step 2 over all columns; the fraction of codes that changed.
+  func sweep() -> Double {
+    let changed = blockOfColumn.withUnsafeBufferPointer { block in
+      block.baseAddress.map {
+        ck_coordinate_sweep(
+          level.pointer, r.pointer, factor.h.pointer, factor.inverseDiagonal.pointer, scale.pointer, lo.pointer,
+          hi.pointer, $0, stride, lanes, columns)
+      } ?? 0
+    }
+    return Double(changed) / Double(max(lanes * columns, 1))
+  }
+
+  /// Least squares in the scales with the levels held: s = ⟨W H, v⟩ / ⟨v H, v⟩, kept when that is not positive.
+  func refit() throws {
+    if blocks > 1 { return try refitBlocks() }
+    for lane in 0..<lanes {
+      let (a, c) = scaleMoments(lane)
+      multiplyScale(lane, by: Float(a / (a + c)))
+    }
+  }
+
+  /// ⟨W H, v⟩ and ⟨(Q(W) − W) H, v⟩ of a lane with one scale: their sum is s ⟨v H, v⟩.
+  func scaleMoments(_ lane: Int) -> (Double, Double) {
+    (
+      ck_dot(wh.pointer + lane % rows * columns, level.pointer + lane * columns, columns),
+      ck_dot(r.pointer + lane * columns, level.pointer + lane * columns, columns)
+    )
+  }
+
+  /// Replaces a lane's only scale s by f s: r = (f s v − W) H = f r + (f − 1) W H.
+  func multiplyScale(_ lane: Int, by f: Float) {
+    let scaled = scale.pointer[lane] * f
+    guard f > 0, scaled.isFinite, scaled > ScaleSearch.smallestRange else { return }
+    scale.pointer[lane] = scaled
+    ck_rescale_residual(f, wh.pointer + lane % rows * columns, r.pointer + lane * columns, columns)
+  }
+
+  /// One block at a time with the others held: s ← s − ⟨r, v_B⟩ / ⟨v_B H, v_B⟩, r += Δs v_B H.
+  private func refitBlocks() throws {
+    var positions = [[Int]](repeating: [], count: blocks)
+    for (position, block) in blockOfColumn.enumerated() { positions[Int(block)].append(position) }
+    let widest = positions.map(\.count).max() ?? 0
+    let rowsOfH = try FloatBuffer(widest * columns)
+    let levels = try FloatBuffer(lanes * widest)
+    let product = scratch
+    for block in 0..<blocks {
+      let members = positions[block]
+      let width = members.count
+      guard width > 0 else { continue }
+      for (i, position) in members.enumerated() {
+        (rowsOfH.pointer + i * columns).update(from: factor.h.pointer + position * columns, count: columns)
+        for lane in 0..<lanes { levels.pointer[lane * width + i] = level.pointer[lane * columns + position] }
+      }
+      try LinearAlgebra.sgemm(
+        levels.pointer, .plain, stride: width, rowsOfH.pointer, .plain, stride: columns,
+        into: product.pointer, stride: columns, m: lanes, n: columns, k: width)
+      for lane in 0..<lanes {
+        var slope = 0.0
+        var curvature = 0.0
+        for (i, position) in members.enumerated() {
+          let v = Double(levels.pointer[lane * width + i])
+          slope += v * Double(r.pointer[lane * columns + position])
+          curvature += v * Double(product.pointer[lane * columns + position])
+        }
+        guard curvature > 0 else { continue }
+        let old = scale.pointer[block * stride + lane]
+        let new = old - Float(slope / curvature)
+        guard new > ScaleSearch.smallestRange, new.isFinite else { continue }
+        scale.pointer[block * stride + lane] = new
+        ck_axpy(new - old, product.pointer + lane * columns, r.pointer + lane * columns, columns)
+      }
+    }
+  }
+
+  /// d H dᵀ of a lane.
+  func error(_ lane: Int) -> Double {
+    let d = scratch.pointer
+    writeError(lane, into: d)
+    return ck_dot(d, r.pointer + lane * columns, columns)
+  }
+
+  /// Keeps, for each row, the start of least d H dᵀ (the earliest of equals).
+  func keepBestStart() {
+    for row in 0..<rows {
+      var best = row
+      var least = Double.infinity
+      for lane in Swift.stride(from: row, to: lanes, by: rows) {
+        let value = error(lane)
+        if value < least { (least, best) = (value, lane) }
+      }
+      guard best != row else { continue }
+      (level.pointer + row * columns).update(from: level.pointer + best * columns, count: columns)
+      (r.pointer + row * columns).update(from: r.pointer + best * columns, count: columns)
+      for block in 0..<blocks { scale.pointer[block * stride + row] = scale.pointer[block * stride + best] }
+    }
+    lanes = rows
+  }
+
+  /// Writes codes, scales and d C dᵀ of the first start's lanes to the matrix they belong to.
+  func emit(_ output: RoundingOutput) {
+    for row in 0..<rows {
+      for (position, column) in factor.order.enumerated() {
+        let grid = Int(blockOfColumn[position]) * stride + row
+        let code = level.pointer[row * columns + position] - lo.pointer[grid]
+        output.codes[(firstRow + row) * columns + column] = UInt8(min(max(code, 0), highest))
+      }
+      output.errors[firstRow + row] = max(error(row), 0) * factor.unit
+      if output.scaleStride > 0 {
+        for block in 0..<blocks {
+          output.scales[(firstRow + row) * output.scaleStride + block] = scale.pointer[block * stride + row]
+        }
+      }
+    }
+  }
+
+  private func writeError(_ lane: Int, into d: UnsafeMutablePointer<Float>) {
+    blockOfColumn.withUnsafeBufferPointer { block in
+      guard let block = block.baseAddress else { return }
+      ck_level_error(
+        level.pointer + lane * columns, scale.pointer + lane, block, stride, w.pointer + lane % rows * columns,
+        columns, d)
+    }
+  }
+}
+
+/// Where row blocks put their results; each writes its own rows only.
+struct RoundingOutput {
+  let codes: UnsafeMutablePointer<UInt8>
+  let scales: UnsafeMutablePointer<Float>
+  /// Scales per row; 0 when the one scale of the tensor is written by the driver.
+  let scaleStride: Int
+  let errors: UnsafeMutablePointer<Double>
+}

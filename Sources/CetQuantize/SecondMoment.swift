@@ -1,0 +1,107 @@
+import CKernels
+import CetTensor
+
+/// Streaming mean and covariance of patches p (rows × K floats at a time).
+///
+/// Each run of `chunkRows` patches is centred by its own mean, multiplied in single precision (half the time
+/// of double) and added in double by the pairwise update
+///   M₂ ← M₂ + M₂' + d dᵀ · n n' / (n + n'),   d = mean' − mean   (Chan, Golub, LeVeque 1983),
+/// so a large mean costs no digits and the single precision error stays that of one short sum.
+/// The result depends on the order of the patches alone, not on how they were cut into `add` calls.
+public struct SecondMoment: Sendable {
+  public let dimension: Int
+  private var state: MomentState
+
+  public init(dimension: Int) throws {
+    guard dimension >= 1, [dimension, dimension].validatedCount != nil else {
+      throw CetError(.invalidArgument, "a second moment needs a dimension of at least 1, got \(dimension)")
+    }
+    self.dimension = dimension
+    state = MomentState(left: dimension, right: dimension, symmetric: true)
+  }
+
+  /// Number of patches so far.
+  public var count: Int { state.count + state.pendingRows }
+
+  /// Adds `rows` patches of `dimension` floats, `stride` floats apart. Throws `.numeric` on NaN or infinity.
+  public mutating func add(_ patches: UnsafePointer<Float>, rows: Int, stride: Int? = nil) throws {
+    try state.add(patches, stride ?? dimension, patches, stride ?? dimension, rows: rows)
+  }
+
+  public mutating func add(_ patches: [Float], rows: Int) throws {
+    guard patches.count == rows * dimension else {
+      throw CetError(.shapeMismatch, "\(rows) patches of \(dimension) values got \(patches.count)")
+    }
+    try patches.withUnsafeBufferPointer { if let base = $0.baseAddress { try add(base, rows: rows) } }
+  }
+
+  /// Appends what another accumulator saw. Merge in a fixed order: the sums are not associative.
+  public mutating func merge(_ other: SecondMoment) throws {
+    guard other.dimension == dimension else {
+      throw CetError(.shapeMismatch, "cannot merge second moments of dimensions \(dimension) and \(other.dimension)")
+    }
+    try state.merge(other.state)
+  }
+
+  /// E[p]; zeros before the first patch.
+  public func mean() throws -> [Double] { try state.flushed().rightMean }
+
+  /// Row-major K × K: E[(p−μ)(p−μ)ᵀ] when centred, E[p pᵀ] otherwise (divided by the count, not count − 1).
+  public func covariance(centred: Bool = true) throws -> [Double] { try state.flushed().covariance(centred: centred) }
+
+  /// Σ p, Σ p pᵀ is `count` times `mean`, `covariance(centred: false)`.
+  public func diagonal(centred: Bool = true) throws -> [Double] {
+    let flushed = try state.flushed()
+    let n = Double(max(flushed.count, 1))
+    return (0..<dimension).map {
+      flushed.scatter[$0 * dimension + $0] / n + (centred ? 0 : flushed.rightMean[$0] * flushed.rightMean[$0])
+    }
+  }
+}
+
+/// Streaming cross covariance of pairs (a, b), rows × A and rows × B floats at a time: Cov(a, b) is A × B.
+/// The same arithmetic as `SecondMoment`.
+public struct CrossMoment: Sendable {
+  private var state: MomentState
+
+  public init(left: Int, right: Int) throws {
+    guard left >= 1, right >= 1, [left, right].validatedCount != nil else {
+      throw CetError(.invalidArgument, "a cross moment needs dimensions of at least 1, got \(left) and \(right)")
+    }
+    state = MomentState(left: left, right: right, symmetric: false)
+  }
+
+  public var count: Int { state.count + state.pendingRows }
+
+  public mutating func add(
+    _ a: UnsafePointer<Float>, leftStride: Int? = nil, _ b: UnsafePointer<Float>, rightStride: Int? = nil, rows: Int
+  ) throws {
+    try state.add(a, leftStride ?? state.left, b, rightStride ?? state.right, rows: rows)
+  }
+
+  public mutating func add(_ a: [Float], _ b: [Float], rows: Int) throws {
+    guard a.count == rows * state.left, b.count == rows * state.right else {
+      throw CetError(
+        .shapeMismatch,
+        "\(rows) pairs of \(state.left) and \(state.right) values got \(a.count) and \(b.count)")
+    }
+    try a.withUnsafeBufferPointer { a in
+      try b.withUnsafeBufferPointer { b in
+        if let a = a.baseAddress, let b = b.baseAddress { try add(a, b, rows: rows) }
+      }
+    }
+  }
+
+  public mutating func merge(_ other: CrossMoment) throws {
+    guard other.state.left == state.left, other.state.right == state.right else {
+      throw CetError(.shapeMismatch, "cannot merge cross moments of different dimensions")
+    }
+    try state.merge(other.state)
+  }
+
+  public func leftMean() throws -> [Double] { try state.flushed().leftMean }
+  public func rightMean() throws -> [Double] { try state.flushed().rightMean }
+
+  /// Row-major A × B: E[(a−E a)(b−E b)ᵀ] when centred, E[a bᵀ] otherwise.
+  public func covariance(centred: Bool = true) throws -> [Double] { try state.flushed().covariance(centred: centred) }
+}

@@ -1,0 +1,39 @@
+import CKernels
+import CetTensor
+
+/// The weights of one linear layer, or of one group of it: rows × columns, row-major. A row holds the weights
+/// of one output (O of them), a column is one entry of the input patch (K = C_in · kh · kw).
+public struct WeightMatrix: Sendable {
+  public let rows: Int
+  public let columns: Int
+  public private(set) var values: [Float]
+
+  public init(_ values: [Float], rows: Int, columns: Int) throws {
+    guard rows >= 0, columns >= 0, [rows, columns].validatedCount == values.count else {
+      throw CetError(.shapeMismatch, "weights of shape \([rows, columns].shapeText) got \(values.count) values")
+    }
+    self.values = values
+    self.rows = rows
+    self.columns = columns
+  }
+
+  /// Throws `.numeric` when a weight is NaN or infinite.
+  func checkFinite() throws {
+    var low: Float = 0
+    var high: Float = 0
+    let finite = values.withUnsafeBufferPointer { $0.baseAddress.map { ck_range($0, values.count, &low, &high) } ?? 1 }
+    guard finite == 1 else { throw CetError(.numeric, "the weights hold a value that is not finite") }
+  }
+}
+
+/// 64-byte aligned scratch floats, uninitialised.
+struct FloatBuffer {
+  private let storage: Storage
+  let count: Int
+  var pointer: UnsafeMutablePointer<Float> { storage.pointer.assumingMemoryBound(to: Float.self) }
+
+  init(_ count: Int) throws {
+    storage = try Storage(byteCount: count * MemoryLayout<Float>.stride)
+    self.count = count
+  }
+}

@@ -1,0 +1,174 @@
+import COpenBLAS
+
+/// Dense linear algebra on the calling thread. All matrices are row-major; sizes were checked by the caller
+/// of the pointer functions and are checked here by the array functions. Symmetric matrices are stored in
+/// full unless a function says which triangle it reads. A failure is a `CetError` of code `.numeric`.
+public enum LinearAlgebra {
+  /// Whether an operand of a product is used as it is or transposed.
+  public enum Operand: Sendable {
+    case plain, transposed
+    var cblas: CBLAS_TRANSPOSE { self == .plain ? CblasNoTrans : CblasTrans }
+  }
+
+  // MARK: products
+
+  /// C = alpha op(A) op(B) + beta C in single precision, op(A) m×k, op(B) k×n; the strides are those of the stored rows.
+  public static func sgemm(
+    _ a: UnsafePointer<Float>, _ aForm: Operand, stride aStride: Int,
+    _ b: UnsafePointer<Float>, _ bForm: Operand, stride bStride: Int,
+    into c: UnsafeMutablePointer<Float>, stride cStride: Int,
+    m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
+  ) throws {
+    guard m > 0, n > 0 else { return }
+    try checkSizes(m, n, k, aStride, bStride, cStride)
+    cblas_sgemm(
+      CblasRowMajor, aForm.cblas, bForm.cblas, Int32(m), Int32(n), Int32(k),
+      alpha, a, Int32(max(aStride, 1)), b, Int32(max(bStride, 1)), beta, c, Int32(cStride))
+  }
+
+  /// C = alpha op(A) op(B) + beta C in double precision; see `sgemm`.
+  public static func dgemm(
+    _ a: UnsafePointer<Double>, _ aForm: Operand, stride aStride: Int,
+    _ b: UnsafePointer<Double>, _ bForm: Operand, stride bStride: Int,
+    into c: UnsafeMutablePointer<Double>, stride cStride: Int,
+    m: Int, n: Int, k: Int, alpha: Double = 1, beta: Double = 0
+  ) throws {
+    guard m > 0, n > 0 else { return }
+    try checkSizes(m, n, k, aStride, bStride, cStride)
+    cblas_dgemm(
+      CblasRowMajor, aForm.cblas, bForm.cblas, Int32(m), Int32(n), Int32(k),
+      alpha, a, Int32(max(aStride, 1)), b, Int32(max(bStride, 1)), beta, c, Int32(cStride))
+  }
+
+  /// The m×n product A B of full row-major arrays, A m×k and B k×n.
+  public static func product(_ a: [Double], _ b: [Double], m: Int, k: Int, n: Int) throws -> [Double] {
+    guard a.count == m * k, b.count == k * n else {
+      throw CetError(.shapeMismatch, "product of \([m, k].shapeText) and \([k, n].shapeText) got \(a.count) and \(b.count) values")
+    }
+    var result = [Double](repeating: 0, count: m * n)
+    try result.withUnsafeMutableBufferPointer { c in
+      try a.withUnsafeBufferPointer { a in
+        try b.withUnsafeBufferPointer { b in
+          guard let a = a.baseAddress, let b = b.baseAddress, let c = c.baseAddress else { return }
+          try dgemm(a, .plain, stride: k, b, .plain, stride: n, into: c, stride: n, m: m, n: n, k: k)
+        }
+      }
+    }
+    return result
+  }
+
+  /// The lower triangle of C = Aᵀ A + beta C in single precision, A rows×n with the given row stride, C n×n.
+  public static func ssyrk(
+    _ a: UnsafePointer<Float>, rows: Int, columns n: Int, stride: Int, beta: Float, into c: UnsafeMutablePointer<Float>
+  ) throws {
+    guard n > 0 else { return }
+    try checkSizes(rows, n, stride, n, n, n)
+    cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))
+  }
+
+  /// The lower triangle of C = Aᵀ A + beta C in double precision; see `ssyrk`.
+  public static func dsyrk(
+    _ a: UnsafePointer<Double>, rows: Int, columns n: Int, stride: Int, beta: Double, into c: UnsafeMutablePointer<Double>
+  ) throws {
+    guard n > 0 else { return }
+    try checkSizes(rows, n, stride, n, n, n)
+    cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))
+  }
+
+  // MARK: Cholesky. LAPACK is column-major: its upper triangle is the lower one of the same row-major memory.
+
+  /// A = L Lᵀ in place: reads the lower triangle of the n×n matrix and writes L there; the strict upper
+  /// triangle is untouched. False when A is not positive definite to working precision.
+  public static func choleskyInPlace(_ a: UnsafeMutablePointer<Double>, n: Int) throws -> Bool {
+    let size = try lapackSize(n)
+    let info = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, upper, size, a, max(size, 1))
+    guard info >= 0 else { throw failure("dpotrf", info) }
+    return info == 0
+  }
+
+  /// L⁻¹ in place of the lower triangular L (its strict upper triangle is untouched).
+  public static func invertLowerTriangleInPlace(_ l: UnsafeMutablePointer<Double>, n: Int) throws {
+    let size = try lapackSize(n)
+    let info = LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(size, 1))
+    guard info == 0 else { throw failure("dtrtri", info) }
+  }
+
+  /// The lower triangle of A⁻¹ = L⁻ᵀ L⁻¹ in place of L.
+  public static func invertFromCholeskyInPlace(_ l: UnsafeMutablePointer<Double>, n: Int) throws {
+    let size = try lapackSize(n)
+    let info = LAPACKE_dpotri_work(LAPACK_COL_MAJOR, upper, size, l, max(size, 1))
+    guard info == 0 else { throw failure("dpotri", info) }
+  }
+
+  /// X = B A⁻¹ in place of B (rows×n), given A = L Lᵀ. (A is symmetric: each row of B is one right-hand side.)
+  public static func solveFromCholesky(
+    _ l: UnsafePointer<Double>, n: Int, rightHandSides b: UnsafeMutablePointer<Double>, rows: Int
+  ) throws {
+    guard rows > 0, n > 0 else { return }
+    let info = LAPACKE_dpotrs_work(
+      LAPACK_COL_MAJOR, upper, try lapackSize(n), try lapackSize(rows), l, Int32(n), b, Int32(n))
+    guard info == 0 else { throw failure("dpotrs", info) }
+  }
+
+  // MARK: eigenvalues
+
+  /// Eigenvalues (ascending) and unit eigenvectors (vector i is row i) of a dense symmetric n×n matrix,
+  /// of which the lower triangle is read.
+  public static func symmetricEigen(_ a: [Double], n: Int) throws -> (values: [Double], vectors: [Double]) {
+    guard a.count == n * n else { throw CetError(.shapeMismatch, "a symmetric \([n, n].shapeText) matrix got \(a.count) values") }
+    guard n > 0 else { return ([], []) }
+    try checkFinite(a, "symmetric eigenproblem")
+    var vectors = a
+    var values = [Double](repeating: 0, count: n)
+    let info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, wantVectors, upper, try lapackSize(n), &vectors, Int32(n), &values)
+    guard info == 0 else { throw failure("dsyevd", info) }
+    return (values, vectors)
+  }
+
+  /// Eigenvalues (ascending) and unit eigenvectors (vector i is row i) of the symmetric tridiagonal matrix
+  /// with the given diagonal (n) and off-diagonal (n−1).
+  public static func tridiagonalEigen(diagonal: [Double], offDiagonal: [Double]) throws -> (values: [Double], vectors: [Double]) {
+    let n = diagonal.count
+    guard n > 0 else { return ([], []) }
+    guard offDiagonal.count == n - 1 else {
+      throw CetError(.shapeMismatch, "a tridiagonal matrix of size \(n) needs \(n - 1) off-diagonal values, got \(offDiagonal.count)")
+    }
+    try checkFinite(diagonal + offDiagonal, "tridiagonal eigenproblem")
+    var d = diagonal
+    var e = offDiagonal + [0]
+    var values = [Double](repeating: 0, count: n)
+    var vectors = [Double](repeating: 0, count: n * n)
+    var found: Int32 = 0
+    var support = [Int32](repeating: 0, count: 2 * n)
+    let info = LAPACKE_dstevr(
+      LAPACK_COL_MAJOR, wantVectors, all, try lapackSize(n), &d, &e, 0, 0, 0, 0, 0, &found, &values, &vectors, Int32(n), &support)
+    guard info == 0, Int(found) == n else { throw failure("dstevr", info) }
+    return (values, vectors)
+  }
+
+  // MARK: checks
+
+  private static let upper = CChar(UInt8(ascii: "U"))
+  private static let nonUnit = CChar(UInt8(ascii: "N"))
+  private static let wantVectors = CChar(UInt8(ascii: "V"))
+  private static let all = CChar(UInt8(ascii: "A"))
+
+  private static func failure(_ routine: String, _ info: Int32) -> CetError {
+    CetError(.numeric, "\(routine) failed with info \(info)")
+  }
+
+  private static func lapackSize(_ n: Int) throws -> Int32 {
+    guard n >= 0, n <= 1 << 30 else { throw CetError(.shapeMismatch, "matrix size \(n) is beyond LAPACK's range") }
+    return Int32(n)
+  }
+
+  private static func checkSizes(_ sizes: Int...) throws {
+    for size in sizes where size < 0 || size > 1 << 30 {
+      throw CetError(.shapeMismatch, "matrix size \(size) is beyond BLAS's range")
+    }
+  }
+
+  private static func checkFinite(_ values: [Double], _ what: String) throws {
+    for value in values where !value.isFinite { throw CetError(.numeric, "\(what): the matrix holds \(value)") }
+  }
+}

@@ -1,0 +1,87 @@
+import CetTensor
+import Testing
+
+@testable import CetQuantize
+
+@Suite struct ScaleSearchTests {
+  static let granularities: [Granularity] = [.perTensor, .perAxis, .blocked(size: 16), .blocked(size: 7)]
+
+  static func squaredError(_ weights: WeightMatrix, _ matrix: QuantizedMatrix) -> Double {
+    zip(weights.values, matrix.dequantize()).reduce(0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
+  }
+
+  @Test(arguments: granularities) func everyWidth_search_noWorseThanMinMax(granularity: Granularity) throws {
+    let weights = try Problems.weights(rows: 13, columns: 50, seed: 1)
+    var previous = Double.infinity
+    for bits in 1...8 {
+      let searched = try Rounding.nearest(
+        weights, grid: ScaleSearch.search(weights, bits: bits, granularity: granularity))
+      let plain = try Rounding.nearest(weights, grid: ScaleSearch.minMax(weights, bits: bits, granularity: granularity))
+      let error = ScaleSearchTests.squaredError(weights, searched)
+      #expect(error <= ScaleSearchTests.squaredError(weights, plain) * 1.02, "\(bits) bits")
+      #expect(error < previous)
+      previous = error
+    }
+  }
+
+  /// Step 0 written out in double for one row.
+  @Test(arguments: [1, 2, 3, 4, 6]) func oneRow_search_bestOfAllCandidates(bits: Int) throws {
+    let weights = try Problems.weights(rows: 1, columns: 77, seed: UInt64(bits))
+    let highest = Double((1 << bits) - 1)
+    let largest = weights.values.map { abs(Double($0)) }.max() ?? 0
+    let (lo, hi) = (Double(weights.values.min() ?? 0), Double(weights.values.max() ?? 0))
+    var candidates: [(Double, Double)] = []
+    for i in 0..<40 {
+      let t = 0.15 + 0.85 * Double(i) / 39
+      if bits <= 3 {
+        for z in 0...Int(highest) { candidates.append((t * largest / max(Double(z), highest - Double(z)), Double(z))) }
+      } else {
+        candidates.append((t * (hi - lo) / highest, (-lo / (hi - lo) * highest).rounded(.toNearestOrEven)))
+        candidates.append((t * largest / Double((1 << (bits - 1)) - 1), Double(1 << (bits - 1))))
+      }
+    }
+    let least = candidates.map { s, z in
+      weights.values.reduce(0.0) {
+        let q = min(max((Double($1) / s).rounded(.toNearestOrEven) + z, 0), highest)
+        return $0 + ((q - z) * s - Double($1)) * ((q - z) * s - Double($1))
+      }
+    }.min() ?? 0
+    let found = try Rounding.nearest(weights, grid: ScaleSearch.search(weights, bits: bits, granularity: .perAxis))
+    #expect(abs(ScaleSearchTests.squaredError(weights, found) - least) <= 1e-4 * least)
+  }
+
+  @Test func zeroRowsAndTinyValues_search_exactZeros() throws {
+    let weights = try WeightMatrix([0, 0, 0, 1e-38, -1e-40, 0, 1, -1, 0.5], rows: 3, columns: 3)
+    for granularity in [Granularity.perAxis, .perTensor, .blocked(size: 2)] {
+      for bits in 1...8 {
+        let grid = try ScaleSearch.search(weights, bits: bits, granularity: granularity)
+        #expect(grid.scales.allSatisfy { $0 > 0 && $0.isFinite })
+        let values = try Rounding.nearest(weights, grid: grid).dequantize()
+        if bits > 1 { #expect(values[..<6].allSatisfy { abs($0) <= 1e-30 }) }
+      }
+    }
+  }
+
+  @Test func constantRows_minMax_reproduced() throws {
+    let weights = try WeightMatrix([3, 3, -2, -2], rows: 2, columns: 2)
+    let matrix = try Rounding.nearest(weights, grid: ScaleSearch.minMax(weights, bits: 3, granularity: .perAxis))
+    for (x, y) in zip(matrix.dequantize(), weights.values) { #expect(abs(x - y) < 1e-6) }
+  }
+
+  @Test func nanWeights_search_throwsNumeric() throws {
+    let weights = try WeightMatrix([1, .nan], rows: 1, columns: 2)
+    do {
+      _ = try ScaleSearch.search(weights, bits: 3, granularity: .perAxis)
+      Issue.record("no error")
+    } catch { #expect((error as? CetError)?.code == .numeric) }
+    #expect(throws: CetError.self) { try ScaleSearch.search(weights, bits: 9, granularity: .perAxis) }
+    #expect(throws: CetError.self) { try ScaleSearch.search(weights, bits: 3, granularity: .blocked(size: 0)) }
+  }
+
+  @Test func threads_search_sameBits() throws {
+    let weights = try Problems.weights(rows: 200, columns: 900, seed: 4)
+    let one = try ScaleSearch.search(weights, bits: 3, granularity: .perAxis, workers: Workers(threads: 1))
+    let three = try ScaleSearch.search(weights, bits: 3, granularity: .perAxis, workers: Workers(threads: 3))
+    #expect(one.scales == three.scales && one.zeroPoints == three.zeroPoints)
+  }
+}
