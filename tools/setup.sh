@@ -37,7 +37,8 @@ if command -v apt-get >/dev/null; then
     need python3-venv python3 -c 'import ensurepip, venv'
   fi
   if [ "$what" = tests ]; then
-    need gcc command -v gcc
+    need gcc command -v cc
+    need g++ command -v c++
     need libc6-dev test -f /usr/include/stdio.h
   fi
   if [ -n "$missing" ]; then

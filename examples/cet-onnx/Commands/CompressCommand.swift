@@ -30,21 +30,20 @@ struct CompressCommand: ParsableCommand {
   func run() throws {
     let started = monotonicSeconds()
     let monitor = Monitor(quiet: show.quiet)
-    let files = OutputFiles()
-    let temporary = try files.stage(output)
+    try OutputFiles.checkWritable(output)
     if let report { try OutputFiles.checkWritable(report) }
     let model = try Model(path: input)
     let calibration = try data.map { try CalibrationSet(path: $0) }
     let bitPlan = try makePlan(model, calibration, monitor)
     try Interrupt.check()
     let quantized = try Quantized(model, calibration, bitPlan, try quantizeOptions(method, effort, monitor))
-    try quantized.save(temporary, as: output, encoding: method.encoding.code)
     monitor.finish()
     let outcome = try Outcome(
       command: "compress", input: input, output: output, plan: Plan.carriedOut(in: quantized), notes: monitor.notes,
-      seconds: monotonicSeconds() - started, writtenBytes: fileSize(temporary))
-    if let report { try files.write(Report(outcome).html, to: report) }
-    try files.commit()
+      seconds: monotonicSeconds() - started)
+    let files = OutputFiles()
+    if let report { try files.stage(Report(outcome).html, as: report) }
+    try files.complete([(quantized, output)], encoding: method.encoding)
     show.show(json: outcome.json(), text: outcome.text())
   }
 

@@ -28,7 +28,6 @@ struct PlanCommand: ParsableCommand {
   func run() throws {
     let started = monotonicSeconds()
     let monitor = Monitor(quiet: show.quiet)
-    let files = OutputFiles()
     try OutputFiles.checkWritable(output)
     if let report { try OutputFiles.checkWritable(report) }
     let model = try Model(path: input)
@@ -40,9 +39,10 @@ struct PlanCommand: ParsableCommand {
     let outcome = try Outcome(
       command: "plan", input: input, output: output, plan: plan, notes: monitor.notes,
       seconds: monotonicSeconds() - started)
-    try files.write(plan.json() + "\n", to: output)
-    if let report { try files.write(Report(outcome).html, to: report) }
-    try files.commit()
+    let files = OutputFiles()
+    try files.stage(plan.json() + "\n", as: output)
+    if let report { try files.stage(Report(outcome).html, as: report) }
+    try files.complete([], encoding: nil)
     show.show(json: outcome.json(), text: outcome.text())
   }
 }

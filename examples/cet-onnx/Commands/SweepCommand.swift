@@ -38,21 +38,21 @@ struct SweepCommand: ParsableCommand {
     let plans = try makePlans(model, calibration, monitor)
     try makeFolder(output)
     let files = OutputFiles()
+    var models: [(quantized: Quantized, path: String)] = []
     var outcomes: [Outcome] = []
     for (ratio, plan) in zip(ratios.values, plans) {
       try Interrupt.check()
       monitor.title = "\(ratio.text)x"
       let began = monotonicSeconds()
       let path = "\(output)/\(stem).\(ratio.text)x.onnx"
-      let temporary = try files.stage(path)
       let quantized = try Quantized(model, calibration, plan, try quantizeOptions(method, effort, monitor))
-      try quantized.save(temporary, as: path, encoding: method.encoding.code)
       let done = try Plan.carriedOut(in: quantized)
-      try files.write(done.json() + "\n", to: "\(output)/\(stem).\(ratio.text)x.plan.json")
+      try files.stage(done.json() + "\n", as: "\(output)/\(stem).\(ratio.text)x.plan.json")
+      models.append((quantized, path))
       outcomes.append(
         try Outcome(
           command: "compress", input: input, output: path, plan: done, notes: [],
-          seconds: monotonicSeconds() - began, writtenBytes: fileSize(temporary)))
+          seconds: monotonicSeconds() - began))
     }
     monitor.finish()
     let document = JSONText.object([
@@ -60,8 +60,8 @@ struct SweepCommand: ParsableCommand {
       ("seconds", .number(monotonicSeconds() - started)), ("notes", .array(monitor.notes.map { .string($0) })),
       ("results", .array(outcomes.map { $0.json() })),
     ])
-    try files.write(document.text + "\n", to: "\(output)/sweep.json")
-    try files.commit()
+    try files.stage(document.text + "\n", as: "\(output)/sweep.json")
+    try files.complete(models, encoding: method.encoding)
     show.show(json: document, text: table(outcomes) + monitor.notes.map { "note: \($0)\n" }.joined())
   }
 
@@ -91,7 +91,7 @@ struct SweepCommand: ParsableCommand {
       let totals = outcome.totals
       table.add([
         ratio.text + "x", fixed(totals.ratio) + "x", fixed(totals.ratioWithScales) + "x",
-        fixed(outcome.ratioOfFiles) + "x", grouped(outcome.writtenBytes ?? totals.fileBytes),
+        fixed(totals.ratioOfFiles) + "x", grouped(totals.fileBytes),
         fixed(totals.meanBits, 3), scientific(totals.predictedLossChange), scientific(totals.measuredLossChange),
         outcome.output,
       ])

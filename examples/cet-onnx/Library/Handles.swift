@@ -97,15 +97,11 @@ final class Quantized {
   }
   deinit { cet_quantized_free(handle) }
 
-  /// Writes the file under a temporary name; a message speaks of the name that it is to have.
-  func save(_ temporary: String, as path: String, encoding: cet_encoding) throws {
+  /// The file appears complete or not at all.
+  func save(_ path: String, encoding: cet_encoding) throws {
     var options: cet_save_options = try initialized(cet_save_options_init)
     options.encoding = encoding
-    do {
-      try check(cet_quantized_save_file(handle, temporary, &options))
-    } catch let failure as Failure {
-      throw Failure(failure.message.replacing(temporary, with: path))
-    }
+    try check(cet_quantized_save_file(handle, path, &options))
   }
 }
 

@@ -24,47 +24,51 @@ func fileSize(_ path: String) throws -> UInt64 {
   return UInt64(status.st_size)
 }
 
-/// Output files of a run: they get their names together at the end, or none of them appears.
+/// Output files of a run: they appear together at its end, or none of them does.
 final class OutputFiles {
   private var staged: [(temporary: String, path: String)] = []
+  private var appeared: [String] = []
+  private var isComplete = false
 
   /// Fails when `path` can take no file: asked before the work, not after.
   static func checkWritable(_ path: String) throws {
     let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "./"
     var status = stat()
-    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
-      throw Failure("cannot write '\(path)': \(String(cString: strerror(EISDIR)))")
-    }
-    guard access(folder, W_OK | X_OK) == 0 else { throw Failure("cannot write '\(path)': \(systemReason())") }
+    if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { errno = EISDIR; throw unwritable(path) }
+    guard access(folder, W_OK | X_OK) == 0 else { throw unwritable(path) }
   }
 
-  /// A name next to `path` to write to.
-  func stage(_ path: String) throws -> String {
+  /// Puts text under a temporary name next to `path`.
+  func stage(_ text: String, as path: String) throws {
     try OutputFiles.checkWritable(path)
     let temporary = "\(path).part-\(getpid())"
+    guard let file = fopen(temporary, "wb") else { throw OutputFiles.unwritable(path) }
     staged.append((temporary, path))
-    return temporary
-  }
-
-  /// Puts text under a staged name.
-  func write(_ text: String, to path: String) throws {
-    let temporary = try stage(path)
-    guard let file = fopen(temporary, "wb") else { throw Failure("cannot write '\(path)': \(systemReason())") }
     let count = text.utf8.count
     let written = text.withCString { fwrite($0, 1, count, file) }
-    guard fclose(file) == 0, written == count else { throw Failure("cannot write '\(path)': \(systemReason())") }
+    guard fclose(file) == 0, written == count else { throw OutputFiles.unwritable(path) }
   }
 
-  /// Gives every file its name.
-  func commit() throws {
+  /// Writes the models, each of which the library lets appear as a whole, and gives the staged texts their names.
+  func complete(_ models: [(quantized: Quantized, path: String)], encoding: Encoding?) throws {
     try Interrupt.check()
-    for (temporary, path) in staged {
-      guard rename(temporary, path) == 0 else { throw Failure("cannot write '\(path)': \(systemReason())") }
+    for (quantized, path) in models {
+      try quantized.save(path, encoding: encoding.code)
+      appeared.append(path)
     }
-    staged = []
+    for (temporary, path) in staged {
+      guard rename(temporary, path) == 0 else { throw OutputFiles.unwritable(path) }
+      appeared.append(path)
+    }
+    isComplete = true
   }
 
-  deinit { for (temporary, _) in staged { unlink(temporary) } }
+  deinit {
+    guard !isComplete else { return }
+    for path in staged.map(\.temporary) + appeared { unlink(path) }
+  }
+
+  private static func unwritable(_ path: String) -> Failure { Failure("cannot write '\(path)': \(systemReason())") }
 }
 
 /// Makes a folder unless it is there.

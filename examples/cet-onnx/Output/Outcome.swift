@@ -5,22 +5,18 @@ struct Outcome {
   var output: String
   var tensors: [TensorLine]
   var totals: PlanTotals
-  /// Of the written file; nil for a plan alone.
-  var writtenBytes: UInt64?
   var notes: [String]
   var seconds: Double
   private var planDocument: String
 
   init(
-    command: String, input: String, output: String, plan: Plan, notes: [String], seconds: Double,
-    writtenBytes: UInt64? = nil
+    command: String, input: String, output: String, plan: Plan, notes: [String], seconds: Double
   ) throws {
     self.command = command
     self.input = input
     self.output = output
     self.notes = notes
     self.seconds = seconds
-    self.writtenBytes = writtenBytes
     tensors = try plan.tensors()
     totals = try plan.totals()
     planDocument = try plan.json()
@@ -43,8 +39,7 @@ struct Outcome {
 
   /// Names and values of what counts about the whole plan.
   var summary: [(name: String, value: String)] {
-    let file = writtenBytes ?? totals.fileBytes
-    return [
+    [
       ("method", "\(totals.method), \(totals.rounding) rounding, \(totals.granularity), \(totals.encoding)"),
       ("planned weights", "\(grouped(totals.parameterCount)) at \(fixed(totals.meanBits, 3)) bits on average"),
       (
@@ -52,11 +47,11 @@ struct Outcome {
         "\(grouped(totals.floatBytes)) B float32 -> \(grouped(totals.codeBytes)) B codes, "
           + "\(grouped(totals.storedBytes)) B with scales"
       ),
-      ("whole file", "\(grouped(totals.modelBytes)) B -> \(grouped(file)) B"),
+      ("whole file", "\(grouped(totals.modelBytes)) B -> \(grouped(totals.fileBytes)) B"),
       (
         "ratio",
         "\(fixed(totals.ratio))x codes only, \(fixed(totals.ratioWithScales))x with scales, "
-          + "\(fixed(ratioOfFiles))x whole file"
+          + "\(fixed(totals.ratioOfFiles))x whole file"
       ),
       (
         "loss change",
@@ -68,10 +63,6 @@ struct Outcome {
     ]
   }
 
-  var ratioOfFiles: Double {
-    writtenBytes.map { Double(totals.modelBytes) / Double(max(1, $0)) } ?? totals.ratioOfFiles
-  }
-
   func json() -> JSONText {
     .object([
       ("command", .string(command)),
@@ -81,7 +72,7 @@ struct Outcome {
         "bytes",
         .object([
           ("float32", .integer(totals.floatBytes)), ("codes", .integer(totals.codeBytes)),
-          ("stored", .integer(totals.storedBytes)), ("file", .integer(writtenBytes ?? totals.fileBytes)),
+          ("stored", .integer(totals.storedBytes)), ("file", .integer(totals.fileBytes)),
           ("model", .integer(totals.modelBytes)),
         ])
       ),
@@ -89,7 +80,7 @@ struct Outcome {
         "ratio",
         .object([
           ("codes", .number(totals.ratio)), ("with_scales", .number(totals.ratioWithScales)),
-          ("file", .number(ratioOfFiles)),
+          ("file", .number(totals.ratioOfFiles)),
         ])
       ),
       ("predicted_loss_change", .number(totals.predictedLossChange)),

@@ -59,8 +59,8 @@ struct Report {
 
   private var lead: String {
     let totals = outcome.totals
-    return "\(grouped(totals.modelBytes)) bytes become \(grouped(outcome.writtenBytes ?? totals.fileBytes)): "
-      + "\(fixed(outcome.ratioOfFiles))&times; smaller, \(fixed(totals.meanBits, 2)) bits per weight."
+    return "\(grouped(totals.modelBytes)) bytes become \(grouped(totals.fileBytes)): "
+      + "\(fixed(totals.ratioOfFiles))&times; smaller, \(fixed(totals.meanBits, 2)) bits per weight."
   }
 
   private var summary: String {
@@ -79,8 +79,8 @@ struct Report {
           label: "codes and scales", value: Double(totals.storedBytes), note: grouped(totals.storedBytes) + " B", tone: 3),
         .init(label: "file before", value: Double(totals.modelBytes), note: grouped(totals.modelBytes) + " B", tone: 0),
         .init(
-          label: "file after", value: Double(outcome.writtenBytes ?? totals.fileBytes),
-          note: grouped(outcome.writtenBytes ?? totals.fileBytes) + " B", tone: 3),
+          label: "file after", value: Double(totals.fileBytes),
+          note: grouped(totals.fileBytes) + " B", tone: 3),
       ]
     ).svg
   }
