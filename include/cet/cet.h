@@ -604,6 +604,19 @@ CET_API cet_status cet_model_get_parameter(const cet_model *model, size_t index,
  */
 CET_API cet_status cet_model_inspect_json(const cet_model *model, char **json);
 
+/* ---- Calibration: what is in it ---- */
+
+/* Number of batches. 0 for a bad handle. */
+CET_API size_t cet_calibration_batch_count(const cet_calibration *calibration);
+
+/*
+ * The array of this name in a batch ("labels": the labels unless an input has that name). Fills `array`; its shape
+ * and data are borrowed from `calibration`, its name is NULL.
+ * Errors: INVALID_ARGUMENT when there is no such batch or array, or it has an unsupported element type.
+ */
+CET_API cet_status cet_calibration_get_array(
+    const cet_calibration *calibration, size_t batch, const char *name, cet_tensor *array);
+
 /* ---- Forward ---- */
 
 typedef struct cet_run_options {
