@@ -477,8 +477,8 @@ CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size
 
 /*
  * Computes codes, scales, zero points and corrected biases for a plan. `calibration` may be NULL with
- * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model (SHA-256 of the
- * file, or, when that differs, the same names and shapes).
+ * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model: the SHA-256 of the file
+ * is compared.
  * Errors: as for cet_plan; INVALID_ARGUMENT when plan and model do not belong together.
  */
 CET_API cet_status cet_quantize(
@@ -765,8 +765,8 @@ CET_API cet_status cet_spectrum_get_vector(const cet_spectrum *spectrum, size_t 
 /*
  * A plan for another budget from the sensitivity table that `source` carries (a plan, also one read from JSON): no
  * data, no forward passes. Method, loss, curvature, rounding, granularity and block size are the source's and must
- * be left 0 or be the same in `options`; bits must be among those in the table. Samples, batch size and seed are
- * not used.
+ * be left 0 or be the same in `options`. Encoding, bits, keep and fix patterns are the source's where left 0; every
+ * choice they leave open must be in the table. Samples, batch size and seed are not used.
  * Errors: INVALID_ARGUMENT (the table lacks what is asked for; plan and model do not belong together),
  * INFEASIBLE_BUDGET.
  */

@@ -82,7 +82,7 @@ extension Engine {
           let layer = layers[index]
           var groups: [SecondMoment] = []
           for group in 0..<WeightView.groups(layer) {
-            let patches = try Patches(layer, model.graph.nodes[layer.node], input: activation, group: group)
+            let patches = try Patches(layer, layerNode(layer), input: activation, group: group)
             var moment = try SecondMoment(dimension: patches.columns)
             try patches.forEach(activation, context) { try moment.add($0, rows: $1) }
             groups.append(moment)
