@@ -12,8 +12,8 @@ public struct EigensolveOptions: Sendable {
   /// Basis vectors kept; nil: chosen by the solver.
   public var krylovDimension: Int?
   public var maxApplies: Int?
-  /// Of the residual norm, relative to the largest |eigenvalue|.
-  public var tolerance = 1e-4
+  /// Of the residual norm, relative to the pair's |eigenvalue|.
+  public var tolerance = 1e-3
   public var seed: UInt64 = 0
   /// nil: random.
   public var start: [Float]?

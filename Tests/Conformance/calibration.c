@@ -59,7 +59,13 @@ static void batches(void) {
   CHECK_STATUS(CET_OK, cet_calibration_add_batch(calibration, &x, 1, &y));
   CHECK_MESSAGE(CET_INVALID_ARGUMENT, "batch 0 has some", cet_calibration_add_batch(calibration, &x, 1, NULL));
   CHECK_STATUS(CET_OK, cet_calibration_add_batch(calibration, &x, 1, &y));
-  CHECK(cet_calibration_sample_count(calibration) == 8);
+  CHECK(cet_calibration_sample_count(calibration) == 8 && cet_calibration_batch_count(calibration) == 2);
+  CHECK_STATUS(CET_OK, cet_calibration_get_array(calibration, 1, "x", &bad));
+  CHECK(bad.rank == 2 && bad.shape[1] == 3 && bad.byte_size == sizeof values && memcmp(bad.data, values, sizeof values) == 0);
+  CHECK_STATUS(CET_OK, cet_calibration_get_array(calibration, 0, "labels", &bad));
+  CHECK(bad.element_type == CET_INT64 && ((const int64_t *)bad.data)[2] == 2);
+  CHECK_MESSAGE(CET_INVALID_ARGUMENT, "'y'", cet_calibration_get_array(calibration, 0, "y", &bad));
+  CHECK_STATUS(CET_INVALID_ARGUMENT, cet_calibration_get_array(calibration, 2, "x", &bad));
   cet_calibration_free(calibration);
 }
 

@@ -69,6 +69,8 @@ static void null_arguments(void) {
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_calibration_create(NULL));
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_calibration_add_batch(NULL, NULL, 0, NULL));
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_calibration_load_npz(NULL, NULL));
+  CHECK_STATUS(CET_INVALID_ARGUMENT, cet_calibration_get_array(NULL, 0, NULL, NULL));
+  CHECK(cet_calibration_batch_count(NULL) == 0);
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan(NULL, NULL, NULL, NULL));
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_tensor(NULL, 0, NULL));
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_find_tensor(NULL, NULL, NULL));

@@ -707,7 +707,8 @@ typedef struct cet_eigensolve_options {
   cet_which which;
   uint32_t krylov_dimension; /* basis vectors kept (n floats each); 0: chosen by the library */
   uint32_t max_applies;      /* 0: chosen by the library */
-  double tolerance;          /* of the residual norm, relative to the largest |eigenvalue|; 0: 1e-4 */
+  double tolerance;          /* of the residual norm, relative to the pair's |eigenvalue|; 0: 1e-3. Single precision
+                                ends at 2e-6 of the largest |eigenvalue|, which always suffices. */
   uint64_t seed;             /* of the start vector */
   const float *start;        /* start vector of n elements; NULL: random */
   uint32_t require_convergence; /* non-zero: CET_NOT_CONVERGED instead of pairs that missed the tolerance */
@@ -739,7 +740,7 @@ typedef struct cet_spectrum_info {
   uint64_t converged_count; /* pairs that met the tolerance */
   uint64_t applies;         /* of the map */
   uint64_t restarts;
-  uint64_t krylov_dimension;
+  uint64_t krylov_dimension; /* of the last basis */
   double tolerance;
 } cet_spectrum_info;
 
