@@ -1,3 +1,4 @@
+import CetSpectral
 import CetTensor
 
 public enum Which: String, Sendable, CaseIterable {
@@ -56,10 +57,45 @@ public struct Spectrum: Sendable {
   }
 }
 
-/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each.
+/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each. `apply` is called
+/// on the calling thread.
 public func eigensolve(
   dimension: Int, _ options: EigensolveOptions, _ monitor: Monitor,
   apply: (_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws -> Void
 ) throws -> Spectrum {
-  throw CetError(.internal, "this build has no eigensolver")
+  try withoutActuallyEscaping(apply) { apply in
+    let part: SpectrumPart =
+      switch options.which {
+      case .largestMagnitude: .largestMagnitude
+      case .largest: .largest
+      case .smallest: .smallest
+      }
+    let wanted = max(1, min(options.count, max(dimension, 1)))
+    let limit = options.maxApplies ?? 100 * (wanted + 10)
+    let basis = options.krylovDimension ?? min(max(dimension, 1), max(2 * wanted + 10, 20))
+    let found = try CetSpectral.eigensolve(
+      ClosureMap(dimension: dimension, body: apply),
+      CetSpectral.EigensolveOptions(
+        count: options.count, part: part, basisDimension: basis, tolerance: options.tolerance, maximumApplies: limit,
+        seed: options.seed, start: options.start),
+      workers: Workers(threads: options.threads)
+    ) { applies, _ in try monitor.report(.eigensolve, applies, of: limit) }
+    if options.requireConvergence, found.convergedCount < found.count {
+      throw CetError(
+        .notConverged,
+        "\(found.convergedCount) of \(found.count) eigenpairs reached tolerance \(options.tolerance) in \(found.applies) applications")
+    }
+    return Spectrum(
+      which: options.which, dimension: dimension, values: found.values,
+      vectors: (0..<found.count).map { Array(found.vector($0)) }, residualNorms: found.residualNorms,
+      converged: found.converged, applies: found.applies, restarts: found.restarts, krylovDimension: basis,
+      tolerance: options.tolerance)
+  }
+}
+
+private struct ClosureMap: LinearMap {
+  let dimension: Int
+  let body: (UnsafePointer<Float>, UnsafeMutablePointer<Float>) throws -> Void
+
+  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try body(v, result) }
 }

@@ -57,12 +57,15 @@ public struct EigensolveOptions: Sendable {
   /// With this, converged pairs count only after a basis grown from a new random direction has confirmed them:
   /// at most one more basis of applications.
   public var checksForRepeated: Bool
-  /// Start vector and the vectors after a breakdown.
+  /// Of the random start vector, and of the vectors after a breakdown.
   public var seed: UInt64
+  /// A start vector of `dimension` values, such as an eigenvector of a similar map; nil starts at random.
+  public var start: [Float]?
 
   public init(
     count: Int, part: SpectrumPart = .largestMagnitude, basisDimension: Int? = nil, tolerance: Double = 1e-3,
-    maximumApplies: Int = 1000, checksForRepeated: Bool = true, seed: UInt64 = 0
+    maximumApplies: Int = 1000, checksForRepeated: Bool = true, seed: UInt64 = 0,
+    start: [Float]? = nil
   ) {
     self.count = count
     self.part = part
@@ -71,5 +74,6 @@ public struct EigensolveOptions: Sendable {
     self.maximumApplies = maximumApplies
     self.checksForRepeated = checksForRepeated
     self.seed = seed
+    self.start = start
   }
 }

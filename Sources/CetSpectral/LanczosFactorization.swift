@@ -17,13 +17,25 @@ struct LanczosFactorization {
   private let product: Storage
 
   /// The next direction lives in the basis at index `size`.
-  init(dimension n: Int, capacity: Int, seed: UInt64, workers: Workers) throws {
+  /// - Parameter start: first direction, n values; nil or zero for a random one.
+  init(dimension n: Int, capacity: Int, seed: UInt64, start: [Float]? = nil, workers: Workers) throws {
     basis = try Basis(n: n, capacity: capacity + 1, workers: workers)
     self.capacity = capacity
     projection = [Double](repeating: 0, count: capacity * capacity)
     random = Random(seed: seed)
     product = try Storage(byteCount: n * MemoryLayout<Float>.stride)
-    try newDirection()
+    guard let start else {
+      try newDirection()
+      return
+    }
+    guard start.count == n else {
+      throw CetError(.shapeMismatch, "the start vector has \(start.count) values, the map has dimension \(n)")
+    }
+    let v = basis.vector(0)
+    for i in 0..<n { v[i] = start[i] }
+    let norm = try basis.norm(v)
+    guard norm.isFinite else { throw CetError(.numeric, "the start vector holds a value that is not finite") }
+    if norm > 0 { try basis.scale(v, by: 1 / norm) } else { try newDirection() }
   }
 
   /// One application of the map; extends V and T by one.

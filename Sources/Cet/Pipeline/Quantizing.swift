@@ -34,6 +34,13 @@ public func quantizeModel(
     throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data")
   }
   let bits = try plannedBits(model, plan)
+  return try SerialKernels.run { try carryOut(model, data, plan, bits, rounding, options, monitor) }
+}
+
+private func carryOut(
+  _ model: LoadedModel, _ data: Calibration, _ plan: CompressionPlan, _ bits: [Int: Int], _ rounding: Rounding,
+  _ options: QuantizeOptions, _ monitor: Monitor
+) throws -> QuantizedModel {
   let samples = try data.prefix(options.samples ?? plan.samples)
   let session = try Session(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
