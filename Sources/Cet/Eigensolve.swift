@@ -1,3 +1,4 @@
+import CetSpectral
 import CetTensor
 
 public enum Which: String, Sendable, CaseIterable {
@@ -56,10 +57,51 @@ public struct Spectrum: Sendable {
   }
 }
 
-/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each.
+/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each. The map, and the
+/// monitor's callbacks, are called on this thread.
 public func eigensolve(
   dimension: Int, _ options: EigensolveOptions, _ monitor: Monitor,
   apply: (_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws -> Void
 ) throws -> Spectrum {
-  throw CetError(.internal, "this build has no eigensolver")
+  if options.start != nil {
+    throw CetError(.invalidArgument, "option start: the eigensolver begins with a random vector, see option seed")
+  }
+  var settings = CetSpectral.EigensolveOptions(
+    count: options.count, part: options.which.part, basisDimension: options.krylovDimension,
+    tolerance: options.tolerance, seed: options.seed)
+  settings.maximumApplies = options.maxApplies ?? settings.maximumApplies
+  let limit = settings.maximumApplies
+  let pairs = try withoutActuallyEscaping(apply) { apply in
+    try CetSpectral.eigensolve(
+      ClosureMap(dimension: dimension, body: apply), settings, workers: Workers(threads: options.threads)
+    ) { applies, _ in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
+  }
+  try monitor.report(.eigensolve, limit, of: limit)
+  if options.requireConvergence, pairs.convergedCount < pairs.count {
+    throw CetError(
+      .notConverged,
+      "\(pairs.convergedCount) of \(pairs.count) eigenpairs reached the tolerance \(options.tolerance) after \(pairs.applies) applies")
+  }
+  return Spectrum(
+    which: options.which, dimension: dimension, values: pairs.values,
+    vectors: (0..<pairs.count).map { Array(pairs.vector($0)) }, residualNorms: pairs.residualNorms,
+    converged: pairs.converged, applies: pairs.applies, restarts: pairs.restarts,
+    krylovDimension: pairs.ritzValues.count, tolerance: options.tolerance)
+}
+
+private struct ClosureMap: LinearMap {
+  let dimension: Int
+  let body: (UnsafePointer<Float>, UnsafeMutablePointer<Float>) throws -> Void
+
+  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try body(v, result) }
+}
+
+extension Which {
+  fileprivate var part: SpectrumPart {
+    switch self {
+    case .largestMagnitude: .largestMagnitude
+    case .largest: .largest
+    case .smallest: .smallest
+    }
+  }
 }
