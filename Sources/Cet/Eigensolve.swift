@@ -63,12 +63,10 @@ public func eigensolve(
   dimension: Int, _ options: EigensolveOptions, _ monitor: Monitor,
   apply: (_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws -> Void
 ) throws -> Spectrum {
-  if options.start != nil {
-    throw CetError(.invalidArgument, "option start: the eigensolver begins with a random vector, see option seed")
-  }
   var settings = CetSpectral.EigensolveOptions(
     count: options.count, part: options.which.part, basisDimension: options.krylovDimension,
     tolerance: options.tolerance, seed: options.seed)
+  settings.start = options.start
   settings.maximumApplies = options.maxApplies ?? settings.maximumApplies
   let limit = settings.maximumApplies
   let pairs = try withoutActuallyEscaping(apply) { apply in

@@ -59,6 +59,8 @@ public struct EigensolveOptions: Sendable {
   public var checksForRepeated: Bool
   /// Start vector and the vectors after a breakdown.
   public var seed: UInt64
+  /// Start vector of `dimension` elements; nil, or one without a direction: random.
+  public var start: [Float]?
 
   public init(
     count: Int, part: SpectrumPart = .largestMagnitude, basisDimension: Int? = nil, tolerance: Double = 1e-3,

@@ -25,7 +25,7 @@ public func eigensolve(
   // The last applications are kept for the true residuals.
   let limit = max(1, options.maximumApplies - wanted)
 
-  var lanczos = try LanczosFactorization(dimension: n, capacity: capacity, seed: options.seed, workers: workers)
+  var lanczos = try LanczosFactorization(dimension: n, capacity: capacity, seed: options.seed, start: options.start, workers: workers)
   var restarts = 0
   var converged = 0
   var checked: [Double]?

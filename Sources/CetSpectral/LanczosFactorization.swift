@@ -17,12 +17,20 @@ struct LanczosFactorization {
   private let product: Storage
 
   /// The next direction lives in the basis at index `size`.
-  init(dimension n: Int, capacity: Int, seed: UInt64, workers: Workers) throws {
+  init(dimension n: Int, capacity: Int, seed: UInt64, start: [Float]? = nil, workers: Workers) throws {
     basis = try Basis(n: n, capacity: capacity + 1, workers: workers)
     self.capacity = capacity
     projection = [Double](repeating: 0, count: capacity * capacity)
     random = Random(seed: seed)
     product = try Storage(byteCount: n * MemoryLayout<Float>.stride)
+    if let start, start.count == n {
+      start.withUnsafeBufferPointer { if let first = $0.baseAddress { basis.vector(0).update(from: first, count: n) } }
+      let norm = try basis.norm(basis.vector(0))
+      if norm > 0, norm.isFinite {
+        try basis.scale(basis.vector(0), by: 1 / norm)
+        return
+      }
+    }
     try newDirection()
   }
 
