@@ -95,13 +95,15 @@ extension Engine {
 
   /// Statistics of layer `index` at the cursors' place.
   func pairedStatistics(
-    _ index: Int, fp32: [ForwardCursor], quantized: [ForwardCursor]
+    _ index: Int, _ batches: [Batch], fp32: [ForwardCursor], quantized: [ForwardCursor]
   ) throws -> PairedStatistics {
     let layer = layers[index]
     let name = layer.input ?? ""
     let residualName = residual(of: index)
     let groups = WeightView.groups(layer)
     let rows = layer.channels / groups
+    let samples = batches.reduce(0) { $0 + $1.sampleCount }
+    let node = layerNode(layer)
     var sums: [PairedMoments] = []
     var order: [Int] = []
     try workers.ordered(fp32.count) { [self] position in
@@ -114,20 +116,23 @@ extension Engine {
       }
       var parts: [PairedMoments] = []
       var firstOrder: [Int] = []
+      let step = try patchStep(layer, node, f, batches[position], samples: samples)
       for group in 0..<groups {
-        let patches = try Patches(layer, layerNode(layer), input: f, group: group)
+        let patches = try Patches(layer, node, input: f, group: group, step: step)
         if group == 0 { firstOrder = patches.order }
         var moments = try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows)
-        var seen = 0
-        try patches.forEachPair(f, q, context) { pf, pq, count in
-          try moments.f.add(pf, rows: count)
-          try moments.q.add(pq, rows: count)
-          try moments.cross.add(pf, pq, rows: count)
+        try patches.forEach([f, q], context) { inputs, numbers in
+          try moments.f.add(inputs[0], rows: numbers.count)
+          try moments.q.add(inputs[1], rows: numbers.count)
+          try moments.cross.add(inputs[0], inputs[1], rows: numbers.count)
           if let difference {
-            try moments.residual?.add(
-              difference.floats + seen * layer.channels + group * rows, leftStride: layer.channels, pq, rows: count)
+            let picked = try Tensor(uninitialized: .float32, [numbers.count, rows], arena: context.arena)
+            for (row, number) in numbers.enumerated() {
+              (picked.floats + row * rows)
+                .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
+            }
+            try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
           }
-          seen += count
         }
         parts.append(moments)
       }
@@ -142,6 +147,7 @@ extension Engine {
     return PairedStatistics(groups: try sums.map { try $0.statistics(order) })
   }
 
+  /// The node that reads the layer's weight, with its attributes.
   func layerNode(_ layer: LinearLayer) -> Node { source.graph.nodes[layer.node] }
 
   /// r_f − r_q as rows of output channels, one row a patch; nil when the shapes are not those of the output.

@@ -39,10 +39,10 @@ public func quantizeModel(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
     threads: options.threads, monitor: monitor)
   let references = try session.references()
-  let made = try session.candidates(
-    bits.mapValues { [$0] }, fitting: session.batches, rounding: rounding, granularity: plan.options.granularity,
+  let rounder = PlanRounding(
+    session: session, bits: bits, granularity: plan.options.granularity,
     maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
-  let layers = made.compactMapValues(\.first)
+  let layers = try rounder.layers(rounding, references: references)
   var changed: [String: Tensor] = [:]
   for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
   try monitor.report(.measure, 0, of: 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes as c
 import os
+import signal
+import threading
 import weakref
 from typing import Callable, Iterable, Mapping, Optional
 
@@ -99,41 +102,40 @@ def float_pointer(array: np.ndarray):
 
 
 class Callbacks:
-    """Progress and log callbacks of one call. An exception in one of them, KeyboardInterrupt included, cancels the
-    call and is raised from it."""
+    """Progress and log callbacks of one call. An exception in one of them, or Ctrl-C, cancels the call and is raised
+    from it."""
 
     def __init__(self, progress: Optional[Progress], log: Optional[Log]):
         self._progress, self._log = progress, log
         self._error: Optional[BaseException] = None
-        # Always set: the interpreter handles Ctrl-C when it gets to run, which is here.
+        # Always set: the interpreter handles signals when it gets to run, which is here.
         self.progress = s.ProgressFn(self._on_progress)
         self.log = s.LogFn() if log is None else s.LogFn(self._on_log)
 
     def _on_progress(self, phase, done, total, _):
-        try:
-            if self._error is None and self._progress is not None:
-                self._progress(lib.cet_phase_string(phase).decode(), done, total)
-        except BaseException as error:  # noqa: B902 - raised again in `made`
-            self._error = error
+        self._call(self._progress, lib.cet_phase_string(phase).decode(), done, total)
         return 0 if self._error is None else 1
 
     def _on_log(self, level, message, _):
+        self._call(self._log, "warning" if level == 2 else "info", message.decode("utf-8", "replace"))
+
+    def _call(self, function, *arguments):
+        """Calls unless something was raised already; ctypes would print an exception and drop it."""
+        if self._error is not None or function is None:
+            return None
         try:
-            self._log("warning" if level == 2 else "info", message.decode("utf-8", "replace"))
-        except BaseException as error:  # noqa: B902
+            return function(*arguments)
+        except BaseException as error:  # raised again in `made`
             self._error = self._error or error
+            return None
 
     def apply(self, function):
         """A symmetric map for cet_eigensolve."""
 
         def call(v, result, n, _):
-            try:
-                if self._error is None:
-                    # A copy: the function may keep its argument.
-                    product = function(np.ctypeslib.as_array(v, (n,)).copy())
-                    np.ctypeslib.as_array(result, (n,))[:] = product
-            except BaseException as error:  # noqa: B902 - raised again in `made`
-                self._error = error
+            # A copy: the function may keep its argument.
+            product = self._call(function, np.ctypeslib.as_array(v, (n,)).copy())
+            self._call(_fill, np.ctypeslib.as_array(result, (n,)), product)
             return 0 if self._error is None else 1
 
         return s.ApplyFn(call)
@@ -141,7 +143,8 @@ class Callbacks:
     def made(self, kind, function, *arguments):
         """The object of class `kind` that a call makes; what a callback raised comes before the library's own."""
         try:
-            result = kind(made(function, *arguments))
+            with self._signals():
+                result = kind(made(function, *arguments))
         except Cancelled:
             if self._error is not None:
                 raise self._error from None
@@ -149,3 +152,21 @@ class Callbacks:
         if self._error is not None:
             raise self._error
         return result
+
+    @contextlib.contextmanager
+    def _signals(self):
+        """While the library works, an exception of the SIGINT handler is kept instead of raised: it would arise
+        wherever a callback happens to begin, where ctypes drops it."""
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler) or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signal.signal(signal.SIGINT, lambda number, frame: self._call(handler, number, frame))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _fill(target: np.ndarray, values) -> None:
+    target[:] = values

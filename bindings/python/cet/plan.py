@@ -24,6 +24,7 @@ class PlanTensor:
 
     name: str
     shape: Tuple[int, ...]
+    parameter_count: int
     bits: int
     """Of one code; 32 when the tensor stays float32."""
     decision: str
@@ -109,9 +110,9 @@ class Plan(Handle):
             check(lib.cet_plan_get_tensor(self._handle, index, c.byref(info)))
             result.append(
                 PlanTensor(
-                    name=info.name.decode(), shape=shape_of(info), bits=info.bits,
-                    decision=w.word(info.decision, w.DECISIONS), axis=info.axis if info.axis >= 0 else None,
-                    block_size=info.block_size, reason=(info.reason or b"").decode(),
+                    name=info.name.decode(), shape=shape_of(info), parameter_count=info.parameter_count,
+                    bits=info.bits, decision=w.word(info.decision, w.DECISIONS),
+                    axis=info.axis if info.axis >= 0 else None, block_size=info.block_size, reason=(info.reason or b"").decode(),
                     predicted_loss_change=info.predicted_loss_change, loss_per_byte=info.loss_per_byte,
                     code_bytes=info.code_bytes, stored_bytes=info.stored_bytes,
                     measured_loss=_table(info.measured_loss), curvature_loss=_table(info.curvature_loss)))

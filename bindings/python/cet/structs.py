@@ -68,6 +68,7 @@ class PlanTensorInfo(c.Structure):
         ("rank", c.c_uint32),
         ("name", c.c_char_p),
         ("shape", _shape),
+        ("parameter_count", c.c_uint64),
         ("bits", c.c_int32),
         ("decision", c.c_int32),
         ("axis", c.c_int32),

@@ -21,7 +21,6 @@ struct TensorLine {
 
   enum Decision: Int32 { case chosen = 1, fixed, kept }
 
-  var count: UInt64 { shape.reduce(1) { $0 &* UInt64(max(0, $1)) } }
   var shapeText: String { shape.isEmpty ? "scalar" : shape.map(String.init).joined(separator: "x") }
   var isPlanned: Bool { decision != .kept }
 }

@@ -30,7 +30,7 @@ struct Report {
       </section>
       <section>
       <h2>Bits per tensor</h2>
-      <p>Bar length is the tensor's share of the packed codes; the number on it its bits.</p>
+      <p>Bar length: bytes of the packed codes. Colour: bits.</p>
       \(bitsChart)
       </section>
       <section>
