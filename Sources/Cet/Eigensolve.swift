@@ -57,40 +57,34 @@ public struct Spectrum: Sendable {
   }
 }
 
-/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each. `apply` is called
-/// on the calling thread.
+/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each. The map, and the
+/// monitor's callbacks, are called on this thread.
 public func eigensolve(
   dimension: Int, _ options: EigensolveOptions, _ monitor: Monitor,
   apply: (_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws -> Void
 ) throws -> Spectrum {
-  try withoutActuallyEscaping(apply) { apply in
-    let part: SpectrumPart =
-      switch options.which {
-      case .largestMagnitude: .largestMagnitude
-      case .largest: .largest
-      case .smallest: .smallest
-      }
-    let wanted = max(1, min(options.count, max(dimension, 1)))
-    let limit = options.maxApplies ?? 100 * (wanted + 10)
-    let basis = options.krylovDimension ?? min(max(dimension, 1), max(2 * wanted + 10, 20))
-    let found = try CetSpectral.eigensolve(
-      ClosureMap(dimension: dimension, body: apply),
-      CetSpectral.EigensolveOptions(
-        count: options.count, part: part, basisDimension: basis, tolerance: options.tolerance, maximumApplies: limit,
-        seed: options.seed, start: options.start),
-      workers: Workers(threads: options.threads)
-    ) { applies, _ in try monitor.report(.eigensolve, applies, of: limit) }
-    if options.requireConvergence, found.convergedCount < found.count {
-      throw CetError(
-        .notConverged,
-        "\(found.convergedCount) of \(found.count) eigenpairs reached tolerance \(options.tolerance) in \(found.applies) applications")
-    }
-    return Spectrum(
-      which: options.which, dimension: dimension, values: found.values,
-      vectors: (0..<found.count).map { Array(found.vector($0)) }, residualNorms: found.residualNorms,
-      converged: found.converged, applies: found.applies, restarts: found.restarts, krylovDimension: basis,
-      tolerance: options.tolerance)
+  var settings = CetSpectral.EigensolveOptions(
+    count: options.count, part: options.which.part, basisDimension: options.krylovDimension,
+    tolerance: options.tolerance, seed: options.seed)
+  settings.start = options.start
+  settings.maximumApplies = options.maxApplies ?? settings.maximumApplies
+  let limit = settings.maximumApplies
+  let pairs = try withoutActuallyEscaping(apply) { apply in
+    try CetSpectral.eigensolve(
+      ClosureMap(dimension: dimension, body: apply), settings, workers: Workers(threads: options.threads)
+    ) { applies, _ in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
   }
+  try monitor.report(.eigensolve, limit, of: limit)
+  if options.requireConvergence, pairs.convergedCount < pairs.count {
+    throw CetError(
+      .notConverged,
+      "\(pairs.convergedCount) of \(pairs.count) eigenpairs reached the tolerance \(options.tolerance) after \(pairs.applies) applies")
+  }
+  return Spectrum(
+    which: options.which, dimension: dimension, values: pairs.values,
+    vectors: (0..<pairs.count).map { Array(pairs.vector($0)) }, residualNorms: pairs.residualNorms,
+    converged: pairs.converged, applies: pairs.applies, restarts: pairs.restarts,
+    krylovDimension: pairs.ritzValues.count, tolerance: options.tolerance)
 }
 
 private struct ClosureMap: LinearMap {
@@ -98,4 +92,14 @@ private struct ClosureMap: LinearMap {
   let body: (UnsafePointer<Float>, UnsafeMutablePointer<Float>) throws -> Void
 
   func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try body(v, result) }
+}
+
+extension Which {
+  fileprivate var part: SpectrumPart {
+    switch self {
+    case .largestMagnitude: .largestMagnitude
+    case .largest: .largest
+    case .smallest: .smallest
+    }
+  }
 }

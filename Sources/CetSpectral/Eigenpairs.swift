@@ -57,15 +57,14 @@ public struct EigensolveOptions: Sendable {
   /// With this, converged pairs count only after a basis grown from a new random direction has confirmed them:
   /// at most one more basis of applications.
   public var checksForRepeated: Bool
-  /// Of the random start vector, and of the vectors after a breakdown.
+  /// Start vector and the vectors after a breakdown.
   public var seed: UInt64
-  /// A start vector of `dimension` values, such as an eigenvector of a similar map; nil starts at random.
+  /// Start vector of `dimension` elements; nil, or one without a direction: random.
   public var start: [Float]?
 
   public init(
     count: Int, part: SpectrumPart = .largestMagnitude, basisDimension: Int? = nil, tolerance: Double = 1e-3,
-    maximumApplies: Int = 1000, checksForRepeated: Bool = true, seed: UInt64 = 0,
-    start: [Float]? = nil
+    maximumApplies: Int = 1000, checksForRepeated: Bool = true, seed: UInt64 = 0
   ) {
     self.count = count
     self.part = part
@@ -74,6 +73,5 @@ public struct EigensolveOptions: Sendable {
     self.maximumApplies = maximumApplies
     self.checksForRepeated = checksForRepeated
     self.seed = seed
-    self.start = start
   }
 }

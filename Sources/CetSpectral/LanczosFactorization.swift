@@ -17,25 +17,21 @@ struct LanczosFactorization {
   private let product: Storage
 
   /// The next direction lives in the basis at index `size`.
-  /// - Parameter start: first direction, n values; nil or zero for a random one.
   init(dimension n: Int, capacity: Int, seed: UInt64, start: [Float]? = nil, workers: Workers) throws {
     basis = try Basis(n: n, capacity: capacity + 1, workers: workers)
     self.capacity = capacity
     projection = [Double](repeating: 0, count: capacity * capacity)
     random = Random(seed: seed)
     product = try Storage(byteCount: n * MemoryLayout<Float>.stride)
-    guard let start else {
-      try newDirection()
-      return
+    if let start, start.count == n {
+      start.withUnsafeBufferPointer { if let first = $0.baseAddress { basis.vector(0).update(from: first, count: n) } }
+      let norm = try basis.norm(basis.vector(0))
+      if norm > 0, norm.isFinite {
+        try basis.scale(basis.vector(0), by: 1 / norm)
+        return
+      }
     }
-    guard start.count == n else {
-      throw CetError(.shapeMismatch, "the start vector has \(start.count) values, the map has dimension \(n)")
-    }
-    let v = basis.vector(0)
-    for i in 0..<n { v[i] = start[i] }
-    let norm = try basis.norm(v)
-    guard norm.isFinite else { throw CetError(.numeric, "the start vector holds a value that is not finite") }
-    if norm > 0 { try basis.scale(v, by: 1 / norm) } else { try newDirection() }
+    try newDirection()
   }
 
   /// One application of the map; extends V and T by one.

@@ -74,6 +74,29 @@ static void known_spectrum(void) {
   }
 }
 
+/* From an eigenvector the Krylov space ends at once; from zero the start is random. */
+static void start_vectors(void) {
+  cet_eigensolve_options options;
+  cet_spectrum *spectrum = NULL;
+  host h = {0, 0, 0};
+  static float start[dimension];
+  double value = 0;
+  CHECK_STATUS(CET_OK, cet_eigensolve_options_init(&options, sizeof options));
+  options.count = 1;
+  options.start = start;
+  CHECK_STATUS(CET_OK, cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+  CHECK_STATUS(CET_OK, cet_spectrum_get_values(spectrum, &value, 1));
+  CHECK(fabs(value + 500) < 0.1);
+  cet_spectrum_free(spectrum);
+  start[dimension - 1] = 3;
+  CHECK_STATUS(CET_OK, cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+  CHECK_STATUS(CET_OK, cet_spectrum_get_values(spectrum, &value, 1));
+  CHECK(fabs(value + 500) < 1e-3);
+  cet_spectrum_free(spectrum);
+  start[5] = (float)NAN;
+  CHECK_MESSAGE(CET_NUMERIC, "option start", cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+}
+
 static void failures(void) {
   cet_eigensolve_options options;
   cet_spectrum *spectrum = NULL;
@@ -103,6 +126,7 @@ static void failures(void) {
 
 int main(void) {
   known_spectrum();
+  start_vectors();
   failures();
   CHECK(cet_live_handle_count() == 0);
   return check_result("eigensolve");
