@@ -69,11 +69,13 @@ extension Engine {
           Array(view.matrix.values[(g * perGroup * columns)..<((g + 1) * perGroup * columns)]), rows: perGroup,
           columns: columns)
         // Without a bias the mean cannot be absorbed, and a centred fit would be the wrong one.
-        let fits = biasNames[index] != nil && LeastSquaresTarget.isTrustworthy(patches: group.count, columns: columns)
-        let target = try fits
-          ? LeastSquaresTarget.target(
-            part, covariance: group.covariance, cross: group.cross, residual: group.residual, ridge: options.ridge) : part
-        targetValues += target.values
+        let target = try biasNames[index] == nil
+          ? nil
+          : OutputCorrection.leastSquaresTarget(
+            part, quantizedCovariance: group.covariance, crossCovariance: group.cross,
+            residualCovariance: group.residual.isEmpty ? nil : group.residual, relativeRidge: options.ridge,
+            patches: group.count)
+        targetValues += (target ?? part).values
         factors.append(
           try CurvatureFactor(
             covariance: group.covariance, dimension: columns,
@@ -84,14 +86,16 @@ extension Engine {
       var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factors, workers: workers).matrix
       if options.matchesVariance {
         let rounded = matrix.dequantize()
-        var scale: [Float] = []
+        var before: [Double] = []
+        var after: [Double] = []
         for (g, group) in statistics.groups.enumerated() {
           let range = (g * perGroup * columns)..<((g + 1) * perGroup * columns)
-          scale += try VarianceMatching.factors(
-            WeightMatrix(Array(view.matrix.values[range]), rows: perGroup, columns: columns), covariance: group.covarianceF,
-            quantized: Array(rounded[range]), quantizedCovariance: group.covariance)
+          before += try OutputCorrection.variance(
+            Array(view.matrix.values[range]), rows: perGroup, covariance: group.covarianceF)
+          after += try OutputCorrection.variance(Array(rounded[range]), rows: perGroup, covariance: group.covariance)
         }
-        if matrix.granularity != .perTensor { try matrix.scaleRows(by: scale) }
+        try matrix.scaleRows(
+          by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: granularity.ofMatrix))
       }
       return QuantizedLayer(
         tensor: try view.assembled(matrix),

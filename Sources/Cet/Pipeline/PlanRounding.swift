@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetQuantize
 import CetTensor
 
 /// Rounds all tensors of a plan.
@@ -51,17 +52,11 @@ struct PlanRounding {
     let samples = fit.reduce(0) { $0 + $1.sampleCount }
     monitor.log(.info, "held-out loss, parallel: \(best.loss)")
     for matches in [false, true] {
-      let options = SequentialOptions(ridge: PlanRounding.ridge(samples: samples), matchesVariance: matches)
+      let options = SequentialOptions(ridge: OutputCorrection.relativeRidge(samples: samples), matchesVariance: matches)
       let value = try loss(sequential(options, fit, tables: tables))
       monitor.log(.info, "held-out loss, sequential\(matches ? " with variance matching" : ""): \(value)")
       if value < best.loss { best = (value, options) }
     }
     return best.options
-  }
-
-  /// 0.05 from 512 samples on, 0.5 at a hundred.
-  private static func ridge(samples: Int) -> Double {
-    let ratio = 512 / Double(max(samples, 1))
-    return min(max(0.05 * ratio * ratio.squareRoot().squareRoot(), 0.05), 0.5)
   }
 }
