@@ -52,12 +52,16 @@ let package = Package(
             "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
           ])
         ] : []),
+    // Installed, the tool is a client of libcet.so.0 like any other program; the linker finds the library where the
+    // distribution build has just put it (make lib). Otherwise the library is linked in.
     .executableTarget(
       name: "cet-onnx",
       dependencies: [
-        "CCet", "CetABI", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ],
-      path: "examples/cet-onnx"),
+        "CCet", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ] + (distribution ? [] : ["CetABI"]),
+      path: "examples/cet-onnx",
+      linkerSettings: distribution
+        ? [.linkedLibrary("cet"), .unsafeFlags(["-use-ld=lld", "-Xlinker", "-rpath=$ORIGIN/../lib"])] : []),
 
     .testTarget(name: "CetTensorTests", dependencies: ["CetTensor"]),
     .testTarget(name: "CetONNXTests", dependencies: ["CetONNX"]),

@@ -61,13 +61,22 @@ CK_CLONES void ck_max_rows_f32(const float *x, float *out, size_t rows, size_t n
   for (size_t r = 0; r < rows; r++) out[r] = largest(x + r * n, n);
 }
 
+/* e^(x - top). The rounding error of the difference alone would cost |x - top| / 2 ulp: it is put back. */
+CK_INLINE float exp_below(float x, float top) {
+  const float d = x - top;
+  const float back = x - d;
+  const float error = (x - (d + back)) + (back - top);
+  const float e = ck_exp1(d);
+  return d > -104.5f ? e + e * error : e;
+}
+
 CK_CLONES void ck_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n) {
   for (size_t r = 0; r < rows; r++) {
     const float *row = x + r * n;
     float *y = out + r * n;
     const float top = largest(row, n);
     CK_INDEPENDENT
-    for (size_t j = 0; j < n; j++) y[j] = ck_exp1(row[j] - top);
+    for (size_t j = 0; j < n; j++) y[j] = exp_below(row[j], top);
     const double inverse = 1.0 / sum(y, n);
     CK_INDEPENDENT
     for (size_t j = 0; j < n; j++) y[j] = (float)((double)y[j] * inverse);
@@ -86,7 +95,7 @@ CK_CLONES void ck_log_softmax_rows_f32(const float *x, float *out, size_t rows, 
     for (size_t first = 0; first < n; first += CHUNK) {
       const size_t width = n - first < CHUNK ? n - first : CHUNK;
       float e[CHUNK];
-      for (size_t j = 0; j < width; j++) e[j] = ck_exp1(row[first + j] - top);
+      for (size_t j = 0; j < width; j++) e[j] = exp_below(row[first + j], top);
       total += sum(e, width);
     }
     const double shift = (double)top + log(total);

@@ -1,22 +1,6 @@
 #include "rounding.h"
-#include <math.h>
+#include "clones.h"
 #include <string.h>
-
-/* The address sanitizer and the thread sanitizer run before the load-time choice between clones could work. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define CK_NO_CLONES 1
-#endif
-#endif
-#if defined(__x86_64__) && !defined(CK_NO_CLONES)
-#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define CLONES
-#endif
-/* Helpers must be inlined into each clone to be compiled for its instruction set. */
-#define INLINE static inline __attribute__((always_inline))
-
-enum { LANES = 16 };
 
 /* Round to nearest, ties to even, for |x| < 2^22; the callers have clamped to the code range first, which
  * gives the same as clamping afterwards because the bounds are integers. */
@@ -149,12 +133,6 @@ CLONES size_t ck_kronecker_row(float *level, float *r, const float *other, float
   return changed;
 }
 
-INLINE double sum_lanes(const double *sum) {
-  double total = 0;
-  for (int k = 0; k < LANES; k++) total += sum[k];
-  return total;
-}
-
 CLONES double ck_dot(const float *a, const float *b, size_t n) {
   double sum[LANES] = {0};
   size_t i = 0;
@@ -176,15 +154,9 @@ CLONES void ck_rescale_residual(float f, const float *wh, float *r, size_t n) {
   for (size_t i = 0; i < n; i++) r[i] = f * r[i] + g * wh[i];
 }
 
-CLONES void ck_transpose(const float *in, size_t rows, size_t columns, float *out) {
-  for (size_t r0 = 0; r0 < rows; r0 += 16) {
-    size_t r1 = r0 + 16 < rows ? r0 + 16 : rows;
-    for (size_t c0 = 0; c0 < columns; c0 += 16) {
-      size_t c1 = c0 + 16 < columns ? c0 + 16 : columns;
-      for (size_t c = c0; c < c1; c++)
-        for (size_t r = r0; r < r1; r++) out[c * rows + r] = in[r * columns + c];
-    }
-  }
+CLONES void ck_column_squares(const float *x, size_t rows, size_t n, double *sum) {
+  for (size_t i = 0; i < rows; i++)
+    for (size_t j = 0; j < n; j++) sum[j] += (double)x[i * n + j] * (double)x[i * n + j];
 }
 
 CLONES void ck_column_sums(const float *x, size_t rows, size_t n, size_t stride, double *sum) {
@@ -203,10 +175,6 @@ CLONES void ck_add_to_double(const float *x, size_t n, double *sum) {
 
 CLONES void ck_daxpy(double a, const double *x, double *y, size_t n) {
   for (size_t i = 0; i < n; i++) y[i] += a * x[i];
-}
-
-CLONES void ck_axpy_wide(double a, const float *x, float *y, size_t n) {
-  for (size_t i = 0; i < n; i++) y[i] = (float)((double)y[i] + a * (double)x[i]);
 }
 
 CLONES void ck_pack_planes(const uint8_t *codes, size_t n, int bits, uint8_t *planes) {

@@ -93,6 +93,12 @@ public struct Calibration: Sendable {
     batches = [Batch(inputs: inputs, labels: labels, sampleCount: count)]
   }
 
+  /// An array of a batch by its name; `labels` are the labels unless an input has that name.
+  public func array(_ name: String, in batch: Batch) throws -> Tensor {
+    if let tensor = batch.input(name) ?? (name == "labels" ? batch.labels : nil) { return tensor }
+    throw unusable[name] ?? CetError(.invalidArgument, "the calibration has no array '\(name)'")
+  }
+
   /// The first samples of the set; the set itself when it has no more than that.
   public func prefix(_ samples: Int?) throws -> Calibration {
     guard let samples, samples < sampleCount else { return self }

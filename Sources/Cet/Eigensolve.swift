@@ -1,3 +1,4 @@
+import CetSpectral
 import CetTensor
 
 public enum Which: String, Sendable, CaseIterable {
@@ -12,8 +13,8 @@ public struct EigensolveOptions: Sendable {
   /// Basis vectors kept; nil: chosen by the solver.
   public var krylovDimension: Int?
   public var maxApplies: Int?
-  /// Of the residual norm, relative to the largest |eigenvalue|.
-  public var tolerance = 1e-4
+  /// Of the residual norm, relative to the pair's |eigenvalue|.
+  public var tolerance = 1e-3
   public var seed: UInt64 = 0
   /// nil: random.
   public var start: [Float]?
@@ -56,10 +57,49 @@ public struct Spectrum: Sendable {
   }
 }
 
-/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each.
+/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each. The map, and the
+/// monitor's callbacks, are called on this thread.
 public func eigensolve(
   dimension: Int, _ options: EigensolveOptions, _ monitor: Monitor,
   apply: (_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws -> Void
 ) throws -> Spectrum {
-  throw CetError(.internal, "this build has no eigensolver")
+  var settings = CetSpectral.EigensolveOptions(
+    count: options.count, part: options.which.part, basisDimension: options.krylovDimension,
+    tolerance: options.tolerance, seed: options.seed)
+  settings.start = options.start
+  settings.maximumApplies = options.maxApplies ?? settings.maximumApplies
+  let limit = settings.maximumApplies
+  let pairs = try withoutActuallyEscaping(apply) { apply in
+    try CetSpectral.eigensolve(
+      ClosureMap(dimension: dimension, body: apply), settings, workers: Workers(threads: options.threads)
+    ) { applies, _ in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
+  }
+  try monitor.report(.eigensolve, limit, of: limit)
+  if options.requireConvergence, pairs.convergedCount < pairs.count {
+    throw CetError(
+      .notConverged,
+      "\(pairs.convergedCount) of \(pairs.count) eigenpairs reached the tolerance \(options.tolerance) after \(pairs.applies) applies")
+  }
+  return Spectrum(
+    which: options.which, dimension: dimension, values: pairs.values,
+    vectors: (0..<pairs.count).map { Array(pairs.vector($0)) }, residualNorms: pairs.residualNorms,
+    converged: pairs.converged, applies: pairs.applies, restarts: pairs.restarts,
+    krylovDimension: pairs.ritzValues.count, tolerance: options.tolerance)
+}
+
+private struct ClosureMap: LinearMap {
+  let dimension: Int
+  let body: (UnsafePointer<Float>, UnsafeMutablePointer<Float>) throws -> Void
+
+  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try body(v, result) }
+}
+
+extension Which {
+  fileprivate var part: SpectrumPart {
+    switch self {
+    case .largestMagnitude: .largestMagnitude
+    case .largest: .largest
+    case .smallest: .smallest
+    }
+  }
 }

@@ -30,3 +30,19 @@ public func cet_calibration_load_npz(
 public func cet_calibration_sample_count(_ calibration: OpaquePointer?) -> UInt64 {
   boundary(counting: { UInt64(try Handle.get(calibration, as: CalibrationObject.self).calibration.sampleCount) })
 }
+
+@implementation @_cdecl("cet_calibration_batch_count")
+public func cet_calibration_batch_count(_ calibration: OpaquePointer?) -> Int {
+  boundary(counting: { try Handle.get(calibration, as: CalibrationObject.self).calibration.batches.count })
+}
+
+@implementation @_cdecl("cet_calibration_get_array")
+public func cet_calibration_get_array(
+  _ calibration: OpaquePointer?, _ batch: Int, _ name: UnsafePointer<CChar>?, _ array: UnsafeMutablePointer<cet_tensor>?
+) -> cet_status {
+  boundary {
+    let object = try Handle.get(calibration, as: CalibrationObject.self)
+    let name = try text(name, "name")
+    try required(array, "array").pointee = object.array(name, batch: batch)
+  }
+}

@@ -61,12 +61,34 @@ final class CalibrationObject: HandleObject {
   override class var kind: String { "calibration" }
   private let lock = Lock()
   private var held: Calibration
+  private struct Place: Hashable {
+    var batch: Int
+    var name: String
+  }
+  // With the tensor that each points into.
+  private var views: [Place: (view: cet_tensor, tensor: Tensor)] = [:]
 
   init(_ calibration: Calibration) { held = calibration }
 
   var calibration: Calibration { lock.withLock { held } }
   func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor?) throws {
     try lock.withLock { try held.add(inputs: inputs, labels: labels) }
+  }
+
+  func array(_ name: String, batch: Int) throws -> cet_tensor {
+    try lock.withLock {
+      let place = Place(batch: batch, name: name)
+      if let known = views[place] { return known.view }
+      let tensor = try held.array(name, in: element(held.batches, batch, "batch")).rowMajor()
+      var view = cet_tensor()
+      view.data = UnsafeRawPointer(tensor.pointer)
+      view.byte_size = UInt64(tensor.byteCount)
+      view.shape = try memory.shape(tensor.shape)
+      view.rank = UInt32(tensor.rank)
+      view.element_type = tensor.type.rawValue
+      views[place] = (view, tensor)
+      return view
+    }
   }
 }
 

@@ -81,6 +81,8 @@ extension PlanOptions {
     seed = source.options.seed
     if c.encoding == 0 { encoding = source.options.encoding }
     if c.bits == 0 { bits = source.options.bits }
+    if c.keep_count == 0 { keep = source.options.keep }
+    if c.fix_count == 0 { fix = source.options.fix }
     try validate()
   }
 }

@@ -12,6 +12,8 @@ final class RowBlock {
   /// Lanes that count; `stride` rounds them up to whole vectors for the transposed kernels.
   private(set) var lanes: Int
   let stride: Int
+  /// Starts of each row that are left after Step 1.
+  private let survivors: Int
   private let columns: Int
   private let blocks: Int
   private let blockOfColumn: [Int32]
@@ -26,7 +28,8 @@ final class RowBlock {
   private let scratch: FloatBuffer  // [columns][stride]
 
   init(
-    weights: UnsafePointer<Float>, firstRow: Int, rows: Int, grid: AffineGrid, factor: CurvatureFactor, starts: [Float]
+    weights: UnsafePointer<Float>, firstRow: Int, rows: Int, grid: AffineGrid, factor: CurvatureFactor, starts: [Float],
+    survivors: Int = .max
   ) throws {
     let columns = factor.dimension
     let blocks = grid.blocksPerRow
@@ -36,6 +39,7 @@ final class RowBlock {
     self.firstRow = firstRow
     self.rows = rows
     self.lanes = lanes
+    self.survivors = max(1, min(survivors, starts.count))
     self.stride = stride
     self.columns = columns
     self.blocks = blocks
@@ -47,8 +51,8 @@ final class RowBlock {
     scale = try FloatBuffer(blocks * stride)
     lo = try FloatBuffer(blocks * stride)
     hi = try FloatBuffer(blocks * stride)
-    level = try FloatBuffer(lanes * columns)
-    r = try FloatBuffer(lanes * columns)
+    level = try FloatBuffer(rows * self.survivors * columns)
+    r = try FloatBuffer(rows * self.survivors * columns)
     scratch = try FloatBuffer(columns * stride)
     for row in 0..<rows {
       let source = weights + (firstRow + row) * columns
@@ -67,7 +71,8 @@ final class RowBlock {
   }
 
   /// Step 1 for every lane. Panels of columns are rounded one column at a time; their errors reach the later
-  /// columns by one product per panel (GPTQ's lazy batch updates).
+  /// columns by one product per panel (GPTQ's lazy batch updates). Of each row the starts of least
+  /// Σ e² = d H dᵀ survive.
   func gptq() throws {
     let transposed = scratch
     for column in 0..<columns {
@@ -76,6 +81,7 @@ final class RowBlock {
     }
     let panel = 64
     let errors = try FloatBuffer(min(panel, columns) * stride)
+    var sums = [Double](repeating: 0, count: stride)
     try blockOfColumn.withUnsafeBufferPointer { block in
       guard let block = block.baseAddress else { return }
       for start in Swift.stride(from: 0, to: columns, by: panel) {
@@ -84,6 +90,7 @@ final class RowBlock {
         ck_gptq_panel(
           values, factor.ut.pointer + start * columns + start, columns, scale.pointer, lo.pointer, hi.pointer,
           block + start, width, stride, values, errors.pointer)
+        ck_column_squares(errors.pointer, width, stride, &sums)
         // w_rest −= e_panel U[panel, rest]
         let rest = columns - start - width
         if rest > 0 {
@@ -94,12 +101,26 @@ final class RowBlock {
         }
       }
     }
-    if lanes == stride {
-      ck_transpose(transposed.pointer, columns, stride, level.pointer)
-    } else {
-      for lane in 0..<lanes {
-        for column in 0..<columns { level.pointer[lane * columns + column] = transposed.pointer[column * stride + lane] }
-      }
+    keepSurvivors(sums)
+  }
+
+  /// Moves the levels of the best starts from the transposed scratch to `level`, and closes the gaps in `scale`.
+  private func keepSurvivors(_ sums: [Double]) {
+    var sources = [Int](repeating: 0, count: rows * survivors)
+    for row in 0..<rows {
+      let starts = 0..<(lanes / rows)
+      let best = starts.sorted { (sums[$0 * rows + row], $0) < (sums[$1 * rows + row], $1) }.prefix(survivors).sorted()
+      for (slot, start) in best.enumerated() { sources[slot * rows + row] = start * rows + row }
+    }
+    lanes = rows * survivors
+    for column in 0..<columns {
+      let source = scratch.pointer + column * stride
+      for lane in 0..<lanes { level.pointer[lane * columns + column] = source[sources[lane]] }
+    }
+    for block in 0..<blocks {
+      // A slot never comes after the start it takes: nothing is overwritten before it is read.
+      let row = scale.pointer + block * stride
+      for lane in 0..<lanes { row[lane] = row[sources[lane]] }
     }
   }
 

@@ -109,7 +109,7 @@ private final class MemorySource: ByteSource {
     for header in [
       "", "{", "{}", "{'descr': '<f4'}", "{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2,)}",
       "{'descr': '<f4', 'fortran_order': False, 'shape': (2", "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,)}",
-      "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "{'descr': '<f4, 'x': 1}",
+      "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "{'descr': '<f4', 'x': 1}",
     ] { #expect(failure(npy(header, data: data)).contains("damaged"), "\(header)") }
     let huge = "{'descr': '<f8', 'fortran_order': True, 'shape': (4611686018427387904, 4611686018427387904)}"
     #expect(failure(npy(huge, data: data)).contains("too large"))

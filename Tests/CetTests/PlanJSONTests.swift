@@ -24,7 +24,7 @@ import Testing
     body.blockSize = 128
     body.predictedLossChange = 0.1
     body.lossPerByte = 1e-9
-    body.measuredLoss = [2: 0.1, 4: 1.0 / 3, 8: 5e-324]
+    body.measuredLoss = [2: 0.1, 4: 1.0 / 3, 8: .leastNonzeroMagnitude]
     body.curvatureLoss = [2: 0.2]
     body.codeBytes = 1152
     body.storedBytes = 1300

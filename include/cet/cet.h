@@ -477,8 +477,8 @@ CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size
 
 /*
  * Computes codes, scales, zero points and corrected biases for a plan. `calibration` may be NULL with
- * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model (SHA-256 of the
- * file, or, when that differs, the same names and shapes).
+ * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model: the SHA-256 of the file
+ * is compared.
  * Errors: as for cet_plan; INVALID_ARGUMENT when plan and model do not belong together.
  */
 CET_API cet_status cet_quantize(
@@ -604,6 +604,19 @@ CET_API cet_status cet_model_get_parameter(const cet_model *model, size_t index,
  */
 CET_API cet_status cet_model_inspect_json(const cet_model *model, char **json);
 
+/* ---- Calibration: what is in it ---- */
+
+/* Number of batches. 0 for a bad handle. */
+CET_API size_t cet_calibration_batch_count(const cet_calibration *calibration);
+
+/*
+ * The array of this name in a batch ("labels": the labels unless an input has that name). Fills `array`; its shape
+ * and data are borrowed from `calibration`, its name is NULL.
+ * Errors: INVALID_ARGUMENT when there is no such batch or array, or it has an unsupported element type.
+ */
+CET_API cet_status cet_calibration_get_array(
+    const cet_calibration *calibration, size_t batch, const char *name, cet_tensor *array);
+
 /* ---- Forward ---- */
 
 typedef struct cet_run_options {
@@ -694,7 +707,8 @@ typedef struct cet_eigensolve_options {
   cet_which which;
   uint32_t krylov_dimension; /* basis vectors kept (n floats each); 0: chosen by the library */
   uint32_t max_applies;      /* 0: chosen by the library */
-  double tolerance;          /* of the residual norm, relative to the largest |eigenvalue|; 0: 1e-4 */
+  double tolerance;          /* of the residual norm, relative to the pair's |eigenvalue|; 0: 1e-3. Single precision
+                                ends at 2e-6 of the largest |eigenvalue|, which always suffices. */
   uint64_t seed;             /* of the start vector */
   const float *start;        /* start vector of n elements; NULL: random */
   uint32_t require_convergence; /* non-zero: CET_NOT_CONVERGED instead of pairs that missed the tolerance */
@@ -726,7 +740,7 @@ typedef struct cet_spectrum_info {
   uint64_t converged_count; /* pairs that met the tolerance */
   uint64_t applies;         /* of the map */
   uint64_t restarts;
-  uint64_t krylov_dimension;
+  uint64_t krylov_dimension; /* of the last basis */
   double tolerance;
 } cet_spectrum_info;
 
@@ -752,8 +766,8 @@ CET_API cet_status cet_spectrum_get_vector(const cet_spectrum *spectrum, size_t 
 /*
  * A plan for another budget from the sensitivity table that `source` carries (a plan, also one read from JSON): no
  * data, no forward passes. Method, loss, curvature, rounding, granularity and block size are the source's and must
- * be left 0 or be the same in `options`; bits must be among those in the table. Samples, batch size and seed are
- * not used.
+ * be left 0 or be the same in `options`. Encoding, bits, keep and fix patterns are the source's where left 0; every
+ * choice they leave open must be in the table. Samples, batch size and seed are not used.
  * Errors: INVALID_ARGUMENT (the table lacks what is asked for; plan and model do not belong together),
  * INFEASIBLE_BUDGET.
  */

@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "basis.h"
 #include "ck_vector.h"
 #include "ck_window.h"
 #include "rounding.h"

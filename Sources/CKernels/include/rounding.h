@@ -56,8 +56,8 @@ void ck_axpy(float a, const float *x, float *y, size_t n);
 /* r = f * r + (f - 1) * wh: (Q - W) H after the scale was multiplied by f. */
 void ck_rescale_residual(float f, const float *wh, float *r, size_t n);
 
-/* out[c][r] = in[r][c] for an in of [rows][columns]. */
-void ck_transpose(const float *in, size_t rows, size_t columns, float *out);
+/* sum[j] += the sum of squares of column j of the dense x of [rows][n], in double. */
+void ck_column_squares(const float *x, size_t rows, size_t n, double *sum);
 
 /* sum[j] += the column sums of x in double; x has `rows` rows of n at the given stride. */
 void ck_column_sums(const float *x, size_t rows, size_t n, size_t stride, double *sum);
@@ -68,11 +68,8 @@ void ck_subtract_row(const float *x, size_t rows, size_t n, size_t stride, const
 /* sum[i] += x[i] */
 void ck_add_to_double(const float *x, size_t n, double *sum);
 
-/* y += a * x and the dot product in double, for double vectors. */
+/* y += a * x */
 void ck_daxpy(double a, const double *x, double *y, size_t n);
-
-/* y (float) += a * x (float), the product and sum in double. */
-void ck_axpy_wide(double a, const float *x, float *y, size_t n);
 
 /* Bit planes: planes[k][i / 8] bit i % 8 = bit k of codes[i], for k < bits; each plane has (n + 7) / 8 bytes. */
 void ck_pack_planes(const uint8_t *codes, size_t n, int bits, uint8_t *planes);

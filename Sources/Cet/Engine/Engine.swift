@@ -6,7 +6,9 @@ import CetTensor
 /// the programs bound to the batches' shapes.
 final class Engine: @unchecked Sendable {
   let layers: [LinearLayer]
-  /// The model with every addable bias in place (zeros).
+  /// The model that the layers' node indices count in.
+  let source: Model
+  /// The same with every addable bias in place (zeros); nodes may have moved.
   let model: Model
   let output: String
   let loss: LossKind
@@ -22,6 +24,7 @@ final class Engine: @unchecked Sendable {
     _ found: LinearLayers, output: String, loss: LossKind, workers: Workers, context: ComputeContext
   ) throws {
     layers = found.layers
+    source = found.model
     self.output = output
     self.loss = loss
     self.workers = workers

@@ -19,15 +19,18 @@ struct LayerRounding {
       let view = try WeightView(layer, engine.weightValues(layer))
       self.view = view
       factors = try (statistics?.groups ?? []).map { group in
-        // Fewer patches than unknowns leave directions that no patch has shown: they get more damping.
-        let damping = group.count < 4 * view.matrix.columns ? 0.05 : 0.01
-        return try CurvatureFactor(
-          covariance: group.covariance, dimension: view.matrix.columns, relativeDamping: damping)
+        try CurvatureFactor(
+          covariance: group.covariance, dimension: view.matrix.columns,
+          relativeDamping: LayerRounding.damping(patches: group.count, columns: view.matrix.columns))
       }
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
     }
   }
+
+  /// λ relative to the mean input variance. Fewer patches than unknowns leave directions that no patch has shown:
+  /// they get more.
+  static func damping(patches: Int, columns: Int) -> Double { patches < 4 * columns ? 0.05 : 0.01 }
 
   /// Steps 0 to 2 and 4: grid, GPTQ with coordinate descent, bias. Without statistics Step 0 and nearest codes.
   func quantized(bits: Int, granularity: Granularity) throws -> QuantizedLayer {

@@ -43,6 +43,12 @@ extension Engine {
     }
   }
 
+  /// How sparsely patches of an input are taken when `samples` samples are seen in all.
+  func patchStep(_ layer: LinearLayer, _ node: Node, _ input: Tensor, _ batch: Batch, samples: Int) throws -> Int {
+    let perSample = try Patches.count(layer, node, input: input) / max(1, batch.sampleCount)
+    return Patches.step(patches: perSample * samples, columns: WeightView.columns(layer))
+  }
+
   /// Bytes that the moments of a layer take while they are gathered.
   private static func momentBytes(_ layer: LinearLayer) -> Int {
     let k = WeightView.columns(layer)
@@ -69,6 +75,7 @@ extension Engine {
       rounds[rounds.count - 1].append(index)
       used += bytes
     }
+    let samples = batches.reduce(0) { $0 + $1.sampleCount }
     for (number, round) in rounds.enumerated() {
       var sums: [[SecondMoment]] = []
       var orders: [[Int]] = []
@@ -80,11 +87,13 @@ extension Engine {
         var order: [[Int]] = []
         for (index, activation) in zip(round, outputs) {
           let layer = layers[index]
+          let node = layerNode(layer)
+          let step = try patchStep(layer, node, activation, batch, samples: samples)
           var groups: [SecondMoment] = []
           for group in 0..<WeightView.groups(layer) {
-            let patches = try Patches(layer, model.graph.nodes[layer.node], input: activation, group: group)
+            let patches = try Patches(layer, node, input: activation, group: group, step: step)
             var moment = try SecondMoment(dimension: patches.columns)
-            try patches.forEach(activation, context) { try moment.add($0, rows: $1) }
+            try patches.forEach([activation], context) { try moment.add($0[0], rows: $1.count) }
             groups.append(moment)
             if group == 0 { order.append(patches.order) }
           }

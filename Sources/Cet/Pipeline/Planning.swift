@@ -8,6 +8,12 @@ public func makePlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
 ) throws -> CompressionPlan {
   try options.validate()
+  return try SerialKernels.run { try measuredPlan(model, data, options, monitor) }
+}
+
+private func measuredPlan(
+  _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
+) throws -> CompressionPlan {
   let samples = try data.prefix(options.samples)
   let session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, threads: options.threads,

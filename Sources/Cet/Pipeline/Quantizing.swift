@@ -34,15 +34,22 @@ public func quantizeModel(
     throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data")
   }
   let bits = try plannedBits(model, plan)
+  return try SerialKernels.run { try carryOut(model, data, plan, bits, rounding, options, monitor) }
+}
+
+private func carryOut(
+  _ model: LoadedModel, _ data: Calibration, _ plan: CompressionPlan, _ bits: [Int: Int], _ rounding: Rounding,
+  _ options: QuantizeOptions, _ monitor: Monitor
+) throws -> QuantizedModel {
   let samples = try data.prefix(options.samples ?? plan.samples)
   let session = try Session(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
     threads: options.threads, monitor: monitor)
   let references = try session.references()
-  let made = try session.candidates(
-    bits.mapValues { [$0] }, fitting: session.batches, rounding: rounding, granularity: plan.options.granularity,
+  let rounder = PlanRounding(
+    session: session, bits: bits, granularity: plan.options.granularity,
     maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
-  let layers = made.compactMapValues(\.first)
+  let layers = try rounder.layers(rounding, references: references)
   var changed: [String: Tensor] = [:]
   for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
   try monitor.report(.measure, 0, of: 1)

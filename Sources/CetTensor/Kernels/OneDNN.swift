@@ -177,17 +177,17 @@
 
     // MARK: Matrix product
 
-    /// c = op(a) op(b) + beta c, row-major with row strides.
+    /// c = alpha op(a) op(b) + beta c, row-major with row strides.
     static func multiply(
       _ a: UnsafePointer<Float>, stride strideA: Int, transposed transposeA: Bool, _ b: UnsafePointer<Float>,
       stride strideB: Int, transposed transposeB: Bool, into c: UnsafeMutablePointer<Float>, stride strideC: Int,
-      beta: Float, _ m: Int, _ n: Int, _ k: Int
+      alpha: Float = 1, beta: Float, _ m: Int, _ n: Int, _ k: Int
     ) throws {
       let (no, yes) = (CChar(UInt8(ascii: "N")), CChar(UInt8(ascii: "T")))
       try withOneThread {
         try check(
           dnnl_sgemm(
-            transposeA ? yes : no, transposeB ? yes : no, Int64(m), Int64(n), Int64(k), 1, a, Int64(strideA), b,
+            transposeA ? yes : no, transposeB ? yes : no, Int64(m), Int64(n), Int64(k), alpha, a, Int64(strideA), b,
             Int64(strideB), beta, c, Int64(strideC)), "matrix product")
       }
     }

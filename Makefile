@@ -1,0 +1,49 @@
+# make demo     set up, build, compress the bundled model, show plan and accuracy
+# make test     set up, build, run every test
+# make lib      build the library and the tool into build/
+# make install  copy them to PREFIX (default /usr/local); DESTDIR is put in front
+# make wheel    build a Python wheel with the library inside, into build/
+# make clean    remove what was built
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD := build
+VERSION := $(shell sed -n 's/^.define CET_VERSION_M[AI][JN]OR \([0-9]*\)$$/\1./p; s/^.define CET_VERSION_PATCH \([0-9]*\)$$/\1/p' include/cet/cet.h | tr -d '\n')
+SCRATCH := .build-dist
+SWIFT_BUILD := CET_DIST=1 swift build --scratch-path $(SCRATCH) -c release
+STAGED := $(BUILD)/lib/libcet.so.$(VERSION)
+PYTHON := .venv/bin/python
+DIGITS := Tests/Fixtures/digits_cnn
+
+.PHONY: all lib demo test install wheel clean
+
+all: lib
+
+lib:
+	tools/setup.sh packages
+	$(SWIFT_BUILD) --product cet
+	$(SWIFT_BUILD) --product cet-onnx --static-swift-stdlib -Xlinker -L$(SCRATCH)/release
+	tools/stage.sh $(SCRATCH)/release $(BUILD) $(VERSION)
+
+demo: lib
+	tools/setup.sh python
+	$(BUILD)/bin/cet-onnx compress $(DIGITS)/model.onnx $(BUILD)/digits_cnn.cet.onnx --data $(DIGITS)/calibration.npz --target-ratio 11 --report $(BUILD)/digits_cnn.html
+	@echo
+	@$(PYTHON) examples/python/accuracy.py $(DIGITS)/test.npz $(DIGITS)/model.onnx $(BUILD)/digits_cnn.cet.onnx
+
+test:
+	tools/test.sh
+
+# Copies only: what is not built yet is built first, and nothing is built again as root.
+install: $(STAGED)
+	tools/install.sh $(BUILD) "$(PREFIX)" "$(DESTDIR)"
+
+$(STAGED):
+	$(MAKE) lib
+
+wheel: lib
+	tools/setup.sh python
+	tools/wheel.sh $(BUILD) $(PYTHON)
+
+clean:
+	rm -rf .build $(SCRATCH) $(BUILD)

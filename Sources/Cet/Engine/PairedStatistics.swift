@@ -1,0 +1,170 @@
+import CetAutodiff
+import CetGraph
+import CetQuantize
+import CetTensor
+
+/// Statistics of one layer's inputs in the unquantized (f) and in the partly quantized network (q), and of the
+/// residual that its output is added to.
+struct PairedStatistics: Sendable {
+  struct Group: Sendable {
+    let meanF: [Double]
+    let meanQ: [Double]
+    /// Cov(p_f) and Cov(p_q), K × K.
+    let covarianceF: [Double]
+    let covariance: [Double]
+    /// Cov(p_f, p_q), K × K.
+    let cross: [Double]
+    /// Cov(r_f − r_q, p_q), rows × K; empty without a residual.
+    let residual: [Double]
+    /// E[r_f − r_q], rows; empty without a residual.
+    let residualMean: [Double]
+    let count: Int
+  }
+  let groups: [Group]
+}
+
+/// The running sums of one convolution group.
+private struct PairedMoments {
+  var f: SecondMoment
+  var q: SecondMoment
+  var cross: CrossMoment
+  var residual: CrossMoment?
+
+  init(columns: Int, rows: Int?) throws {
+    f = try SecondMoment(dimension: columns)
+    q = try SecondMoment(dimension: columns)
+    cross = try CrossMoment(left: columns, right: columns)
+    residual = try rows.map { try CrossMoment(left: $0, right: columns) }
+  }
+
+  mutating func merge(_ other: PairedMoments) throws {
+    try f.merge(other.f)
+    try q.merge(other.q)
+    try cross.merge(other.cross)
+    if let part = other.residual { try residual?.merge(part) }
+  }
+
+  func statistics(_ order: [Int]) throws -> PairedStatistics.Group {
+    let k = q.dimension
+    func vector(_ x: [Double]) -> [Double] {
+      var result = x
+      for (from, to) in order.enumerated() { result[to] = x[from] }
+      return result
+    }
+    /// Columns in the order of the weights; rows too when `both`.
+    func matrix(_ x: [Double], rows: Int, both: Bool) -> [Double] {
+      [Double](unsafeUninitializedCapacity: rows * k) { target, filled in
+        for i in 0..<rows {
+          let row = both ? order[i] : i
+          for (j, to) in order.enumerated() { target[row * k + to] = x[i * k + j] }
+        }
+        filled = rows * k
+      }
+    }
+    let rows = try residual?.leftMean().count ?? 0
+    return PairedStatistics.Group(
+      meanF: vector(try cross.leftMean()), meanQ: vector(try q.mean()),
+      covarianceF: matrix(try f.covariance(), rows: k, both: true),
+      covariance: matrix(try q.covariance(), rows: k, both: true),
+      cross: matrix(try cross.covariance(), rows: k, both: true),
+      residual: try residual.map { matrix(try $0.covariance(), rows: rows, both: false) } ?? [],
+      residualMean: try residual?.leftMean() ?? [], count: q.count)
+  }
+}
+
+extension Engine {
+  /// The graph value that is added to the layer's output before anything else happens to it, if any.
+  func residual(of index: Int) -> String? {
+    let layer = layers[index]
+    guard Engine.usesStatistics(layer), biasNames[index] != nil else { return nil }
+    var output = layer.output
+    // The bias of a matrix product may be an Add of its own.
+    for _ in 0..<2 {
+      let readers = model.graph.nodes.filter { $0.inputs.contains(output) }
+      guard readers.count == 1, let node = readers.first, node.operatorType == "Add", node.inputs.count == 2 else { return nil }
+      let other = node.inputs[0] == output ? node.inputs[1] : node.inputs[0]
+      if other == output { return nil }
+      if model.graph.initializers.contains(where: { $0.name == other }) {
+        output = node.outputs[0]
+        continue
+      }
+      return other
+    }
+    return nil
+  }
+
+  /// Statistics of layer `index` at the cursors' place.
+  func pairedStatistics(
+    _ index: Int, _ batches: [Batch], fp32: [ForwardCursor], quantized: [ForwardCursor]
+  ) throws -> PairedStatistics {
+    let layer = layers[index]
+    let name = layer.input ?? ""
+    let residualName = residual(of: index)
+    let groups = WeightView.groups(layer)
+    let rows = layer.channels / groups
+    let samples = batches.reduce(0) { $0 + $1.sampleCount }
+    let node = layerNode(layer)
+    var sums: [PairedMoments] = []
+    var order: [Int] = []
+    try workers.ordered(fp32.count) { [self] position in
+      let f = try fp32[position].value(name)
+      let q = try quantized[position].value(name)
+      // Both runs pass the residual at the same step, or neither has.
+      var difference: Tensor?
+      if let residualName, let rf = fp32[position].passed(residualName), let rq = quantized[position].passed(residualName) {
+        difference = try residualDifference(rf, rq, layer)
+      }
+      var parts: [PairedMoments] = []
+      var firstOrder: [Int] = []
+      let step = try patchStep(layer, node, f, batches[position], samples: samples)
+      for group in 0..<groups {
+        let patches = try Patches(layer, node, input: f, group: group, step: step)
+        if group == 0 { firstOrder = patches.order }
+        var moments = try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows)
+        try patches.forEach([f, q], context) { inputs, numbers in
+          try moments.f.add(inputs[0], rows: numbers.count)
+          try moments.q.add(inputs[1], rows: numbers.count)
+          try moments.cross.add(inputs[0], inputs[1], rows: numbers.count)
+          if let difference {
+            let picked = try Tensor(uninitialized: .float32, [numbers.count, rows], arena: context.arena)
+            for (row, number) in numbers.enumerated() {
+              (picked.floats + row * rows)
+                .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
+            }
+            try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
+          }
+        }
+        parts.append(moments)
+      }
+      return (parts, firstOrder)
+    } combine: { _, part in
+      if sums.isEmpty {
+        (sums, order) = part
+      } else {
+        for group in sums.indices { try sums[group].merge(part.0[group]) }
+      }
+    }
+    return PairedStatistics(groups: try sums.map { try $0.statistics(order) })
+  }
+
+  /// The node that reads the layer's weight, with its attributes.
+  func layerNode(_ layer: LinearLayer) -> Node { source.graph.nodes[layer.node] }
+
+  /// r_f − r_q as rows of output channels, one row a patch; nil when the shapes are not those of the output.
+  private func residualDifference(_ f: Tensor, _ q: Tensor, _ layer: LinearLayer) throws -> Tensor? {
+    guard f.type == .float32, f.shape == q.shape else { return nil }
+    let layout: Layout
+    switch layer.kind {
+    case .convolution:
+      guard f.rank >= 3, f.shape[1] == layer.channels else { return nil }
+      layout = .channelsLast
+    default:
+      guard f.shape.last == layer.channels else { return nil }
+      layout = .rowMajor
+    }
+    let (a, b) = (try f.converted(to: layout, arena: context.arena), try q.converted(to: layout, arena: context.arena))
+    let result = try Tensor(uninitialized: .float32, f.shape, layout: layout, arena: context.arena)
+    Elementwise.apply(.subtract, a.floats, b.floats, into: result.floats, count: a.count)
+    return result
+  }
+}

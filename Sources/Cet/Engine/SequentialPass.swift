@@ -1,0 +1,121 @@
+import CetAutodiff
+import CetQuantize
+import CetTensor
+
+/// How Step 7 runs.
+struct SequentialOptions: Sendable, Equatable {
+  /// Regularisation of the least-squares target, relative to the mean input variance.
+  var ridge: Double
+  /// Step 7b.
+  var matchesVariance: Bool
+}
+
+extension Engine {
+  /// Step 7: quantizes layer after layer in topological order. Each layer is fitted to the inputs that the
+  /// already quantized layers give it, so that it makes up for their error.
+  /// - Parameters:
+  ///   - bits: by layer index.
+  ///   - fixed: layers that are quantized already (tables), by index.
+  ///   - progress: layers done, of how many.
+  func sequential(
+    _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [Batch], granularity: Granularity,
+    _ options: SequentialOptions, progress: (Int, Int) throws -> Void
+  ) throws -> [Int: QuantizedLayer] {
+    let order = bits.keys.sorted().filter { fixed[$0] == nil && Engine.usesStatistics(layers[$0]) }
+    var stops = order.compactMap { layers[$0].input }
+    stops += order.compactMap { residual(of: $0) }
+    var start = weights
+    for (index, layer) in fixed { start.merge(try replacement(index, layer)) { $1 } }
+    var routes: [Batch.Signature: ForwardRoute] = [:]
+    let parameters = Array(weights.keys)
+    for batch in batches where routes[batch.signature] == nil {
+      routes[batch.signature] = try ForwardRoute(
+        model, batch: batch, parameters: parameters, stops: stops, outputs: [output], context)
+    }
+    func cursors(_ weights: [String: Tensor]) throws -> [ForwardCursor] {
+      try batches.map { batch in
+        guard let route = routes[batch.signature] else { throw CetError(.internal, "a batch has no route") }
+        return ForwardCursor(route, batch, weights: weights, context)
+      }
+    }
+    let (fp32, quantized) = (try cursors(weights), try cursors(start))
+    var result = fixed
+    for (position, index) in order.enumerated() {
+      guard let width = bits[index] else { continue }
+      try progress(position, order.count)
+      let statistics = try pairedStatistics(index, batches, fp32: fp32, quantized: quantized)
+      let layer = try sequentialLayer(index, bits: width, statistics, granularity: granularity, options)
+      result[index] = layer
+      for (name, tensor) in try replacement(index, layer) {
+        for cursor in quantized { cursor.replace(name, by: tensor) }
+      }
+    }
+    try progress(order.count, order.count)
+    return result
+  }
+
+  private func sequentialLayer(
+    _ index: Int, bits: Int, _ statistics: PairedStatistics, granularity: Granularity, _ options: SequentialOptions
+  ) throws -> QuantizedLayer {
+    let layer = layers[index]
+    do {
+      let view = try WeightView(layer, weightValues(layer))
+      let (rows, columns) = (view.matrix.rows, view.matrix.columns)
+      let perGroup = rows / max(1, statistics.groups.count)
+      var targetValues: [Float] = []
+      var factors: [CurvatureFactor] = []
+      for (g, group) in statistics.groups.enumerated() {
+        let part = try WeightMatrix(
+          Array(view.matrix.values[(g * perGroup * columns)..<((g + 1) * perGroup * columns)]), rows: perGroup,
+          columns: columns)
+        // Without a bias the mean cannot be absorbed, and a centred fit would be the wrong one.
+        let fits = biasNames[index] != nil && LeastSquaresTarget.isTrustworthy(patches: group.count, columns: columns)
+        let target = try fits
+          ? LeastSquaresTarget.target(
+            part, covariance: group.covariance, cross: group.cross, residual: group.residual, ridge: options.ridge) : part
+        targetValues += target.values
+        factors.append(
+          try CurvatureFactor(
+            covariance: group.covariance, dimension: columns,
+            relativeDamping: LayerRounding.damping(patches: group.count, columns: columns)))
+      }
+      let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
+      let grid = try ScaleSearch.search(target, bits: bits, granularity: granularity.ofMatrix, workers: workers)
+      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factors, workers: workers).matrix
+      if options.matchesVariance {
+        let rounded = matrix.dequantize()
+        var scale: [Float] = []
+        for (g, group) in statistics.groups.enumerated() {
+          let range = (g * perGroup * columns)..<((g + 1) * perGroup * columns)
+          scale += try VarianceMatching.factors(
+            WeightMatrix(Array(view.matrix.values[range]), rows: perGroup, columns: columns), covariance: group.covarianceF,
+            quantized: Array(rounded[range]), quantizedCovariance: group.covariance)
+        }
+        if matrix.granularity != .perTensor { try matrix.scaleRows(by: scale) }
+      }
+      return QuantizedLayer(
+        tensor: try view.assembled(matrix),
+        bias: try sequentialBias(index, view.matrix, matrix.dequantize(), statistics, perGroup))
+    } catch let error as CetError {
+      throw error.at("initializer '\(layer.name)'")
+    }
+  }
+
+  /// b + W μ_f + E[r_f − r_q] − Ŵ μ_q: the output's mean is that of the unquantized network.
+  private func sequentialBias(
+    _ index: Int, _ weights: WeightMatrix, _ quantized: [Float], _ statistics: PairedStatistics, _ perGroup: Int
+  ) throws -> [Float]? {
+    guard var bias = try biasValues(index) else { return nil }
+    let columns = weights.columns
+    for row in 0..<weights.rows {
+      let group = statistics.groups[row / max(1, perGroup)]
+      var shift = group.residualMean.isEmpty ? 0 : group.residualMean[row % max(1, perGroup)]
+      for j in 0..<columns {
+        shift += Double(weights.values[row * columns + j]) * group.meanF[j]
+        shift -= Double(quantized[row * columns + j]) * group.meanQ[j]
+      }
+      bias[row] = Float(Double(bias[row]) + shift)
+    }
+    return bias
+  }
+}

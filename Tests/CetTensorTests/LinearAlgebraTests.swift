@@ -1,0 +1,98 @@
+import Testing
+
+@testable import CetTensor
+
+@Suite struct LinearAlgebraTests {
+  static func positive(_ n: Int, seed: UInt64) throws -> [Double] {
+    var random = Random(seed: seed)
+    let b = (0..<(n * n)).map { _ in random.normal() }
+    let transposed = (0..<(n * n)).map { b[$0 % n * n + $0 / n] }
+    var a = try LinearAlgebra.product(b, transposed, m: n, k: n, n: n)
+    for i in 0..<n { a[i * n + i] += 1 }
+    return a
+  }
+
+  @Test func rectangular_product_plainLoops() throws {
+    let c = try LinearAlgebra.product([1, 2, 3, 4, 5, 6], [1, 0, 2, -1, 1, 1], m: 2, k: 3, n: 2)
+    #expect(c == [8, 1, 20, 1])
+    #expect(throws: CetError.self) { try LinearAlgebra.product([1], [1, 2], m: 1, k: 1, n: 1) }
+  }
+
+  @Test func positiveDefinite_cholesky_factorInverseAndSolve() throws {
+    let n = 7
+    let a = try LinearAlgebraTests.positive(n, seed: 1)
+    var l = a
+    let b = (0..<(2 * n)).map { Double($0) - 3 }
+    var x = b
+    try l.withUnsafeMutableBufferPointer { l in
+      let l = try #require(l.baseAddress)
+      #expect(try LinearAlgebra.choleskyInPlace(l, n: n))
+      try x.withUnsafeMutableBufferPointer {
+        try LinearAlgebra.solveFromCholesky(l, n: n, rightHandSides: try #require($0.baseAddress), rows: 2)
+      }
+    }
+    let lower = (0..<(n * n)).map { $0 % n <= $0 / n ? l[$0] : 0 }
+    let upper = (0..<(n * n)).map { lower[$0 % n * n + $0 / n] }
+    for (p, q) in zip(try LinearAlgebra.product(lower, upper, m: n, k: n, n: n), a) { #expect(abs(p - q) < 1e-10) }
+    for (p, q) in zip(try LinearAlgebra.product(x, a, m: 2, k: n, n: n), b) { #expect(abs(p - q) < 1e-9) }
+    var triangle = lower
+    var inverse = l
+    try triangle.withUnsafeMutableBufferPointer { try LinearAlgebra.invertLowerTriangleInPlace(try #require($0.baseAddress), n: n) }
+    try inverse.withUnsafeMutableBufferPointer { try LinearAlgebra.invertFromCholeskyInPlace(try #require($0.baseAddress), n: n) }
+    let unit = try LinearAlgebra.product(triangle, lower, m: n, k: n, n: n)
+    let full = (0..<(n * n)).map { inverse[max($0 / n, $0 % n) * n + min($0 / n, $0 % n)] }
+    let identity = try LinearAlgebra.product(full, a, m: n, k: n, n: n)
+    for i in 0..<(n * n) {
+      #expect(abs(unit[i] - (i / n == i % n ? 1 : 0)) < 1e-9)
+      #expect(abs(identity[i] - (i / n == i % n ? 1 : 0)) < 1e-9)
+    }
+  }
+
+  @Test func indefinite_cholesky_false() throws {
+    var a: [Double] = [1, 2, 2, 1]
+    let done = try a.withUnsafeMutableBufferPointer { try LinearAlgebra.choleskyInPlace(try #require($0.baseAddress), n: 2) }
+    #expect(!done)
+  }
+
+  @Test func symmetric_eigen_reconstructs() throws {
+    let n = 9
+    let a = try LinearAlgebraTests.positive(n, seed: 2)
+    let (values, vectors) = try LinearAlgebra.symmetricEigen(a, n: n)
+    #expect(values == values.sorted())
+    for i in 0..<n {
+      let v = Array(vectors[(i * n)..<((i + 1) * n)])
+      for (p, q) in zip(try LinearAlgebra.product(a, v, m: n, k: n, n: 1), v) { #expect(abs(p - values[i] * q) < 1e-9) }
+    }
+    #expect(throws: CetError.self) { try LinearAlgebra.symmetricEigen([.nan], n: 1) }
+  }
+
+  @Test func tridiagonal_eigen_sameAsDense() throws {
+    let d: [Double] = [1, 2, -3, 4]
+    let e: [Double] = [0.5, 0, 2]
+    var dense = [Double](repeating: 0, count: 16)
+    for i in 0..<4 {
+      dense[i * 5] = d[i]
+      if i < 3 {
+        dense[i * 4 + i + 1] = e[i]
+        dense[(i + 1) * 4 + i] = e[i]
+      }
+    }
+    let (values, vectors) = try LinearAlgebra.tridiagonalEigen(diagonal: d, offDiagonal: e)
+    for (p, q) in zip(values, try LinearAlgebra.symmetricEigen(dense, n: 4).values) { #expect(abs(p - q) < 1e-12) }
+    for i in 0..<4 {
+      let v = Array(vectors[(i * 4)..<(i * 4 + 4)])
+      for (p, q) in zip(try LinearAlgebra.product(dense, v, m: 4, k: 4, n: 1), v) { #expect(abs(p - values[i] * q) < 1e-12) }
+    }
+    #expect(throws: CetError.self) { try LinearAlgebra.tridiagonalEigen(diagonal: d, offDiagonal: d) }
+  }
+
+  @Test func rankUpdates_lowerTriangle_floatAndDouble() throws {
+    let a: [Double] = [1, 2, 3, 4, 5, 6]
+    var c = [Double](repeating: -1, count: 4)
+    try c.withUnsafeMutableBufferPointer { try LinearAlgebra.dsyrk(a, rows: 3, columns: 2, stride: 2, beta: 0, into: try #require($0.baseAddress)) }
+    #expect(c == [35, -1, 44, 56])
+    var s = [Float](repeating: -1, count: 4)
+    try s.withUnsafeMutableBufferPointer { try LinearAlgebra.ssyrk(a.map(Float.init), rows: 3, columns: 2, stride: 2, beta: 0, into: try #require($0.baseAddress)) }
+    #expect(s == [35, -1, 44, 56])
+  }
+}

@@ -1,0 +1,165 @@
+"""Exact second derivatives against PyTorch's double backward, and what must hold without any oracle."""
+
+import numpy as np
+import pytest
+
+import cet
+
+LOSSES = ["cross-entropy", "kl"]
+
+
+@pytest.fixture(scope="module", params=LOSSES)
+def hessian(request, model, calibration):
+    return cet.Hessian(model, calibration, loss=request.param), request.param
+
+
+def vectors(hessian, count, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, hessian.shape[0])).astype(np.float32)
+
+
+def test_hessian_parameters_tile_the_vector(hessian):
+    operator, _ = hessian
+    offset = 0
+    for parameter in operator.parameters:
+        assert parameter.offset == offset
+        assert parameter.count == np.prod(parameter.shape)
+        offset += parameter.count
+    assert operator.shape == (offset, offset)
+    assert operator.dtype == np.float32
+
+
+def test_hessian_is_symmetric(hessian):
+    operator, _ = hessian
+    u, v = vectors(operator, 2, seed=1).astype(np.float64)
+    hu, hv = operator @ u, operator @ v
+    assert abs(u @ hv - v @ hu) <= 1e-5 * np.linalg.norm(u) * np.linalg.norm(hv)
+    assert np.linalg.norm(hv) > 0
+
+
+def test_hessian_is_linear(hessian):
+    operator, _ = hessian
+    u, v = vectors(operator, 2, seed=2)
+    together, apart = operator @ (2 * u - 3 * v), 2 * (operator @ u) - 3 * (operator @ v)
+    assert np.linalg.norm(together - apart) <= 1e-5 * np.linalg.norm(apart)
+
+
+def test_hessian_is_a_scipy_operator(hessian):
+    from scipy.sparse.linalg import LinearOperator
+
+    operator, _ = hessian
+    assert isinstance(operator, LinearOperator)
+    block = vectors(operator, 3, seed=3).T
+    np.testing.assert_array_equal((operator @ block)[:, 1], operator @ block[:, 1])
+
+
+def test_kl_loss_and_gradient_are_zero(model, calibration):
+    operator = cet.Hessian(model, calibration, loss="kl")
+    labelled = cet.Hessian(model, calibration, loss="cross-entropy")
+    assert abs(operator.loss()) < 1e-6
+    assert np.linalg.norm(operator.gradient()) < 1e-4 * np.linalg.norm(labelled.gradient())
+
+
+def test_kl_hessian_is_the_gauss_newton_matrix(model, calibration):
+    exact = cet.Hessian(model, calibration, loss="kl")
+    gauss_newton = cet.Hessian(model, calibration, loss="kl", curvature="gauss-newton")
+    (v,) = vectors(exact, 1, seed=4)
+    expected = gauss_newton @ v
+    assert np.linalg.norm(exact @ v - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_hessian_is_the_mean_over_samples(model, calibration_arrays):
+    images, labels = calibration_arrays["input"][:64], calibration_arrays["labels"][:64]
+    parts = [
+        cet.Hessian(model, cet.Calibration({"input": images[k:k + 32]}, labels[k:k + 32])) for k in (0, 32)
+    ]
+    whole = cet.Calibration({"input": images[:32]}, labels[:32])
+    whole.add_batch({"input": images[32:]}, labels[32:])
+    operator = cet.Hessian(model, whole)
+    (v,) = vectors(operator, 1, seed=5)
+    expected = (parts[0] @ v + parts[1] @ v) / 2
+    assert np.linalg.norm(operator @ v - expected) <= 1e-5 * np.linalg.norm(expected)
+    assert operator.loss() == pytest.approx((parts[0].loss() + parts[1].loss()) / 2, rel=1e-6)
+
+
+def test_hessian_wrong_vectors_are_refused(hessian):
+    operator, _ = hessian
+    with pytest.raises(ValueError):
+        operator @ np.zeros(3, np.float32)
+    with pytest.raises(cet.NumericError):
+        operator @ np.full(operator.shape[0], np.nan, np.float32)
+
+
+@pytest.fixture(scope="module")
+def reference(digits, calibration_arrays):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("onnx2torch", reason="onnx2torch is not installed")
+    from torch_reference import TorchReference
+
+    return TorchReference(digits / "model.onnx", calibration_arrays)
+
+
+def test_loss_and_gradient_equal_pytorch(hessian, reference):
+    operator, loss = hessian
+    reference.check_order(operator.parameters)
+    value, gradient = reference.gradient(loss)
+    assert operator.loss() == pytest.approx(value, rel=1e-5, abs=1e-6)
+    if loss == "cross-entropy":
+        assert np.linalg.norm(operator.gradient() - gradient) <= 1e-4 * np.linalg.norm(gradient)
+
+
+@pytest.mark.parametrize("seed", [10, 11, 12])
+def test_hvp_equals_pytorch_double_backward(hessian, reference, seed):
+    operator, loss = hessian
+    (v,) = vectors(operator, 1, seed=seed)
+    expected = reference.hvp(loss, v)
+    assert np.linalg.norm(operator @ v - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_eigenvalues_equal_scipy_over_pytorch(model, calibration, reference):
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    operator = cet.Hessian(model, calibration, loss="cross-entropy", samples=64)
+    found = cet.eigsh(operator, k=5, which="LM")
+    assert found.converged.all()
+    assert (np.diff(np.abs(found.eigenvalues)) <= 0).all()
+
+    def product(v):
+        return reference.hvp("cross-entropy", np.asarray(v, np.float32).reshape(-1), samples=64).astype(np.float64)
+
+    size = operator.shape[0]
+    start = np.random.default_rng(20).standard_normal(size)
+    values = eigsh(LinearOperator((size, size), matvec=product, dtype=np.float64), k=5, which="LM", v0=start,
+                   return_eigenvectors=False)
+    values = values[np.argsort(-np.abs(values))]
+    np.testing.assert_allclose(found.eigenvalues, values, rtol=1e-3)
+
+
+def test_eigenpairs_residual_norms_are_true(model, calibration):
+    operator = cet.Hessian(model, calibration, loss="cross-entropy", samples=64)
+    found = cet.eigsh(operator, k=4, which="LA")
+    assert found.eigenvectors.shape == (operator.shape[0], 4)
+    largest = np.abs(found.eigenvalues).max()
+    for value, vector, norm in zip(found.eigenvalues, found.eigenvectors.T, found.residual_norms):
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+        residual = np.linalg.norm((operator @ vector).astype(np.float64) - value * vector)
+        assert residual == pytest.approx(norm, rel=0.1, abs=1e-5 * largest)
+    gram = found.eigenvectors.T @ found.eigenvectors
+    np.testing.assert_allclose(gram, np.eye(4), atol=1e-4)
+
+
+@pytest.mark.parametrize("which, order", [("LA", slice(None, -4, -1)), ("SA", slice(0, 3))])
+def test_eigsh_of_a_callback_matches_numpy(which, order):
+    generator = np.random.default_rng(30)
+    matrix = generator.standard_normal((60, 60))
+    matrix = (matrix + matrix.T) / 2
+    found = cet.eigsh(lambda v: matrix @ v, k=3, which=which, n=60, tolerance=1e-6)
+    np.testing.assert_allclose(found.eigenvalues, np.linalg.eigvalsh(matrix)[order], rtol=1e-4)
+    assert found.converged.all()
+
+
+def test_eigsh_exception_of_the_operator_comes_through():
+    def broken(v):
+        raise ZeroDivisionError("on purpose")
+
+    with pytest.raises(ZeroDivisionError, match="on purpose"):
+        cet.eigsh(broken, k=1, n=10)

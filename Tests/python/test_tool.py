@@ -1,0 +1,274 @@
+"""The tool's commands: what they print where, what they write, and what Ctrl-C leaves behind."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+
+import numpy as np
+import onnx
+import pytest
+
+import cet
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory, tool, digits):
+    """A run with everything that can be written, for a person."""
+    folder = tmp_path_factory.mktemp("compressed")
+    run = tool(
+        "compress", digits / "model.onnx", folder / "small.onnx", "--data", digits / "calibration.npz",
+        "--target-ratio", 11, "--report", folder / "report.html")
+    assert run.returncode == 0, run.stderr
+    return folder, run
+
+
+def test_compress_prints_table_and_summary(compressed, plan):
+    folder, run = compressed
+    assert run.stderr == "", "no progress in a pipe"
+    lines = run.stdout.splitlines()
+    assert re.split(r"  +", lines[0]) == ["tensor", "shape", "bits", "axis", "bytes", "loss change", "reason"]
+    rows = {line.split()[0]: line.split() for line in lines[2:2 + len(plan.tensors)]}
+    for tensor in plan.tensors:
+        row = rows[tensor.name]
+        assert row[1] == "x".join(map(str, tensor.shape))
+        assert int(row[2]) == tensor.bits
+        assert int(row[4].replace(",", "")) == tensor.stored_bytes
+    for title in ("initializers", "whole file", "ratio", "loss change", "time", "written"):
+        assert any(line.startswith(title) for line in lines)
+    assert f"{(folder / 'small.onnx').stat().st_size:,} B" in run.stdout
+
+
+def test_compress_json_is_one_document(tool, digits, tmp_path):
+    run = tool(
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-bits", 3,
+        "--json")
+    document = json.loads(run.stdout)
+    assert run.stderr == ""
+    assert document["command"] == "compress"
+    assert document["bytes"]["file"] == (tmp_path / "x.onnx").stat().st_size
+    assert document["plan"]["format"] == "cet-plan"
+    assert document["measured_loss_change"] > 0
+
+
+def test_compress_quiet_prints_nothing(tool, digits, tmp_path):
+    run = tool(
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
+        8, "--quiet")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert (tmp_path / "x.onnx").exists()
+
+
+def test_compress_target_size_is_never_exceeded(tool, digits, tmp_path):
+    for text, limit in [("45kB", 45_000), ("50KiB", 51_200), ("60000", 60_000)]:
+        run = tool(
+            "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz",
+            "--target-size", text, "--json")
+        assert run.returncode == 0, run.stderr
+        assert (tmp_path / "x.onnx").stat().st_size <= limit
+
+
+def test_compress_keep_and_fix_are_obeyed(tool, digits, tmp_path):
+    run = tool(
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
+        9, "--keep", "fc2*", "--fix", "fc1.weight=8", "--json")
+    assert run.returncode == 0, run.stderr
+    tensors = {tensor["name"]: tensor for tensor in json.loads(run.stdout)["plan"]["tensors"]}
+    assert tensors["fc1.weight"]["bits"] == 8 and tensors["fc1.weight"]["decision"] == "fixed"
+    assert tensors["fc2.weight"]["decision"] == "kept"
+
+
+def test_report_is_self_contained(compressed, plan):
+    folder, _ = compressed
+    text = (folder / "report.html").read_text()
+    assert text.startswith("<!DOCTYPE html>") and text.count("<svg") >= 2
+    for outside in ("<script", "<link", "http://", "https://", "src="):
+        assert outside not in text
+    for tensor in plan.tensors:
+        assert tensor.name in text
+
+
+def test_plan_then_compress_equals_compress(tool, digits, tmp_path, compressed):
+    folder, _ = compressed
+    run = tool(
+        "plan", digits / "model.onnx", "--data", digits / "calibration.npz", "--target-ratio", 11, "-o",
+        tmp_path / "plan.json")
+    assert run.returncode == 0, run.stderr
+    run = tool(
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--plan",
+        tmp_path / "plan.json")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "x.onnx").read_bytes() == (folder / "small.onnx").read_bytes()
+
+
+def test_plan_from_another_plan_needs_no_data(tool, digits, tmp_path, model, plan):
+    plan.save(tmp_path / "eleven.json")
+    run = tool(
+        "plan", digits / "model.onnx", "--from", tmp_path / "eleven.json", "--target-ratio", 13, "-o",
+        tmp_path / "thirteen.json")
+    assert run.returncode == 0, run.stderr
+    assert cet.Plan.load(tmp_path / "thirteen.json").bits == plan.replan(model, target_ratio=13).bits
+
+
+def test_sweep_writes_a_file_and_a_plan_per_ratio(tool, digits, tmp_path, compressed):
+    folder, _ = compressed
+    run = tool(
+        "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "8,11,12.8", "-o",
+        tmp_path / "out")
+    assert run.returncode == 0, run.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"sweep.json"} | {f"model.{r}x{end}" for r in ("8", "11", "12.8") for end in (".onnx", ".plan.json")}
+    results = json.loads((tmp_path / "out" / "sweep.json").read_text())["results"]
+    assert [result["ratio"]["codes"] >= asked for result, asked in zip(results, (8, 11, 12.8))] == [True] * 3
+    sizes = [(tmp_path / "out" / f"model.{r}x.onnx").stat().st_size for r in ("8", "11", "12.8")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes == [result["bytes"]["file"] for result in results]
+    assert len(run.stdout.splitlines()) == 5
+    # From the same table: the same plan as a run for this ratio alone.
+    alone = onnx.load(folder / "small.onnx")
+    swept = onnx.load(tmp_path / "out" / "model.11x.onnx")
+    assert [t.raw_data for t in swept.graph.initializer] == [t.raw_data for t in alone.graph.initializer]
+
+
+def test_sweep_with_a_ratio_out_of_reach_writes_nothing(tool, digits, tmp_path):
+    run = tool(
+        "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "8,99", "-o", tmp_path / "out")
+    assert run.returncode == 1 and "99" in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_inspect_lists_operators_and_parameters(tool, digits, model):
+    run = tool("inspect", digits / "model.onnx")
+    assert run.returncode == 0
+    for parameter in model.parameters:
+        assert parameter.name in run.stdout
+    document = json.loads(tool("inspect", digits / "model.onnx", "--json").stdout)
+    assert document == cet.inspect(model)
+    assert {entry["operator"]: entry["count"] for entry in document["operators"]}["Conv"] == 9
+
+
+def test_inspect_smallest_size_can_be_reached(tool, digits, tmp_path):
+    smallest = json.loads(tool("inspect", digits / "model.onnx", "--json").stdout)["smallest_file_bytes"]
+    run = tool(
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-size",
+        smallest, "--json")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "x.onnx").stat().st_size <= smallest
+
+
+def test_spectrum_prints_pairs(tool, digits, model, calibration):
+    run = tool("spectrum", digits / "model.onnx", "--data", digits / "calibration.npz", "-k", 3, "--json")
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    assert len(document["pairs"]) == 3 and document["dimension"] == 78800
+    expected = cet.eigsh(cet.Hessian(model, calibration), k=3)
+    np.testing.assert_array_equal([pair["eigenvalue"] for pair in document["pairs"]], expected.eigenvalues)
+    run = tool("spectrum", digits / "model.onnx", "--data", digits / "calibration.npz", "-k", 3)
+    assert run.returncode == 0 and "residual norm" in run.stdout
+
+
+def test_check_compares_with_the_original(tool, digits, compressed):
+    folder, _ = compressed
+    arguments = ["--against", digits / "model.onnx", "--data", digits / "calibration.npz"]
+    document = json.loads(tool("check", folder / "small.onnx", *arguments, "--json").stdout)
+    (output,) = document["outputs"]
+    images = {"input": np.load(digits / "calibration.npz")["input"]}
+    small = cet.run(cet.Model(folder / "small.onnx"), images)["logits"]
+    whole = cet.run(cet.Model(digits / "model.onnx"), images)["logits"]
+    assert output["max_abs_difference"] == pytest.approx(float(np.abs(small - whole).max()), rel=1e-3)
+    assert output["top1_agreement"] == pytest.approx(float((small.argmax(1) == whole.argmax(1)).mean()))
+    run = tool("check", folder / "small.onnx", *arguments, "--tolerance", 1e-6)
+    assert run.returncode == 1 and "logits" in run.stderr
+    run = tool("check", digits / "model.onnx", *arguments, "--tolerance", 0)
+    assert run.returncode == 0, run.stderr
+
+
+def test_check_alone_loads_the_file(tool, compressed):
+    folder, _ = compressed
+    run = tool("check", folder / "small.onnx")
+    assert run.returncode == 0 and "opset" in run.stdout
+
+
+def test_calibration_folder_of_npy_equals_npz(tool, digits, tmp_path, compressed):
+    folder, _ = compressed
+    (tmp_path / "data").mkdir()
+    for name, array in np.load(digits / "calibration.npz").items():
+        np.save(tmp_path / "data" / f"{name}.npy", array)
+    run = tool(
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", tmp_path / "data", "--target-ratio", 11)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "x.onnx").read_bytes() == (folder / "small.onnx").read_bytes()
+
+
+def on_terminal(build, arguments, interrupt=False):
+    """Runs the tool with standard error on a terminal; optionally presses Ctrl-C once it shows progress."""
+    parent, child = pty.openpty()
+    environment = dict(os.environ, TERM="xterm")
+    process = subprocess.Popen(
+        [str(build / "bin" / "cet-onnx"), *map(str, arguments)], stdout=subprocess.PIPE, stderr=child, env=environment)
+    os.close(child)
+    shown = b""
+    try:
+        while chunk := os.read(parent, 4096):
+            shown += chunk
+            if interrupt:
+                process.send_signal(signal.SIGINT)
+                interrupt = False
+    except OSError:
+        pass  # Linux's way of saying that the other side is closed.
+    os.close(parent)
+    output = process.communicate(timeout=60)[0]
+    return process.returncode, output.decode(), shown.decode()
+
+
+def test_progress_is_drawn_on_a_terminal(build, digits, tmp_path):
+    status, output, shown = on_terminal(build, [
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
+        11])
+    assert status == 0
+    assert "sensitivity" in shown and "%" in shown and "#" in shown
+    assert shown.endswith("\r\x1b[K"), "the bar is gone at the end"
+    assert "\x1b" not in output
+
+
+def test_progress_quiet_is_silent_on_a_terminal(build, digits, tmp_path):
+    status, output, shown = on_terminal(build, [
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
+        11, "--quiet"])
+    assert (status, output, shown) == (0, "", "")
+
+
+def test_interrupt_cancels_and_leaves_no_file(build, digits, tmp_path):
+    status, output, shown = on_terminal(build, [
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
+        11, "--report", tmp_path / "r.html"], interrupt=True)
+    assert status == 1
+    assert output == ""
+    assert re.search(r"cet-onnx: .*cancelled", shown)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_in_a_pipe_is_one_line(build, digits, tmp_path):
+    process = subprocess.Popen(
+        [str(build / "bin" / "cet-onnx"), "sweep", str(digits / "model.onnx"), "--data", str(digits / "calibration.npz"),
+         "--ratios", ",".join(str(4 + k / 10) for k in range(100)), "-o", str(tmp_path / "out")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    output, error = process.communicate(timeout=60)
+    assert process.returncode == 1, "a hundred ratios take longer than a second"
+    assert output == "" and len(error.splitlines()) == 1 and "cancelled" in error
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+def test_closed_output_is_a_failure_not_a_crash(build, digits):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [str(build / "bin" / "cet-onnx"), "inspect", str(digits / "model.onnx")], stdout=writing,
+        stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert process.returncode == 1 and process.stderr.startswith("cet-onnx: ")

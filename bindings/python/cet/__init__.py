@@ -1,0 +1,51 @@
+"""Mixed-precision compression of ONNX models: 2, 3, 4 or 8 bits per weight tensor.
+
+    model = cet.Model("m.onnx")
+    data = cet.Calibration({"input": x}, labels=y)
+    plan = cet.plan(model, data, target_ratio=11)
+    cet.quantize(model, data, plan).save("m.cet.onnx")
+
+Conventions
+-----------
+Losses, gradients and Hessian-vector products are means over the calibration samples. Sizes are bytes, `bits` are
+bits of one code. Numbers that are not known are NaN.
+
+Threads
+-------
+Calls release the interpreter's lock. Model, Plan, Quantized and Spectrum are immutable and may be used by several
+threads at once; Calibration and Hessian lock themselves. Ctrl-C cancels a running call of `plan`, `quantize` and
+`eigsh` and raises KeyboardInterrupt.
+
+Memory
+------
+Arrays that the package returns are copies and outlive the objects they came from.
+"""
+
+from .calibration import Calibration
+from .errors import (
+    Cancelled,
+    CetError,
+    InfeasibleBudget,
+    InternalError,
+    InvalidArgument,
+    InvalidModel,
+    IOFailure,
+    NotConverged,
+    NumericError,
+    OutOfMemory,
+    ShapeMismatch,
+    UnsupportedOperator,
+)
+from .hessian import Hessian, Spectrum, eigsh
+from .library import library_path, library_version
+from .model import Model, Parameter, inspect, run
+from .plan import Plan, PlanSummary, PlanTensor, plan
+from .quantized import Correction, Initializer, Quantized, quantize
+from .version import __version__
+
+__all__ = [
+    "Calibration", "Cancelled", "CetError", "Correction", "Hessian", "IOFailure", "InfeasibleBudget", "Initializer",
+    "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged", "NumericError", "OutOfMemory",
+    "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch", "Spectrum", "UnsupportedOperator",
+    "__version__", "eigsh", "inspect", "library_path", "library_version", "plan", "quantize", "run",
+]

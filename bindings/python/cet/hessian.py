@@ -1,0 +1,198 @@
+"""The loss's curvature as a linear operator, and its eigenpairs."""
+
+from __future__ import annotations
+
+import ctypes as c
+import threading
+from dataclasses import dataclass
+from typing import Callable, Iterable, List, Optional, Union
+
+import numpy as np
+
+from . import structs as s
+from . import words as w
+from .calibration import Calibration
+from .errors import ShapeMismatch
+from .library import check, initialized, lib
+from .model import Model, Parameter, read_parameters
+from .native import Callbacks, Handle, Log, Progress, float_pointer, made, name_bytes, strings
+
+try:
+    from scipy.sparse.linalg import LinearOperator as _Base
+except ImportError:
+
+    class _Base:
+        """What is used of SciPy's LinearOperator when SciPy is not installed."""
+
+        def __init__(self, dtype, shape):
+            self.dtype, self.shape = np.dtype(dtype), shape
+
+        def matvec(self, vector):
+            return self._matvec(np.asarray(vector)).reshape(np.shape(vector))
+
+        rmatvec = matvec
+
+        def matmat(self, matrix):
+            return np.stack([self._matvec(column) for column in np.asarray(matrix).T], axis=1)
+
+        def dot(self, other):
+            return self.matvec(other) if np.ndim(other) == 1 else self.matmat(other)
+
+        __matmul__ = dot
+
+
+class _Curvature(Handle):
+    _free = "cet_curvature_free"
+
+
+class Hessian(_Base):
+    """Hessian (or Gauss-Newton matrix) of the loss with respect to the parameter vector, at the model's weights.
+
+    Mean over the calibration samples. Symmetric, shape (n, n), dtype float32; `H @ v` is exact up to rounding.
+    The parameter vector holds the quantizable weights in graph order, each in C order: see `parameters`.
+
+    loss: "cross-entropy" (default with labels), "kl", "mse", "output". curvature: "hessian", "gauss-newton".
+    samples: the first so many. batch_size: samples computed together. keep: patterns of initializers to leave out.
+    output: graph output that the loss reads. max_memory: bytes. threads: 0 for all processors.
+    """
+
+    def __init__(
+        self, model: Model, calibration: Calibration, *, loss: Optional[str] = None,
+        curvature: Optional[str] = None, samples: Optional[int] = None, batch_size: Optional[int] = None,
+        keep: Iterable[str] = (), output: Optional[str] = None, max_memory: Optional[int] = None, threads: int = 0,
+    ):
+        options = initialized(s.CurvatureOptions)
+        options.threads = threads
+        options.loss = w.code("loss", loss, w.LOSSES)
+        options.curvature = w.code("curvature", curvature, w.CURVATURES)
+        options.samples = samples or 0
+        options.max_memory = max_memory or 0
+        options.batch_size = batch_size or 0
+        options.output = None if output is None else name_bytes(output)
+        patterns, options.keep_count = strings([keep] if isinstance(keep, str) else keep)
+        options.keep_patterns = patterns
+        self._curvature = _Curvature(
+            made(lib.cet_curvature_create, model._handle, calibration._handle, c.byref(options)))
+        self._lock = threading.Lock()
+        size = lib.cet_curvature_dimension(self._curvature._handle)
+        super().__init__(np.float32, (size, size))
+
+    def _matvec(self, vector: np.ndarray) -> np.ndarray:
+        # A double vector is rounded to float32: the products are no more precise than that.
+        v = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
+        if v.size != self.shape[0]:
+            raise ShapeMismatch(f"vector has {v.size} elements, the parameter vector {self.shape[0]}")
+        product = np.empty_like(v)
+        with self._lock:
+            check(lib.cet_curvature_apply(self._curvature._handle, float_pointer(v), float_pointer(product), v.size))
+        return product
+
+    _rmatvec = _matvec
+
+    def _adjoint(self) -> "Hessian":
+        return self
+
+    def gradient(self) -> np.ndarray:
+        """float32 [n], mean over the samples."""
+        gradient = np.empty(self.shape[0], np.float32)
+        with self._lock:
+            check(lib.cet_curvature_gradient(self._curvature._handle, float_pointer(gradient), gradient.size))
+        return gradient
+
+    def loss(self) -> float:
+        """Mean over the samples."""
+        loss = c.c_double()
+        with self._lock:
+            check(lib.cet_curvature_loss(self._curvature._handle, c.byref(loss)))
+        return loss.value
+
+    @property
+    def parameters(self) -> List[Parameter]:
+        """What is where in the parameter vector."""
+        return read_parameters(
+            self._curvature._handle, lib.cet_curvature_parameter_count, lib.cet_curvature_get_parameter)
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenpairs in the order asked for: by falling magnitude, falling, or rising."""
+
+    eigenvalues: np.ndarray
+    """float64 [k]."""
+    eigenvectors: np.ndarray
+    """float32 [n, k], unit columns."""
+    residual_norms: np.ndarray
+    """float64 [k]: ||A x - lambda x||."""
+    converged: np.ndarray
+    """bool [k]: met the tolerance."""
+    applies: int
+    """Products with the map."""
+    restarts: int
+    krylov_dimension: int
+    tolerance: float
+
+    def __len__(self) -> int:
+        return len(self.eigenvalues)
+
+
+def eigsh(
+    operator: Union[Hessian, Callable[[np.ndarray], np.ndarray]], k: int = 10, which: str = "LM", *,
+    n: Optional[int] = None, tolerance: float = 0.0, krylov_dimension: Optional[int] = None,
+    max_applies: Optional[int] = None, start: Optional[np.ndarray] = None, seed: int = 0, threads: int = 0,
+    require_convergence: bool = False, progress: Optional[Progress] = None, log: Optional[Log] = None,
+) -> Spectrum:
+    """Eigenpairs of a Hessian, or of any symmetric map.
+
+    operator: a Hessian; or anything with `shape` and `@`; or a function of a float32 [n] vector, with n given.
+    which: "LM" or "largest-magnitude", "LA" or "largest", "SA" or "smallest". tolerance: of the residual norm,
+    relative to the largest |eigenvalue|; 0 for 1e-4. max_applies: products at most. start: float32 [n].
+    require_convergence: NotConverged instead of pairs that missed the tolerance.
+    progress(phase, done, total); an exception raised in it, or in the operator, stops the iteration.
+    """
+    callbacks = Callbacks(progress, log)
+    options = initialized(s.EigensolveOptions)
+    options.threads = threads
+    options.count = k
+    options.which = w.code("which", which, w.ENDS)
+    options.krylov_dimension = krylov_dimension or 0
+    options.max_applies = max_applies or 0
+    options.tolerance = tolerance
+    options.seed = seed
+    options.require_convergence = 1 if require_convergence else 0
+    options.progress, options.log = callbacks.progress, callbacks.log
+    size = n if n is not None else operator.shape[0]
+    if start is not None:
+        start = np.ascontiguousarray(start, dtype=np.float32).reshape(-1)
+        if start.size != size:
+            raise ShapeMismatch(f"start has {start.size} elements, the map {size}")
+        options.start = float_pointer(start)
+    if isinstance(operator, Hessian):
+        with operator._lock:
+            spectrum = callbacks.made(
+                _SpectrumHandle, lib.cet_eigensolve_curvature, operator._curvature._handle, c.byref(options))
+    else:
+        apply = callbacks.apply(operator if callable(operator) else operator.__matmul__)
+        spectrum = callbacks.made(_SpectrumHandle, lib.cet_eigensolve, apply, None, size, c.byref(options))
+    return _read(spectrum)
+
+
+class _SpectrumHandle(Handle):
+    _free = "cet_spectrum_free"
+
+
+def _read(spectrum: _SpectrumHandle) -> Spectrum:
+    handle = spectrum._handle
+    info = initialized(s.SpectrumInfo)
+    check(lib.cet_spectrum_get_info(handle, c.byref(info)))
+    values, norms = np.empty(info.count), np.empty(info.count)
+    converged = np.empty(info.count, np.uint8)
+    check(lib.cet_spectrum_get_values(handle, values.ctypes.data_as(c.POINTER(c.c_double)), info.count))
+    check(lib.cet_spectrum_get_residual_norms(handle, norms.ctypes.data_as(c.POINTER(c.c_double)), info.count))
+    check(lib.cet_spectrum_get_converged(handle, converged.ctypes.data_as(c.POINTER(c.c_uint8)), info.count))
+    # Vectors are written one after the other: columns of an array in Fortran order.
+    vectors = np.empty((info.count, info.dimension), np.float32)
+    for index in range(info.count):
+        check(lib.cet_spectrum_get_vector(handle, index, float_pointer(vectors[index]), info.dimension))
+    return Spectrum(
+        values, vectors.T, norms, converged.astype(bool), info.applies, info.restarts, info.krylov_dimension,
+        info.tolerance)

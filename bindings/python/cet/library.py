@@ -1,0 +1,159 @@
+"""Finds and loads the shared library and declares its functions."""
+
+from __future__ import annotations
+
+import ctypes as c
+import os
+from pathlib import Path
+
+from . import structs as s
+from .errors import error_for
+from .version import __version__
+
+_SONAME = "libcet.so.0"
+
+_handle = c.c_void_p
+_out = c.POINTER(c.c_void_p)
+_text_out = c.POINTER(c.c_void_p)
+_size = c.c_size_t
+_string = c.c_char_p
+_float_array = c.POINTER(c.c_float)
+_double_array = c.POINTER(c.c_double)
+
+
+def _p(struct):
+    return c.POINTER(struct)
+
+
+# Name: result, arguments. A result of Status raises when it is negative.
+_PROTOTYPES = {
+    "cet_version_number": (c.c_uint32, []),
+    "cet_version_string": (_string, []),
+    "cet_status_string": (_string, [c.c_int32]),
+    "cet_last_error_message": (_string, []),
+    "cet_phase_string": (_string, [c.c_int32]),
+    "cet_free": (None, [c.c_void_p]),
+    "cet_model_free": (None, [_handle]),
+    "cet_calibration_free": (None, [_handle]),
+    "cet_plan_free": (None, [_handle]),
+    "cet_quantized_free": (None, [_handle]),
+    "cet_curvature_free": (None, [_handle]),
+    "cet_spectrum_free": (None, [_handle]),
+    "cet_outputs_free": (None, [_handle]),
+    "cet_model_load_file": (s.Status, [_string, _out]),
+    "cet_model_load_memory": (s.Status, [c.c_void_p, _size, _out]),
+    "cet_model_input_count": (_size, [_handle]),
+    "cet_model_get_input": (s.Status, [_handle, _size, _p(s.ValueInfo)]),
+    "cet_model_parameter_count": (_size, [_handle]),
+    "cet_model_get_parameter": (s.Status, [_handle, _size, _p(s.ParameterInfo)]),
+    "cet_model_inspect_json": (s.Status, [_handle, _text_out]),
+    "cet_calibration_create": (s.Status, [_out]),
+    "cet_calibration_add_batch": (s.Status, [_handle, _p(s.Tensor), _size, _p(s.Tensor)]),
+    "cet_calibration_load_npz": (s.Status, [_string, _out]),
+    "cet_calibration_sample_count": (c.c_uint64, [_handle]),
+    "cet_calibration_batch_count": (_size, [_handle]),
+    "cet_calibration_get_array": (s.Status, [_handle, _size, _string, _p(s.Tensor)]),
+    "cet_plan": (s.Status, [_handle, _handle, _p(s.PlanOptions), _out]),
+    "cet_plan_with_sensitivity": (s.Status, [_handle, _handle, _p(s.PlanOptions), _out]),
+    "cet_plan_tensor_count": (_size, [_handle]),
+    "cet_plan_get_tensor": (s.Status, [_handle, _size, _p(s.PlanTensorInfo)]),
+    "cet_plan_find_tensor": (s.Status, [_handle, _string, c.POINTER(_size)]),
+    "cet_plan_get_summary": (s.Status, [_handle, _p(s.PlanSummaryInfo)]),
+    "cet_plan_to_json": (s.Status, [_handle, _text_out]),
+    "cet_plan_from_json": (s.Status, [_string, _out]),
+    "cet_quantize": (s.Status, [_handle, _handle, _handle, _p(s.QuantizeOptions), _out]),
+    "cet_quantized_initializer_count": (_size, [_handle]),
+    "cet_quantized_get_initializer": (s.Status, [_handle, _size, _p(s.InitializerView)]),
+    "cet_quantized_find_initializer": (s.Status, [_handle, _string, c.POINTER(_size)]),
+    "cet_quantized_dequantize": (s.Status, [_handle, _size, _float_array, _size]),
+    "cet_quantized_get_plan": (s.Status, [_handle, _out]),
+    "cet_quantized_correction_count": (_size, [_handle]),
+    "cet_quantized_get_correction": (s.Status, [_handle, _size, _p(s.CorrectionView)]),
+    "cet_quantized_save_file": (s.Status, [_handle, _string, _p(s.SaveOptions)]),
+    "cet_quantized_save_memory": (s.Status, [_handle, _p(s.SaveOptions), _out, c.POINTER(_size)]),
+    "cet_run": (s.Status, [_handle, _p(s.Tensor), _size, _p(s.RunOptions), _out]),
+    "cet_outputs_count": (_size, [_handle]),
+    "cet_outputs_get": (s.Status, [_handle, _size, _p(s.Tensor)]),
+    "cet_outputs_find": (s.Status, [_handle, _string, c.POINTER(_size)]),
+    "cet_curvature_create": (s.Status, [_handle, _handle, _p(s.CurvatureOptions), _out]),
+    "cet_curvature_dimension": (_size, [_handle]),
+    "cet_curvature_apply": (s.Status, [_handle, _float_array, _float_array, _size]),
+    "cet_curvature_gradient": (s.Status, [_handle, _float_array, _size]),
+    "cet_curvature_loss": (s.Status, [_handle, _double_array]),
+    "cet_curvature_parameter_count": (_size, [_handle]),
+    "cet_curvature_get_parameter": (s.Status, [_handle, _size, _p(s.ParameterInfo)]),
+    "cet_eigensolve": (s.Status, [s.ApplyFn, c.c_void_p, _size, _p(s.EigensolveOptions), _out]),
+    "cet_eigensolve_curvature": (s.Status, [_handle, _p(s.EigensolveOptions), _out]),
+    "cet_spectrum_get_info": (s.Status, [_handle, _p(s.SpectrumInfo)]),
+    "cet_spectrum_count": (_size, [_handle]),
+    "cet_spectrum_get_values": (s.Status, [_handle, _double_array, _size]),
+    "cet_spectrum_get_residual_norms": (s.Status, [_handle, _double_array, _size]),
+    "cet_spectrum_get_converged": (s.Status, [_handle, c.POINTER(c.c_uint8), _size]),
+    "cet_spectrum_get_vector": (s.Status, [_handle, _size, _float_array, _size]),
+    "cet_live_handle_count": (c.c_uint64, []),
+    **{f"{struct._c_name_}_init": (s.Status, [_p(struct), _size]) for struct in s.ALL if struct is not s.Tensor},
+}
+
+
+def _candidates():
+    """Places to load from, in order; the first that exists is taken."""
+    inside = Path(__file__).with_name(_SONAME)
+    if inside.exists():
+        return str(inside), "in the package"
+    named = os.environ.get("CET_LIBRARY")
+    if named:
+        return named, "named by CET_LIBRARY"
+    return _SONAME, "searched by the system's loader"
+
+
+def _load():
+    path, origin = _candidates()
+    try:
+        library = c.CDLL(path)
+    except OSError as error:
+        raise ImportError(
+            f"cannot load libcet ({path}, {origin}): {error}. Install the library, or let CET_LIBRARY name libcet.so."
+        ) from error
+    for name, (result, arguments) in _PROTOTYPES.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise ImportError(f"{path} has no {name}: it is another version than this package ({__version__})") from None
+        function.restype = result
+        function.argtypes = arguments
+    return library, path
+
+
+lib, _path = _load()
+
+
+def library_path() -> str:
+    """What the library was loaded from."""
+    return _path
+
+
+def library_version() -> str:
+    """Version of the loaded library, "major.minor.patch"."""
+    return lib.cet_version_string().decode()
+
+
+def check(status: int) -> None:
+    """Raises the exception of a failed call."""
+    if status:
+        message = lib.cet_last_error_message() or lib.cet_status_string(status)
+        raise error_for(status, message.decode("utf-8", "replace"))
+
+
+def initialized(struct):
+    """An option or info struct, zeroed and with its size set."""
+    value = struct()
+    check(getattr(lib, f"{struct._c_name_}_init")(c.byref(value), c.sizeof(struct)))
+    return value
+
+
+def taken_text(pointer: c.c_void_p) -> str:
+    """The string that the library made; frees it."""
+    try:
+        return c.string_at(pointer.value).decode()
+    finally:
+        lib.cet_free(pointer)

@@ -1,0 +1,115 @@
+"""Models: loading, looking, running."""
+
+from __future__ import annotations
+
+import ctypes as c
+import json
+import os
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Tuple, Union
+
+import numpy as np
+
+from . import structs as s
+from .library import check, initialized, lib, taken_text
+from .native import TYPE_NAMES, Handle, Tensors, copied, made, path_bytes, shape_of
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A stretch of the parameter vector: one quantizable initializer, in C order."""
+
+    name: str
+    shape: Tuple[int, ...]
+    offset: int
+    count: int
+
+    @property
+    def slice(self) -> slice:
+        """Its elements in the parameter vector."""
+        return slice(self.offset, self.offset + self.count)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A model input that must be fed. Unknown sizes are -1; `shape` and `dtype` are None when the model is silent."""
+
+    name: str
+    shape: Optional[Tuple[int, ...]]
+    dtype: Optional[str]
+
+
+class Model(Handle):
+    """An ONNX model, from a path or from bytes; immutable.
+
+    Bytes of a model with external data are refused: it needs a path.
+    """
+
+    _free = "cet_model_free"
+
+    def __init__(self, source: Union[str, os.PathLike, bytes, bytearray, memoryview]):
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            data = bytes(source)
+            handle = made(lib.cet_model_load_memory, data, len(data))
+        else:
+            handle = made(lib.cet_model_load_file, path_bytes(source))
+        super().__init__(handle)
+
+    @property
+    def inputs(self) -> List[Input]:
+        """Inputs that a caller must feed, in the graph's order."""
+        result = []
+        for index in range(lib.cet_model_input_count(self._handle)):
+            info = initialized(s.ValueInfo)
+            check(lib.cet_model_get_input(self._handle, index, c.byref(info)))
+            shape = shape_of(info) if info.shape or info.rank else None
+            result.append(Input(info.name.decode(), shape, TYPE_NAMES.get(info.element_type)))
+        return result
+
+    @property
+    def parameters(self) -> List[Parameter]:
+        """The quantizable weights in the order of the parameter vector."""
+        return read_parameters(self._handle, lib.cet_model_parameter_count, lib.cet_model_get_parameter)
+
+    def __repr__(self) -> str:
+        parameters = self.parameters
+        weights = sum(parameter.count for parameter in parameters)
+        return f"<cet.Model: {len(parameters)} quantizable tensors, {weights:,} weights>"
+
+
+def read_parameters(handle, count, get) -> List[Parameter]:
+    result = []
+    for index in range(count(handle)):
+        info = initialized(s.ParameterInfo)
+        check(get(handle, index, c.byref(info)))
+        result.append(Parameter(info.name.decode(), shape_of(info), info.offset, info.count))
+    return result
+
+
+def inspect(model: Model) -> dict:
+    """Inputs, outputs, opset, operators with counts and exact second-derivative rules, parameters, bytes and the
+    smallest reachable size."""
+    text = c.c_void_p()
+    check(lib.cet_model_inspect_json(model._handle, c.byref(text)))
+    return json.loads(taken_text(text))
+
+
+def run(model: Model, inputs: Mapping[str, np.ndarray], *, threads: int = 0) -> Dict[str, np.ndarray]:
+    """Runs the model with the library's own executor.
+
+    inputs: one array per model input, by name, of the model's element type and shape.
+    Returns the outputs by name, in the graph's order.
+    """
+    tensors = Tensors(inputs)
+    options = initialized(s.RunOptions)
+    options.threads = threads
+    outputs = made(lib.cet_run, model._handle, tensors.array, tensors.count, c.byref(options))
+    try:
+        result = {}
+        for index in range(lib.cet_outputs_count(outputs)):
+            tensor = s.Tensor()
+            check(lib.cet_outputs_get(outputs, index, c.byref(tensor)))
+            result[tensor.name.decode()] = copied(tensor)
+        return result
+    finally:
+        lib.cet_outputs_free(outputs)

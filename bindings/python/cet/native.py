@@ -1,0 +1,172 @@
+"""What the package's objects share: handles, callbacks, arrays on their way into the library and out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes as c
+import os
+import signal
+import threading
+import weakref
+from typing import Callable, Iterable, Mapping, Optional
+
+import numpy as np
+
+from . import structs as s
+from .errors import Cancelled, InvalidArgument
+from .library import check, lib
+
+# ONNX's element types.
+_TYPES = {
+    1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
+    10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
+}
+_NUMBERS = {np.dtype(kind): number for number, kind in _TYPES.items()}
+TYPE_NAMES = {number: np.dtype(kind).name for number, kind in _TYPES.items()}
+
+Progress = Callable[[str, int, int], object]
+Log = Callable[[str, str], object]
+
+
+class Handle:
+    """An object that owns a handle of the library and frees it when nothing refers to the object any more."""
+
+    _free = ""
+
+    def __init__(self, handle: c.c_void_p):
+        self._handle = handle
+        weakref.finalize(self, getattr(lib, self._free), handle)
+
+
+def made(function, *arguments) -> c.c_void_p:
+    """The handle that a call makes as its last argument."""
+    out = c.c_void_p()
+    check(function(*arguments, c.byref(out)))
+    return out
+
+
+def path_bytes(path) -> bytes:
+    return os.fsencode(os.fspath(path))
+
+
+def name_bytes(name: str) -> bytes:
+    encoded = name.encode()
+    if b"\0" in encoded:
+        raise InvalidArgument(f"name {name!r} has a NUL character")
+    return encoded
+
+
+def strings(values: Iterable[str]):
+    """A C array of strings and its length; keep it as long as the call."""
+    encoded = [name_bytes(value) for value in values]
+    return (c.c_char_p * len(encoded))(*encoded), len(encoded)
+
+
+class Tensors:
+    """NumPy arrays as cet_tensor structs, kept alive with them."""
+
+    def __init__(self, arrays: Mapping[Optional[str], np.ndarray]):
+        self.count = len(arrays)
+        self.array = (s.Tensor * self.count)()
+        self._kept = []
+        for target, (name, value) in zip(self.array, arrays.items()):
+            # ascontiguousarray would make a scalar one-dimensional.
+            array = np.asarray(value, order="C")
+            array = array.astype(array.dtype.newbyteorder("="), copy=False)
+            number = _NUMBERS.get(array.dtype)
+            if number is None:
+                raise InvalidArgument(f"array {name!r} has dtype {array.dtype}, which is not supported")
+            shape = (c.c_int64 * array.ndim)(*array.shape)
+            self._kept.append((array, shape))
+            target.name = None if name is None else name_bytes(name)
+            target.data = array.ctypes.data
+            target.byte_size = array.nbytes
+            target.shape = shape
+            target.rank = array.ndim
+            target.element_type = number
+
+
+def copied(tensor: s.Tensor) -> np.ndarray:
+    """A copy of a borrowed tensor."""
+    kind = np.dtype(_TYPES[tensor.element_type])
+    data = c.string_at(tensor.data, tensor.byte_size) if tensor.byte_size else b""
+    return np.frombuffer(bytearray(data), dtype=kind).reshape(shape_of(tensor))
+
+
+def shape_of(info) -> tuple:
+    return tuple(info.shape[: info.rank]) if info.shape else ()
+
+
+def float_pointer(array: np.ndarray):
+    return array.ctypes.data_as(c.POINTER(c.c_float))
+
+
+class Callbacks:
+    """Progress and log callbacks of one call. An exception in one of them, or Ctrl-C, cancels the call and is raised
+    from it."""
+
+    def __init__(self, progress: Optional[Progress], log: Optional[Log]):
+        self._progress, self._log = progress, log
+        self._error: Optional[BaseException] = None
+        # Always set: the interpreter handles signals when it gets to run, which is here.
+        self.progress = s.ProgressFn(self._on_progress)
+        self.log = s.LogFn() if log is None else s.LogFn(self._on_log)
+
+    def _on_progress(self, phase, done, total, _):
+        self._call(self._progress, lib.cet_phase_string(phase).decode(), done, total)
+        return 0 if self._error is None else 1
+
+    def _on_log(self, level, message, _):
+        self._call(self._log, "warning" if level == 2 else "info", message.decode("utf-8", "replace"))
+
+    def _call(self, function, *arguments):
+        """Calls unless something was raised already; ctypes would print an exception and drop it."""
+        if self._error is not None or function is None:
+            return None
+        try:
+            return function(*arguments)
+        except BaseException as error:  # raised again in `made`
+            self._error = self._error or error
+            return None
+
+    def apply(self, function):
+        """A symmetric map for cet_eigensolve."""
+
+        def call(v, result, n, _):
+            # A copy: the function may keep its argument.
+            product = self._call(function, np.ctypeslib.as_array(v, (n,)).copy())
+            self._call(_fill, np.ctypeslib.as_array(result, (n,)), product)
+            return 0 if self._error is None else 1
+
+        return s.ApplyFn(call)
+
+    def made(self, kind, function, *arguments):
+        """The object of class `kind` that a call makes; what a callback raised comes before the library's own."""
+        try:
+            with self._signals():
+                result = kind(made(function, *arguments))
+        except Cancelled:
+            if self._error is not None:
+                raise self._error from None
+            raise
+        if self._error is not None:
+            raise self._error
+        return result
+
+    @contextlib.contextmanager
+    def _signals(self):
+        """While the library works, an exception of the SIGINT handler is kept instead of raised: it would arise
+        wherever a callback happens to begin, where ctypes drops it."""
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler) or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signal.signal(signal.SIGINT, lambda number, frame: self._call(handler, number, frame))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _fill(target: np.ndarray, values) -> None:
+    target[:] = values

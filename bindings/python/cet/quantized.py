@@ -1,0 +1,190 @@
+"""Quantized models: codes, scales and zero points, ready to be written."""
+
+from __future__ import annotations
+
+import ctypes as c
+import os
+from dataclasses import dataclass
+from typing import Iterator, List, Optional, Tuple, Union
+
+import numpy as np
+
+from . import structs as s
+from . import words as w
+from .calibration import Calibration
+from .library import check, initialized, lib
+from .model import Model
+from .native import Callbacks, Handle, Log, Progress, float_pointer, made, name_bytes, path_bytes, shape_of
+from .plan import Plan
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A bias that goes with the codes: a host that replaces weights in memory replaces these too."""
+
+    name: str
+    node: str
+    """Name of the node that reads it, its first output when it has no name."""
+    added: bool
+    """The node had no bias before."""
+    values: np.ndarray
+    """float32, shape [count]."""
+
+
+class Initializer:
+    """One quantized initializer: w = scale * (codes - zero_point)."""
+
+    def __init__(self, quantized: "Quantized", index: int):
+        self._quantized, self._index = quantized, index
+        self._view = initialized(s.InitializerView)
+        check(lib.cet_quantized_get_initializer(quantized._handle, index, c.byref(self._view)))
+
+    @property
+    def name(self) -> str:
+        return self._view.name.decode()
+
+    @property
+    def shape(self) -> Tuple[int, ...]:
+        return shape_of(self._view)
+
+    @property
+    def bits(self) -> int:
+        return self._view.bits
+
+    @property
+    def axis(self) -> Optional[int]:
+        """Quantization axis; None: one scale for the whole tensor."""
+        return self._view.axis if self._view.axis >= 0 else None
+
+    @property
+    def block_size(self) -> int:
+        """0: not blocked."""
+        return self._view.block_size
+
+    @property
+    def packed_codes(self) -> np.ndarray:
+        """uint8 [ceil(weights * bits / 8)]: one stream of bits, least significant first."""
+        return np.ctypeslib.as_array(self._view.codes, (self._view.code_bytes,)).copy()
+
+    @property
+    def codes(self) -> np.ndarray:
+        """uint8 of `shape`, 0 to 2**bits - 1."""
+        count, bits = self._view.parameter_count, self.bits
+        stream = np.unpackbits(self.packed_codes, count=count * bits, bitorder="little")
+        codes = np.packbits(stream.reshape(count, bits), axis=1, bitorder="little")
+        return codes.reshape(self.shape)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """float32: [1] for the tensor, [channels] per axis, or [channels * blocks] with blocks."""
+        return np.ctypeslib.as_array(self._view.scale, (self._view.scale_count,)).copy()
+
+    @property
+    def zero_point(self) -> np.ndarray:
+        """uint8, as many as scales."""
+        return np.ctypeslib.as_array(self._view.zero_point, (self._view.scale_count,)).copy()
+
+    def dequantize(self) -> np.ndarray:
+        """float32 values of `shape`."""
+        values = np.empty(self.shape, np.float32)
+        check(lib.cet_quantized_dequantize(self._quantized._handle, self._index, float_pointer(values), values.size))
+        return values
+
+    def __repr__(self) -> str:
+        return f"<cet.Initializer {self.name!r}: {'x'.join(map(str, self.shape))}, {self.bits} bits>"
+
+
+class Quantized(Handle):
+    """A plan carried out on a model; immutable. `quantized["conv1.weight"]` is an Initializer."""
+
+    _free = "cet_quantized_free"
+
+    def __len__(self) -> int:
+        """Number of quantized initializers; kept tensors are not among them."""
+        return lib.cet_quantized_initializer_count(self._handle)
+
+    def __getitem__(self, key: Union[str, int]) -> Initializer:
+        if isinstance(key, str):
+            index = c.c_size_t()
+            if lib.cet_quantized_find_initializer(self._handle, name_bytes(key), c.byref(index)):
+                raise KeyError(key)
+            return Initializer(self, index.value)
+        index = key + len(self) if key < 0 else key
+        if not 0 <= index < len(self):
+            raise IndexError(f"initializer {key} of {len(self)}")
+        return Initializer(self, index)
+
+    def __iter__(self) -> Iterator[Initializer]:
+        return (self[index] for index in range(len(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self.keys()
+
+    def keys(self) -> List[str]:
+        """Names in graph order."""
+        return [initializer.name for initializer in self]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was carried out, with the measured loss change and the file's exact size."""
+        return Plan(made(lib.cet_quantized_get_plan, self._handle))
+
+    @property
+    def corrections(self) -> List[Correction]:
+        """Biases corrected for the quantization error."""
+        result = []
+        for index in range(lib.cet_quantized_correction_count(self._handle)):
+            view = initialized(s.CorrectionView)
+            check(lib.cet_quantized_get_correction(self._handle, index, c.byref(view)))
+            values = np.ctypeslib.as_array(view.values, (view.count,)).copy()
+            result.append(Correction(view.name.decode(), view.node.decode(), bool(view.added), values))
+        return result
+
+    def save(self, path: Union[str, os.PathLike], *, encoding: Optional[str] = None) -> None:
+        """Writes the ONNX file; it appears complete or not at all. encoding: the plan's unless given."""
+        check(lib.cet_quantized_save_file(self._handle, path_bytes(path), c.byref(_save_options(encoding))))
+
+    def to_bytes(self, *, encoding: Optional[str] = None) -> bytes:
+        """The same bytes as `save` writes."""
+        data, size = c.c_void_p(), c.c_size_t()
+        check(lib.cet_quantized_save_memory(
+            self._handle, c.byref(_save_options(encoding)), c.byref(data), c.byref(size)))
+        try:
+            return c.string_at(data, size.value)
+        finally:
+            lib.cet_free(data)
+
+    def __repr__(self) -> str:
+        total = self.plan.summary
+        return (
+            f"<cet.Quantized: {len(self)} initializers, {total.mean_bits:.3f} bits, {total.file_bytes:,} bytes, "
+            f"measured loss change {total.measured_loss_change:.2e}>")
+
+
+def _save_options(encoding: Optional[str]) -> s.SaveOptions:
+    options = initialized(s.SaveOptions)
+    options.encoding = w.code("encoding", encoding, w.ENCODINGS)
+    return options
+
+
+def quantize(
+    model: Model, calibration: Optional[Calibration], plan: Plan, *, rounding: Optional[str] = None,
+    samples: Optional[int] = None, batch_size: Optional[int] = None, max_memory: Optional[int] = None,
+    threads: int = 0, progress: Optional[Progress] = None, log: Optional[Log] = None,
+) -> Quantized:
+    """Computes codes, scales, zero points and corrected biases for a plan.
+
+    calibration may be None with rounding="nearest"; the loss is then not measured. rounding, samples: the plan's
+    unless given. threads: 0 for all processors. max_memory: bytes. progress(phase, done, total); an exception raised
+    in it cancels the call. log(level, message).
+    """
+    callbacks = Callbacks(progress, log)
+    options = initialized(s.QuantizeOptions)
+    options.threads = threads
+    options.rounding = w.code("rounding", rounding, w.ROUNDINGS)
+    options.batch_size = batch_size or 0
+    options.samples = samples or 0
+    options.max_memory = max_memory or 0
+    options.progress, options.log = callbacks.progress, callbacks.log
+    data = None if calibration is None else calibration._handle
+    return callbacks.made(Quantized, lib.cet_quantize, model._handle, data, plan._handle, c.byref(options))

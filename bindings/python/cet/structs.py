@@ -1,0 +1,249 @@
+"""The structs of cet/cet.h for ctypes, field by field in the header's order."""
+
+from __future__ import annotations
+
+import ctypes as c
+
+Status = c.c_int32
+ProgressFn = c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_uint64, c.c_uint64, c.c_void_p)
+LogFn = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
+ApplyFn = c.CFUNCTYPE(c.c_int32, c.POINTER(c.c_float), c.POINTER(c.c_float), c.c_size_t, c.c_void_p)
+
+_strings = c.POINTER(c.c_char_p)
+_shape = c.POINTER(c.c_int64)
+
+
+class Tensor(c.Structure):
+    _c_name_ = "cet_tensor"
+    _fields_ = [
+        ("name", c.c_char_p),
+        ("data", c.c_void_p),
+        ("byte_size", c.c_uint64),
+        ("shape", _shape),
+        ("rank", c.c_uint32),
+        ("element_type", c.c_int32),
+    ]
+
+
+class PlanOptions(c.Structure):
+    _c_name_ = "cet_plan_options"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("threads", c.c_uint32),
+        ("target_ratio", c.c_double),
+        ("target_bits", c.c_double),
+        ("target_size", c.c_uint64),
+        ("max_loss", c.c_double),
+        ("method", c.c_int32),
+        ("loss", c.c_int32),
+        ("curvature", c.c_int32),
+        ("rounding", c.c_int32),
+        ("granularity", c.c_int32),
+        ("block_size", c.c_uint32),
+        ("encoding", c.c_int32),
+        ("bits", c.c_uint32),
+        ("keep_patterns", _strings),
+        ("keep_count", c.c_uint64),
+        ("fix_patterns", _strings),
+        ("fix_bits", c.POINTER(c.c_int32)),
+        ("fix_count", c.c_uint64),
+        ("seed", c.c_uint64),
+        ("samples", c.c_uint64),
+        ("max_memory", c.c_uint64),
+        ("batch_size", c.c_uint32),
+        ("eigenpairs", c.c_uint32),
+        ("max_iterations", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("output", c.c_char_p),
+        ("progress", ProgressFn),
+        ("log", LogFn),
+        ("user_data", c.c_void_p),
+    ]
+
+
+class PlanTensorInfo(c.Structure):
+    _c_name_ = "cet_plan_tensor"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("rank", c.c_uint32),
+        ("name", c.c_char_p),
+        ("shape", _shape),
+        ("parameter_count", c.c_uint64),
+        ("bits", c.c_int32),
+        ("decision", c.c_int32),
+        ("axis", c.c_int32),
+        ("block_size", c.c_uint32),
+        ("reason", c.c_char_p),
+        ("predicted_loss_change", c.c_double),
+        ("loss_per_byte", c.c_double),
+        ("code_bytes", c.c_uint64),
+        ("stored_bytes", c.c_uint64),
+        ("measured_loss", c.c_double * 9),
+        ("curvature_loss", c.c_double * 9),
+    ]
+
+
+class PlanSummaryInfo(c.Structure):
+    _c_name_ = "cet_plan_summary"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("block_size", c.c_uint32),
+        ("method", c.c_int32),
+        ("loss", c.c_int32),
+        ("curvature", c.c_int32),
+        ("rounding", c.c_int32),
+        ("granularity", c.c_int32),
+        ("encoding", c.c_int32),
+        ("ratio", c.c_double),
+        ("mean_bits", c.c_double),
+        ("parameter_count", c.c_uint64),
+        ("code_bytes", c.c_uint64),
+        ("stored_bytes", c.c_uint64),
+        ("file_bytes", c.c_uint64),
+        ("model_bytes", c.c_uint64),
+        ("predicted_loss_change", c.c_double),
+        ("measured_loss_change", c.c_double),
+        ("seed", c.c_uint64),
+        ("samples", c.c_uint64),
+        ("library_version", c.c_char_p),
+        ("model_sha256", c.c_char_p),
+    ]
+
+
+class QuantizeOptions(c.Structure):
+    _c_name_ = "cet_quantize_options"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("threads", c.c_uint32),
+        ("rounding", c.c_int32),
+        ("batch_size", c.c_uint32),
+        ("samples", c.c_uint64),
+        ("max_memory", c.c_uint64),
+        ("progress", ProgressFn),
+        ("log", LogFn),
+        ("user_data", c.c_void_p),
+    ]
+
+
+class InitializerView(c.Structure):
+    _c_name_ = "cet_initializer_view"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("rank", c.c_uint32),
+        ("name", c.c_char_p),
+        ("shape", _shape),
+        ("parameter_count", c.c_uint64),
+        ("bits", c.c_int32),
+        ("axis", c.c_int32),
+        ("block_size", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("codes", c.POINTER(c.c_uint8)),
+        ("code_bytes", c.c_uint64),
+        ("scale", c.POINTER(c.c_float)),
+        ("zero_point", c.POINTER(c.c_uint8)),
+        ("scale_count", c.c_uint64),
+    ]
+
+
+class SaveOptions(c.Structure):
+    _c_name_ = "cet_save_options"
+    _fields_ = [("struct_size", c.c_uint32), ("encoding", c.c_int32)]
+
+
+class ValueInfo(c.Structure):
+    _c_name_ = "cet_value_info"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("rank", c.c_uint32),
+        ("name", c.c_char_p),
+        ("shape", _shape),
+        ("element_type", c.c_int32),
+        ("reserved", c.c_uint32),
+    ]
+
+
+class ParameterInfo(c.Structure):
+    _c_name_ = "cet_parameter_info"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("rank", c.c_uint32),
+        ("name", c.c_char_p),
+        ("shape", _shape),
+        ("offset", c.c_uint64),
+        ("count", c.c_uint64),
+    ]
+
+
+class RunOptions(c.Structure):
+    _c_name_ = "cet_run_options"
+    _fields_ = [("struct_size", c.c_uint32), ("threads", c.c_uint32)]
+
+
+class CurvatureOptions(c.Structure):
+    _c_name_ = "cet_curvature_options"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("threads", c.c_uint32),
+        ("loss", c.c_int32),
+        ("curvature", c.c_int32),
+        ("samples", c.c_uint64),
+        ("max_memory", c.c_uint64),
+        ("batch_size", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("output", c.c_char_p),
+        ("keep_patterns", _strings),
+        ("keep_count", c.c_uint64),
+    ]
+
+
+class EigensolveOptions(c.Structure):
+    _c_name_ = "cet_eigensolve_options"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("threads", c.c_uint32),
+        ("count", c.c_uint32),
+        ("which", c.c_int32),
+        ("krylov_dimension", c.c_uint32),
+        ("max_applies", c.c_uint32),
+        ("tolerance", c.c_double),
+        ("seed", c.c_uint64),
+        ("start", c.POINTER(c.c_float)),
+        ("require_convergence", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("progress", ProgressFn),
+        ("log", LogFn),
+        ("user_data", c.c_void_p),
+    ]
+
+
+class SpectrumInfo(c.Structure):
+    _c_name_ = "cet_spectrum_info"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("which", c.c_int32),
+        ("count", c.c_uint64),
+        ("dimension", c.c_uint64),
+        ("converged_count", c.c_uint64),
+        ("applies", c.c_uint64),
+        ("restarts", c.c_uint64),
+        ("krylov_dimension", c.c_uint64),
+        ("tolerance", c.c_double),
+    ]
+
+
+class CorrectionView(c.Structure):
+    _c_name_ = "cet_correction_view"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("added", c.c_uint32),
+        ("name", c.c_char_p),
+        ("node", c.c_char_p),
+        ("values", c.POINTER(c.c_float)),
+        ("count", c.c_uint64),
+    ]
+
+
+ALL = [
+    Tensor, PlanOptions, PlanTensorInfo, PlanSummaryInfo, QuantizeOptions, InitializerView, SaveOptions, ValueInfo,
+    ParameterInfo, RunOptions, CurvatureOptions, EigensolveOptions, SpectrumInfo, CorrectionView,
+]

@@ -1,0 +1,3 @@
+"""Version of the package; the same as the library's."""
+
+__version__ = "0.1.0"

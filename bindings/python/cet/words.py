@@ -1,0 +1,60 @@
+"""The words that stand for the header's numbers, the same as on the tool's command line."""
+
+from __future__ import annotations
+
+from typing import Iterable, Optional, Tuple, Union
+
+from .errors import InvalidArgument
+
+METHODS = {"cet": 1, "paper": 2, "hawq-v2": 3, "mckp": 4, "uniform": 5}
+LOSSES = {"kl": 1, "cross-entropy": 2, "mse": 3, "output": 4}
+CURVATURES = {"hessian": 1, "gauss-newton": 2}
+ROUNDINGS = {"nearest": 1, "gptq": 2, "compensated": 3}
+ENCODINGS = {"planes": 1, "qdq": 2, "float": 3}
+# SciPy's names beside the library's.
+ENDS = {"largest-magnitude": 1, "LM": 1, "largest": 2, "LA": 2, "smallest": 3, "SA": 3}
+DECISIONS = {"chosen": 1, "fixed": 2, "kept": 3}
+_GRANULARITIES = {"per-tensor": 1, "per-axis": 2, "block": 3}
+
+
+def code(option: str, word: Optional[str], words: dict) -> int:
+    """The number of a word; 0, the default, for None."""
+    if word is None:
+        return 0
+    if word not in words:
+        raise InvalidArgument(f"{option} {word!r} is none of {', '.join(words)}")
+    return words[word]
+
+
+def word(number: int, words: dict) -> str:
+    """The word of a number that the library gave."""
+    return next((name for name, value in words.items() if value == number), f"unknown ({number})")
+
+
+def granularity_code(text: Optional[str]) -> Tuple[int, int]:
+    """Number and block size of "per-tensor", "per-axis" or "block:N"."""
+    if text is None:
+        return 0, 0
+    if text in ("per-tensor", "per-axis"):
+        return _GRANULARITIES[text], 0
+    name, _, size = text.partition(":")
+    if name != "block" or not size.isdigit() or int(size) == 0:
+        raise InvalidArgument(f"granularity {text!r} is none of per-tensor, per-axis, block:N")
+    return _GRANULARITIES["block"], int(size)
+
+
+def granularity_word(number: int, block_size: int) -> str:
+    name = word(number, _GRANULARITIES)
+    return f"{name}:{block_size}" if name == "block" else name
+
+
+def bits_mask(bits: Optional[Union[int, Iterable[int]]]) -> int:
+    """The set of allowed bits as the sum of 1 << b; 0, the default, for None."""
+    if bits is None:
+        return 0
+    mask = 0
+    for width in [bits] if isinstance(bits, int) else bits:
+        if not 2 <= width <= 8:
+            raise InvalidArgument(f"bits {width} is not in 2 to 8")
+        mask |= 1 << width
+    return mask

@@ -1,0 +1,158 @@
+import ArgumentParser
+import CCet
+
+/// What a plan aims at.
+struct Target {
+  var ratio = 0.0
+  var bits = 0.0
+  var size: UInt64 = 0
+  var maxLoss = 0.0
+}
+
+struct TargetArguments: ParsableArguments {
+  @Option(help: "32 / mean code bits over the planned weights; scales are not counted.")
+  var targetRatio: Double?
+
+  @Option(help: "Bytes of the written file, everything counted; units kB, MB, GB, KiB, MiB, GiB.")
+  var targetSize: ByteSize?
+
+  @Option(help: "Mean code bits over the planned weights.")
+  var targetBits: Double?
+
+  @Option(help: "The smallest plan whose predicted loss change is at most this.")
+  var maxLoss: Double?
+
+  private var given: [String] {
+    [
+      targetRatio.map { _ in "--target-ratio" }, targetSize.map { _ in "--target-size" },
+      targetBits.map { _ in "--target-bits" }, maxLoss.map { _ in "--max-loss" },
+    ].compactMap { $0 }
+  }
+
+  func validate() throws {
+    for (name, value) in [("--target-ratio", targetRatio), ("--target-bits", targetBits), ("--max-loss", maxLoss)] {
+      if let value, !(value > 0 && value.isFinite) { throw ValidationError("\(name) must be a positive number") }
+    }
+    guard given.count <= 1 else {
+      throw ValidationError("give one target, not \(given.joined(separator: " and "))")
+    }
+  }
+
+  var isGiven: Bool { !given.isEmpty }
+
+  func target() throws -> Target {
+    guard isGiven else {
+      throw ValidationError("give one of --target-ratio, --target-size, --target-bits, --max-loss")
+    }
+    return Target(ratio: targetRatio ?? 0, bits: targetBits ?? 0, size: targetSize?.bytes ?? 0, maxLoss: maxLoss ?? 0)
+  }
+}
+
+struct MethodArguments: ParsableArguments {
+  @Option(help: "Allowed bits, 2 to 8, with commas between them. (default: 2,3,4,8)")
+  var bits: BitSet?
+
+  @Option(help: "How bits are chosen. (default: cet)")
+  var method: Method?
+
+  @Option(help: "The loss whose change counts. (default: kl, or mse when the output is no logits)")
+  var loss: Loss?
+
+  @Option(help: "The curvature that methods with Hessian-vector products use. (default: hessian)")
+  var curvature: CurvatureKind?
+
+  @Option(help: "How weights become codes. (default: compensated)")
+  var rounding: Rounding?
+
+  @Option(help: "How many weights share one scale. (default: per-axis)")
+  var granularity: Granularity?
+
+  @Option(help: "How codes are written. (default: planes)")
+  var encoding: Encoding?
+
+  @Option(
+    parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Tensors that stay float32; * and ? match. Repeatable.", valueName: "pattern"))
+  var keep: [String] = []
+
+  @Option(help: ArgumentHelp("Tensors with given bits, 2 to 8. Repeatable.", valueName: "pattern=bits"))
+  var fix: [FixRule] = []
+
+  @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
+  var lossOutput: String?
+}
+
+struct EffortArguments: ParsableArguments {
+  @Option(help: "Seed of everything random.")
+  var seed: UInt64 = 0
+
+  @Option(help: "Threads. (default: as many as there are processors)")
+  var threads: UInt32?
+
+  @Option(help: "Use the first so many calibration samples. (default: all)")
+  var samples: UInt64?
+
+  @Option(help: "Samples computed together. (default: chosen by the library)")
+  var batchSize: UInt32?
+
+  @Option(help: "Memory not to exceed, as for --target-size. (default: no limit)")
+  var maxMemory: ByteSize?
+}
+
+/// Calls `body` with the library's options. The options point into memory that lives for the call only.
+func withPlanOptions<Result>(
+  _ method: MethodArguments, _ effort: EffortArguments, _ target: Target, _ monitor: Monitor,
+  _ body: (cet_plan_options) throws -> Result
+) throws -> Result {
+  var options: cet_plan_options = try initialized(cet_plan_options_init)
+  options.threads = effort.threads ?? 0
+  options.target_ratio = target.ratio
+  options.target_bits = target.bits
+  options.target_size = target.size
+  options.max_loss = target.maxLoss
+  options.method = method.method.code
+  options.loss = method.loss.code
+  options.curvature = method.curvature.code
+  options.rounding = method.rounding.code
+  options.granularity = method.granularity?.code ?? 0
+  options.block_size = method.granularity?.blockSize ?? 0
+  options.encoding = method.encoding.code
+  options.bits = method.bits?.mask ?? 0
+  options.seed = effort.seed
+  options.samples = effort.samples ?? 0
+  options.max_memory = effort.maxMemory?.bytes ?? 0
+  options.batch_size = effort.batchSize ?? 0
+  options.progress = Monitor.progress
+  options.log = Monitor.log
+  options.user_data = monitor.userData
+  return try withCStrings(method.keep) { keep in
+    try withCStrings(method.fix.map(\.pattern)) { patterns in
+      try method.fix.map(\.bits).withUnsafeBufferPointer { fixBits in
+        try withCStrings(method.lossOutput.map { [$0] } ?? []) { output in
+          options.keep_patterns = keep.baseAddress
+          options.keep_count = UInt64(keep.count)
+          options.fix_patterns = patterns.baseAddress
+          options.fix_bits = fixBits.baseAddress
+          options.fix_count = UInt64(patterns.count)
+          options.output = output.first ?? nil
+          return try body(options)
+        }
+      }
+    }
+  }
+}
+
+func quantizeOptions(
+  _ method: MethodArguments, _ effort: EffortArguments, _ monitor: Monitor
+) throws -> cet_quantize_options {
+  var options: cet_quantize_options = try initialized(cet_quantize_options_init)
+  options.threads = effort.threads ?? 0
+  options.rounding = method.rounding.code
+  options.batch_size = effort.batchSize ?? 0
+  options.samples = effort.samples ?? 0
+  options.max_memory = effort.maxMemory?.bytes ?? 0
+  options.progress = Monitor.progress
+  options.log = Monitor.log
+  options.user_data = monitor.userData
+  return options
+}

@@ -1,0 +1,15 @@
+import ArgumentParser
+
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Operators, parameters, which have exact second-derivative rules, the smallest reachable size.")
+
+  @Argument(help: ArgumentHelp("The model.", valueName: "in.onnx")) var input: String
+  @OptionGroup var show: OutputArguments
+
+  func run() throws {
+    let document = try Model(path: input).inspectJSON()
+    try show.show(json: .document(document), text: try ModelDescription(document).text)
+  }
+}

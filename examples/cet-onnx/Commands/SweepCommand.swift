@@ -1,0 +1,101 @@
+import ArgumentParser
+import CCet
+
+/// Ratios as `8,11,12.8`.
+struct RatioList: ExpressibleByArgument {
+  var values: [(text: String, ratio: Double)]
+
+  init?(argument: String) {
+    values = []
+    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      let text = String(part)
+      guard let ratio = Double(text), ratio > 0, ratio.isFinite, !text.contains("/"),
+        !values.contains(where: { $0.ratio == ratio })
+      else { return nil }
+      values.append((text, ratio))
+    }
+  }
+}
+
+struct SweepCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sweep", abstract: "Compress to several ratios from one sensitivity table.")
+
+  @Argument(help: ArgumentHelp("The model.", valueName: "in.onnx")) var input: String
+  @OptionGroup var data: CalibrationArguments
+  @Option(help: ArgumentHelp("Ratios with commas between them.", valueName: "r,r,...")) var ratios: RatioList
+  @OptionGroup(title: "Method") var method: MethodArguments
+  @OptionGroup(title: "Effort") var effort: EffortArguments
+  @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the models, plans and sweep.json.", valueName: "dir"))
+  var output: String
+  @OptionGroup var show: OutputArguments
+
+  func run() throws {
+    let started = monotonicSeconds()
+    let monitor = Monitor(quiet: show.quiet)
+    let model = try Model(path: input)
+    let calibration = try CalibrationSet(path: data.data)
+    let plans = try makePlans(model, calibration, monitor)
+    try makeFolder(output)
+    let files = OutputFiles()
+    var models: [(quantized: Quantized, path: String)] = []
+    var outcomes: [Outcome] = []
+    for (ratio, plan) in zip(ratios.values, plans) {
+      try Interrupt.check()
+      monitor.title = "\(ratio.text)x"
+      let began = monotonicSeconds()
+      let path = "\(output)/\(stem).\(ratio.text)x.onnx"
+      let quantized = try Quantized(model, calibration, plan, try quantizeOptions(method, effort, monitor))
+      let done = try Plan.carriedOut(in: quantized)
+      try files.stage(done.json() + "\n", as: "\(output)/\(stem).\(ratio.text)x.plan.json")
+      models.append((quantized, path))
+      outcomes.append(
+        try Outcome(
+          command: "compress", input: input, output: path, plan: done, notes: [],
+          seconds: monotonicSeconds() - began))
+    }
+    monitor.finish()
+    let document = JSONText.object([
+      ("command", .string("sweep")), ("input", .string(input)),
+      ("seconds", .number(monotonicSeconds() - started)), ("notes", .array(monitor.notes.map { .string($0) })),
+      ("results", .array(outcomes.map { $0.json() })),
+    ])
+    try files.stage(document.text + "\n", as: "\(output)/sweep.json")
+    try files.complete(models, encoding: method.encoding)
+    show.show(json: document, text: table(outcomes) + monitor.notes.map { "note: \($0)\n" }.joined())
+  }
+
+  /// All plans before the first file: a ratio that cannot be reached ends the run with nothing written.
+  private func makePlans(_ model: Model, _ calibration: CalibrationSet, _ monitor: Monitor) throws -> [Plan] {
+    // The smallest ratio asks least, so that its table exists whenever any of them can be reached.
+    guard let first = ratios.values.map(\.ratio).min() else { return [] }
+    let source = try withPlanOptions(method, effort, Target(ratio: first), monitor) {
+      try Plan.make(model, calibration, $0)
+    }
+    return try ratios.values.map { _, ratio in
+      try withPlanOptions(method, effort, Target(ratio: ratio), monitor) { try Plan.make(model, from: source, $0) }
+    }
+  }
+
+  private var stem: String {
+    let name = input.split(separator: "/").last.map(String.init) ?? input
+    return name.hasSuffix(".onnx") ? String(name.dropLast(5)) : name
+  }
+
+  private func table(_ outcomes: [Outcome]) -> String {
+    var table = Table([
+      ("asked", .right), ("ratio", .right), ("with scales", .right), ("whole file", .right), ("bytes", .right),
+      ("bits", .right), ("predicted", .right), ("measured", .right), ("file", .left),
+    ])
+    for (ratio, outcome) in zip(ratios.values, outcomes) {
+      let totals = outcome.totals
+      table.add([
+        ratio.text + "x", fixed(totals.ratio) + "x", fixed(totals.ratioWithScales) + "x",
+        fixed(totals.ratioOfFiles) + "x", grouped(totals.fileBytes),
+        fixed(totals.meanBits, 3), scientific(totals.predictedLossChange), scientific(totals.measuredLossChange),
+        outcome.output,
+      ])
+    }
+    return table.text
+  }
+}

@@ -1,0 +1,159 @@
+import CCet
+
+/// Throws what the library says when a call failed.
+func check(_ status: cet_status) throws {
+  guard status == CET_OK else { throw Failure(status: status) }
+}
+
+/// An option or info struct of the library, zeroed and with its size set.
+func initialized<T>(
+  _ initialize: (UnsafeMutablePointer<T>?, Int) -> cet_status
+) throws -> T {
+  try withUnsafeTemporaryAllocation(of: T.self, capacity: 1) { memory in
+    try check(initialize(memory.baseAddress, MemoryLayout<T>.size))
+    return memory[0]
+  }
+}
+
+/// A handle that a call of the library made.
+private func made(_ create: (UnsafeMutablePointer<OpaquePointer?>) -> cet_status) throws -> OpaquePointer {
+  var handle: OpaquePointer?
+  try check(create(&handle))
+  guard let handle else { throw Failure("the library returned no handle") }
+  return handle
+}
+
+/// A string that the library made.
+private func madeString(_ create: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> cet_status) throws -> String {
+  var text: UnsafeMutablePointer<CChar>?
+  try check(create(&text))
+  guard let text else { throw Failure("the library returned no text") }
+  defer { cet_free(text) }
+  return String(cString: text)
+}
+
+final class Model {
+  let handle: OpaquePointer
+  init(path: String) throws { handle = try made { cet_model_load_file(path, $0) } }
+  deinit { cet_model_free(handle) }
+
+  /// Names of the inputs that a caller must feed, in the graph's order.
+  func inputNames() throws -> [String] {
+    try (0..<cet_model_input_count(handle)).map { index in
+      var info = try initialized(cet_value_info_init)
+      try check(cet_model_get_input(handle, index, &info))
+      return String(cString: info.name)
+    }
+  }
+
+  func inspectJSON() throws -> String { try madeString { cet_model_inspect_json(handle, $0) } }
+}
+
+final class CalibrationSet {
+  let handle: OpaquePointer
+  init(path: String) throws { handle = try made { cet_calibration_load_npz(path, $0) } }
+  deinit { cet_calibration_free(handle) }
+
+  var sampleCount: Int { Int(clamping: cet_calibration_sample_count(handle)) }
+}
+
+final class Plan {
+  let handle: OpaquePointer
+  private init(handle: OpaquePointer) { self.handle = handle }
+  deinit { cet_plan_free(handle) }
+
+  static func make(_ model: Model, _ data: CalibrationSet, _ options: cet_plan_options) throws -> Plan {
+    var options = options
+    return Plan(handle: try made { cet_plan(model.handle, data.handle, &options, $0) })
+  }
+
+  /// For another budget, from the sensitivity table that `source` carries.
+  static func make(_ model: Model, from source: Plan, _ options: cet_plan_options) throws -> Plan {
+    var options = options
+    return Plan(handle: try made { cet_plan_with_sensitivity(model.handle, source.handle, &options, $0) })
+  }
+
+  static func read(path: String) throws -> Plan {
+    let text = try readFile(path)
+    do {
+      return Plan(handle: try made { cet_plan_from_json(text, $0) })
+    } catch let failure as Failure {
+      throw Failure("plan '\(path)': \(failure.message)")
+    }
+  }
+
+  static func carriedOut(in quantized: Quantized) throws -> Plan {
+    Plan(handle: try made { cet_quantized_get_plan(quantized.handle, $0) })
+  }
+
+  func json() throws -> String { try madeString { cet_plan_to_json(handle, $0) } }
+}
+
+final class Quantized {
+  let handle: OpaquePointer
+  init(_ model: Model, _ data: CalibrationSet?, _ plan: Plan, _ options: cet_quantize_options) throws {
+    var options = options
+    handle = try made { cet_quantize(model.handle, data?.handle, plan.handle, &options, $0) }
+  }
+  deinit { cet_quantized_free(handle) }
+
+  /// The file appears complete or not at all.
+  func save(_ path: String, encoding: cet_encoding) throws {
+    var options: cet_save_options = try initialized(cet_save_options_init)
+    options.encoding = encoding
+    try check(cet_quantized_save_file(handle, path, &options))
+  }
+}
+
+final class Curvature {
+  let handle: OpaquePointer
+  init(_ model: Model, _ data: CalibrationSet, _ options: cet_curvature_options) throws {
+    var options = options
+    handle = try made { cet_curvature_create(model.handle, data.handle, &options, $0) }
+  }
+  deinit { cet_curvature_free(handle) }
+
+  var dimension: Int { cet_curvature_dimension(handle) }
+
+  /// Mean over the samples.
+  func loss() throws -> Double {
+    var loss = 0.0
+    try check(cet_curvature_loss(handle, &loss))
+    return loss
+  }
+
+  func gradientNorm() throws -> Double {
+    var gradient = [Float](repeating: 0, count: dimension)
+    try check(cet_curvature_gradient(handle, &gradient, gradient.count))
+    return gradient.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+  }
+
+  func eigensolve(_ options: cet_eigensolve_options) throws -> Spectrum {
+    var options = options
+    return Spectrum(handle: try made { cet_eigensolve_curvature(handle, &options, $0) })
+  }
+}
+
+final class Spectrum {
+  private let handle: OpaquePointer
+  fileprivate init(handle: OpaquePointer) { self.handle = handle }
+  deinit { cet_spectrum_free(handle) }
+
+  func info() throws -> cet_spectrum_info {
+    var info: cet_spectrum_info = try initialized(cet_spectrum_info_init)
+    try check(cet_spectrum_get_info(handle, &info))
+    return info
+  }
+
+  /// By falling magnitude, falling, or rising, as asked for.
+  func pairs() throws -> [(value: Double, residualNorm: Double, converged: Bool)] {
+    let count = cet_spectrum_count(handle)
+    var values = [Double](repeating: 0, count: count)
+    var norms = values
+    var converged = [UInt8](repeating: 0, count: count)
+    try check(cet_spectrum_get_values(handle, &values, count))
+    try check(cet_spectrum_get_residual_norms(handle, &norms, count))
+    try check(cet_spectrum_get_converged(handle, &converged, count))
+    return (0..<count).map { (values[$0], norms[$0], converged[$0] != 0) }
+  }
+}

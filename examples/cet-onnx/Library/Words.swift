@@ -1,0 +1,169 @@
+import ArgumentParser
+import CCet
+
+/// A word of the command line that stands for a number of the header.
+protocol Word: ExpressibleByArgument, CaseIterable, RawRepresentable where RawValue == String {
+  var code: Int32 { get }
+}
+
+extension Word {
+  /// The word of a number that the library gave.
+  static func word(_ code: Int32) -> String { allCases.first { $0.code == code }?.rawValue ?? "unknown (\(code))" }
+}
+
+extension Optional where Wrapped: Word {
+  /// 0, the default, when the word was not given.
+  var code: Int32 { self?.code ?? 0 }
+}
+
+enum Method: String, Word {
+  case cet, paper, mckp, uniform
+  case hawqV2 = "hawq-v2"
+
+  var code: Int32 {
+    switch self {
+    case .cet: Int32(CET_METHOD_CET)
+    case .paper: Int32(CET_METHOD_PAPER)
+    case .hawqV2: Int32(CET_METHOD_HAWQ_V2)
+    case .mckp: Int32(CET_METHOD_MCKP)
+    case .uniform: Int32(CET_METHOD_UNIFORM)
+    }
+  }
+}
+
+enum Loss: String, Word {
+  case kl, mse, output
+  case crossEntropy = "cross-entropy"
+
+  var code: Int32 {
+    switch self {
+    case .kl: Int32(CET_LOSS_KL)
+    case .crossEntropy: Int32(CET_LOSS_CROSS_ENTROPY)
+    case .mse: Int32(CET_LOSS_MSE)
+    case .output: Int32(CET_LOSS_OUTPUT)
+    }
+  }
+}
+
+enum CurvatureKind: String, Word {
+  case hessian
+  case gaussNewton = "gauss-newton"
+
+  var code: Int32 {
+    switch self {
+    case .hessian: Int32(CET_CURVATURE_HESSIAN)
+    case .gaussNewton: Int32(CET_CURVATURE_GAUSS_NEWTON)
+    }
+  }
+}
+
+enum Rounding: String, Word {
+  case nearest, gptq, compensated
+
+  var code: Int32 {
+    switch self {
+    case .nearest: Int32(CET_ROUNDING_NEAREST)
+    case .gptq: Int32(CET_ROUNDING_GPTQ)
+    case .compensated: Int32(CET_ROUNDING_COMPENSATED)
+    }
+  }
+}
+
+enum Encoding: String, Word {
+  case planes, qdq, float
+
+  var code: Int32 {
+    switch self {
+    case .planes: Int32(CET_ENCODING_PLANES)
+    case .qdq: Int32(CET_ENCODING_QDQ)
+    case .float: Int32(CET_ENCODING_FLOAT)
+    }
+  }
+}
+
+enum Which: String, Word {
+  case largestMagnitude = "largest-magnitude"
+  case largest, smallest
+
+  var code: Int32 {
+    switch self {
+    case .largestMagnitude: Int32(CET_WHICH_LARGEST_MAGNITUDE)
+    case .largest: Int32(CET_WHICH_LARGEST)
+    case .smallest: Int32(CET_WHICH_SMALLEST)
+    }
+  }
+}
+
+/// `per-axis`, `per-tensor` or `block:N`.
+struct Granularity: ExpressibleByArgument {
+  var code: Int32
+  var blockSize: UInt32 = 0
+
+  init?(argument: String) {
+    switch argument {
+    case "per-axis": code = Int32(CET_GRANULARITY_PER_AXIS)
+    case "per-tensor": code = Int32(CET_GRANULARITY_PER_TENSOR)
+    default:
+      guard argument.hasPrefix("block:"), let size = UInt32(argument.dropFirst(6)), size > 0 else { return nil }
+      code = Int32(CET_GRANULARITY_BLOCK)
+      blockSize = size
+    }
+  }
+
+  static func word(_ code: Int32) -> String {
+    switch Int(code) {
+    case Int(CET_GRANULARITY_PER_AXIS): "per-axis"
+    case Int(CET_GRANULARITY_PER_TENSOR): "per-tensor"
+    case Int(CET_GRANULARITY_BLOCK): "block"
+    default: "unknown (\(code))"
+    }
+  }
+
+  static let allValueStrings = ["per-axis", "per-tensor", "block:N"]
+}
+
+/// Bit widths as `2,3,4,8`.
+struct BitSet: ExpressibleByArgument {
+  /// The sum of 1 << bits.
+  var mask: UInt32
+
+  init?(argument: String) {
+    mask = 0
+    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let bits = UInt32(part), (2...8).contains(bits) else { return nil }
+      mask |= 1 << bits
+    }
+  }
+}
+
+/// Bytes: a number with an optional unit (kB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024).
+struct ByteSize: ExpressibleByArgument {
+  var bytes: UInt64
+
+  init?(argument: String) {
+    let units: [(suffix: String, factor: Double)] = [
+      ("kib", 1024), ("mib", 1_048_576), ("gib", 1_073_741_824), ("kb", 1e3), ("mb", 1e6), ("gb", 1e9), ("b", 1),
+    ]
+    let text = argument.lowercased()
+    let unit = units.first { text.hasSuffix($0.suffix) }
+    let digits = text.dropLast(unit?.suffix.count ?? 0).filter { $0 != " " }
+    guard let number = Double(digits), number.isFinite, number > 0 else { return nil }
+    let bytes = number * (unit?.factor ?? 1)
+    guard bytes >= 1, bytes < 9e15 else { return nil }
+    self.bytes = UInt64(bytes)
+  }
+}
+
+/// `PATTERN=BITS`.
+struct FixRule: ExpressibleByArgument {
+  var pattern: String
+  var bits: Int32
+
+  init?(argument: String) {
+    guard let separator = argument.lastIndex(of: "="), separator != argument.startIndex,
+      let bits = Int32(argument[argument.index(after: separator)...]), (2...8).contains(bits)
+    else { return nil }
+    pattern = String(argument[..<separator])
+    self.bits = bits
+  }
+}

@@ -1,0 +1,92 @@
+/// How far the outputs of two models are apart.
+struct Comparison {
+  struct Output {
+    var name: String
+    var largestDifference = 0.0
+    var largestReference = 0.0
+    /// Rows (samples, or positions of them) with the same largest class, when the output has classes.
+    var rows = 0
+    var agreeingRows = 0
+  }
+
+  private(set) var outputs: [Output] = []
+  private(set) var samples = 0
+  private let hasReference: Bool
+
+  init(hasReference: Bool) { self.hasReference = hasReference }
+
+  mutating func add(_ found: [OutputValues], _ reference: [OutputValues]?, samples count: Int) throws {
+    samples += count
+    for values in found {
+      if let bad = values.values.firstIndex(where: { !$0.isFinite }) {
+        throw Failure("output '\(values.name)' has \(values.values[bad]) at element \(bad)")
+      }
+      let index = outputs.firstIndex { $0.name == values.name } ?? outputs.count
+      if index == outputs.count { outputs.append(Output(name: values.name)) }
+      guard let reference else { continue }
+      guard let other = reference.first(where: { $0.name == values.name }) else {
+        throw Failure("the model to compare with has no output '\(values.name)'")
+      }
+      guard other.shape == values.shape else {
+        throw Failure("output '\(values.name)' has shape \(values.shape), the model to compare with has \(other.shape)")
+      }
+      outputs[index].add(values, other)
+    }
+  }
+
+  var members: [(String, JSONText)] {
+    let list = outputs.map { output in
+      var members: [(String, JSONText)] = [("name", .string(output.name))]
+      if hasReference {
+        members += [
+          ("max_abs_difference", .number(output.largestDifference)),
+          ("max_abs_reference", .number(output.largestReference)),
+          ("top1_agreement", output.agreement.map { .number($0) } ?? .null),
+        ]
+      }
+      return JSONText.object(members)
+    }
+    return [("samples", .integer(UInt64(samples))), ("outputs", .array(list))]
+  }
+
+  var text: String {
+    var entries: [(name: String, value: String)] = [("samples", grouped(UInt64(samples)))]
+    for output in outputs {
+      guard hasReference else {
+        entries.append(("output \(output.name)", "finite"))
+        continue
+      }
+      let agreement = output.agreement.map { ", top-1 agreement \(fixed(100 * $0))%" } ?? ""
+      entries.append((
+        "output \(output.name)",
+        "max|diff| \(scientific(output.largestDifference)) (max|reference| \(scientific(output.largestReference)))"
+          + agreement
+      ))
+    }
+    return listing(entries)
+  }
+}
+
+extension Comparison.Output {
+  /// Share of rows; nil when the output has no classes.
+  var agreement: Double? { rows == 0 ? nil : Double(agreeingRows) / Double(rows) }
+
+  fileprivate mutating func add(_ found: OutputValues, _ reference: OutputValues) {
+    for (a, b) in zip(found.values, reference.values) {
+      let difference = abs(Double(a) - Double(b))
+      // A NaN of the reference counts as the largest difference.
+      if !(difference <= largestDifference) { largestDifference = difference.isNaN ? .infinity : difference }
+      largestReference = max(largestReference, abs(Double(b)))
+    }
+    guard found.shape.count >= 2, let classes = found.shape.last, classes >= 2 else { return }
+    for start in stride(from: 0, to: found.values.count, by: classes) {
+      rows += 1
+      let range = start..<start + classes
+      if largest(found.values[range]) == largest(reference.values[range]) { agreeingRows += 1 }
+    }
+  }
+
+  private func largest(_ row: ArraySlice<Float>) -> Int {
+    (row.indices.max { (row[$0], $1) < (row[$1], $0) } ?? row.startIndex) - row.startIndex
+  }
+}

@@ -1,0 +1,103 @@
+import FoundationEssentials
+
+/// What `cet_model_inspect_json` tells about a model, as tables.
+struct ModelDescription {
+  private struct Document: Decodable {
+    var ir_version: Int
+    var opsets: [String: Int]
+    var producer: String?
+    var sha256: String
+    var file_bytes: UInt64
+    var smallest_file_bytes: UInt64
+    var quantizable_weights: UInt64
+    var inputs: [Value]
+    var outputs: [Value]
+    var operators: [Operator]
+    var parameters: [Parameter]
+  }
+
+  private struct Value: Decodable {
+    var name: String
+    var type: String?
+    var shape: [Size]?
+
+    var text: String { "\(name) \(type ?? "any type") \(shape.map { "[\($0.map(\.text).joined(separator: ", "))]" } ?? "")" }
+  }
+
+  /// A fixed size, a symbol, or null.
+  private struct Size: Decodable {
+    var text: String
+
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.singleValueContainer()
+      text =
+        container.decodeNil()
+        ? "?" : try (try? container.decode(Int.self)).map(String.init) ?? container.decode(String.self)
+    }
+  }
+
+  private struct Operator: Decodable {
+    var `operator`: String
+    var count: Int
+    var supported: Bool
+    var derivatives: String?
+    var obstacle: String?
+  }
+
+  private struct Parameter: Decodable {
+    var name: String
+    var shape: [Int]
+    var offset: UInt64
+    var count: UInt64
+  }
+
+  private let document: Document
+
+  init(_ json: String) throws {
+    do {
+      document = try JSONDecoder().decode(Document.self, from: Data(json.utf8))
+    } catch {
+      throw Failure("the library's description of the model has another form than this tool knows")
+    }
+  }
+
+  var opsetText: String {
+    document.opsets.sorted { $0.key < $1.key }.map { "\($0.key.isEmpty ? "ai.onnx" : $0.key) \($0.value)" }
+      .joined(separator: ", ") + ", IR \(document.ir_version)"
+  }
+
+  var operatorText: String {
+    let missing = document.operators.filter { !$0.supported }
+    guard !missing.isEmpty else {
+      return "\(document.operators.reduce(0) { $0 + $1.count }) nodes of \(document.operators.count) operators, all known"
+    }
+    return "not known: " + missing.map(\.operator).joined(separator: ", ")
+  }
+
+  var text: String {
+    var operators = Table([("operator", .left), ("nodes", .right), ("runs", .left), ("exact HVP rule", .left)])
+    for entry in document.operators {
+      operators.add([
+        entry.operator, String(entry.count), entry.supported ? "yes" : "no: \(entry.obstacle ?? "unknown operator")",
+        entry.derivatives ?? "-",
+      ])
+    }
+    var parameters = Table([("parameter", .left), ("shape", .right), ("offset", .right), ("weights", .right)])
+    for entry in document.parameters {
+      parameters.add([
+        entry.name, entry.shape.map(String.init).joined(separator: "x"), grouped(entry.offset), grouped(entry.count),
+      ])
+    }
+    return operators.text + "\n" + parameters.text + "\n" + listing(summary)
+  }
+
+  private var summary: [(name: String, value: String)] {
+    let ratio = Double(document.file_bytes) / Double(max(1, document.smallest_file_bytes))
+    return document.inputs.map { ("input", $0.text) } + document.outputs.map { ("output", $0.text) } + [
+      ("opset", opsetText), ("producer", document.producer ?? "-"), ("SHA-256", document.sha256),
+      ("quantizable weights", grouped(document.quantizable_weights)),
+      ("file", "\(grouped(document.file_bytes)) B"),
+      ("smallest file", "\(grouped(document.smallest_file_bytes)) B (\(fixed(ratio))x, 2 bits everywhere)"),
+    ]
+  }
+}

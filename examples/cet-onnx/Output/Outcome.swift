@@ -1,0 +1,93 @@
+/// What compress and plan found, for the table, the JSON document and the report.
+struct Outcome {
+  var command: String
+  var input: String
+  var output: String
+  var tensors: [TensorLine]
+  var totals: PlanTotals
+  var notes: [String]
+  var seconds: Double
+  private var planDocument: String
+
+  init(
+    command: String, input: String, output: String, plan: Plan, notes: [String], seconds: Double
+  ) throws {
+    self.command = command
+    self.input = input
+    self.output = output
+    self.notes = notes
+    self.seconds = seconds
+    tensors = try plan.tensors()
+    totals = try plan.totals()
+    planDocument = try plan.json()
+  }
+
+  func text() -> String {
+    var table = Table([
+      ("tensor", .left), ("shape", .right), ("bits", .right), ("axis", .right), ("bytes", .right),
+      ("loss change", .right), ("reason", .left),
+    ])
+    for tensor in tensors {
+      table.add([
+        tensor.name, tensor.shapeText, tensor.isPlanned ? String(tensor.bits) : "float",
+        tensor.axis < 0 ? "-" : String(tensor.axis), grouped(tensor.storedBytes),
+        scientific(tensor.predictedLossChange), tensor.reason,
+      ])
+    }
+    return table.text + "\n" + listing(summary) + notes.map { "note: \($0)\n" }.joined()
+  }
+
+  /// Names and values of what counts about the whole plan.
+  var summary: [(name: String, value: String)] {
+    [
+      ("method", "\(totals.method), \(totals.rounding) rounding, \(totals.granularity), \(totals.encoding)"),
+      ("planned weights", "\(grouped(totals.parameterCount)) at \(fixed(totals.meanBits, 3)) bits on average"),
+      (
+        "initializers",
+        "\(grouped(totals.floatBytes)) B float32 -> \(grouped(totals.codeBytes)) B codes, "
+          + "\(grouped(totals.storedBytes)) B with scales"
+      ),
+      ("whole file", "\(grouped(totals.modelBytes)) B -> \(grouped(totals.fileBytes)) B"),
+      (
+        "ratio",
+        "\(fixed(totals.ratio))x codes only, \(fixed(totals.ratioWithScales))x with scales, "
+          + "\(fixed(totals.ratioOfFiles))x whole file"
+      ),
+      (
+        "loss change",
+        "\(scientific(totals.predictedLossChange)) predicted, \(scientific(totals.measuredLossChange)) measured "
+          + "(\(totals.loss), mean over \(grouped(totals.samples)) samples)"
+      ),
+      ("time", String(format: "%.1f s", seconds)),
+      ("written", output),
+    ]
+  }
+
+  func json() -> JSONText {
+    .object([
+      ("command", .string(command)),
+      ("input", .string(input)),
+      ("output", .string(output)),
+      (
+        "bytes",
+        .object([
+          ("float32", .integer(totals.floatBytes)), ("codes", .integer(totals.codeBytes)),
+          ("stored", .integer(totals.storedBytes)), ("file", .integer(totals.fileBytes)),
+          ("model", .integer(totals.modelBytes)),
+        ])
+      ),
+      (
+        "ratio",
+        .object([
+          ("codes", .number(totals.ratio)), ("with_scales", .number(totals.ratioWithScales)),
+          ("file", .number(totals.ratioOfFiles)),
+        ])
+      ),
+      ("predicted_loss_change", .number(totals.predictedLossChange)),
+      ("measured_loss_change", .number(totals.measuredLossChange)),
+      ("seconds", .number(seconds)),
+      ("notes", .array(notes.map { .string($0) })),
+      ("plan", .document(planDocument)),
+    ])
+  }
+}

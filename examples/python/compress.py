@@ -1,0 +1,14 @@
+"""usage: python compress.py MODEL.onnx CALIBRATION.npz RATIO OUT.onnx"""
+
+import sys
+
+import cet
+
+path, calibration, ratio, output = sys.argv[1:]
+model = cet.Model(path)
+data = cet.Calibration.from_npz(calibration)
+plan = cet.plan(model, data, target_ratio=float(ratio))
+print(plan)
+quantized = cet.quantize(model, data, plan)
+print(quantized)
+quantized.save(output)

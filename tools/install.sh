@@ -1,0 +1,14 @@
+#!/bin/sh
+# Copies the staged library, header, tool and package descriptions.
+# usage: tools/install.sh FROM PREFIX DESTDIR
+set -eu
+cd "$(dirname "$0")/.."
+from=$1 prefix=$2 destination=$3
+case $prefix in /*) ;; *) echo "install: PREFIX must be an absolute path, not '$prefix'" >&2; exit 1 ;; esac
+
+target=$destination$prefix
+mkdir -p "$target"
+(cd "$from" && tar cf - --owner=0 --group=0 lib bin include) | (cd "$target" && tar xf - --no-same-owner)
+# The system's own prefix: let the loader know the new library.
+if [ -z "$destination" ] && [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
+echo "installed in $target"

@@ -1,0 +1,101 @@
+#!/bin/sh
+# Installs what is missing, and nothing else.
+#   tools/setup.sh packages   system packages to build with
+#   tools/setup.sh python     the same, and a private Python environment in .venv
+#   tools/setup.sh tests      the same, and what the tests need beyond that
+# Tests that compare with PyTorch need torch. It is installed when pip offers a CPU build of it, or when CI or
+# CET_TORCH=1 is set: elsewhere pip's choice may be a CUDA build of several gigabytes. CET_TORCH=0 leaves it out.
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:-packages}
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+# ---- System packages ----
+
+missing=""
+need() { # a package, and a command that succeeds when it is there by other means
+  package=$1
+  shift
+  if [ $# -gt 0 ] && "$@" >/dev/null 2>&1; then return; fi
+  status=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
+  case $status in *"install ok installed") ;; *) missing="$missing $package" ;; esac
+}
+
+if command -v apt-get >/dev/null; then
+  need libopenblas-dev
+  need liblapacke-dev
+  [ "${CET_ONEDNN:-1}" = 0 ] || need libdnnl-dev
+  need libzip-dev
+  need pkg-config command -v pkg-config
+  need binutils command -v strip
+  if [ "$what" != packages ]; then
+    need python3 command -v python3
+    need python3-venv python3 -c 'import ensurepip, venv'
+  fi
+  if [ "$what" = tests ]; then
+    need gcc command -v cc
+    need g++ command -v c++
+    need libc6-dev test -f /usr/include/stdio.h
+  fi
+  if [ -n "$missing" ]; then
+    if [ "$(id -u)" = 0 ]; then
+      root=""
+    elif command -v sudo >/dev/null; then
+      root="sudo"
+    else
+      fail "these packages are missing and this is neither root nor is there sudo:$missing"
+    fi
+    echo "setup: installing$missing"
+    $root apt-get update -qq || fail "apt-get update failed"
+    # shellcheck disable=SC2086 # one word per package
+    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+      fail "apt-get could not install$missing"
+  fi
+else
+  for tool in pkg-config strip; do
+    command -v $tool >/dev/null || fail "no $tool here, and no apt-get to install it with"
+  done
+  echo "setup: no apt-get here; OpenBLAS, LAPACKE, oneDNN and libzip with their headers must be installed already"
+fi
+command -v swift >/dev/null || fail "no Swift here: install Swift 6.1 or later (6.3.1 is what it is tested with)"
+[ "$what" != packages ] || exit 0
+
+# ---- Python environment ----
+
+pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
+
+# The mark holds the requirements that were installed: nothing is done while they are the same.
+provide() { # file of requirements
+  mark=.venv/$(basename "$1").installed
+  if cmp -s "$1" "$mark"; then return; fi
+  echo "setup: installing $1"
+  pip install -r "$1" || return 1
+  cp "$1" "$mark"
+}
+
+if ! .venv/bin/python -c '' 2>/dev/null; then
+  rm -rf .venv
+  python3 -m venv .venv || fail "python3 -m venv failed"
+fi
+provide tools/requirements.txt || fail "pip could not install tools/requirements.txt"
+[ "$what" = tests ] || exit 0
+
+# ---- PyTorch ----
+
+torch=tools/requirements-torch.txt
+if [ "${CET_TORCH:-}" = 0 ] || cmp -s $torch .venv/requirements-torch.txt.installed; then exit 0; fi
+wanted=${CET_TORCH:-${CI:+1}}
+if [ "$wanted" != 1 ]; then
+  offered=$(pip install --dry-run --no-deps --report - "$(grep '^torch' $torch)" 2>/dev/null |
+    .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["install"][0]["metadata"]["version"])' 2>/dev/null || true)
+  case $offered in *+cpu) wanted=1 ;; esac
+fi
+if [ "$wanted" = 1 ]; then
+  provide $torch || echo "setup: pip could not install $torch; tests that need it are skipped"
+else
+  echo "setup: PyTorch is not installed (CET_TORCH=1 installs it); tests that need it are skipped"
+fi

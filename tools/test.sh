@@ -1,0 +1,47 @@
+#!/bin/sh
+# Every test. Each runner's own closing lines stay on the terminal; the last line sums up. Exits with the status of
+# the first part that failed.
+set -u
+cd "$(dirname "$0")/.."
+started=$(date +%s)
+failed=""
+status=0
+
+part() { # name, command
+  name=$1
+  shift
+  echo
+  echo "== $name"
+  "$@"
+  result=$?
+  if [ $result != 0 ]; then
+    failed="$failed, $name"
+    [ $status != 0 ] || status=$result
+  fi
+  return $result
+}
+
+finish() {
+  seconds=$(($(date +%s) - started))
+  echo
+  if [ $status = 0 ]; then
+    echo "make test: all parts passed in $((seconds / 60)) min $((seconds % 60)) s"
+  else
+    echo "make test: failed: ${failed#, } (after $((seconds / 60)) min $((seconds % 60)) s)"
+  fi
+  exit $status
+}
+
+part "set-up" tools/setup.sh tests || finish
+part "imports" tools/check-arrows.sh
+part "library" make --no-print-directory lib || finish
+part "exports" tools/check-exports.sh build/lib/libcet.so
+# Optimised: the numerics are tested at the speed and with the arithmetic that users get.
+# Models that the Swift tests write are judged by the Python tests.
+CET_WRITTEN_MODELS=$PWD/build/written
+export CET_WRITTEN_MODELS
+mkdir -p "$CET_WRITTEN_MODELS"
+part "Swift tests" swift test -c release -Xswiftc -enable-testing
+part "C conformance" tools/run-conformance.sh build/lib/libcet.so
+part "Python tests" .venv/bin/python -m pytest -q -rs Tests/python
+finish
