@@ -71,5 +71,6 @@ let package = Package(
     .testTarget(name: "CetQuantizeTests", dependencies: ["CetQuantize"]),
     .testTarget(name: "CetAllocateTests", dependencies: ["CetAllocate"]),
     .testTarget(name: "CetTests", dependencies: ["Cet"]),
+    .testTarget(name: "ConformanceTests", dependencies: ["Cet", "CetONNX"]),
   ]
 )

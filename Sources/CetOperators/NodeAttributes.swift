@@ -25,6 +25,23 @@ public struct NodeAttributes: Sendable {
     return Double(value)
   }
 
+  public func floats(_ name: String) throws -> [Double]? {
+    guard let attribute = node.attributes[name] else { return nil }
+    guard case .floats(let values) = attribute else { throw wrongKind(name, "a list of floats") }
+    return values.map { Double($0) }
+  }
+
+  public func strings(_ name: String) throws -> [String]? {
+    guard let attribute = node.attributes[name] else { return nil }
+    guard case .strings(let values) = attribute else { throw wrongKind(name, "a list of strings") }
+    return values.map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  public func graph(_ name: String) throws -> Graph {
+    guard case .graph(let graph) = node.attributes[name] else { throw wrongKind(name, "a graph") }
+    return graph
+  }
+
   public func string(_ name: String, _ standard: String) throws -> String {
     guard let attribute = node.attributes[name] else { return standard }
     guard case .string(let value) = attribute else { throw wrongKind(name, "a string") }

@@ -31,6 +31,9 @@ public struct OperatorCall {
   public func ints(_ name: String) throws -> [Int]? { try attributes.ints(name) }
   public func float(_ name: String) throws -> Double? { try attributes.float(name) }
   public func float(_ name: String, _ standard: Double) throws -> Double { try attributes.float(name) ?? standard }
+  public func floats(_ name: String) throws -> [Double]? { try attributes.floats(name) }
+  public func strings(_ name: String) throws -> [String]? { try attributes.strings(name) }
+  public func graph(_ name: String) throws -> Graph { try attributes.graph(name) }
   public func string(_ name: String, _ standard: String) throws -> String { try attributes.string(name, standard) }
   public func elementType(_ name: String) throws -> ElementType? { try attributes.elementType(name) }
 
@@ -56,6 +59,10 @@ public struct OperatorCall {
     return value
   }
 
+  public func knownDoubles(_ index: Int, _ what: String) throws -> [Double] {
+    try Conversion.convert(known(index, what), to: .float64, e.context).array(as: Double.self)
+  }
+
   /// Integers that moved from an attribute to an input in a later operator set; nil when neither is given.
   public func intsFromAttributeOrInput(_ name: String, _ index: Int) throws -> [Int]? {
     if has(index) { return try knownInts(index, name) }
@@ -79,6 +86,9 @@ public struct OperatorCall {
   }
 }
 
+/// The newest operator set of the default domain that the entries cover.
+public let newestOpset = 28
+
 /// How an ONNX operator becomes primitives.
 public struct OperatorEntry: Sendable {
   public enum Derivatives: String, Sendable {
@@ -94,7 +104,7 @@ public struct OperatorEntry: Sendable {
   public let lower: @Sendable (OperatorCall) throws -> [Value]
 
   public init(
-    _ type: String, domain: String = "", versions: ClosedRange<Int> = 7...26, derivatives: Derivatives = .exact,
+    _ type: String, domain: String = "", versions: ClosedRange<Int> = 7...newestOpset, derivatives: Derivatives = .exact,
     _ lower: @escaping @Sendable (OperatorCall) throws -> [Value]
   ) {
     self.domain = domain
@@ -109,7 +119,9 @@ public struct OperatorEntry: Sendable {
 public enum OperatorRegistry {
   public static let entries: [OperatorEntry] =
     elementwiseOperators + logicOperators + shapeOperators + movementOperators + linearOperators + poolOperators
-    + normalizationOperators + reductionOperators + indexOperators
+    + normalizationOperators + reductionOperators + indexOperators + quantizationOperators + resizeOperators
+    + einsumOperators + recurrentOperators + attentionOperators + controlFlowOperators + lossOperators
+    + signalOperators + visionOperators + microsoftOperators
 
   private static let table: [String: OperatorEntry] = Dictionary(
     entries.map { (key($0.domain, $0.type), $0) }, uniquingKeysWith: { first, _ in first })

@@ -22,6 +22,7 @@ public struct Value: Hashable, Sendable {
   public var shape: [Int] { type.shape }
   public var element: ElementType { type.element }
   public var rank: Int { type.shape.count }
+  public var count: Int { type.count }
 }
 
 /// One call of a primitive. Inputs and outputs are value numbers.

@@ -6,11 +6,32 @@ public final class Scope {
   public let model: Model
   public let e: Emitter
   private var values: [String: Value]
+  /// Inputs of a function that its caller left out.
+  private var omitted: Set<String> = []
+  private let depth: Int
+  /// Functions and subgraphs nest no deeper than this: a function that calls itself must not end the process.
+  private static let depthLimit = 64
 
   public init(model: Model, emitter: Emitter, values: [String: Value] = [:]) {
     self.model = model
     e = emitter
     self.values = values
+    depth = 0
+  }
+
+  private init(_ model: Model, _ emitter: Emitter, _ values: [String: Value], depth: Int) {
+    self.model = model
+    e = emitter
+    self.values = values
+    self.depth = depth
+  }
+
+  /// A scope for a subgraph: it sees the values of this one.
+  public func child() throws -> Scope {
+    guard depth < Scope.depthLimit else { throw CetError(.invalidModel, "graphs nest deeper than \(Scope.depthLimit)") }
+    let scope = Scope(model, e, values, depth: depth + 1)
+    scope.omitted = omitted
+    return scope
   }
 
   public func value(_ name: String) -> Value? { values[name] }
@@ -49,32 +70,20 @@ public final class Scope {
   /// Names that the node's subgraphs take from outside.
   private static func outerNames(of node: Node) -> Set<String> {
     var names: Set<String> = []
-    for attribute in node.attributes.values {
-      let graphs: [Graph] =
-        switch attribute {
-        case .graph(let graph): [graph]
-        case .graphs(let graphs): graphs
-        default: []
-        }
-      for graph in graphs {
-        for inner in graph.nodes {
-          names.formUnion(inner.inputs)
-          names.formUnion(outerNames(of: inner))
-        }
-        names.formUnion(graph.outputs.map(\.name))
+    for graph in node.subgraphs {
+      for inner in graph.nodes {
+        names.formUnion(inner.inputs)
+        names.formUnion(outerNames(of: inner))
       }
+      names.formUnion(graph.outputs.map(\.name))
     }
     return names
   }
 
   private func lower(_ node: Node) throws {
     let place = "node '\(node.displayName)' (\(node.operatorType))"
-    if let obstacle = OperatorRegistry.obstacle(to: node, opsets: model.opsets) {
-      throw CetError(.unsupportedOperator, "\(obstacle)").at("node '\(node.displayName)'")
-    }
-    guard let entry = OperatorRegistry.entry(domain: node.domain, type: node.operatorType) else { return }
     let inputs: [Value?] = try node.inputs.map { name in
-      if name.isEmpty { return nil }
+      if name.isEmpty || omitted.contains(name) { return nil }
       guard let value = values[name] else {
         throw CetError(.invalidModel, "\(place): input '\(name)' is not known here")
       }
@@ -83,14 +92,84 @@ public final class Scope {
     let before = e.origin
     e.origin = node.displayName
     defer { e.origin = before }
-    let call = OperatorCall(
-      node: node, opset: model.opsets[node.domain] ?? model.opset, inputs: inputs, e: e, scope: self)
     let outputs: [Value]
     do {
-      outputs = try entry.lower(call)
+      if let function = model.function(for: node) {
+        outputs = try inlined(function, node, inputs)
+      } else {
+        if let obstacle = OperatorRegistry.obstacle(to: node, opsets: model.opsets) {
+          throw CetError(.unsupportedOperator, "\(obstacle)").at("node '\(node.displayName)'")
+        }
+        guard let entry = OperatorRegistry.entry(domain: node.domain, type: node.operatorType) else { return }
+        let call = OperatorCall(
+          node: node, opset: model.opsets[node.domain] ?? model.opset, inputs: inputs, e: e, scope: self)
+        outputs = try entry.lower(call)
+      }
     } catch let error as CetError {
       throw error.at(place)
     }
     for (name, value) in zip(node.outputs, outputs) where !name.isEmpty { values[name] = value }
+  }
+
+  /// A model-local function: its nodes in a scope of their own, with the caller's attributes.
+  private func inlined(_ function: Function, _ node: Node, _ inputs: [Value?]) throws -> [Value] {
+    guard depth < Scope.depthLimit else {
+      throw CetError(.invalidModel, "functions nest deeper than \(Scope.depthLimit)")
+    }
+    var inner = model
+    inner.opsets = model.opsets.merging(function.opsets) { $1 }
+    let scope = Scope(inner, e, [:], depth: depth + 1)
+    for (index, name) in function.inputs.enumerated() {
+      if index < inputs.count, let value = inputs[index] { scope.set(name, value) } else { scope.omitted.insert(name) }
+    }
+    let attributes = function.attributeDefaults.merging(node.attributes) { $1 }
+    let graph = Graph(nodes: function.nodes.map { $0.resolved(attributes) })
+    let wanted = zip(function.outputs, node.outputs).filter { !$1.isEmpty }.map(\.0)
+    _ = try scope.lower(graph, outputs: wanted)
+    // Outputs that nobody reads keep their place in the list.
+    let any = wanted.first.flatMap { scope.value($0) }
+    return function.outputs.prefix(node.outputs.count).compactMap { scope.value($0) ?? any }
+  }
+}
+
+extension Node {
+  /// The graphs among the attributes.
+  var subgraphs: [Graph] {
+    attributes.values.flatMap { attribute -> [Graph] in
+      switch attribute {
+      case .graph(let graph): [graph]
+      case .graphs(let graphs): graphs
+      default: []
+      }
+    }
+  }
+
+  /// The node with references to attributes of its function replaced; without those that the caller omits.
+  func resolved(_ given: [String: Attribute]) -> Node {
+    var node = self
+    for (name, attribute) in attributes {
+      switch attribute {
+      case .reference(let source): node.attributes[name] = given[source]
+      case .graph(let graph): node.attributes[name] = .graph(graph.resolved(given))
+      case .graphs(let graphs): node.attributes[name] = .graphs(graphs.map { $0.resolved(given) })
+      default: break
+      }
+    }
+    return node
+  }
+}
+
+extension Graph {
+  fileprivate func resolved(_ given: [String: Attribute]) -> Graph {
+    var graph = self
+    graph.nodes = nodes.map { $0.resolved(given) }
+    return graph
+  }
+}
+
+extension Model {
+  /// The model-local function that a node calls.
+  func function(for node: Node) -> Function? {
+    functions.first { $0.name == node.operatorType && $0.domain == node.domain && $0.overload == node.overload }
   }
 }

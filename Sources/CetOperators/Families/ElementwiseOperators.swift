@@ -1,6 +1,6 @@
 import CetTensor
 
-private func unary(_ type: String, _ function: Unary.Function, versions: ClosedRange<Int> = 7...26, derivatives: OperatorEntry.Derivatives = .exact) -> OperatorEntry {
+private func unary(_ type: String, _ function: Unary.Function, versions: ClosedRange<Int> = 7...newestOpset, derivatives: OperatorEntry.Derivatives = .exact) -> OperatorEntry {
   OperatorEntry(type, versions: versions, derivatives: derivatives) { call in
     [try call.e.unary(function, call.input(0))]
   }
@@ -20,20 +20,20 @@ private func variadic(_ type: String, _ function: Binary.Function) -> OperatorEn
 }
 
 /// Operators given by a formula f(x, e).
-private func formula(_ type: String, versions: ClosedRange<Int> = 7...26, _ f: @escaping @Sendable (OperatorCall, Value, Emitter) throws -> Value) -> OperatorEntry {
+private func formula(_ type: String, versions: ClosedRange<Int> = 7...newestOpset, _ f: @escaping @Sendable (OperatorCall, Value, Emitter) throws -> Value) -> OperatorEntry {
   OperatorEntry(type, versions: versions) { call in [try f(call, call.input(0), call.e)] }
 }
 
 let elementwiseOperators: [OperatorEntry] = [
   unary("Neg", .negate), unary("Abs", .absolute), unary("Exp", .exp), unary("Log", .log), unary("Sqrt", .sqrt),
   unary("Reciprocal", .reciprocal), unary("Tanh", .tanh), unary("Sigmoid", .sigmoid), unary("Relu", .relu),
-  unary("Softplus", .softplus), unary("Erf", .erf, versions: 9...26), unary("Sin", .sin), unary("Cos", .cos),
+  unary("Softplus", .softplus), unary("Erf", .erf, versions: 9...newestOpset), unary("Sin", .sin), unary("Cos", .cos),
   unary("Tan", .tan), unary("Asin", .asin), unary("Acos", .acos), unary("Atan", .atan),
-  unary("Sinh", .sinh, versions: 9...26), unary("Cosh", .cosh, versions: 9...26),
-  unary("Asinh", .asinh, versions: 9...26), unary("Acosh", .acosh, versions: 9...26),
-  unary("Atanh", .atanh, versions: 9...26),
-  unary("Sign", .sign, versions: 9...26, derivatives: .zero), unary("Floor", .floor, derivatives: .zero),
-  unary("Ceil", .ceil, derivatives: .zero), unary("Round", .round, versions: 11...26, derivatives: .zero),
+  unary("Sinh", .sinh, versions: 9...newestOpset), unary("Cosh", .cosh, versions: 9...newestOpset),
+  unary("Asinh", .asinh, versions: 9...newestOpset), unary("Acosh", .acosh, versions: 9...newestOpset),
+  unary("Atanh", .atanh, versions: 9...newestOpset),
+  unary("Sign", .sign, versions: 9...newestOpset, derivatives: .zero), unary("Floor", .floor, derivatives: .zero),
+  unary("Ceil", .ceil, derivatives: .zero), unary("Round", .round, versions: 11...newestOpset, derivatives: .zero),
 
   binary("Add", .add), binary("Sub", .subtract), binary("Mul", .multiply), binary("Div", .divide),
   variadic("Sum", .add), variadic("Max", .maximum), variadic("Min", .minimum),
@@ -41,7 +41,7 @@ let elementwiseOperators: [OperatorEntry] = [
     let (x, y) = (try call.input(0), try call.input(1))
     return [try call.e.binary(.power, x, call.e.convert(y, to: x.element))]
   },
-  OperatorEntry("Mod", versions: 10...26) { call in
+  OperatorEntry("Mod", versions: 10...newestOpset) { call in
     [try call.e.binary(call.int("fmod", 0) == 1 ? .remainder : .modulo, call.input(0), call.input(1))]
   },
   OperatorEntry("Mean") { call in
@@ -73,7 +73,7 @@ let elementwiseOperators: [OperatorEntry] = [
   },
   // x > 0 ? x : α(eˣ − 1); the exponential sees only min(x, 0), so that the unused branch never overflows
   formula("Elu") { call, x, e in try exponentialLinear(x, alpha: call.float("alpha", 1), gamma: 1, inner: 1, e) },
-  formula("Celu", versions: 12...26) { call, x, e in
+  formula("Celu", versions: 12...newestOpset) { call, x, e in
     let alpha = try call.float("alpha", 1)
     return try exponentialLinear(x, alpha: alpha, gamma: 1, inner: 1 / alpha, e)
   },
@@ -86,19 +86,19 @@ let elementwiseOperators: [OperatorEntry] = [
   formula("HardSigmoid") { call, x, e in
     try hardSigmoid(x, alpha: call.float("alpha", 0.2), beta: call.float("beta", 0.5), e)
   },
-  formula("HardSwish", versions: 14...26) { _, x, e in
+  formula("HardSwish", versions: 14...newestOpset) { _, x, e in
     try e.multiply(x, hardSigmoid(x, alpha: 1.0 / 6, beta: 0.5, e))
   },
-  formula("Mish", versions: 18...26) { _, x, e in try e.multiply(x, e.unary(.tanh, e.unary(.softplus, x))) },
-  formula("Swish", versions: 24...26) { call, x, e in
+  formula("Mish", versions: 18...newestOpset) { _, x, e in try e.multiply(x, e.unary(.tanh, e.unary(.softplus, x))) },
+  formula("Swish", versions: 24...newestOpset) { call, x, e in
     try e.multiply(x, e.unary(.sigmoid, e.scale(x, by: call.float("alpha", 1))))
   },
   formula("Softsign") { _, x, e in try e.divide(x, e.add(e.scalar(1, x.element), e.unary(.absolute, x))) },
-  formula("ThresholdedRelu", versions: 10...26) { call, x, e in
+  formula("ThresholdedRelu", versions: 10...newestOpset) { call, x, e in
     try e.mask(e.compare(.greater, x, e.scalar(call.float("alpha", 1), x.element)), x)
   },
-  formula("Gelu", versions: 20...26) { call, x, e in try gelu(x, tanh: call.string("approximate", "none") == "tanh", e) },
-  formula("Shrink", versions: 9...26) { call, x, e in
+  formula("Gelu", versions: 20...newestOpset) { call, x, e in try gelu(x, tanh: call.string("approximate", "none") == "tanh", e) },
+  formula("Shrink", versions: 9...newestOpset) { call, x, e in
     let (bias, lambda) = (try call.float("bias", 0), try call.float("lambd", 0.5))
     let low = try e.mask(e.compare(.less, x, e.scalar(-lambda, x.element)), e.add(x, e.scalar(bias, x.element)))
     let high = try e.mask(e.compare(.greater, x, e.scalar(lambda, x.element)), e.subtract(x, e.scalar(bias, x.element)))
@@ -109,7 +109,7 @@ let elementwiseOperators: [OperatorEntry] = [
     guard let type = try call.elementType("to") else { throw CetError(.invalidModel, "attribute 'to' is missing") }
     return [try call.e.convert(call.input(0), to: type)]
   },
-  OperatorEntry("CastLike", versions: 15...26) { call in
+  OperatorEntry("CastLike", versions: 15...newestOpset) { call in
     [try call.e.convert(call.input(0), to: call.input(1).element)]
   },
   OperatorEntry("Identity") { call in [try call.input(0)] },
@@ -125,14 +125,14 @@ extension Value {
 }
 
 /// γ·(x > 0 ? x : α(e^(x·inner) − 1))
-private func exponentialLinear(_ x: Value, alpha: Double, gamma: Double, inner: Double, _ e: Emitter) throws -> Value {
+func exponentialLinear(_ x: Value, alpha: Double, gamma: Double, inner: Double, _ e: Emitter) throws -> Value {
   let zero = try e.scalar(0, x.element)
   let power = try e.unary(.exp, e.scale(e.binary(.minimum, x, zero), by: inner))
   let negative = try e.scale(e.subtract(power, e.scalar(1, x.element)), by: alpha)
   return try e.scale(e.emit(Select(), e.compare(.greater, x, zero), x, negative), by: gamma)
 }
 
-private func hardSigmoid(_ x: Value, alpha: Double, beta: Double, _ e: Emitter) throws -> Value {
+func hardSigmoid(_ x: Value, alpha: Double, beta: Double, _ e: Emitter) throws -> Value {
   let line = try e.add(e.scale(x, by: alpha), e.scalar(beta, x.element))
   return try e.binary(.minimum, e.binary(.maximum, line, e.scalar(0, x.element)), e.scalar(1, x.element))
 }

@@ -1,3 +1,4 @@
+import CetGraph
 import CetTensor
 
 let indexOperators: [OperatorEntry] = [
@@ -6,4 +7,277 @@ let indexOperators: [OperatorEntry] = [
     let axis = try call.axis(call.int("axis", 0), rank: x.rank)
     return [try call.e.emit(Gather(axis: axis), x, call.e.convert(call.input(1), to: .int64))]
   },
+  OperatorEntry("GatherElements", versions: 11...newestOpset) { call in
+    let x = try call.input(0)
+    let axis = try call.axis(call.int("axis", 0), rank: x.rank)
+    return [try gatherElements(x, call.input(1), axis: axis, call.e)]
+  },
+  OperatorEntry("GatherND", versions: 11...newestOpset) { call in
+    let (x, e) = (try call.input(0), call.e)
+    let indices = try e.convert(call.input(1), to: .int64)
+    return [try e.emit(Take(), x, e.emit(TupleIndices(of: x.shape, batchAxes: call.int("batch_dims", 0)), indices))]
+  },
+  OperatorEntry("ScatterElements", versions: 11...newestOpset) { call in try scatterElements(call) },
+  OperatorEntry("Scatter", versions: 9...10) { call in try scatterElements(call) },
+  OperatorEntry("ScatterND", versions: 11...newestOpset) { call in
+    let (x, e) = (try call.input(0), call.e)
+    let places = try e.emit(TupleIndices(of: x.shape), e.convert(call.input(1), to: .int64))
+    return [try scattered(x, call.input(2), places, call.string("reduction", "none"), e)]
+  },
+  // Writes `update` into the cache from write_indices[batch] on.
+  OperatorEntry("TensorScatter", versions: 24...newestOpset) { call in
+    let (cache, update, e) = (try call.input(0), try call.input(1), call.e)
+    let axis = try call.axis(call.int("axis", -2), rank: cache.rank)
+    let first = try call.has(2) ? call.knownInts(2, "write_indices") : [Int](repeating: 0, count: cache.shape[0])
+    let circular = try call.string("mode", "linear") == "circular"
+    let size = cache.shape[axis]
+    guard axis > 0, update.rank == cache.rank, first.count == cache.shape[0], size > 0,
+      update.shape[0] == cache.shape[0],
+      first.allSatisfy({ $0 >= 0 && (circular || $0 + update.shape[axis] <= size) })
+    else { throw CetError(.shapeMismatch, "update \(update.shape.shapeText) leaves the cache \(cache.shape.shapeText)") }
+    let strides = cache.shape.rowMajorStrides
+    let places = try e.indices(update.shape) { position in
+      var place = position
+      place[axis] = (position[axis] + first[position[0]]) % size
+      return zip(place, strides).reduce(0) { $0 + $1.0 * $1.1 }
+    }
+    return [try scattered(cache, update, places, "none", e)]
+  },
+  // off + (on − off)·[index = position]
+  OperatorEntry("OneHot", versions: 9...newestOpset) { call in
+    let (values, e) = (try call.input(2), call.e)
+    let depth = Int(try call.knownScalar(1, "depth"))
+    guard depth >= 0, values.shape == [2] else { throw CetError(.shapeMismatch, "depth \(depth) or values \(values.shape.shapeText)") }
+    var indices = try e.convert(call.input(0), to: .int64)
+    let axis = try call.axis(call.int("axis", -1), rank: indices.rank + 1)
+    indices = try e.emit(
+      Select(), e.compare(.less, indices, e.scalar(0, .int64)), e.add(indices, e.scalar(Double(depth), .int64)), indices)
+    var (spread, line) = (indices.shape, [Int](repeating: 1, count: indices.rank + 1))
+    spread.insert(1, at: axis)
+    line[axis] = depth
+    let hit = try e.compare(.equal, e.reshape(indices, spread), e.reshape(e.integers(Array(0..<depth)), line))
+    func value(_ index: Int) throws -> Value { try e.reshape(e.emit(Slice(starts: [index], steps: [1], sizes: [1]), values), []) }
+    return [try e.emit(Select(), hit, value(1), value(0))]
+  },
+  OperatorEntry("TopK") { call in
+    let (x, e) = (try call.input(0), call.e)
+    let axis = try call.axis(call.int("axis", -1), rank: x.rank)
+    guard let k = try call.opset >= 10 ? call.knownInts(1, "k").first : call.int("k") else {
+      throw CetError(.invalidModel, "k is missing")
+    }
+    let places = try e.emit(TopPositions(axis: axis, count: k, largest: call.int("largest", 1) != 0), x)
+    return [try gatherElements(x, places, axis: axis, e), places]
+  },
+  argExtremum("ArgMax", largest: true), argExtremum("ArgMin", largest: false),
+  OperatorEntry("Hardmax", derivatives: .zero) { call in
+    let (x, e) = (try call.input(0), call.e)
+    let axis = try call.axis(call.int("axis", call.opset < 13 ? 1 : -1), rank: x.rank)
+    // Before opset 13 all axes from `axis` on count as one.
+    let flat = call.opset < 13 ? [x.shape[..<axis].reduce(1, *), x.shape[axis...].reduce(1, *)] : x.shape
+    let along = call.opset < 13 ? 1 : axis
+    let best = try e.emit(ArgExtremum(axis: along, largest: true), e.reshape(x, flat))
+    var line = flat.map { _ in 1 }
+    line[along] = flat[along]
+    let hit = try e.compare(.equal, best, e.reshape(e.integers(Array(0..<flat[along])), line))
+    return [try e.reshape(e.convert(hit, to: x.element), x.shape)]
+  },
+  OperatorEntry("NonZero", versions: 9...newestOpset, derivatives: .zero) { call in
+    let tensor = try Conversion.convert(call.known(0, "the input, which gives the shape of the result"), to: .bool, call.e.context)
+    let flags = try tensor.array(as: Bool.self)
+    let strides = tensor.shape.rowMajorStrides
+    let hits = flags.indices.filter { flags[$0] }
+    let coordinates = tensor.shape.indices.flatMap { axis in hits.map { Int64($0 / strides[axis] % tensor.shape[axis]) } }
+    return [call.e.constant(try Tensor(coordinates, shape: [tensor.rank, hits.count]))]
+  },
+  OperatorEntry("Compress", versions: 9...newestOpset) { call in
+    let e = call.e
+    var x = try call.input(0)
+    let flags = try call.known(1, "condition").array(as: Bool.self)
+    var axis = 0
+    if let named = try call.int("axis") {
+      axis = try call.axis(named, rank: x.rank)
+    } else {
+      x = try e.reshape(x, [x.shape.elementCount])
+    }
+    return [try e.emit(Gather(axis: axis), x, e.integers(flags.indices.filter { flags[$0] }))]
+  },
+  OperatorEntry("Unique", versions: 11...newestOpset) { call in try unique(call) },
+  OperatorEntry("CumSum", versions: 11...newestOpset) { call in
+    let x = try call.input(0)
+    let axis = try call.axis(Int(call.knownScalar(1, "axis")), rank: x.rank)
+    return [
+      try call.e.emit(
+        RunningSum(axis: axis, exclusive: call.int("exclusive", 0) != 0, reversed: call.int("reverse", 0) != 0), x)
+    ]
+  },
+  // yᵢ = yᵢ₋₁·xᵢ, unrolled
+  OperatorEntry("CumProd", versions: 26...newestOpset) { call in
+    let (x, e) = (try call.input(0), call.e)
+    let axis = try call.axis(Int(call.knownScalar(1, "axis")), rank: x.rank)
+    let (exclusive, reversed) = (try call.int("exclusive", 0) != 0, try call.int("reverse", 0) != 0)
+    guard x.shape[axis] > 0 else { return [x] }
+    var parts: [Value] = []
+    var running: Value?
+    for step in 0..<x.shape[axis] {
+      let part = try e.slice(x, axis: axis, from: reversed ? x.shape[axis] - 1 - step : step, count: 1)
+      let before = try running ?? e.expand(e.scalar(1, x.element), part.shape)
+      let after = try running.map { try e.multiply($0, part) } ?? part
+      parts.append(exclusive ? before : after)
+      running = after
+    }
+    return [try e.emit(Concatenate(axis: axis), reversed ? parts.reversed() : parts)[0]]
+  },
+  OperatorEntry("Trilu", versions: 14...newestOpset) { call in
+    let (x, e) = (try call.input(0), call.e)
+    guard x.rank >= 2 else { throw CetError(.shapeMismatch, "a triangle of \(x.shape.shapeText)") }
+    let k = try call.has(1) ? Int(call.knownScalar(1, "k")) : 0
+    let upper = try call.int("upper", 1) != 0
+    let kept = try e.indices(Array(x.shape.suffix(2))) { upper ? ($0[1] - $0[0] >= k ? 1 : 0) : ($0[1] - $0[0] <= k ? 1 : 0) }
+    return [try e.mask(e.convert(kept, to: .bool), x)]
+  },
+  OperatorEntry("EyeLike", versions: 9...newestOpset, derivatives: .zero) { call in
+    let (x, e) = (try call.input(0), call.e)
+    guard x.rank == 2 else { throw CetError(.shapeMismatch, "an identity of \(x.shape.shapeText)") }
+    let k = try call.int("k", 0)
+    return [try e.convert(e.indices(x.shape) { $0[1] - $0[0] == k ? 1 : 0 }, to: call.elementType("dtype") ?? x.element)]
+  },
+  OperatorEntry("ReverseSequence", versions: 10...newestOpset) { call in
+    let (x, e) = (try call.input(0), call.e)
+    let (batch, time) = (try call.int("batch_axis", 1), try call.int("time_axis", 0))
+    let lengths = try call.knownInts(1, "sequence_lens")
+    guard x.shape.indices.contains(batch), x.shape.indices.contains(time), lengths.count == x.shape[batch],
+      lengths.allSatisfy({ $0 >= 0 && $0 <= x.shape[time] })
+    else { throw CetError(.shapeMismatch, "sequence_lens \(lengths) do not fit \(x.shape.shapeText)") }
+    let strides = x.shape.rowMajorStrides
+    let places = try e.indices(x.shape) { position in
+      var place = position
+      if place[time] < lengths[place[batch]] { place[time] = lengths[place[batch]] - 1 - place[time] }
+      return zip(place, strides).reduce(0) { $0 + $1.0 * $1.1 }
+    }
+    return [try e.emit(Take(), x, places)]
+  },
 ]
+
+extension Emitter {
+  /// An int64 constant whose elements are computed from their positions.
+  func indices(_ shape: [Int], _ value: ([Int]) -> Int) throws -> Value {
+    guard let count = shape.validatedCount else { throw CetError(.shapeMismatch, "shape \(shape.shapeText) is too large") }
+    var position = [Int](repeating: 0, count: shape.count)
+    var values: [Int64] = []
+    values.reserveCapacity(count)
+    for _ in 0..<count {
+      values.append(Int64(value(position)))
+      advance(&position, shape)
+    }
+    return constant(try Tensor(values, shape: shape))
+  }
+
+  /// `count` rows along an axis.
+  func slice(_ x: Value, axis: Int, from start: Int, count: Int) throws -> Value {
+    if start == 0 && count == x.shape[axis] { return x }
+    var (starts, sizes) = (x.shape.map { _ in 0 }, x.shape)
+    starts[axis] = start
+    sizes[axis] = count
+    return try emit(Slice(starts: starts, steps: x.shape.map { _ in 1 }, sizes: sizes), x)
+  }
+}
+
+func gatherElements(_ x: Value, _ indices: Value, axis: Int, _ e: Emitter) throws -> Value {
+  try e.emit(Take(), x, e.emit(ElementIndices(axis: axis, of: x.shape), e.convert(indices, to: .int64)))
+}
+
+private func argExtremum(_ type: String, largest: Bool) -> OperatorEntry {
+  OperatorEntry(type, derivatives: .zero) { call in
+    let (x, e) = (try call.input(0), call.e)
+    let axis = try call.axis(call.int("axis", 0), rank: x.rank)
+    let kept = try e.emit(ArgExtremum(axis: axis, largest: largest, last: call.int("select_last_index", 0) != 0), x)
+    guard try call.int("keepdims", 1) == 0 else { return [kept] }
+    var shape = x.shape
+    shape.remove(at: axis)
+    return [try e.reshape(kept, shape)]
+  }
+}
+
+private func scatterElements(_ call: OperatorCall) throws -> [Value] {
+  let (x, e) = (try call.input(0), call.e)
+  let axis = try call.axis(call.int("axis", 0), rank: x.rank)
+  let places = try e.emit(ElementIndices(axis: axis, of: x.shape), e.convert(call.input(1), to: .int64))
+  return [try scattered(x, call.input(2), places, call.string("reduction", "none"), e)]
+}
+
+/// Combines updates into x at element indices. Sums go through the transpose of `Take`. The other reductions
+/// replace elements; where an index comes more than once, its occurrences take turns in their order.
+private func scattered(_ x: Value, _ updates: Value, _ places: Value, _ reduction: String, _ e: Emitter) throws -> Value {
+  guard updates.shape == places.shape else {
+    throw CetError(.shapeMismatch, "updates \(updates.shape.shapeText) do not fit indices \(places.shape.shapeText)")
+  }
+  if reduction == "add" { return try e.add(x, e.emit(ScatterAdd(into: x.shape), updates, places)) }
+  let functions: [String: Binary.Function] = ["mul": .multiply, "max": .maximum, "min": .minimum]
+  guard reduction == "none" || functions[reduction] != nil else {
+    throw CetError(.unsupportedOperator, "reduction '\(reduction)'")
+  }
+  guard let known = e.known(places) else {
+    guard reduction == "none" else {
+      throw CetError(.unsupportedOperator, "reduction '\(reduction)' with indices that depend on the data")
+    }
+    return try e.emit(Replace(), x, updates, places)
+  }
+  let index = try known.array(as: Int64.self)
+  var turn: [Int64: Int] = [:]
+  var rounds: [[Int]] = []
+  for (position, place) in index.enumerated() {
+    let round = reduction == "none" ? 0 : turn[place, default: 0]
+    turn[place] = round + 1
+    if round == rounds.count { rounds.append([]) }
+    rounds[round].append(position)
+  }
+  if reduction == "none", var all = rounds.first {  // of equal indices the last one is written
+    var seen: Set<Int64> = []
+    all = all.reversed().filter { seen.insert(index[$0]).inserted }.reversed()
+    rounds = [all]
+  }
+  var result = x
+  for round in rounds {
+    let whole = round.count == index.count
+    let target = try whole ? places : e.integers(round.map { Int(index[$0]) })
+    var update = try whole ? updates : e.emit(Take(), updates, e.integers(round))
+    if let function = functions[reduction] { update = try e.binary(function, e.emit(Take(), result, target), update) }
+    result = try e.emit(Replace(), result, update, target)
+  }
+  return result
+}
+
+/// Unique elements, or unique slices along an axis; sorted or in the order of first occurrence.
+private func unique(_ call: OperatorCall) throws -> [Value] {
+  let e = call.e
+  var x = try call.input(0)
+  _ = try call.known(0, "the input, which gives the shape of the result")
+  var axis = 0
+  if let named = try call.int("axis") {
+    axis = try call.axis(named, rank: x.rank)
+  } else {
+    x = try e.reshape(x, [x.shape.elementCount])
+  }
+  guard let tensor = e.known(x) else { throw CetError(.internal, "a constant did not fold") }
+  let values = try Conversion.convert(tensor, to: .float64, e.context).array(as: Double.self)
+  let (size, inner) = (x.shape[axis], x.shape[(axis + 1)...].reduce(1, *))
+  let outer = x.shape[..<axis].reduce(1, *)
+  let rows = (0..<size).map { row in
+    (0..<outer).flatMap { o in (0..<inner).map { values[(o * size + row) * inner + $0] } }
+  }
+  var number: [[Double]: Int] = [:]
+  var firsts: [Int] = []
+  for (row, key) in rows.enumerated() where number[key] == nil {
+    number[key] = firsts.count
+    firsts.append(row)
+  }
+  if try call.int("sorted", 1) != 0 {
+    firsts.sort { rows[$0].lexicographicallyPrecedes(rows[$1]) }
+    for (position, row) in firsts.enumerated() { number[rows[row]] = position }
+  }
+  let inverse = rows.map { number[$0] ?? 0 }
+  var counts = [Int](repeating: 0, count: firsts.count)
+  for position in inverse { counts[position] += 1 }
+  let picked = try e.integers(firsts)
+  return [try e.emit(Gather(axis: axis), x, picked), picked, try e.integers(inverse), try e.integers(counts)]
+}

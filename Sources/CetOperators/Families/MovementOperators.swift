@@ -48,7 +48,7 @@ let movementOperators: [OperatorEntry] = [
     let x = try call.input(0)
     return [try call.e.transpose(x, call.ints("perm") ?? Array((0..<x.rank).reversed()))]
   },
-  OperatorEntry("Expand", versions: 8...26) { call in
+  OperatorEntry("Expand", versions: 8...newestOpset) { call in
     let x = try call.input(0)
     let wanted = try call.knownInts(1, "shape")
     guard let shape = broadcastShape(x.shape, wanted) else {

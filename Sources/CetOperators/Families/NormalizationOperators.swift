@@ -26,7 +26,7 @@ let normalizationOperators: [OperatorEntry] = [
     let normal = try standardized(x, axes: Array(2..<x.rank), epsilon: call.float("epsilon", Double(Float(1e-5))), e).y
     return [try e.add(e.multiply(normal, e.reshape(call.input(1), channels)), e.reshape(call.input(2), channels))]
   },
-  OperatorEntry("LayerNormalization", versions: 17...26) { call in
+  OperatorEntry("LayerNormalization", versions: 17...newestOpset) { call in
     let (x, e) = (try call.input(0), call.e)
     let axis = try call.axis(call.int("axis", -1), rank: x.rank)
     let parts = try standardized(x, axes: Array(axis..<x.rank), epsilon: call.float("epsilon", Double(Float(1e-5))), e)
@@ -34,7 +34,7 @@ let normalizationOperators: [OperatorEntry] = [
     if let bias = call.optional(2) { y = try e.add(y, bias) }
     return [y, parts.mean, parts.inverse]
   },
-  OperatorEntry("GroupNormalization", versions: 18...26) { call in
+  OperatorEntry("GroupNormalization", versions: 18...newestOpset) { call in
     let (x, e) = (try call.input(0), call.e)
     guard let groups = try call.int("num_groups"), groups > 0, x.rank >= 3, x.shape[1] % groups == 0 else {
       throw CetError(.shapeMismatch, "num_groups does not divide the channels of \(x.shape.shapeText)")
@@ -52,16 +52,15 @@ let normalizationOperators: [OperatorEntry] = [
       e.multiply(normal, e.reshape(call.input(1), [1, groups, 1] + tail)), e.reshape(call.input(2), [1, groups, 1] + tail))
     return [try e.reshape(y, x.shape)]
   },
-  OperatorEntry("RMSNormalization", versions: 23...26) { call in
+  OperatorEntry("RMSNormalization", versions: 23...newestOpset) { call in
     let (x, e) = (try call.input(0), call.e)
     let axis = try call.axis(call.int("axis", -1), rank: x.rank)
-    let axes = Array(axis..<x.rank)
-    let meanSquare = try mean(e.multiply(x, x), axes, e)
-    let root = try e.unary(.sqrt, e.add(meanSquare, e.scalar(call.float("epsilon", Double(Float(1e-5))), x.element)))
-    return [try e.multiply(e.divide(x, root), call.input(1))]
+    let normal = try rootMeanSquareNormalized(
+      x, axes: Array(axis..<x.rank), epsilon: call.float("epsilon", Double(Float(1e-5))), e).y
+    return [try e.multiply(normal, call.input(1))]
   },
   // y = (x − mean)/√var over the batch and space
-  OperatorEntry("MeanVarianceNormalization", versions: 9...26) { call in
+  OperatorEntry("MeanVarianceNormalization", versions: 9...newestOpset) { call in
     let (x, e) = (try call.input(0), call.e)
     let axes = try call.axes(call.ints("axes") ?? [0, 2, 3], rank: x.rank)
     let centred = try e.subtract(x, mean(x, axes, e))
@@ -108,6 +107,13 @@ func standardized(_ x: Value, axes: [Int], epsilon: Double, _ e: Emitter) throws
   let variance = try mean(e.multiply(centred, centred), axes, e)
   let inverse = try e.unary(.reciprocal, e.unary(.sqrt, e.add(variance, e.scalar(epsilon, x.element))))
   return (try e.multiply(centred, inverse), centre, inverse)
+}
+
+/// x/√(mean x² + ε) over axes, with the inverse root.
+func rootMeanSquareNormalized(_ x: Value, axes: [Int], epsilon: Double, _ e: Emitter) throws -> (y: Value, inverse: Value) {
+  let meanSquare = try mean(e.multiply(x, x), axes, e)
+  let inverse = try e.unary(.reciprocal, e.unary(.sqrt, e.add(meanSquare, e.scalar(epsilon, x.element))))
+  return (try e.multiply(x, inverse), inverse)
 }
 
 /// Over one axis from opset 13; before, over all axes from `axis` on, flattened.

@@ -7,10 +7,10 @@ let poolOperators: [OperatorEntry] = [
   },
   OperatorEntry("MaxPool") { call in
     let (geometry, x) = try poolingGeometry(call)
-    guard call.node.outputs.count < 2 || call.node.outputs[1].isEmpty else {
-      throw CetError(.unsupportedOperator, "the indices output of MaxPool")
-    }
-    return [try call.e.emit(MaximumPool(geometry), [x])[0]]
+    let results = try call.e.emit(MaximumPool(geometry), [x])
+    guard call.node.outputs.count > 1, !call.node.outputs[1].isEmpty else { return [results[0]] }
+    let columns = try call.int("storage_order", 0) != 0
+    return [results[0], try call.e.emit(PoolIndices(geometry, columnMajor: columns), results[1])]
   },
   // (Σ|x|ᵖ)^(1/p) over the window: the sum is the average without the division.
   OperatorEntry("LpPool") { call in

@@ -16,7 +16,7 @@ let shapeOperators: [OperatorEntry] = [
     }
     throw CetError(.unsupportedOperator, "a constant that is neither a tensor nor numbers")
   },
-  OperatorEntry("ConstantOfShape", versions: 9...26, derivatives: .zero) { call in
+  OperatorEntry("ConstantOfShape", versions: 9...newestOpset, derivatives: .zero) { call in
     let shape = try call.knownInts(0, "shape")
     var fill = try call.e.scalar(0)
     if case .tensor(let initializer) = call.node.attributes["value"] {
@@ -37,7 +37,7 @@ let shapeOperators: [OperatorEntry] = [
   OperatorEntry("Size", derivatives: .zero) { call in
     [call.e.constant(try Tensor(scalar: Int64(call.input(0).shape.elementCount)))]
   },
-  OperatorEntry("Range", versions: 11...26, derivatives: .zero) { call in
+  OperatorEntry("Range", versions: 11...newestOpset, derivatives: .zero) { call in
     let element = try call.input(0).element
     let (start, limit, delta) = (
       try call.knownScalar(0, "start"), try call.knownScalar(1, "limit"), try call.knownScalar(2, "delta")

@@ -67,6 +67,44 @@ public struct MaximumPool: Primitive {
   }
 }
 
+/// The winners' places as ONNX numbers them: offsets into the whole (N, C, spatial...) tensor, with the spatial
+/// axes in row-major or column-major order.
+public struct PoolIndices: PiecewiseConstant {
+  public let geometry: PoolingGeometry
+  public let columnMajor: Bool
+  public init(_ geometry: PoolingGeometry, columnMajor: Bool) {
+    self.geometry = geometry
+    self.columnMajor = columnMajor
+  }
+  public var name: String { "pooling indices" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    guard inputs[0] == TensorType(.int32, geometry.outputShape) else {
+      throw CetError(.shapeMismatch, "\(name) of \(inputs[0].element) \(inputs[0].shape.shapeText)")
+    }
+    return [TensorType(.int64, geometry.outputShape)]
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let offsets = try inputs[0].rowMajor(arena: context.arena)
+    let result = try Tensor(uninitialized: .int64, geometry.outputShape, arena: context.arena)
+    let (source, target) = (offsets.elements(as: Int32.self), result.elements(as: Int64.self))
+    let (channels, spatial) = (geometry.channels, geometry.inputSpatial)
+    let area = spatial.reduce(1, *)
+    let own = spatial.rowMajorStrides
+    let wanted: [Int] = columnMajor ? spatial.indices.map { spatial[..<$0].reduce(1, *) } : own
+    let perPlane = geometry.outputSpatial.reduce(1, *)
+    for i in 0..<result.count {
+      let plane = i / max(perPlane, 1)  // n·C + c
+      let place = Int(source[i]) / max(channels, 1)
+      var offset = 0
+      for axis in spatial.indices { offset += place / own[axis] % spatial[axis] * wanted[axis] }
+      target[i] = source[i] < 0 ? 0 : Int64(plane * area + offset)
+    }
+    return [result]
+  }
+}
+
 /// Picks the winners' elements of x by the indices of `MaximumPool`.
 public struct PoolTake: LinearPrimitive {
   public let geometry: PoolingGeometry

@@ -153,15 +153,20 @@ public struct Unary: Primitive {
 /// counts as linear; into or out of any other type it has no derivative.
 public struct Convert: Primitive {
   public let element: ElementType
+  /// Whether numbers too large for a format of 8 bits become its largest number.
+  public let saturates: Bool
 
-  public init(to element: ElementType) { self.element = element }
+  public init(to element: ElementType, saturates: Bool = true) {
+    self.element = element
+    self.saturates = saturates
+  }
 
   public var name: String { "convert" }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] { [TensorType(element, inputs[0].shape)] }
 
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Conversion.convert(inputs[0], to: element, context)]
+    [try Conversion.convert(inputs[0], to: element, saturates: saturates, context)]
   }
 
   public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {

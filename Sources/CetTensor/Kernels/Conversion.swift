@@ -1,8 +1,21 @@
 /// Element type conversion with ONNX Cast's meaning: truncation toward zero, out-of-range saturates instead
-/// of trapping, NaN becomes 0, anything but zero is true.
+/// of trapping, NaN becomes 0, anything but zero is true. Integers too wide for their target wrap.
 public enum Conversion {
-  public static func convert(_ x: Tensor, to type: ElementType, _ context: ComputeContext) throws -> Tensor {
+  /// - Parameter saturates: whether numbers too large for a format of 8 bits become its largest number.
+  public static func convert(
+    _ x: Tensor, to type: ElementType, saturates: Bool = true, _ context: ComputeContext
+  ) throws -> Tensor {
     if x.type == type { return x }
+    if let source = Minifloat(x.type) {
+      let codes = x.pointer.assumingMemoryBound(to: UInt8.self)
+      let wide = try fill(x, .float32, context) { source.decode(codes[$0]) }
+      return try convert(wide, to: type, saturates: saturates, context)
+    }
+    if let target = Minifloat(type) {
+      let wide = try convert(x, to: .float64, context)
+      let numbers = wide.elements(as: Double.self)
+      return try fill(wide, type, context) { target.encode(numbers[$0], saturates: saturates) }
+    }
     switch x.type {
     case .float32: return try widen(x, type, context) { (v: Float) in Double(v) }
     case .float64: return try widen(x, type, context) { (v: Double) in v }
@@ -34,6 +47,10 @@ public enum Conversion {
     case .bool: return try fill(x, type, context) { read(input[$0]) != 0 }
     case .int8: return try fill(x, type, context) { saturated(read(input[$0])) as Int8 }
     case .uint8: return try fill(x, type, context) { saturated(read(input[$0])) as UInt8 }
+    case .int4: return try fill(x, type, context) { min(max(saturated(read(input[$0])) as Int8, -8), 7) }
+    case .uint4: return try fill(x, type, context) { min(saturated(read(input[$0])) as UInt8, 15) }
+    case .int2: return try fill(x, type, context) { min(max(saturated(read(input[$0])) as Int8, -2), 1) }
+    case .uint2: return try fill(x, type, context) { min(saturated(read(input[$0])) as UInt8, 3) }
     case .int16: return try fill(x, type, context) { saturated(read(input[$0])) as Int16 }
     case .uint16: return try fill(x, type, context) { saturated(read(input[$0])) as UInt16 }
     case .int32: return try fill(x, type, context) { saturated(read(input[$0])) as Int32 }
@@ -57,6 +74,10 @@ public enum Conversion {
     case .bool: return try fill(x, type, context) { read(input[$0]) != 0 }
     case .int8: return try fill(x, type, context) { Int8(truncatingIfNeeded: read(input[$0])) }
     case .uint8: return try fill(x, type, context) { UInt8(truncatingIfNeeded: read(input[$0])) }
+    case .int4: return try fill(x, type, context) { Int8(truncatingIfNeeded: read(input[$0]) << 4) >> 4 }
+    case .uint4: return try fill(x, type, context) { UInt8(truncatingIfNeeded: read(input[$0]) & 15) }
+    case .int2: return try fill(x, type, context) { Int8(truncatingIfNeeded: read(input[$0]) << 6) >> 6 }
+    case .uint2: return try fill(x, type, context) { UInt8(truncatingIfNeeded: read(input[$0]) & 3) }
     case .int16: return try fill(x, type, context) { Int16(truncatingIfNeeded: read(input[$0])) }
     case .uint16: return try fill(x, type, context) { UInt16(truncatingIfNeeded: read(input[$0])) }
     case .int32: return try fill(x, type, context) { Int32(truncatingIfNeeded: read(input[$0])) }
