@@ -67,6 +67,22 @@ def test_plan_every_method_reaches_the_ratio(model, calibration, method):
     assert cet.quantize(model, calibration, found).plan.measured_loss_change >= 0
 
 
+def test_plan_methods_rate_tensors_by_tables_of_their_own(model, calibration):
+    plans = [
+        cet.plan(model, calibration, target_ratio=10, method=method, samples=64)
+        for method in ("cet", "mckp", "hawq-v2", "paper")
+    ]
+    tables = {tuple(tensor.predicted_loss_change for tensor in plan.tensors) for plan in plans}
+    assert len(tables) == len(plans)
+
+
+def test_plan_predicts_from_curvature_beside_the_measured_table(plan):
+    """The report's comparison of theory and measurement, for every tensor at its bits."""
+    for tensor in plan.tensors:
+        measured, predicted = tensor.measured_loss[tensor.bits], tensor.curvature_loss[tensor.bits]
+        assert measured / 3 < predicted < 3 * measured or max(measured, predicted) < 1e-6
+
+
 @pytest.mark.parametrize("granularity", ["per-tensor", "per-axis", "block:32"])
 @pytest.mark.parametrize("rounding", ["nearest", "gptq", "compensated"])
 def test_quantize_every_rounding_and_granularity(model, calibration, granularity, rounding):
