@@ -74,12 +74,11 @@ extension Session {
       for start in stride(from: 0, to: batch.sampleCount, by: step) {
         let range = start..<(start + step)
         let part = try output.rows(range)
-        let labels = loss == .kl || loss == .crossEntropy ? try Session.drawnLabels(part, &random) : nil
+        let labels = loss == .kl || loss == .crossEntropy ? try DrawnTargets.labels(part, &random) : nil
         single.append(
           Batch(inputs: try batch.inputs.mapValues { try $0.rows(range) }, labels: labels, sampleCount: step))
         if loss == .mse {
-          let noise = (0..<part.count).map { part.floats[$0] + Float(random.normal()) }
-          targets.append(try Tensor(noise, shape: part.shape))
+          targets.append(try DrawnTargets.outputs(part, &random))
         }
       }
     }
@@ -104,21 +103,6 @@ extension Session {
       try monitor.report(.curvature, batch + 1, of: single.count)
     }
     return errors.table { Baselines.fisher(gradientDots: dots[$0][$1]) }
-  }
-
-  private static func drawnLabels(_ logits: Tensor, _ random: inout Random) throws -> Tensor {
-    let classes = logits.shape.last ?? 1
-    let probabilities = try Tensor(uninitialized: .float32, logits.shape)
-    Reduction.softmaxRows(logits.floats, into: probabilities.floats, rows: logits.count / max(classes, 1), columns: classes)
-    let labels: [Int64] = (0..<(logits.count / max(classes, 1))).map { row in
-      var rest = random.uniform()
-      for i in 0..<classes {
-        rest -= Double(probabilities.floats[row * classes + i])
-        if rest < 0 { return Int64(i) }
-      }
-      return Int64(classes - 1)
-    }
-    return try Tensor(labels, shape: Array(logits.shape.dropLast()))
   }
 
   /// Algorithm 1 of the paper with its repairs (`PaperMethod`): bits by layer index.
