@@ -249,7 +249,7 @@ public struct Bitwise: PiecewiseConstant {
       try TensorMap.binary(a, b, context) { (x: I, y: I) in y < 0 || Int(clamping: y) >= I.bitWidth ? 0 : x &<< y }
     case .shiftRight:
       try TensorMap.binary(a, b, context) { (x: I, y: I) in
-        y < 0 || Int(clamping: y) >= I.bitWidth ? x &>> I(I.bitWidth - 1) &>> 1 : x &>> y
+        y < 0 || Int(clamping: y) >= I.bitWidth ? (x &>> I(I.bitWidth - 1)) &>> 1 : x &>> y
       }
     }
   }
