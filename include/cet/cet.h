@@ -225,8 +225,8 @@ enum {
 typedef int32_t cet_encoding;
 enum {
   CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
-  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 13 on */
-  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on INT8, INT4, INT2; opset 21, with INT2 25 */
+  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 7 on */
+  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear; not written by this version (INVALID_ARGUMENT) */
   CET_ENCODING_FLOAT = 3    /* "float": dequantized weights, no smaller than the original */
 };
 
