@@ -65,7 +65,7 @@ let package = Package(
 
     .testTarget(name: "CetTensorTests", dependencies: ["CetTensor"]),
     .testTarget(name: "CetONNXTests", dependencies: ["CetONNX"]),
-    .testTarget(name: "CetOperatorsTests", dependencies: ["CetOperators"]),
+    .testTarget(name: "CetOperatorsTests", dependencies: ["CetOperators", "CetAutodiff"]),
     .testTarget(name: "CetAutodiffTests", dependencies: ["CetAutodiff"]),
     .testTarget(name: "CetSpectralTests", dependencies: ["CetSpectral"]),
     .testTarget(name: "CetQuantizeTests", dependencies: ["CetQuantize"]),

@@ -4,7 +4,7 @@ import CetTensor
 /// Reads the messages of onnx.proto into the types of CetGraph. The order of an encoder's fields is free, so
 /// a message is read to its end before its parts are judged.
 struct ModelReader {
-  static let supportedOpsets = 7...26
+  static let supportedOpsets = 6...28
 
   let source: FileBytes
   /// Where external data may lie; nil for a model from memory.

@@ -23,6 +23,13 @@ public struct OperatorCall {
 
   public func optional(_ index: Int) -> Value? { index < inputs.count ? inputs[index] : nil }
 
+  /// Input 1 ready to broadcast with input 0. Before opset 7 the attribute `axis` says where its axes begin.
+  public func rightOperand() throws -> Value {
+    let (a, b) = (try input(0), try input(1))
+    guard opset < 7, let axis = try int("axis"), axis >= 0, axis + b.rank < a.rank else { return b }
+    return try e.reshape(b, b.shape + [Int](repeating: 1, count: a.rank - axis - b.rank))
+  }
+
   // MARK: Attributes
 
   public var attributes: NodeAttributes { NodeAttributes(node) }
@@ -89,6 +96,9 @@ public struct OperatorCall {
 /// The newest operator set of the default domain that the entries cover.
 public let newestOpset = 28
 
+/// The operator sets of the default domain that the entries cover.
+public let allOpsets = 6...newestOpset
+
 /// How an ONNX operator becomes primitives.
 public struct OperatorEntry: Sendable {
   public enum Derivatives: String, Sendable {
@@ -104,7 +114,7 @@ public struct OperatorEntry: Sendable {
   public let lower: @Sendable (OperatorCall) throws -> [Value]
 
   public init(
-    _ type: String, domain: String = "", versions: ClosedRange<Int> = 7...newestOpset, derivatives: Derivatives = .exact,
+    _ type: String, domain: String = "", versions: ClosedRange<Int> = allOpsets, derivatives: Derivatives = .exact,
     _ lower: @escaping @Sendable (OperatorCall) throws -> [Value]
   ) {
     self.domain = domain
@@ -132,6 +142,17 @@ public enum OperatorRegistry {
 
   private static func key(_ domain: String, _ type: String) -> String {
     domain.isEmpty || domain == "ai.onnx" ? type : "\(domain)::\(type)"
+  }
+
+  /// What is missing to run a node, or a node of the model's function that it calls; nil when nothing is.
+  public static func obstacle(to node: Node, in model: Model) -> String? {
+    guard let function = model.function(for: node) else { return obstacle(to: node, opsets: model.opsets) }
+    // Without functions of its own: calls inside a function are checked when they are inlined.
+    let opsets = model.opsets.merging(function.opsets) { $1 }
+    for inner in function.nodes where model.function(for: inner) == nil {
+      if let obstacle = obstacle(to: inner, opsets: opsets) { return obstacle }
+    }
+    return nil
   }
 
   /// What is missing to run a node; nil when nothing is.

@@ -33,13 +33,13 @@ struct ConformanceTests {
     var wrong = 0
     for name in suite.caseNames where only.map({ name.contains($0) }) ?? true {
       let expected = expectations.entries[name]
-      var relative = 1e-3
-      if case .tolerance(let value) = expected { relative = value }
+      var tolerance = (relative: 1e-3, absolute: 1e-7)
+      if case .tolerance(let relative, let absolute) = expected { tolerance = (relative, absolute) }
       if only != nil { print("case", name) }
-      let outcome = suite.run(name, relative: relative, absolute: 1e-7)
+      let outcome = suite.run(name, relative: tolerance.relative, absolute: tolerance.absolute)
       if rewrite {
         switch (outcome, expected) {
-        case (.pass, .tolerance(let value)): lines.append("\(name) tolerance=\(value)")
+        case (.pass, .tolerance(let relative, let absolute)): lines.append("\(name) tolerance=\(relative),\(absolute)")
         case (.pass, _): lines.append("\(name) pass")
         case (.refused(let message), _): lines.append("\(name) unsupported(\(reason(message)))")
         case (.wrong(let what), _):
@@ -66,8 +66,9 @@ struct ConformanceTests {
     }
   }
 
-  /// The message without the node's name, which says nothing about the cause.
+  /// The message without the model's and the node's name, which say nothing about the cause.
   private func reason(_ message: String) -> String {
+    if message.hasPrefix("model '"), let end = message.range(of: "': ") { return String(message[end.upperBound...]) }
     guard message.hasPrefix("node '"), let end = message.range(of: "': ") ?? message.range(of: "): ") else { return message }
     return String(message[end.upperBound...])
   }

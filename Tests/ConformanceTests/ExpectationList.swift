@@ -2,12 +2,12 @@ import Glibc
 
 /// What a suite is known to do: a text file with one line for each case,
 ///   name pass
-///   name tolerance=<relative>        passes within this instead of the suite's own tolerance
+///   name tolerance=<relative>,<absolute>   passes within these instead of the suite's own tolerances
 ///   name unsupported(<reason>)       throws an error whose message contains the reason
 struct ExpectationList {
   enum Expectation: Equatable {
     case pass
-    case tolerance(Double)
+    case tolerance(relative: Double, absolute: Double)
     case unsupported(String)
   }
   let entries: [String: Expectation]
@@ -24,8 +24,9 @@ struct ExpectationList {
       let word = parts[1]
       if word == "pass" {
         entries[String(parts[0])] = .pass
-      } else if word.hasPrefix("tolerance="), let value = Double(word.dropFirst("tolerance=".count)) {
-        entries[String(parts[0])] = .tolerance(value)
+      } else if word.hasPrefix("tolerance=") {
+        let numbers = word.dropFirst("tolerance=".count).split(separator: ",").compactMap { Double($0) }
+        if numbers.count == 2 { entries[String(parts[0])] = .tolerance(relative: numbers[0], absolute: numbers[1]) }
       } else if word.hasPrefix("unsupported("), word.hasSuffix(")") {
         entries[String(parts[0])] = .unsupported(String(word.dropFirst("unsupported(".count).dropLast()))
       }

@@ -21,10 +21,11 @@ struct Suite {
         let inputs = try Suite.tensors("\(path)/\(set)", "input")
         let infos = inputs.count == model.graph.requiredInputs.count ? model.graph.requiredInputs : model.graph.inputs
         guard inputs.count <= infos.count else { return .wrong("\(inputs.count) inputs for \(infos.count)") }
-        let outputs = try forward(model, inputs: zip(infos, inputs).map { ($0.name, $1) })
+        let outputs = try forward(model, inputs: zip(infos, inputs).map { ($0.name, try Suite.reinterpreted($1, as: $0.type)) })
         let expected = try Suite.tensors("\(path)/\(set)", "output")
         guard expected.count == outputs.count else { return .wrong("\(outputs.count) outputs for \(expected.count)") }
-        for ((name, tensor), reference) in zip(outputs, expected) {
+        for ((name, tensor), stored) in zip(outputs, expected) {
+          let reference = try Suite.reinterpreted(stored, as: tensor.type)
           if let difference = try Comparison(relative: relative, absolute: absolute).difference(tensor, reference) {
             return .wrong("\(set), output '\(name)': \(difference)")
           }
@@ -51,6 +52,12 @@ struct Suite {
       }
     }
     return result
+  }
+
+  /// Old suites store bfloat16 as the bits in uint16.
+  private static func reinterpreted(_ tensor: Tensor, as type: ElementType?) throws -> Tensor {
+    guard tensor.type == .uint16, type == .bfloat16 else { return tensor }
+    return try Tensor(type: .bfloat16, shape: tensor.shape, storage: tensor.storage, byteOffset: tensor.byteOffset)
   }
 
   static func exists(_ path: String) -> Bool { access(path, R_OK) == 0 }

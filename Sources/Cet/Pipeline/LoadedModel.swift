@@ -64,7 +64,7 @@ public final class LoadedModel: @unchecked Sendable {
   /// Throws when a node cannot be executed, before any work starts.
   func checkOperators() throws {
     for node in file.model.graph.nodes {
-      if let obstacle = OperatorRegistry.obstacle(to: node, opsets: file.model.opsets) {
+      if let obstacle = OperatorRegistry.obstacle(to: node, in: file.model) {
         throw CetError(.unsupportedOperator, "node '\(node.displayName)': \(obstacle)")
       }
     }
@@ -87,7 +87,7 @@ extension LoadedModel {
       }
     }
     let operators: [JSON] = counts.sorted { $0.key < $1.key }.map { entry in
-      let obstacle = OperatorRegistry.obstacle(to: entry.node, opsets: model.opsets)
+      let obstacle = OperatorRegistry.obstacle(to: entry.node, in: model)
       let rule = OperatorRegistry.entry(domain: entry.node.domain, type: entry.node.operatorType)?.derivatives.rawValue
       return .object([
         .init("operator", .string(entry.key)), .init("count", .integer(entry.count)),

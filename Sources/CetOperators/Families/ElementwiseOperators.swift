@@ -1,13 +1,13 @@
 import CetTensor
 
-private func unary(_ type: String, _ function: Unary.Function, versions: ClosedRange<Int> = 7...newestOpset, derivatives: OperatorEntry.Derivatives = .exact) -> OperatorEntry {
+private func unary(_ type: String, _ function: Unary.Function, versions: ClosedRange<Int> = allOpsets, derivatives: OperatorEntry.Derivatives = .exact) -> OperatorEntry {
   OperatorEntry(type, versions: versions, derivatives: derivatives) { call in
     [try call.e.unary(function, call.input(0))]
   }
 }
 
 private func binary(_ type: String, _ function: Binary.Function) -> OperatorEntry {
-  OperatorEntry(type) { call in [try call.e.binary(function, call.input(0), call.input(1))] }
+  OperatorEntry(type) { call in [try call.e.binary(function, call.input(0), call.rightOperand())] }
 }
 
 /// Sum, Max, Min: folds any number of operands.
@@ -20,7 +20,7 @@ private func variadic(_ type: String, _ function: Binary.Function) -> OperatorEn
 }
 
 /// Operators given by a formula f(x, e).
-private func formula(_ type: String, versions: ClosedRange<Int> = 7...newestOpset, _ f: @escaping @Sendable (OperatorCall, Value, Emitter) throws -> Value) -> OperatorEntry {
+private func formula(_ type: String, versions: ClosedRange<Int> = allOpsets, _ f: @escaping @Sendable (OperatorCall, Value, Emitter) throws -> Value) -> OperatorEntry {
   OperatorEntry(type, versions: versions) { call in [try f(call, call.input(0), call.e)] }
 }
 
@@ -38,7 +38,7 @@ let elementwiseOperators: [OperatorEntry] = [
   binary("Add", .add), binary("Sub", .subtract), binary("Mul", .multiply), binary("Div", .divide),
   variadic("Sum", .add), variadic("Max", .maximum), variadic("Min", .minimum),
   OperatorEntry("Pow") { call in
-    let (x, y) = (try call.input(0), try call.input(1))
+    let (x, y) = (try call.input(0), try call.rightOperand())
     return [try call.e.binary(.power, x, call.e.convert(y, to: x.element))]
   },
   OperatorEntry("Mod", versions: 10...newestOpset) { call in
@@ -68,7 +68,11 @@ let elementwiseOperators: [OperatorEntry] = [
     return try e.emit(Select(), e.compare(.greater, x, e.scalar(0, x.element)), x, slope)
   },
   OperatorEntry("PRelu") { call in
-    let (x, slope, e) = (try call.input(0), try call.input(1), call.e)
+    let (x, e) = (try call.input(0), call.e)
+    var slope = try call.input(1)
+    if call.opset < 7, slope.rank == 1, slope.count > 1, x.rank > 2 {  // one slope for each channel
+      slope = try e.reshape(slope, [slope.count] + [Int](repeating: 1, count: x.rank - 2))
+    }
     return [try e.emit(Select(), e.compare(.greater, x, e.scalar(0, x.element)), x, e.multiply(x, slope))]
   },
   // x > 0 ? x : α(eˣ − 1); the exponential sees only min(x, 0), so that the unused branch never overflows
@@ -93,6 +97,11 @@ let elementwiseOperators: [OperatorEntry] = [
   formula("Swish", versions: 24...newestOpset) { call, x, e in
     try e.multiply(x, e.unary(.sigmoid, e.scale(x, by: call.float("alpha", 1))))
   },
+  // a·σ(αa)·b
+  OperatorEntry("SwiGLU", versions: 28...newestOpset) { call in
+    let (a, b, e) = (try call.input(0), try call.input(1), call.e)
+    return [try e.multiply(e.multiply(a, e.unary(.sigmoid, e.scale(a, by: call.float("alpha", 1)))), b)]
+  },
   formula("Softsign") { _, x, e in try e.divide(x, e.add(e.scalar(1, x.element), e.unary(.absolute, x))) },
   formula("ThresholdedRelu", versions: 10...newestOpset) { call, x, e in
     try e.mask(e.compare(.greater, x, e.scalar(call.float("alpha", 1), x.element)), x)
@@ -107,15 +116,21 @@ let elementwiseOperators: [OperatorEntry] = [
 
   OperatorEntry("Cast") { call in
     guard let type = try call.elementType("to") else { throw CetError(.invalidModel, "attribute 'to' is missing") }
-    return [try call.e.convert(call.input(0), to: type)]
+    return [try call.e.emit(Convert(to: type, saturates: call.int("saturate", 1) != 0), call.input(0))]
   },
   OperatorEntry("CastLike", versions: 15...newestOpset) { call in
-    [try call.e.convert(call.input(0), to: call.input(1).element)]
+    let target = Convert(to: try call.input(1).element, saturates: try call.int("saturate", 1) != 0)
+    return [try call.e.emit(target, call.input(0))]
   },
   OperatorEntry("Identity") { call in [try call.input(0)] },
   // Inference: the identity. The mask output, where asked for, is all true.
   OperatorEntry("Dropout") { call in
     let x = try call.input(0)
+    if call.has(2), try call.knownScalar(2, "training_mode") != 0 {
+      guard try call.has(1) && call.knownScalar(1, "ratio") == 0 else {
+        throw CetError(.unsupportedOperator, "dropout in training mode is random")
+      }
+    }
     return [x, try call.e.zeros(TensorType(.bool, x.shape)).negated(call.e)]
   },
 ]

@@ -18,6 +18,21 @@ let linearOperators: [OperatorEntry] = [
     let bias = call.optional(2).map { [$0] } ?? []
     return try call.e.emit(Convolve(.forward, geometry), [x, w] + bias)
   },
+  // A causal depthwise convolution behind the last k − 1 inputs of the past.
+  OperatorEntry("CausalConvWithState", versions: 27...newestOpset) { call in
+    let (x, w, e) = (try call.input(0), try call.input(1), call.e)
+    guard x.rank == 3, w.rank == 3, w.shape[2] > 0 else { throw CetError(.shapeMismatch, "input \(x.shape.shapeText), weight \(w.shape.shapeText)") }
+    let past = try call.optional(3) ?? e.zeros(TensorType(x.element, [x.shape[0], x.shape[1], w.shape[2] - 1]))
+    let padded = try e.emit(Concatenate(axis: 2), [past, x])[0]
+    let geometry = try ConvolutionGeometry(input: padded.shape, weight: w.shape, groups: x.shape[1])
+    var y = try e.emit(Convolve(.forward, geometry), [padded, w] + (call.optional(2).map { [$0] } ?? []))[0]
+    switch try call.string("activation", "none") {
+    case "none": break
+    case "silu", "swish": y = try e.multiply(y, e.unary(.sigmoid, y))
+    case let other: throw CetError(.unsupportedOperator, "activation '\(other)'")
+    }
+    return [y, try e.slice(padded, axis: 2, from: padded.shape[2] - (w.shape[2] - 1), count: w.shape[2] - 1)]
+  },
   OperatorEntry("ConvTranspose") { call in
     let (x, w, e) = (try call.input(0), try call.input(1), call.e)
     guard x.rank >= 3, w.rank == x.rank else {
@@ -73,6 +88,9 @@ let linearOperators: [OperatorEntry] = [
 /// NumPy matmul: vectors get a temporary axis; a plain matrix on the right sees all leading axes as rows, so
 /// that its gradient is one product.
 func matMul(_ a: Value, _ b: Value, _ e: Emitter) throws -> Value {
+  if a.rank == 1 && b.rank == 1 {
+    return try e.reshape(e.matrixProduct(e.reshape(a, [1, a.shape[0]]), e.reshape(b, [b.shape[0], 1])), [])
+  }
   if a.rank == 1 {
     let y = try matMul(e.reshape(a, [1, a.shape[0]]), b, e)
     return try e.reshape(y, Array(y.shape.dropLast(2)) + [y.shape[y.rank - 1]])

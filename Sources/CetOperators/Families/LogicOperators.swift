@@ -1,12 +1,12 @@
 import CetTensor
 
-private func compare(_ type: String, _ relation: Compare.Relation, versions: ClosedRange<Int> = 7...newestOpset) -> OperatorEntry {
+private func compare(_ type: String, _ relation: Compare.Relation, versions: ClosedRange<Int> = allOpsets) -> OperatorEntry {
   OperatorEntry(type, versions: versions, derivatives: .zero) { call in
     [try call.e.compare(relation, call.input(0), call.input(1))]
   }
 }
 
-private func bitwise(_ type: String, _ function: Bitwise.Function, versions: ClosedRange<Int> = 7...newestOpset) -> OperatorEntry {
+private func bitwise(_ type: String, _ function: Bitwise.Function, versions: ClosedRange<Int> = allOpsets) -> OperatorEntry {
   OperatorEntry(type, versions: versions, derivatives: .zero) { call in
     [try call.e.emit(Bitwise(function), call.input(0), call.input(1))]
   }
@@ -27,6 +27,10 @@ let logicOperators: [OperatorEntry] = [
     let (x, e) = (try call.input(0), call.e)
     let ones = try e.subtract(e.scalar(0, x.element), e.scalar(1, x.element))
     return [try e.emit(Bitwise(.xor), x, ones)]
+  },
+  OperatorEntry("BitCast", versions: 26...newestOpset, derivatives: .zero) { call in
+    guard let type = try call.elementType("to") else { throw CetError(.invalidModel, "attribute 'to' is missing") }
+    return [try call.e.emit(Reinterpret(as: type), call.input(0))]
   },
   OperatorEntry("IsNaN", versions: 9...newestOpset, derivatives: .zero) { call in
     let x = try call.input(0)

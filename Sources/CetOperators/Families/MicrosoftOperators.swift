@@ -34,7 +34,7 @@ let microsoftOperators: [OperatorEntry] = [
     return [try call.e.multiply(y, call.input(2)), inverse, inverse, x]
   },
   entry("SimplifiedLayerNormalization") { call in try simplifiedLayerNormalization(call) },
-  OperatorEntry("SimplifiedLayerNormalization", versions: 7...newestOpset) { call in try simplifiedLayerNormalization(call) },
+  OperatorEntry("SimplifiedLayerNormalization", versions: allOpsets) { call in try simplifiedLayerNormalization(call) },
   // The sum of the embeddings of words, positions and segments, normalized; then the mask's row sums
   entry("EmbedLayerNormalization") { call in
     let e = call.e

@@ -7,18 +7,28 @@ let normalizationOperators: [OperatorEntry] = [
   // y = (x − mean)·scale/√(var + ε) + bias with stored statistics
   OperatorEntry("BatchNormalization") { call in
     let (x, e) = (try call.input(0), call.e)
-    guard try call.int("training_mode", 0) == 0 else {
-      throw CetError(.unsupportedOperator, "batch normalization in training mode")
+    func perChannel(_ v: Value) throws -> Value {
+      try e.reshape(v, [v.shape.elementCount] + [Int](repeating: 1, count: max(0, x.rank - 2)))
     }
-    func perChannel(_ index: Int) throws -> Value {
-      let v = try call.input(index)
-      return try e.reshape(v, [v.shape.elementCount] + [Int](repeating: 1, count: max(0, x.rank - 2)))
+    let (scale, bias) = (try perChannel(call.input(1)), try perChannel(call.input(2)))
+    var running = [try call.input(3), try call.input(4)]
+    var (mean, variance) = (try perChannel(running[0]), try perChannel(running[1]))
+    if try call.int("training_mode", 0) != 0 {  // statistics of the batch; they move the running ones
+      let axes = [0] + Array(2..<max(x.rank, 2))
+      let now = try CetOperators.mean(x, axes, e)
+      let centred = try e.subtract(x, now)
+      let spread = try CetOperators.mean(e.multiply(centred, centred), axes, e)
+      let momentum = try call.float("momentum", Double(Float(0.9)))
+      running = try zip(running, [now, spread]).map { old, new in
+        let flat = try e.convert(e.reshape(new, old.shape), to: old.element)
+        return try e.add(e.scale(old, by: momentum), e.scale(flat, by: 1 - momentum))
+      }
+      (mean, variance) = (try e.convert(perChannel(now), to: mean.element), try e.convert(perChannel(spread), to: variance.element))
     }
-    let (scale, bias, mean, variance) = (try perChannel(1), try perChannel(2), try perChannel(3), try perChannel(4))
     let epsilon = try e.scalar(call.float("epsilon", Double(Float(1e-5))), variance.element)
     let factor = try e.divide(scale, e.unary(.sqrt, e.add(variance, epsilon)))
     let shift = try e.subtract(bias, e.multiply(mean, factor))
-    return [try e.add(e.multiply(x, e.convert(factor, to: x.element)), e.convert(shift, to: x.element))]
+    return [try e.add(e.multiply(x, e.convert(factor, to: x.element)), e.convert(shift, to: x.element))] + running
   },
   OperatorEntry("InstanceNormalization") { call in
     let (x, e) = (try call.input(0), call.e)
@@ -92,7 +102,8 @@ let normalizationOperators: [OperatorEntry] = [
     let axis = try call.axis(call.int("axis", -1), rank: x.rank)
     let norm = try call.int("p", 2) == 1
       ? e.sum(e.unary(.absolute, x), axes: [axis]) : e.unary(.sqrt, e.sum(e.multiply(x, x), axes: [axis]))
-    return [try e.divide(x, norm)]
+    // A vector of zeros stays one.
+    return [try e.divide(x, e.emit(Select(), e.compare(.equal, norm, e.scalar(0, x.element)), e.scalar(1, x.element), norm))]
   },
 ]
 

@@ -15,12 +15,12 @@ let poolOperators: [OperatorEntry] = [
   // (Σ|x|ᵖ)^(1/p) over the window: the sum is the average without the division.
   OperatorEntry("LpPool") { call in
     let (geometry, x) = try poolingGeometry(call)
-    let p = try call.float("p") ?? Double(call.int("p", 2))
+    let p = Double(try call.int("p", 2))
     let e = call.e
-    let powers = try e.binary(.power, e.unary(.absolute, x), e.scalar(p))
+    let powers = try e.binary(.power, e.unary(.absolute, x), e.scalar(p, x.element))
     let mean = try e.emit(AveragePool(geometry, countIncludesPadding: true), powers)
     let total = try e.scale(mean, by: Double(geometry.kernel.reduce(1, *)))
-    return [try e.binary(.power, total, e.scalar(1 / p))]
+    return [try e.binary(.power, total, e.scalar(1 / p, x.element))]
   },
   OperatorEntry("GlobalAveragePool") { call in
     let x = try call.input(0)
@@ -34,7 +34,7 @@ let poolOperators: [OperatorEntry] = [
   },
   OperatorEntry("GlobalLpPool") { call in
     let (x, e) = (try call.input(0), call.e)
-    let p = try call.float("p") ?? Double(call.int("p", 2))
+    let p = Double(try call.int("p", 2))
     let total = try e.sum(e.binary(.power, e.unary(.absolute, x), e.scalar(p, x.element)), axes: Array(2..<x.rank))
     return [try e.binary(.power, total, e.scalar(1 / p, x.element))]
   },

@@ -114,6 +114,7 @@ let visionOperators: [OperatorEntry] = [
     let grid = try e.convert(e.constant(Tensor(rows, shape: [1, count, spatial.count + 1])), to: theta.element)
     return [try e.reshape(e.matrixProduct(grid, theta, transposeRight: true), [size[0]] + spatial + [spatial.count])]
   },
+  OperatorEntry("GridSample", versions: 16...newestOpset) { call in try gridSample(call) },
   OperatorEntry("NonMaxSuppression", versions: 10...newestOpset, derivatives: .zero) { call in try nonMaxSuppression(call) },
 ]
 

@@ -208,7 +208,7 @@ public struct Compare: PiecewiseConstant {
   }
 }
 
-/// Logic and bitwise operations on bool and integer tensors; shifts are logical.
+/// Logic and bitwise operations on bool and integer tensors; a right shift keeps the sign of signed types.
 public struct Bitwise: PiecewiseConstant {
   public enum Function: String, Hashable, Sendable { case and, or, xor, shiftLeft, shiftRight }
   public let function: Function
@@ -244,9 +244,33 @@ public struct Bitwise: PiecewiseConstant {
     case .and: try TensorMap.binary(a, b, context) { (x: I, y: I) in x & y }
     case .or: try TensorMap.binary(a, b, context) { (x: I, y: I) in x | y }
     case .xor: try TensorMap.binary(a, b, context) { (x: I, y: I) in x ^ y }
-    case .shiftLeft: try TensorMap.binary(a, b, context) { (x: I, y: I) in x << y }
-    case .shiftRight: try TensorMap.binary(a, b, context) { (x: I, y: I) in x >> y }
+    // A count that is negative or not below the width moves every bit out.
+    case .shiftLeft:
+      try TensorMap.binary(a, b, context) { (x: I, y: I) in y < 0 || Int(clamping: y) >= I.bitWidth ? 0 : x &<< y }
+    case .shiftRight:
+      try TensorMap.binary(a, b, context) { (x: I, y: I) in
+        y < 0 || Int(clamping: y) >= I.bitWidth ? (x &>> I(I.bitWidth - 1)) &>> 1 : x &>> y
+      }
     }
+  }
+}
+
+/// The same bytes as another element type of the same width.
+public struct Reinterpret: PiecewiseConstant {
+  public let element: ElementType
+  public init(as element: ElementType) { self.element = element }
+  public var name: String { "reinterpret" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    guard inputs[0].element.bitWidth == element.bitWidth, element.bitWidth >= 8, element != .bool else {
+      throw CetError(.unsupportedOperator, "the bits of \(inputs[0].element) as \(element)")
+    }
+    return [TensorType(element, inputs[0].shape)]
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let x = inputs[0]
+    return [try Tensor(type: element, shape: x.shape, layout: x.layout, storage: x.storage, byteOffset: x.byteOffset)]
   }
 }
 

@@ -31,17 +31,21 @@ public struct Convolve: Primitive {
       case .inputGradient: (yShape, wShape, xShape)
       case .weightGradient: (xShape, yShape, wShape)
       }
-    let elements = inputs.allSatisfy { $0.element == .float32 }
-    guard elements, inputs[0].shape == first, inputs[1].shape == second else {
+    let element = inputs[0].element
+    guard element.isFloatingPoint, inputs.allSatisfy({ $0.element == element }), inputs[0].shape == first, inputs[1].shape == second else {
       throw CetError(
         .shapeMismatch,
-        "\(name) expects float32 \(first.shapeText) and \(second.shapeText), got \(inputs[0].element) \(inputs[0].shape.shapeText) and \(inputs[1].element) \(inputs[1].shape.shapeText)"
+        "\(name) expects floating-point \(first.shapeText) and \(second.shapeText), got \(inputs[0].element) \(inputs[0].shape.shapeText) and \(inputs[1].element) \(inputs[1].shape.shapeText)"
       )
     }
-    return [TensorType(.float32, result)]
+    return [TensorType(element, result)]
   }
 
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    try inSinglePrecision(inputs, context) { try runSingle($0, context) }
+  }
+
+  private func runSingle(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
     switch map {
     case .forward:
       return [

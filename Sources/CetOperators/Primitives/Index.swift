@@ -22,6 +22,15 @@ public struct Gather: LinearPrimitive {
     let rows = try checkedIndices(indices, below: x.shape[axis])
     let inner = x.shape[(axis + 1)...].reduce(1, *) * x.type.byteWidth
     let outer = x.shape[..<axis].reduce(1, *)
+    if inner == 4 {  // single float32 elements
+      let (source, target) = (x.pointer.assumingMemoryBound(to: UInt32.self), result.pointer.assumingMemoryBound(to: UInt32.self))
+      rows.withUnsafeBufferPointer { rows in
+        for o in 0..<outer {
+          for k in 0..<rows.count { target[o * rows.count + k] = source[o * x.shape[axis] + rows[k]] }
+        }
+      }
+      return [result]
+    }
     for o in 0..<outer {
       for (position, row) in rows.enumerated() {
         (result.pointer + (o * rows.count + position) * inner)
@@ -48,27 +57,32 @@ public struct GatherTranspose: LinearPrimitive {
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     let expected = try Gather(axis: axis).infer([TensorType(inputs[0].element, shape), inputs[1]])[0]
-    guard inputs[0] == expected, inputs[0].element == .float32 else {
-      throw CetError(.shapeMismatch, "gather transpose expects float32 \(expected.shape.shapeText), got \(inputs[0].element) \(inputs[0].shape.shapeText)")
+    guard inputs[0] == expected, inputs[0].element.isFloatingPoint else {
+      throw CetError(.shapeMismatch, "gather transpose expects floating-point \(expected.shape.shapeText), got \(inputs[0].element) \(inputs[0].shape.shapeText)")
     }
     return [TensorType(inputs[0].element, shape)]
   }
 
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    if inputs[0].type == .float64 { return [try add(inputs, context, Double.self)] }
+    return try inSinglePrecision(inputs, context) { [try add($0, context, Float.self)] }
+  }
+
+  private func add<F: BinaryFloatingPoint & TensorElement>(_ inputs: [Tensor], _ context: ComputeContext, _: F.Type) throws -> Tensor {
     let g = try inputs[0].rowMajor(arena: context.arena)
     let indices = try inputs[1].rowMajor(arena: context.arena)
-    let result = try Tensor.zeros(.float32, shape, arena: context.arena)
+    let result = try Tensor.zeros(F.elementType, shape, arena: context.arena)
     let rows = try checkedIndices(indices, below: shape[axis])
     let inner = shape[(axis + 1)...].reduce(1, *)
     let outer = shape[..<axis].reduce(1, *)
     for o in 0..<outer {
       for (position, row) in rows.enumerated() {
-        let source = g.floats + (o * rows.count + position) * inner
-        let target = result.floats + (o * shape[axis] + row) * inner
+        let source = g.elements(as: F.self) + (o * rows.count + position) * inner
+        let target = result.elements(as: F.self) + (o * shape[axis] + row) * inner
         for i in 0..<inner { target[i] += source[i] }
       }
     }
-    return [result]
+    return result
   }
 
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {

@@ -1,4 +1,5 @@
 import CetTensor
+import Glibc
 
 /// Softmax over the last axis.
 public struct Softmax: Primitive {
@@ -14,6 +15,7 @@ public struct Softmax: Primitive {
   }
 
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    if inputs[0].type == .float64 { return [try inDoublePrecision(inputs[0], context)] }
     guard inputs[0].type == .float32 else {
       let wide = try run([Conversion.convert(inputs[0], to: .float32, context)], context)[0]
       return [try Conversion.convert(wide, to: inputs[0].type, context)]
@@ -28,6 +30,21 @@ public struct Softmax: Primitive {
       Reduction.softmaxRows(x.floats, into: result.floats, rows: x.count / width, columns: width)
     }
     return [result]
+  }
+
+  private func inDoublePrecision(_ input: Tensor, _ context: ComputeContext) throws -> Tensor {
+    let x = try input.rowMajor(arena: context.arena)
+    let result = try Tensor(uninitialized: .float64, x.shape, arena: context.arena)
+    let width = x.shape[x.rank - 1]
+    guard width > 0 else { return result }
+    for row in 0..<(x.count / width) {
+      let (source, target) = (x.elements(as: Double.self) + row * width, result.elements(as: Double.self) + row * width)
+      var (peak, sum) = (-Double.infinity, 0.0)
+      for i in 0..<width { peak = max(peak, source[i]) }
+      for i in 0..<width { sum += exp(source[i] - peak) }
+      for i in 0..<width { target[i] = logarithmic ? source[i] - peak - log(sum) : exp(source[i] - peak) / sum }
+    }
+    return result
   }
 
   private func rowSum(_ x: Value, _ e: Emitter) throws -> Value { try e.emit(Sum(axes: [x.rank - 1]), x) }

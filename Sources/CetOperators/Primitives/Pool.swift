@@ -12,10 +12,12 @@ public struct AveragePool: LinearPrimitive {
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     try expect(inputs[0], geometry.inputShape, name)
-    return [TensorType(.float32, geometry.outputShape)]
+    return [TensorType(inputs[0].element, geometry.outputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Pooling.average(geometry, countIncludePad: countIncludesPadding, input: inputs[0], context)]
+    try inSinglePrecision(inputs, context) {
+      [try Pooling.average(geometry, countIncludePad: countIncludesPadding, input: $0[0], context)]
+    }
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.emit(AveragePoolTranspose(geometry, countIncludesPadding: countIncludesPadding), cotangent)
@@ -34,10 +36,12 @@ public struct AveragePoolTranspose: LinearPrimitive {
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     try expect(inputs[0], geometry.outputShape, name)
-    return [TensorType(.float32, geometry.inputShape)]
+    return [TensorType(inputs[0].element, geometry.inputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Pooling.averageTranspose(geometry, countIncludePad: countIncludesPadding, outputGradient: inputs[0], context)]
+    try inSinglePrecision(inputs, context) {
+      [try Pooling.averageTranspose(geometry, countIncludePad: countIncludesPadding, outputGradient: $0[0], context)]
+    }
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.emit(AveragePool(geometry, countIncludesPadding: countIncludesPadding), cotangent)
@@ -51,12 +55,14 @@ public struct MaximumPool: Primitive {
   public var name: String { "maximum pooling" }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
-    try expect(inputs[0], geometry.inputShape, name)
-    return [TensorType(.float32, geometry.outputShape), TensorType(.int32, geometry.outputShape)]
+    try expect(inputs[0], geometry.inputShape, name, integers: true)
+    return [TensorType(inputs[0].element, geometry.outputShape), TensorType(.int32, geometry.outputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    let (values, indices) = try Pooling.maximum(geometry, input: inputs[0], context)
-    return [values, indices]
+    try inSinglePrecision(inputs, context) {
+      let (values, indices) = try Pooling.maximum(geometry, input: $0[0], context)
+      return [values, indices]
+    }
   }
   public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
     [try tangents[0].map { try e.emit(PoolTake(geometry), $0, call.outputs[1]) }, nil]
@@ -113,10 +119,10 @@ public struct PoolTake: LinearPrimitive {
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     try expect(inputs[0], geometry.inputShape, name)
-    return [TensorType(.float32, geometry.outputShape)]
+    return [TensorType(inputs[0].element, geometry.outputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Pooling.take(inputs[0], indices: inputs[1], context)]
+    try inSinglePrecision(inputs, context) { [try Pooling.take($0[0], indices: $0[1], context)] }
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.emit(PoolScatter(geometry), cotangent, call.inputs[1])
@@ -131,19 +137,31 @@ public struct PoolScatter: LinearPrimitive {
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     try expect(inputs[0], geometry.outputShape, name)
-    return [TensorType(.float32, geometry.inputShape)]
+    return [TensorType(inputs[0].element, geometry.inputShape)]
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    [try Pooling.scatterAdd(inputs[0], indices: inputs[1], into: geometry.inputShape, context)]
+    try inSinglePrecision(inputs, context) {
+      [try Pooling.scatterAdd($0[0], indices: $0[1], into: geometry.inputShape, context)]
+    }
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
     try e.emit(PoolTake(geometry), cotangent, call.inputs[1])
   }
 }
 
-private func expect(_ type: TensorType, _ shape: [Int], _ name: String) throws {
-  guard type.element == .float32, type.shape == shape else {
+private func expect(_ type: TensorType, _ shape: [Int], _ name: String, integers: Bool = false) throws {
+  let small: Set<ElementType> = [.int8, .uint8]
+  guard type.element.isFloatingPoint || (integers && small.contains(type.element)), type.shape == shape else {
     throw CetError(
-      .shapeMismatch, "\(name) expects float32 \(shape.shapeText), got \(type.element) \(type.shape.shapeText)")
+      .shapeMismatch, "\(name) expects floating-point \(shape.shapeText), got \(type.element) \(type.shape.shapeText)")
   }
+}
+
+/// Runs a float32 kernel for operands of another type: converts what is not float32 or an index, and the
+/// results back. 8-bit integers pass unharmed.
+func inSinglePrecision(_ inputs: [Tensor], _ context: ComputeContext, _ kernel: ([Tensor]) throws -> [Tensor]) throws -> [Tensor] {
+  let type = inputs[0].type
+  if type == .float32 { return try kernel(inputs) }
+  let results = try kernel(inputs.map { $0.type == type ? try Conversion.convert($0, to: .float32, context) : $0 })
+  return try results.map { $0.type == .float32 ? try Conversion.convert($0, to: type, context) : $0 }
 }

@@ -47,10 +47,8 @@ public enum Conversion {
     case .bool: return try fill(x, type, context) { read(input[$0]) != 0 }
     case .int8: return try fill(x, type, context) { saturated(read(input[$0])) as Int8 }
     case .uint8: return try fill(x, type, context) { saturated(read(input[$0])) as UInt8 }
-    case .int4: return try fill(x, type, context) { min(max(saturated(read(input[$0])) as Int8, -8), 7) }
-    case .uint4: return try fill(x, type, context) { min(saturated(read(input[$0])) as UInt8, 15) }
-    case .int2: return try fill(x, type, context) { min(max(saturated(read(input[$0])) as Int8, -2), 1) }
-    case .uint2: return try fill(x, type, context) { min(saturated(read(input[$0])) as UInt8, 3) }
+    case .int4, .uint4, .int2, .uint2:  // these wrap
+      return try convert(fill(x, .int64, context) { saturated(read(input[$0])) as Int64 }, to: type, context)
     case .int16: return try fill(x, type, context) { saturated(read(input[$0])) as Int16 }
     case .uint16: return try fill(x, type, context) { saturated(read(input[$0])) as UInt16 }
     case .int32: return try fill(x, type, context) { saturated(read(input[$0])) as Int32 }
