@@ -115,6 +115,12 @@ func mean(_ x: Value, _ axes: [Int], _ e: Emitter) throws -> Value {
 /// (x − mean)/√(var + ε) over axes, with the mean and the inverse deviation.
 func standardized(_ x: Value, axes: [Int], epsilon: Double, _ e: Emitter) throws -> (y: Value, mean: Value, inverse: Value) {
   let centre = try mean(x, axes, e)
+  let width = axes.reduce(1) { $0 * x.shape[$1] }
+  if !axes.isEmpty, axes == Array((x.rank - axes.count)..<x.rank), width > 0, epsilon.isFinite {  // rows: one step
+    let rows = try e.reshape(x, [x.count / width, width])
+    let results = try e.emit(Standardize(epsilon: epsilon), [rows])
+    return (try e.reshape(results[0], x.shape), centre, try e.reshape(results[1], centre.shape))
+  }
   let centred = try e.subtract(x, centre)
   let variance = try mean(e.multiply(centred, centred), axes, e)
   let inverse = try e.unary(.reciprocal, e.unary(.sqrt, e.add(variance, e.scalar(epsilon, x.element))))
