@@ -13,7 +13,7 @@ let controlFlowOperators: [OperatorEntry] = [
 ]
 
 /// More turns than this are taken for a loop that does not end.
-private let turnLimit = 100_000
+private let turnLimit = 10_000
 
 private func loop(_ call: OperatorCall) throws -> [Value] {
   let (body, e) = (try call.graph("body"), call.e)
