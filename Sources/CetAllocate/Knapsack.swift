@@ -34,7 +34,8 @@ public enum Knapsack {
     public var isOptimal: Bool
   }
 
-  /// States of one layer beyond which the search keeps the most promising ones only.
+  /// States of all layers together (32 bytes each) beyond which the frontiers are thinned. Only instances whose
+  /// losses are nearly proportional to their costs, which leave no gap to prune by, come near it.
   static let stateLimit = 2_000_000
 
   public static func solve(_ items: [[Option]], budget: Int) throws -> Solution {
@@ -52,12 +53,19 @@ public enum Knapsack {
     var gap = max((relaxed.upperBound - relaxed.lowerBound) / 64, relaxed.noise)
     while true {
       var search = CoreSearch(reduced, relaxed, budget: budget, gap: gap)
-      if let picks = search.run() {
+      if var picks = search.run() {
+        if search.wasCut {
+          let loss = zip(reduced, picks).reduce(0) { $0 + $1.0[$1.1].loss }
+          if loss > relaxed.upperBound { picks = relaxed.picks }
+        }
         let choice = zip(reduced, picks).map { $0[$1].index }
         return solution(
           items, choice, price: relaxed.price, bound: search.wasCut ? relaxed.lowerBound : nil, optimal: !search.wasCut)
       }
-      gap *= 4  // ends: at upperBound − lowerBound the greedy solution itself is inside
+      // Ends: at upperBound − lowerBound the greedy solution itself is inside. A search that had to be thinned
+      // says nothing about smaller gaps.
+      let widest = relaxed.upperBound - relaxed.lowerBound
+      gap = search.wasCut && 4 * gap < widest ? widest : 4 * gap
     }
   }
 

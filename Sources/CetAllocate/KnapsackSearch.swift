@@ -3,7 +3,8 @@ struct Relaxation {
   /// Loss per unit of cost at which the relaxed budget is used up.
   let price: Double
   let lowerBound: Double
-  /// Loss of a feasible choice.
+  /// A feasible choice and its loss.
+  let picks: [Int]
   let upperBound: Double
   /// Round-off of sums of losses: differences below it mean nothing.
   let noise: Double
@@ -44,10 +45,12 @@ struct Relaxation {
     // Greedy: the first segment that does not fit sets the price; later ones that fit still improve the choice.
     var price = 0.0
     var blocked = Set<Int>()
+    var picks = [Int](repeating: 0, count: items.count)
     for segment in segments {
       if !blocked.contains(segment.item) && segment.cost <= room {
         room -= segment.cost
         loss -= segment.gain
+        picks[segment.item] = segment.option
       } else {
         blocked.insert(segment.item)
         if price == 0 { price = segment.slope }
@@ -57,6 +60,7 @@ struct Relaxation {
     for options in items { bound += options.reduce(Double.infinity) { min($0, $1.loss + price * Double($1.cost)) } }
     noise = 1e-12 * (size + price * Double(budget)) + .leastNormalMagnitude
     self.price = price
+    self.picks = picks
     upperBound = loss
     lowerBound = bound
   }
@@ -128,33 +132,31 @@ struct CoreSearch {
     }
     guard leastAfter[0] <= room else { return nil }
 
+    let limit = max(4096, Knapsack.stateLimit / max(open.count, 1))
     var layers: [[State]] = [[State(cost: 0, loss: 0, excess: 0, parent: -1, option: -1)]]
     for (i, entry) in open.enumerated() {
-      var candidates: [State] = []
-      let previous = layers[i]
-      candidates.reserveCapacity(previous.count * entry.options.count)
+      // The states of one option are in order of cost already: merging keeps the order without sorting.
+      var frontier: [State] = []
       for option in entry.options {
         let kept = items[entry.item][option]
         let extra = reducedCost[entry.item][option]
-        for (parent, state) in previous.enumerated() {
+        var states: [State] = []
+        states.reserveCapacity(layers[i].count)
+        for (parent, state) in layers[i].enumerated() {
           let excess = state.excess + extra
           let cost = state.cost + kept.cost
-          guard cost + leastAfter[i + 1] <= room else { continue }
+          guard cost + leastAfter[i + 1] <= room else { break }
           // What stays unused even if all later items take their dearest option is paid at the price.
           let unused = Double(max(0, room - cost - mostAfter[i + 1]))
           guard excess + price * unused <= gap + noise else { continue }
-          candidates.append(
+          states.append(
             State(cost: cost, loss: state.loss + kept.loss, excess: excess, parent: Int32(parent), option: Int32(option)))
         }
+        frontier = CoreSearch.merged(frontier, states)
       }
-      candidates.sort { ($0.cost, $0.loss, $0.option, $0.parent) < ($1.cost, $1.loss, $1.option, $1.parent) }
-      var frontier: [State] = []
-      for state in candidates where state.loss < frontier.last?.loss ?? .infinity { frontier.append(state) }
-      if frontier.count > Knapsack.stateLimit {
+      if frontier.count > limit {
         wasCut = true
-        frontier.sort { ($0.excess, $0.cost) < ($1.excess, $1.cost) }
-        frontier.removeLast(frontier.count - Knapsack.stateLimit)
-        frontier.sort { $0.cost < $1.cost }
+        frontier = CoreSearch.thinned(frontier, to: limit)
       }
       guard !frontier.isEmpty else { return nil }
       layers.append(frontier)
@@ -171,5 +173,42 @@ struct CoreSearch {
       index = Int(state.parent)
     }
     return picks
+  }
+
+  /// The states of both lists that no other one beats in cost and loss, in ascending cost; of equals the earlier list's.
+  private static func merged(_ a: [State], _ b: [State]) -> [State] {
+    var result: [State] = []
+    result.reserveCapacity(a.count + b.count)
+    var (i, j) = (0, 0)
+    var least = Double.infinity
+    while i < a.count || j < b.count {
+      let first = j == b.count || (i < a.count && (a[i].cost, a[i].loss) <= (b[j].cost, b[j].loss))
+      let state = first ? a[i] : b[j]
+      if first { i += 1 } else { j += 1 }
+      if state.loss < least {
+        least = state.loss
+        result.append(state)
+      }
+    }
+    return result
+  }
+
+  /// Of a frontier in ascending cost, the state of least excess in each of `count` equal ranges of cost: what is
+  /// lost is at most one range of cost per item.
+  private static func thinned(_ frontier: [State], to count: Int) -> [State] {
+    guard let first = frontier.first, let last = frontier.last, last.cost > first.cost else { return frontier }
+    let width = Double(last.cost - first.cost) / Double(count)
+    var kept: [State] = []
+    var current = -1
+    for state in frontier {
+      let range = Int(Double(state.cost - first.cost) / width)
+      if range != current {
+        kept.append(state)
+        current = range
+      } else if state.excess < kept[kept.count - 1].excess {
+        kept[kept.count - 1] = state
+      }
+    }
+    return kept
   }
 }

@@ -30,10 +30,12 @@ public final class CurvatureOperator: @unchecked Sendable {
   /// - Parameters:
   ///   - parameters: initializers of `model` to differentiate; in the order of the parameter vector.
   ///   - output: graph output that the loss reads.
+  ///   - references: reference output of every batch for `kl` and `mse`; nil takes the model's own output.
   ///   - cacheBytes: memory for what products share (primals, cotangents); the rest is recomputed.
   public init(
     model: Model, output: String, parameters: [ParameterSlot], batches: [Batch], loss: LossKind,
-    curvature: CurvatureKind, workers: Workers, context: ComputeContext, cacheBytes: Int
+    curvature: CurvatureKind, references given: [Tensor]? = nil, workers: Workers, context: ComputeContext,
+    cacheBytes: Int
   ) throws {
     self.parameters = parameters
     self.batches = batches
@@ -53,7 +55,9 @@ public final class CurvatureOperator: @unchecked Sendable {
     self.programs = programs
     cache = PreparedCache(count: batches.count, capacity: cacheBytes)
     var references = [Tensor?](repeating: nil, count: batches.count)
-    if loss == .kl || loss == .mse {
+    if let given, given.count == batches.count {
+      references = given
+    } else if loss == .kl || loss == .mse {
       try workers.ordered(batches.count) { index in
         try programs[batches[index].signature]?.forwardOutput(batches[index], weights, context)
       } combine: { index, tensor in
@@ -88,6 +92,21 @@ public final class CurvatureOperator: @unchecked Sendable {
     try accumulate(into: result, progress: nil) { index, program in
       let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
       return (program.gradientSlots, try program.gradient.run(feeds, self.context))
+    }
+  }
+
+  /// The gradient of every batch's summed loss by itself, in the order of the batches: per parameter index (only
+  /// those with a non-zero gradient) a row-major tensor.
+  public func batchGradients(_ each: (_ batch: Int, _ gradients: [Int: Tensor]) throws -> Void) throws {
+    try workers.ordered(batches.count) { index in
+      guard let program = self.programs[self.batches[index].signature] else {
+        throw CetError(.internal, "batch \(index) has no program")
+      }
+      let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
+      let tensors = try program.gradient.run(feeds, self.context).map { try $0.rowMajor(arena: self.context.arena) }
+      return Dictionary(zip(program.gradientSlots, tensors), uniquingKeysWith: { $1 })
+    } combine: { index, gradients in
+      try each(index, gradients)
     }
   }
 

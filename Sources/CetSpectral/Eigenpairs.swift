@@ -35,6 +35,20 @@ public struct Eigenpairs: Sendable {
   /// All Ritz values of the last basis, ascending: a coarse picture of the rest of the spectrum.
   public var ritzValues: [Double]
 
+  public init(
+    dimension: Int, values: [Double], vectors: [Float], residualNorms: [Double], converged: [Bool], applies: Int = 0,
+    restarts: Int = 0, ritzValues: [Double] = []
+  ) {
+    self.dimension = dimension
+    self.values = values
+    self.vectors = vectors
+    self.residualNorms = residualNorms
+    self.converged = converged
+    self.applies = applies
+    self.restarts = restarts
+    self.ritzValues = ritzValues
+  }
+
   public var count: Int { values.count }
   public var convergedCount: Int { converged.reduce(0) { $0 + ($1 ? 1 : 0) } }
 

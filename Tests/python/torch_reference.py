@@ -1,97 +1,127 @@
-"""Loss, gradient and Hessian-vector product of an ONNX model by PyTorch's double backward."""
+"""Loss, gradient and Hessian-vector product of an ONNX model by PyTorch's double backward.
+
+The graph is run node by node with torch.nn.functional: no converter, so weights keep their ONNX names and shapes.
+"""
 
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
-from onnx2torch import convert
+import torch.nn.functional as F
+from onnx import helper, numpy_helper
 
 # Which input of an operator is a quantizable weight.
 WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
 
 
-class TorchReference:
-    """Parameters are the quantizable weights in graph order, each in the ONNX file's own shape and C order."""
+def conv(attributes, x, weight, bias=None):
+    spatial = weight.ndim - 2
+    pads = attributes.get("pads", [0] * 2 * spatial)
+    # F.pad wants the last axis first, its begin before its end.
+    sides = [side for axis in reversed(range(spatial)) for side in (pads[axis], pads[axis + spatial])]
+    return F.conv2d(
+        F.pad(x, sides), weight, bias, attributes.get("strides", 1), 0, attributes.get("dilations", 1),
+        attributes.get("group", 1))
 
-    def __init__(self, path, arrays, batch=64):
-        proto = onnx.load(path)
-        self.module = convert(proto).eval().double()
-        held = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+
+def gemm(attributes, a, b, c=None):
+    a = a.T if attributes.get("transA") else a
+    b = b.T if attributes.get("transB") else b
+    product = attributes.get("alpha", 1.0) * (a @ b)
+    return product if c is None else product + attributes.get("beta", 1.0) * c
+
+
+def reduce_mean(attributes, x, axes=None):
+    axes = attributes["axes"] if axes is None else axes.tolist()
+    return x.mean(axes, keepdim=bool(attributes.get("keepdims", 1)))
+
+
+def reshape(attributes, x, shape):
+    sizes = shape.tolist()
+    if not attributes.get("allowzero"):
+        sizes = [x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
+    return x.reshape(sizes)
+
+
+OPERATORS = {
+    "Conv": conv,
+    "Gemm": gemm,
+    "MatMul": lambda _, a, b: a @ b,
+    "Add": lambda _, a, b: a + b,
+    "Relu": lambda _, x: F.relu(x),
+    "GlobalAveragePool": lambda _, x: x.mean(tuple(range(2, x.ndim)), keepdim=True),
+    "Flatten": lambda attributes, x: x.flatten(attributes.get("axis", 1)),
+    "ReduceMean": reduce_mean,
+    "Reshape": reshape,
+}
+
+
+class TorchReference:
+    """Parameters are the quantizable weights in graph order, each in C order. Means over all samples of `arrays`."""
+
+    def __init__(self, path, arrays, dtype=torch.float64, batch=64):
+        self.graph = onnx.load(path).graph
+        self.held = {}
+        for tensor in self.graph.initializer:
+            value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+            self.held[tensor.name] = value.to(dtype) if value.is_floating_point() else value
         self.names = []
-        for node in proto.graph.node:
+        for node in self.graph.node:
             position = WEIGHT_INPUT.get(node.op_type)
-            if position is not None and node.input[position] in held and node.input[position] not in self.names:
+            if position is not None and node.input[position] in self.held and node.input[position] not in self.names:
                 self.names.append(node.input[position])
-        self.shapes = [held[name].shape for name in self.names]
-        self.places = [self._place(held[name]) for name in self.names]
-        named = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
-        self.weights = [named[key].detach().clone().requires_grad_(True) for key, _ in self.places]
-        self.input = torch.from_numpy(arrays["input"]).double()
+        self.weights = [self.held[name].requires_grad_(True) for name in self.names]
+        self.input = torch.from_numpy(arrays["input"]).to(dtype)
         self.labels = torch.from_numpy(arrays["labels"])
         self.batch = batch
         with torch.no_grad():
-            self.reference = torch.cat([self._logits(k) for k in self._batches(len(self.input))])
-
-    def _place(self, array):
-        """Name of the module's parameter with this content, and whether PyTorch holds it transposed."""
-        for key, value in [*self.module.named_parameters(), *self.module.named_buffers()]:
-            value = value.detach().numpy().astype(np.float32)
-            if value.shape == array.shape and np.array_equal(value, array):
-                return key, False
-            if value.ndim == 2 and value.T.shape == array.shape and np.array_equal(value.T, array):
-                return key, True
-        raise AssertionError("a weight is not in the converted module")
+            self.reference = torch.cat([self._logits(samples) for samples in self._batches()])
 
     def check_order(self, parameters):
         """The library's parameter vector holds the same tensors in the same order."""
-        assert [(p.name, p.shape) for p in parameters] == list(zip(self.names, self.shapes))
+        expected = [(name, tuple(weight.shape)) for name, weight in zip(self.names, self.weights)]
+        assert [(parameter.name, parameter.shape) for parameter in parameters] == expected
 
-    def _batches(self, count):
+    def _batches(self):
+        count = len(self.input)
         return [slice(start, min(start + self.batch, count)) for start in range(0, count, self.batch)]
 
     def _logits(self, samples):
-        values = {key: weight for (key, _), weight in zip(self.places, self.weights)}
-        return torch.func.functional_call(self.module, values, (self.input[samples],))
+        values = dict(self.held, input=self.input[samples])
+        for node in self.graph.node:
+            attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+            inputs = [values[name] if name else None for name in node.input]
+            values[node.output[0]] = OPERATORS[node.op_type](attributes, *inputs)
+        return values[self.graph.output[0].name]
 
     def _loss(self, kind, samples):
         logits = self._logits(samples)
         if kind == "cross-entropy":
-            return torch.nn.functional.cross_entropy(logits, self.labels[samples], reduction="sum")
-        return torch.nn.functional.kl_div(
+            return F.cross_entropy(logits, self.labels[samples], reduction="sum")
+        return F.kl_div(
             logits.log_softmax(-1), self.reference[samples].log_softmax(-1), log_target=True, reduction="sum")
 
-    def _flat(self, tensors):
-        """One vector of the library's order from tensors of PyTorch's shapes."""
-        parts = [
-            (tensor.detach().T if transposed else tensor.detach()).reshape(-1)
-            for tensor, (_, transposed) in zip(tensors, self.places)
-        ]
-        return torch.cat(parts).numpy()
-
-    def _shaped(self, vector):
-        parts, offset = [], 0
-        for shape, (_, transposed) in zip(self.shapes, self.places):
-            count = int(np.prod(shape))
-            part = torch.from_numpy(vector[offset:offset + count].astype(np.float64)).reshape(shape)
-            parts.append(part.T if transposed else part)
-            offset += count
-        return parts
+    @staticmethod
+    def _flat(tensors):
+        return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).numpy()
 
     def gradient(self, kind):
-        """Loss and gradient, mean over the samples."""
+        """Loss and gradient."""
         total, gradient = 0.0, 0.0
-        for samples in self._batches(len(self.input)):
+        for samples in self._batches():
             loss = self._loss(kind, samples)
             gradient = gradient + self._flat(torch.autograd.grad(loss, self.weights))
             total += loss.item()
         return total / len(self.input), gradient / len(self.input)
 
-    def hvp(self, kind, vector, samples=None):
-        """H v, mean over the first `samples` samples."""
-        count = samples or len(self.input)
-        direction = self._shaped(vector)
+    def hvp(self, kind, vector):
+        """H v."""
+        ends = np.cumsum([weight.numel() for weight in self.weights])[:-1]
+        direction = [
+            torch.from_numpy(part).to(weight.dtype).reshape(weight.shape)
+            for part, weight in zip(np.split(vector, ends), self.weights)
+        ]
         product = 0.0
-        for batch in self._batches(count):
+        for batch in self._batches():
             gradients = torch.autograd.grad(self._loss(kind, batch), self.weights, create_graph=True)
             product = product + self._flat(torch.autograd.grad(gradients, self.weights, grad_outputs=direction))
-        return product / count
+        return product / len(self.input)

@@ -40,8 +40,9 @@
  * Arrays      C order (last axis fastest), densely packed, native (little) byte order.
  * Shapes      int64_t per axis; rank 0 is a scalar. An unknown or symbolic size of a model input is -1.
  * Numbers     A double that is not known is NaN. Sizes in bytes are uint64_t; bits are bits of one code.
- * Losses      Mean over the calibration samples (and over the positions of a sample when the output has
- *             more than two axes). Gradients and Hessian-vector products have the same reduction.
+ * Losses      Mean over the calibration samples, of the sum over a sample's positions when the output has more
+ *             than two axes (PyTorch's "batchmean"). Gradients and Hessian-vector products have the same
+ *             reduction. mse is half the squared distance.
  * Threads     Different handles may be used by different threads at the same time. Functions that take a
  *             `const` handle may run at the same time on one handle. Functions that take a handle without
  *             `const` need it for themselves, as does _free. Nothing is shared between handles that a
@@ -224,8 +225,8 @@ enum {
 typedef int32_t cet_encoding;
 enum {
   CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
-  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 13 on */
-  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on INT8, INT4, INT2; opset 21, with INT2 25 */
+  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 7 on */
+  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear; not written by this version (INVALID_ARGUMENT) */
   CET_ENCODING_FLOAT = 3    /* "float": dequantized weights, no smaller than the original */
 };
 

@@ -13,6 +13,10 @@ struct Rewriting {
   func edit(_ quantized: [Int: QuantizedLayer], encoding: Encoding, metadata: [(key: String, value: String)]) throws -> ModelEdit {
     var edit = ModelEdit()
     edit.metadata = metadata
+    guard encoding != .planes || model.opset >= 7 else {
+      throw CetError(
+        .unsupportedOperator, "encoding 'planes' needs opset 7 for its broadcasting, the model has \(model.opset): use 'float'")
+    }
     var planes = PlaneEncoding(model)
     for (index, layer) in layers.enumerated() {
       guard let result = quantized[index] else { continue }

@@ -8,6 +8,8 @@ struct SequentialOptions: Sendable, Equatable {
   var ridge: Double
   /// Step 7b.
   var matchesVariance: Bool
+  /// Step 3.
+  var usesOutputCurvature: Bool
 }
 
 extension Engine {
@@ -16,10 +18,11 @@ extension Engine {
   /// - Parameters:
   ///   - bits: by layer index.
   ///   - fixed: layers that are quantized already (tables), by index.
+  ///   - outputCurvatures: by layer index, for Step 3.
   ///   - progress: layers done, of how many.
   func sequential(
     _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [Batch], granularity: Granularity,
-    _ options: SequentialOptions, progress: (Int, Int) throws -> Void
+    outputCurvatures: [[Double]?], _ options: SequentialOptions, progress: (Int, Int) throws -> Void
   ) throws -> [Int: QuantizedLayer] {
     let order = bits.keys.sorted().filter { fixed[$0] == nil && Engine.usesStatistics(layers[$0]) }
     var stops = order.compactMap { layers[$0].input }
@@ -44,7 +47,9 @@ extension Engine {
       guard let width = bits[index] else { continue }
       try progress(position, order.count)
       let statistics = try pairedStatistics(index, batches, fp32: fp32, quantized: quantized)
-      let layer = try sequentialLayer(index, bits: width, statistics, granularity: granularity, options)
+      let layer = try sequentialLayer(
+        index, bits: width, statistics, granularity: granularity,
+        outputCurvature: options.usesOutputCurvature ? outputCurvatures[index] : nil, options)
       result[index] = layer
       for (name, tensor) in try replacement(index, layer) {
         for cursor in quantized { cursor.replace(name, by: tensor) }
@@ -55,7 +60,8 @@ extension Engine {
   }
 
   private func sequentialLayer(
-    _ index: Int, bits: Int, _ statistics: PairedStatistics, granularity: Granularity, _ options: SequentialOptions
+    _ index: Int, bits: Int, _ statistics: PairedStatistics, granularity: Granularity, outputCurvature: [Double]?,
+    _ options: SequentialOptions
   ) throws -> QuantizedLayer {
     let layer = layers[index]
     do {
@@ -69,11 +75,13 @@ extension Engine {
           Array(view.matrix.values[(g * perGroup * columns)..<((g + 1) * perGroup * columns)]), rows: perGroup,
           columns: columns)
         // Without a bias the mean cannot be absorbed, and a centred fit would be the wrong one.
-        let fits = biasNames[index] != nil && LeastSquaresTarget.isTrustworthy(patches: group.count, columns: columns)
-        let target = try fits
-          ? LeastSquaresTarget.target(
-            part, covariance: group.covariance, cross: group.cross, residual: group.residual, ridge: options.ridge) : part
-        targetValues += target.values
+        let target = try biasNames[index] == nil
+          ? nil
+          : OutputCorrection.leastSquaresTarget(
+            part, quantizedCovariance: group.covariance, crossCovariance: group.cross,
+            residualCovariance: group.residual.isEmpty ? nil : group.residual, relativeRidge: options.ridge,
+            patches: group.count)
+        targetValues += (target ?? part).values
         factors.append(
           try CurvatureFactor(
             covariance: group.covariance, dimension: columns,
@@ -82,16 +90,22 @@ extension Engine {
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
       let grid = try ScaleSearch.search(target, bits: bits, granularity: granularity.ofMatrix, workers: workers)
       var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factors, workers: workers).matrix
+      if let outputCurvature, factors.count == 1 {
+        matrix = try CetQuantize.Rounding.kronecker(
+          matrix, target: target, factor: factors[0], outputCurvature: outputCurvature)
+      }
       if options.matchesVariance {
         let rounded = matrix.dequantize()
-        var scale: [Float] = []
+        var before: [Double] = []
+        var after: [Double] = []
         for (g, group) in statistics.groups.enumerated() {
           let range = (g * perGroup * columns)..<((g + 1) * perGroup * columns)
-          scale += try VarianceMatching.factors(
-            WeightMatrix(Array(view.matrix.values[range]), rows: perGroup, columns: columns), covariance: group.covarianceF,
-            quantized: Array(rounded[range]), quantizedCovariance: group.covariance)
+          before += try OutputCorrection.variance(
+            Array(view.matrix.values[range]), rows: perGroup, covariance: group.covarianceF)
+          after += try OutputCorrection.variance(Array(rounded[range]), rows: perGroup, covariance: group.covariance)
         }
-        if matrix.granularity != .perTensor { try matrix.scaleRows(by: scale) }
+        try matrix.scaleRows(
+          by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: granularity.ofMatrix))
       }
       return QuantizedLayer(
         tensor: try view.assembled(matrix),

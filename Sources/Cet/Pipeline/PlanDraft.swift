@@ -32,7 +32,7 @@ struct PlanDraft {
     sizes = try FileSizes(model, encoding: options.encoding)
   }
 
-  private var planned: [Int] { layers.indices.filter { !widths[$0].isEmpty } }
+  var planned: [Int] { layers.indices.filter { !widths[$0].isEmpty } }
   private var plannedCount: Int { planned.reduce(0) { $0 + layers[$1].count } }
   private var addsBiases: Bool { options.rounding != .nearest }
 
@@ -45,7 +45,7 @@ struct PlanDraft {
   }
 
   /// Code bits that the target allows, for targets that count code bits.
-  private var codeBitBudget: Int? {
+  var codeBitBudget: Int? {
     switch options.target {
     case .ratio(let ratio): Int((Double(plannedCount) * 32 / ratio).rounded(.down))
     case .bits(let bits): Int((Double(plannedCount) * bits).rounded(.down))
@@ -83,9 +83,10 @@ struct PlanDraft {
 
   // MARK: Choosing
 
-  func plan(_ table: LossTable, loss: LossKind, samples: Int) throws -> CompressionPlan {
+  /// - Parameter given: bits that were chosen elsewhere, by layer index.
+  func plan(_ table: LossTable, loss: LossKind, samples: Int, given: [Int: Int]? = nil) throws -> CompressionPlan {
     // More bits never count as worse: what looks like it is noise.
-    var losses = table.measured
+    var losses = zip(table.measured, table.curvature).map { $0.isEmpty ? $1 : $0 }
     for index in planned {
       var least = Double.infinity
       for bits in widths[index].reversed() {
@@ -95,7 +96,12 @@ struct PlanDraft {
         }
       }
     }
-    let choice = options.method == .uniform ? try uniformChoice() : try choose(losses)
+    let choice: Choice
+    if let given {
+      choice = Choice(bits: layers.indices.map { given[$0] }, lossPerByte: layers.map { _ in nil })
+    } else {
+      choice = options.method == .uniform ? try uniformChoice() : try choose(losses)
+    }
     let bits = choice.bits
     var tensors: [PlannedTensor] = []
     for (index, layer) in layers.enumerated() {
@@ -140,6 +146,7 @@ struct PlanDraft {
     case .fixed(_, let pattern): return "fix pattern '\(pattern)'"
     case .free:
       if options.method == .uniform { return "the same bits everywhere" }
+      if options.method == .paper { return "size of the error that the stiff axes leave to this tensor" }
       guard let bits = choice.bits[index], let next = widths[index].first(where: { $0 > bits }) else {
         return "the most bits allowed: cheapest loss per byte"
       }
@@ -198,7 +205,7 @@ struct PlanDraft {
     return (now - then) / (Double(layers[index].count * (next - bits)) / 8)
   }
 
-  private func storedCost(_ index: Int, _ bits: Int) -> Int {
+  func storedCost(_ index: Int, _ bits: Int) -> Int {
     sizes.storedBytes(layers[index], bits: bits, granularity: options.granularity).stored
   }
 
@@ -208,12 +215,36 @@ struct PlanDraft {
     let lowest = widths.map(\.first)
     let rest = try fileBytes(lowest) - planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) }
     let items = items(losses, cost: storedCost)
-    var budget = limit - rest
+    return try withinFile(limit, from: limit - rest) { choice(try Knapsack.solve(items, budget: $0), losses) } bits: { $0.bits }
+  }
+
+  /// Calls `make` with falling budgets in stored bytes until the file of its result is small enough.
+  private func withinFile<Result>(
+    _ limit: Int, from start: Int, _ make: (Int) throws -> Result, bits: (Result) -> [Int?]
+  ) throws -> Result {
+    var budget = start
     while true {
-      let choice = choice(try Knapsack.solve(items, budget: budget), losses)
-      let excess = try fileBytes(choice.bits) - limit
-      if excess <= 0 { return choice }
+      let result = try make(budget)
+      let excess = try fileBytes(bits(result)) - limit
+      if excess <= 0 { return result }
       budget -= excess
+    }
+  }
+
+  /// `make(budget, cost)` under the plan's target, for methods that choose by themselves: code bits, or stored
+  /// bytes that are lowered until the file fits.
+  func underTarget(_ make: (_ budget: Int, _ cost: (Int, Int) -> Int) throws -> [Int: Int]) throws -> [Int: Int] {
+    switch options.target {
+    case .ratio, .bits: return try make(codeBitBudget ?? 0) { layers[$0].count * $1 }
+    case .size(let limit):
+      let lowest = widths.map(\.first)
+      let rest = try fileBytes(lowest) - planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) }
+      return try withinFile(limit, from: limit - rest) { try make($0, storedCost) } bits: { chosen in
+        layers.indices.map { chosen[$0] }
+      }
+    case .maximumLoss:
+      throw CetError(
+        .invalidArgument, "method '\(options.method.rawValue)' measures no losses, so max_loss cannot be its target")
     }
   }
 }

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetQuantize
 import CetTensor
 
 /// Rounds all tensors of a plan.
@@ -8,12 +9,18 @@ struct PlanRounding {
   let bits: [Int: Int]
   let granularity: Granularity
   let maxMemory: Int?
+  let seed: UInt64
   let monitor: Monitor
 
   func layers(_ rounding: Rounding, references: [Tensor]) throws -> [Int: QuantizedLayer] {
     let parallel = try parallel(rounding, session.batches)
-    guard rounding == .compensated, let options = try sequentialOptions(references) else { return parallel }
-    return try sequential(options, session.batches, tables: parallel)
+    guard rounding == .compensated else { return parallel }
+    // From the fitting part alone: the held-out part judges what they are used for.
+    let fitting = session.split.fitting
+    let curvatures = try session.engine.outputCurvatures(
+      fitting.map { session.batches[$0] }, references: fitting.map { references[$0] }, seed: seed)
+    guard let options = try sequentialOptions(references, curvatures) else { return parallel }
+    return try sequential(options, session.batches, tables: parallel, curvatures)
   }
 
   /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
@@ -26,17 +33,17 @@ struct PlanRounding {
 
   /// Layer after layer (Step 7); layers without input statistics come from `tables`.
   private func sequential(
-    _ options: SequentialOptions, _ batches: [Batch], tables: [Int: QuantizedLayer]
+    _ options: SequentialOptions, _ batches: [Batch], tables: [Int: QuantizedLayer], _ curvatures: [[Double]?]
   ) throws -> [Int: QuantizedLayer] {
     try session.engine.sequential(
       bits, fixed: tables.filter { !Engine.usesStatistics(session.engine.layers[$0.key]) }, batches: batches,
-      granularity: granularity, options
+      granularity: granularity, outputCurvatures: curvatures, options
     ) { try monitor.report(.rounding, $0, of: $1) }
   }
 
   /// What Step 7 overfits, held-out samples show: fitted on the other samples, it must beat the parallel result
   /// there. nil when it does not, or when there are too few samples to hold some out.
-  private func sequentialOptions(_ references: [Tensor]) throws -> SequentialOptions? {
+  private func sequentialOptions(_ references: [Tensor], _ curvatures: [[Double]?]) throws -> SequentialOptions? {
     let (fitting, heldOut) = session.split
     guard fitting.count < session.batches.count else { return nil }
     let fit = fitting.map { session.batches[$0] }
@@ -50,18 +57,15 @@ struct PlanRounding {
     var best = (loss: try loss(tables), options: SequentialOptions?.none)
     let samples = fit.reduce(0) { $0 + $1.sampleCount }
     monitor.log(.info, "held-out loss, parallel: \(best.loss)")
-    for matches in [false, true] {
-      let options = SequentialOptions(ridge: PlanRounding.ridge(samples: samples), matchesVariance: matches)
-      let value = try loss(sequential(options, fit, tables: tables))
-      monitor.log(.info, "held-out loss, sequential\(matches ? " with variance matching" : ""): \(value)")
+    for (matches, kronecker) in [(false, false), (true, false), (false, true), (true, true)] {
+      let options = SequentialOptions(
+        ridge: OutputCorrection.relativeRidge(samples: samples), matchesVariance: matches, usesOutputCurvature: kronecker)
+      let value = try loss(sequential(options, fit, tables: tables, curvatures))
+      monitor.log(
+        .info,
+        "held-out loss, sequential\(matches ? " with variance matching" : "")\(kronecker ? " with output curvature" : ""): \(value)")
       if value < best.loss { best = (value, options) }
     }
     return best.options
-  }
-
-  /// 0.05 from 512 samples on, 0.5 at a hundred.
-  private static func ridge(samples: Int) -> Double {
-    let ratio = 512 / Double(max(samples, 1))
-    return min(max(0.05 * ratio * ratio.squareRoot().squareRoot(), 0.05), 0.5)
   }
 }

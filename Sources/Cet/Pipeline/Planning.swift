@@ -22,8 +22,9 @@ private func measuredPlan(
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
   let table = try session.lossTable(draft, options, monitor)
+  let literal = options.method == .paper ? try session.paperBits(draft, options, monitor) : nil
   try monitor.report(.allocate, 0, of: 1)
-  var plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount)
+  var plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount, given: literal)
   if session.split.heldOut.count == session.batches.count {
     plan.notes.append(
       "\(session.sampleCount) calibration samples are too few to hold some out: losses at low bits may be underestimated")
@@ -64,7 +65,7 @@ public func makePlan(
 struct LossTable {
   /// Loss change with only this layer quantized.
   var measured: [[Int: Double]]
-  /// The same from curvature.
+  /// The same from a model of the loss: curvature or gradients.
   var curvature: [[Int: Double]]
 
   init(count: Int) {
@@ -74,30 +75,38 @@ struct LossTable {
 }
 
 extension Session {
-  /// Step 5: the loss of each layer alone at each of its widths, on batches that the rounding did not see.
+  /// The losses of each layer alone at each of its widths, by the method that was asked for.
   func lossTable(_ draft: PlanDraft, _ options: PlanOptions, _ monitor: Monitor) throws -> LossTable {
     var table = LossTable(count: engine.layers.count)
-    guard options.method != .uniform else { return table }
+    // The literal method and the uniform one know no losses of tensors.
+    guard options.method != .uniform, options.method != .paper else { return table }
     let (fitting, heldOut) = split
     let widths = Dictionary(
       draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
     let quantized = try candidates(
       widths, fitting: fitting.map { batches[$0] }, rounding: options.rounding, granularity: options.granularity,
       maxMemory: options.maxMemory, monitor: monitor)
-    let references = try references()
-    let losses = try engine.measureAlone(
-      engine.layers.indices.map { quantized[$0] ?? [] }, batches: heldOut.map { batches[$0] },
-      references: heldOut.map { references[$0] }
-    ) { try monitor.report(.sensitivity, $0, of: $1) }
-    for (index, values) in losses.enumerated() {
-      for (bits, loss) in zip(draft.widths[index], values) {
-        guard loss.isFinite else {
-          throw CetError(
-            .numeric, "the loss is not finite with '\(engine.layers[index].name)' at \(bits) bits")
-        }
-        table.measured[index][bits] = loss
-      }
+    let errors = CandidateErrors(engine: engine, widths: draft.widths, quantized: quantized)
+    switch options.method {
+    case .hawqV2: table.curvature = try hawqTable(errors, options, monitor)
+    case .mckp: table.curvature = try fisherTable(errors, options, monitor)
+    default: table.measured = try measuredTable(errors, heldOut: heldOut, monitor)
     }
     return table
+  }
+
+  /// Step 5: measured on batches that the rounding did not see.
+  private func measuredTable(_ errors: CandidateErrors, heldOut: [Int], _ monitor: Monitor) throws -> [[Int: Double]] {
+    let references = try references()
+    let losses = try engine.measureAlone(
+      engine.layers.indices.map { errors.quantized[$0] ?? [] }, batches: heldOut.map { batches[$0] },
+      references: heldOut.map { references[$0] }
+    ) { try monitor.report(.sensitivity, $0, of: $1) }
+    return try losses.enumerated().map { index, values in
+      for (bits, loss) in zip(errors.widths[index], values) where !loss.isFinite {
+        throw CetError(.numeric, "the loss is not finite with '\(engine.layers[index].name)' at \(bits) bits")
+      }
+      return Dictionary(zip(errors.widths[index], values), uniquingKeysWith: { first, _ in first })
+    }
   }
 }

@@ -30,11 +30,30 @@ public func quantizeModel(
       .invalidArgument, "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(model.sha256)")
   }
   let rounding = options.rounding ?? plan.options.rounding
-  guard let data else {
-    throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data")
-  }
   let bits = try plannedBits(model, plan)
+  guard let data else {
+    guard rounding == .nearest else {
+      throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
+    }
+    return try nearest(model, plan, bits, options)
+  }
   return try SerialKernels.run { try carryOut(model, data, plan, bits, rounding, options, monitor) }
+}
+
+/// Nearest codes need neither data nor an executable model.
+private func nearest(
+  _ model: LoadedModel, _ plan: CompressionPlan, _ bits: [Int: Int], _ options: QuantizeOptions
+) throws -> QuantizedModel {
+  let engine = try Engine(
+    model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads), context: ComputeContext())
+  var layers: [Int: QuantizedLayer] = [:]
+  for (index, width) in bits {
+    layers[index] = try LayerRounding(engine, index, nil).quantized(bits: width, granularity: plan.options.granularity)
+  }
+  var done = plan
+  done.options.rounding = .nearest
+  done.measuredLossChange = nil
+  return try QuantizedModel(model, plan: done, layers: layers, biasNames: engine.biasNames, probe: nil)
 }
 
 private func carryOut(
@@ -48,7 +67,7 @@ private func carryOut(
   let references = try session.references()
   let rounder = PlanRounding(
     session: session, bits: bits, granularity: plan.options.granularity,
-    maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
+    maxMemory: options.maxMemory ?? plan.options.maxMemory, seed: plan.options.seed, monitor: monitor)
   let layers = try rounder.layers(rounding, references: references)
   var changed: [String: Tensor] = [:]
   for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
@@ -60,15 +79,20 @@ private func carryOut(
   var done = plan
   done.options.rounding = rounding
   done.measuredLossChange = after - before
-  let rewriting = Rewriting(model: model.found.model, layers: model.found.layers, biasNames: session.engine.biasNames)
   // One batch, with what the written file must compute on it.
-  let probe = session.batches[0]
+  let inputs = session.batches[0]
   let output = session.engine.model.graph.outputs.map(\.name)
-  let expected = try session.engine.programs.forward(probe, outputs: output)
-    .run(probe, weights: session.engine.weights.merging(changed) { $1 })
-  let quantized = QuantizedModel(
-    model, plan: done, layers: layers, rewriting: rewriting, probe: probe, expected: try expected.map { try $0.rowMajor() })
-  return quantized
+  let expected = try session.engine.programs.forward(inputs, outputs: output)
+    .run(inputs, weights: session.engine.weights.merging(changed) { $1 })
+  return try QuantizedModel(
+    model, plan: done, layers: layers, biasNames: session.engine.biasNames,
+    probe: Probe(inputs: inputs, outputs: expected.map { try $0.rowMajor() }))
+}
+
+/// What a written file must compute.
+private struct Probe: Sendable {
+  let inputs: Batch
+  let outputs: [Tensor]
 }
 
 /// Bits by layer index; throws when the plan does not fit the model.
@@ -96,25 +120,26 @@ public final class QuantizedModel: @unchecked Sendable {
   private let model: LoadedModel
   private let layers: [Int: QuantizedLayer]
   private let rewriting: Rewriting
-  private let probe: Batch
-  private let expected: [Tensor]
-  private var carriedOut: CompressionPlan
+  private let probe: Probe?
   /// The plan that was carried out, with the measured loss change and the file's size.
-  public var plan: CompressionPlan { get throws { carriedOut } }
+  public let plan: CompressionPlan
   /// In graph order.
   public let tensors: [QuantizedTensor]
   public let corrections: [Correction]
 
   fileprivate init(
-    _ model: LoadedModel, plan: CompressionPlan, layers: [Int: QuantizedLayer], rewriting: Rewriting, probe: Batch,
-    expected: [Tensor]
-  ) {
+    _ model: LoadedModel, plan: CompressionPlan, layers: [Int: QuantizedLayer], biasNames: [String?], probe: Probe?
+  ) throws {
     self.model = model
-    carriedOut = plan
     self.layers = layers
-    self.rewriting = rewriting
     self.probe = probe
-    self.expected = expected
+    let rewriting = Rewriting(model: model.found.model, layers: model.found.layers, biasNames: biasNames)
+    self.rewriting = rewriting
+    var plan = plan
+    let metadata = FileMetadata.entries(model, plan: plan)
+    plan.fileBytes = try ModelWriter.size(
+      edit: rewriting.edit(layers, encoding: plan.options.encoding, metadata: metadata), of: model.file)
+    self.plan = plan
     let indices = layers.keys.sorted()
     tensors = indices.compactMap { layers[$0]?.tensor }
     corrections = indices.compactMap { index in
@@ -127,7 +152,7 @@ public final class QuantizedModel: @unchecked Sendable {
   }
 
   private func edit(_ encoding: Encoding) throws -> ModelEdit {
-    try rewriting.edit(layers, encoding: encoding, metadata: FileMetadata.entries(model, plan: carriedOut))
+    try rewriting.edit(layers, encoding: encoding, metadata: FileMetadata.entries(model, plan: plan))
   }
 
   /// The file's bytes. They are read back and run before they are handed over.
@@ -147,10 +172,12 @@ public final class QuantizedModel: @unchecked Sendable {
     try ModelWriter.write(edit: edit, of: model.file, toFile: path)
   }
 
-  /// Runs a model on the probe batch and compares with the quantized weights in the engine.
+  /// Runs a model on the probe and compares with the quantized weights in the engine. Without calibration data
+  /// there is nothing to run.
   private func verify(_ written: Model) throws {
-    let outputs = try forward(written, inputs: probe.inputs.map { ($0.key, $0.value) })
-    for (output, reference) in zip(outputs, expected) where reference.type == .float32 {
+    guard let probe else { return }
+    let outputs = try forward(written, inputs: probe.inputs.inputs.map { ($0.key, $0.value) })
+    for (output, reference) in zip(outputs, probe.outputs) where reference.type == .float32 {
       guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
         throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")
       }

@@ -3,6 +3,9 @@ import COpenBLAS
 /// Dense linear algebra on the calling thread. All matrices are row-major; sizes were checked by the caller
 /// of the pointer functions and are checked here by the array functions. Symmetric matrices are stored in
 /// full unless a function says which triangle it reads. A failure is a `CetError` of code `.numeric`.
+///
+/// Every call runs inside `SerialKernels`, wherever it is made from: a product that the library split over its
+/// own threads would have other bits.
 public enum LinearAlgebra {
   /// Whether an operand of a product is used as it is or transposed.
   public enum Operand: Sendable {
@@ -27,9 +30,11 @@ public enum LinearAlgebra {
         a, stride: max(aStride, 1), transposed: aForm == .transposed, b, stride: max(bStride, 1),
         transposed: bForm == .transposed, into: c, stride: cStride, alpha: alpha, beta: beta, m, n, k)
     #else
-      cblas_sgemm(
-        CblasRowMajor, aForm.cblas, bForm.cblas, Int32(m), Int32(n), Int32(k),
-        alpha, a, Int32(max(aStride, 1)), b, Int32(max(bStride, 1)), beta, c, Int32(cStride))
+      SerialKernels.run {
+        cblas_sgemm(
+          CblasRowMajor, aForm.cblas, bForm.cblas, Int32(m), Int32(n), Int32(k),
+          alpha, a, Int32(max(aStride, 1)), b, Int32(max(bStride, 1)), beta, c, Int32(cStride))
+      }
     #endif
   }
 
@@ -42,9 +47,11 @@ public enum LinearAlgebra {
   ) throws {
     guard m > 0, n > 0 else { return }
     try checkSizes(m, n, k, aStride, bStride, cStride)
-    cblas_dgemm(
-      CblasRowMajor, aForm.cblas, bForm.cblas, Int32(m), Int32(n), Int32(k),
+    SerialKernels.run {
+      cblas_dgemm(
+        CblasRowMajor, aForm.cblas, bForm.cblas, Int32(m), Int32(n), Int32(k),
         alpha, a, Int32(max(aStride, 1)), b, Int32(max(bStride, 1)), beta, c, Int32(cStride))
+    }
   }
 
   /// The m×n product A B of full row-major arrays, A m×k and B k×n.
@@ -75,7 +82,9 @@ public enum LinearAlgebra {
       // All of it with the fast kernel takes less time than half of it with a slow one.
       return try sgemm(a, .transposed, stride: stride, a, .plain, stride: stride, into: c, stride: n, m: n, n: n, k: rows, beta: beta)
     #else
-      cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))
+      SerialKernels.run {
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))
+      }
     #endif
   }
 
@@ -85,7 +94,9 @@ public enum LinearAlgebra {
   ) throws {
     guard n > 0 else { return }
     try checkSizes(rows, n, stride, n, n, n)
-    cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))
+    SerialKernels.run {
+      cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))
+    }
   }
 
   // MARK: Cholesky. LAPACK is column-major: its upper triangle is the lower one of the same row-major memory.
@@ -94,7 +105,7 @@ public enum LinearAlgebra {
   /// triangle is untouched. False when A is not positive definite to working precision.
   public static func choleskyInPlace(_ a: UnsafeMutablePointer<Double>, n: Int) throws -> Bool {
     let size = try lapackSize(n)
-    let info = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, upper, size, a, max(size, 1))
+    let info = SerialKernels.run { LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, upper, size, a, max(size, 1)) }
     guard info >= 0 else { throw failure("dpotrf", info) }
     return info == 0
   }
@@ -102,14 +113,14 @@ public enum LinearAlgebra {
   /// L⁻¹ in place of the lower triangular L (its strict upper triangle is untouched).
   public static func invertLowerTriangleInPlace(_ l: UnsafeMutablePointer<Double>, n: Int) throws {
     let size = try lapackSize(n)
-    let info = LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(size, 1))
+    let info = SerialKernels.run { LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(size, 1)) }
     guard info == 0 else { throw failure("dtrtri", info) }
   }
 
   /// The lower triangle of A⁻¹ = L⁻ᵀ L⁻¹ in place of L.
   public static func invertFromCholeskyInPlace(_ l: UnsafeMutablePointer<Double>, n: Int) throws {
     let size = try lapackSize(n)
-    let info = LAPACKE_dpotri_work(LAPACK_COL_MAJOR, upper, size, l, max(size, 1))
+    let info = SerialKernels.run { LAPACKE_dpotri_work(LAPACK_COL_MAJOR, upper, size, l, max(size, 1)) }
     guard info == 0 else { throw failure("dpotri", info) }
   }
 
@@ -118,8 +129,8 @@ public enum LinearAlgebra {
     _ l: UnsafePointer<Double>, n: Int, rightHandSides b: UnsafeMutablePointer<Double>, rows: Int
   ) throws {
     guard rows > 0, n > 0 else { return }
-    let info = LAPACKE_dpotrs_work(
-      LAPACK_COL_MAJOR, upper, try lapackSize(n), try lapackSize(rows), l, Int32(n), b, Int32(n))
+    let (size, count) = (try lapackSize(n), try lapackSize(rows))
+    let info = SerialKernels.run { LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, upper, size, count, l, size, b, size) }
     guard info == 0 else { throw failure("dpotrs", info) }
   }
 
@@ -133,7 +144,8 @@ public enum LinearAlgebra {
     try checkFinite(a, "symmetric eigenproblem")
     var vectors = a
     var values = [Double](repeating: 0, count: n)
-    let info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, wantVectors, upper, try lapackSize(n), &vectors, Int32(n), &values)
+    let size = try lapackSize(n)
+    let info = SerialKernels.run { LAPACKE_dsyevd(LAPACK_COL_MAJOR, wantVectors, upper, size, &vectors, size, &values) }
     guard info == 0 else { throw failure("dsyevd", info) }
     return (values, vectors)
   }
@@ -153,8 +165,11 @@ public enum LinearAlgebra {
     var vectors = [Double](repeating: 0, count: n * n)
     var found: Int32 = 0
     var support = [Int32](repeating: 0, count: 2 * n)
-    let info = LAPACKE_dstevr(
-      LAPACK_COL_MAJOR, wantVectors, all, try lapackSize(n), &d, &e, 0, 0, 0, 0, 0, &found, &values, &vectors, Int32(n), &support)
+    let size = try lapackSize(n)
+    let info = SerialKernels.run {
+      LAPACKE_dstevr(
+        LAPACK_COL_MAJOR, wantVectors, all, size, &d, &e, 0, 0, 0, 0, 0, &found, &values, &vectors, size, &support)
+    }
     guard info == 0, Int(found) == n else { throw failure("dstevr", info) }
     return (values, vectors)
   }

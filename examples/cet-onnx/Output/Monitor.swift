@@ -39,13 +39,15 @@ final class Monitor {
 
   private func update(_ phase: cet_phase, _ done: UInt64, _ total: UInt64) {
     let name = String(cString: cet_phase_string(phase))
-    bar?.show(title.isEmpty ? name : "\(title) \(name)", done, total)
+    // The iteration's total is a limit that it seldom reaches.
+    bar?.show(title.isEmpty ? name : "\(title) \(name)", done, total, isLimit: phase == CET_PHASE_EIGENSOLVE)
   }
 }
 
 /// One line that is drawn over: phase, bar, count and the time that the phase still needs.
 struct ProgressBar {
   private var label = ""
+  private var done: UInt64 = 0
   private var started = 0.0
   private var drawn = 0.0
   private var isShown = false
@@ -54,9 +56,11 @@ struct ProgressBar {
     isatty(STDERR_FILENO) == 1 && getenv("TERM").map { String(cString: $0) } != "dumb"
   }
 
-  mutating func show(_ label: String, _ done: UInt64, _ total: UInt64) {
+  mutating func show(_ label: String, _ done: UInt64, _ total: UInt64, isLimit: Bool = false) {
     let now = monotonicSeconds()
-    if label != self.label {
+    defer { self.done = done }
+    // A step that comes again starts anew.
+    if label != self.label || done < self.done {
       self.label = label
       started = now
     } else if done < total, now - drawn < 0.1 {
@@ -64,7 +68,7 @@ struct ProgressBar {
     }
     drawn = now
     isShown = true
-    writeError("\r" + line(now, done, total) + "\u{1b}[K")
+    writeError("\r" + line(now, done, total, isLimit) + "\u{1b}[K")
   }
 
   mutating func clear() {
@@ -73,13 +77,13 @@ struct ProgressBar {
     label = ""
   }
 
-  private func line(_ now: Double, _ done: UInt64, _ total: UInt64) -> String {
+  private func line(_ now: Double, _ done: UInt64, _ total: UInt64, _ isLimit: Bool) -> String {
     guard total > 0 else { return label }
     let share = min(1, Double(done) / Double(total))
     var rest = ""
     // The first moments say little about the speed.
     if share > 0, share < 1, now - started > 0.5 {
-      rest = "  ETA " + clock((now - started) * (1 - share) / share)
+      rest = (isLimit ? "  ETA at most " : "  ETA ") + clock((now - started) * (1 - share) / share)
     }
     let counts = String(format: "%3d%%", Int(share * 100)) + "  \(done)/\(total)\(rest)"
     let name = label.padded(to: 16)

@@ -1,0 +1,136 @@
+import CetTensor
+
+/// What happens to a layer's output around rounding: bias, least-squares target, variance.
+/// Means and variances are per row (output), over patches.
+public enum OutputCorrection {
+  /// Step 4: −(Q(W) − W) μ, to add to the bias; μ = E[p]. The bias then absorbs the mean, which is why
+  /// rounding uses the centred covariance.
+  public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, mean: [Double]) throws -> [Double] {
+    try bias(weights, matrix, mean: mean, quantizedMean: mean, residualMean: nil)
+  }
+
+  /// Step 7: W μ_f + E[r_f − r_q] − Q(W) μ_q, to add to the bias: the output's mean over the partly quantized
+  /// network's inputs becomes that of the fp32 network, mean error of the residual operand included.
+  public static func bias(
+    _ weights: WeightMatrix, _ matrix: QuantizedMatrix, mean: [Double], quantizedMean: [Double], residualMean: [Double]?
+  ) throws -> [Double] {
+    try Rounding.check(weights, matrix.grid)
+    let (rows, columns) = (weights.rows, weights.columns)
+    guard mean.count == columns, quantizedMean.count == columns, residualMean?.count ?? rows == rows else {
+      throw CetError(
+        .shapeMismatch,
+        "a \([rows, columns].shapeText) layer got means of \(mean.count), \(quantizedMean.count) and \(residualMean?.count ?? rows) values")
+    }
+    let values = matrix.dequantize()
+    return try (0..<rows).map { row in
+      var sum = residualMean?[row] ?? 0
+      for j in 0..<columns {
+        sum += Double(weights.values[row * columns + j]) * mean[j] - Double(values[row * columns + j]) * quantizedMean[j]
+      }
+      guard sum.isFinite else { throw CetError(.numeric, "the bias correction of row \(row) is not finite") }
+      return sum
+    }
+  }
+
+  /// Step 7: the weights that reproduce the fp32 output best from the inputs that the partly quantized network
+  /// has, least squares with ridge ρ = `relativeRidge` · mean diag C_q:
+  ///   target = W + (W (M − C_q) + S)(C_q + ρI)⁻¹
+  /// where C_q = Cov(p_q), M = Cov(p_f, p_q) (both K × K), S = Cov(r_f − r_q, p_q) (O × K, nil without a residual
+  /// operand). `patches` is the number of patches behind the covariances.
+  ///
+  /// Nil when there are fewer than 2K patches: the fit would follow the sample, so the target is W itself.
+  public static func leastSquaresTarget(
+    _ weights: WeightMatrix, quantizedCovariance cq: [Double], crossCovariance m: [Double], residualCovariance s: [Double]?,
+    relativeRidge: Double, patches: Int
+  ) throws -> WeightMatrix? {
+    let (rows, n) = (weights.rows, weights.columns)
+    guard cq.count == n * n, m.count == n * n, s?.count ?? rows * n == rows * n else {
+      throw CetError(
+        .shapeMismatch,
+        "a \([rows, n].shapeText) layer got covariances of \(cq.count), \(m.count) and \(s?.count ?? rows * n) values")
+    }
+    guard relativeRidge >= 0, relativeRidge.isFinite else {
+      throw CetError(.invalidArgument, "the ridge must be a finite number of at least 0, got \(relativeRidge)")
+    }
+    guard patches >= 2 * n, rows > 0, n > 0 else { return nil }
+    try weights.checkFinite()
+
+    // Right-hand side W (M − C_q) + S.
+    let difference = zip(m, cq).map { $0 - $1 }
+    var right = try LinearAlgebra.product(weights.values.map(Double.init), difference, m: rows, k: n, n: n)
+    if let s { for i in right.indices { right[i] += s[i] } }
+    for value in right where !value.isFinite { throw CetError(.numeric, "the covariances of the least-squares target are not finite") }
+
+    var trace = 0.0
+    for i in 0..<n { trace += max(cq[i * n + i], 0) }
+    let unit = trace / Double(n)
+    guard unit > 0 else { return nil }  // no input varies: nothing to fit
+    var ridge = relativeRidge
+    var l = cq
+    for attempt in 0... {
+      l = cq
+      for i in 0..<n { l[i * n + i] += ridge * unit }
+      let done = try l.withUnsafeMutableBufferPointer { buffer in
+        guard let base = buffer.baseAddress else { return true }
+        return try LinearAlgebra.choleskyInPlace(base, n: n)
+      }
+      if done { break }
+      guard attempt < 16 else { throw CetError(.numeric, "the covariance is not positive semidefinite") }
+      ridge = max(4 * ridge, 1e-8)
+    }
+    try right.withUnsafeMutableBufferPointer { right in
+      try l.withUnsafeBufferPointer { l in
+        guard let right = right.baseAddress, let l = l.baseAddress else { return }
+        try LinearAlgebra.solveFromCholesky(l, n: n, rightHandSides: right, rows: rows)
+      }
+    }
+    let values = zip(weights.values, right).map { Float(Double($0) + $1) }
+    let target = try WeightMatrix(values, rows: rows, columns: n)
+    try target.checkFinite()
+    return target
+  }
+
+  /// The ridge of Step 7: 0.05 from 512 samples on, up to 0.5 at 100 or fewer, even in between on a log scale.
+  public static func relativeRidge(samples: Int) -> Double {
+    guard samples > 100 else { return 0.5 }
+    guard samples < 512 else { return 0.05 }
+    let doublings = { (x: Double) in x.exponentAndFraction }
+    let position = (doublings(Double(samples)) - doublings(100)) / (doublings(512) - doublings(100))
+    return 0.5 + (0.05 - 0.5) * position
+  }
+
+  /// Per row w C wᵀ: the variance of the output of `values` (rows × columns, row-major) over patches of covariance C.
+  public static func variance(_ values: [Float], rows: Int, covariance: [Double]) throws -> [Double] {
+    guard rows > 0 else { return [] }
+    let n = values.count / rows
+    let w = values.map(Double.init)
+    let wc = try LinearAlgebra.product(w, covariance, m: rows, k: n, n: n)
+    return (0..<rows).map { row in (0..<n).reduce(0) { $0 + w[row * n + $1] * wc[row * n + $1] } }
+  }
+
+  /// Step 7b: per row clamp(√(Var of the fp32 output / Var of the quantized output), 0.8, 1.25); 1 where either
+  /// variance is not positive. Per tensor all rows get the factor of the summed variances. Multiply the scales
+  /// with `QuantizedMatrix.scaleRows`, then correct the bias.
+  public static func varianceFactors(
+    reference: [Double], quantized: [Double], granularity: Granularity = .perAxis
+  ) throws -> [Float] {
+    guard reference.count == quantized.count else {
+      throw CetError(.shapeMismatch, "\(reference.count) variances got \(quantized.count) to match")
+    }
+    let factor = { (a: Double, b: Double) throws -> Float in
+      guard a.isFinite, b.isFinite else { throw CetError(.numeric, "an output variance is not finite") }
+      guard a > 0, b > 0 else { return 1 }
+      return Float(min(max((a / b).squareRoot(), 0.8), 1.25))
+    }
+    if granularity == .perTensor {
+      let shared = try factor(reference.reduce(0, +), quantized.reduce(0, +))
+      return [Float](repeating: shared, count: reference.count)
+    }
+    return try zip(reference, quantized).map(factor)
+  }
+}
+
+extension Double {
+  /// A piecewise linear logarithm to base 2, exact at powers of two.
+  fileprivate var exponentAndFraction: Double { Double(exponent) + significand - 1 }
+}

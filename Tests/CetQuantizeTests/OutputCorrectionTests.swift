@@ -1,0 +1,171 @@
+import CetTensor
+import Testing
+
+@testable import CetQuantize
+
+@Suite struct OutputCorrectionTests {
+  /// Inputs of the fp32 network and of the partly quantized one, and a residual operand of both.
+  struct Layer {
+    let rows = 5
+    let n = 12
+    let count = 900
+    let weights: WeightMatrix
+    let full: [Float]
+    let quantized: [Float]
+    var cq: [Double] = []
+    var m: [Double] = []
+    var s: [Double] = []
+    var residual: [Float] = []  // r_f − r_q
+
+    init(seed: UInt64) throws {
+      weights = try Problems.weights(rows: rows, columns: n, seed: seed)
+      full = Problems.patches(rows: count, columns: n, seed: seed + 1, mean: 0.5)
+      var random = Random(seed: seed + 2)
+      quantized = full.map { 0.9 * $0 + 0.2 * Float(random.normal()) + 0.1 }
+      for i in 0..<count {
+        for o in 0..<rows { residual.append(0.3 * quantized[i * n + o] + 0.05 * Float(random.normal())) }
+      }
+      var moment = try SecondMoment(dimension: n)
+      var cross = try CrossMoment(left: n, right: n)
+      var extra = try CrossMoment(left: rows, right: n)
+      try moment.add(quantized, rows: count)
+      try cross.add(full, quantized, rows: count)
+      try extra.add(residual, quantized, rows: count)
+      cq = try moment.covariance()
+      m = try cross.covariance()
+      s = try extra.covariance()
+    }
+
+    /// Mean over patches and rows of the squared centred error of T p_q against W p_f + (r_f − r_q).
+    func loss(_ target: [Float]) -> Double {
+      var total = 0.0
+      for o in 0..<rows {
+        var (sum, squares) = (0.0, 0.0)
+        for i in 0..<count {
+          var e = Double(residual[i * rows + o])
+          for j in 0..<n {
+            e += Double(weights.values[o * n + j] * full[i * n + j] - target[o * n + j] * quantized[i * n + j])
+          }
+          sum += e
+          squares += e * e
+        }
+        total += squares / Double(count) - sum / Double(count) * sum / Double(count)
+      }
+      return total
+    }
+  }
+
+  @Test func noRidge_target_isTheLeastSquaresMinimum() throws {
+    let layer = try Layer(seed: 1)
+    let target = try #require(
+      try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.m, residualCovariance: layer.s,
+        relativeRidge: 0, patches: layer.count))
+    let least = layer.loss(target.values)
+    #expect(least < 0.3 * layer.loss(layer.weights.values))
+    var random = Random(seed: 9)
+    for _ in 0..<20 {
+      let moved = target.values.map { $0 + 0.002 * Float(random.normal()) }
+      #expect(layer.loss(moved) > least)
+    }
+  }
+
+  @Test func sameInputs_target_isW() throws {
+    let layer = try Layer(seed: 2)
+    let target = try #require(
+      try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.cq, residualCovariance: nil,
+        relativeRidge: 0.05, patches: layer.count))
+    #expect(target.values == layer.weights.values)
+  }
+
+  @Test func fewPatches_target_nil() throws {
+    let layer = try Layer(seed: 3)
+    #expect(
+      try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.m, residualCovariance: nil,
+        relativeRidge: 0.05, patches: 23) == nil)
+    let zero = [Double](repeating: 0, count: 144)
+    #expect(
+      try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: zero, crossCovariance: zero, residualCovariance: nil, relativeRidge: 0.05,
+        patches: 900) == nil)
+  }
+
+  @Test func nanCovariance_target_throwsNumeric() throws {
+    let layer = try Layer(seed: 4)
+    var bad = layer.cq
+    bad[5] = .nan
+    do {
+      _ = try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: bad, crossCovariance: layer.m, residualCovariance: nil, relativeRidge: 0.05,
+        patches: 900)
+      Issue.record("no error")
+    } catch { #expect((error as? CetError)?.code == .numeric) }
+  }
+
+  @Test func singularCovariance_target_finite() throws {
+    let layer = try Layer(seed: 5)
+    let ones = [Double](repeating: 1, count: 144)
+    let target = try OutputCorrection.leastSquaresTarget(
+      layer.weights, quantizedCovariance: ones, crossCovariance: ones.map { $0 * 1.1 }, residualCovariance: nil,
+      relativeRidge: 0, patches: 900)
+    #expect(target?.values.allSatisfy { $0.isFinite } == true)
+  }
+
+  @Test func means_bias_restoresTheOutputMean() throws {
+    let layer = try Layer(seed: 6)
+    let (rows, n) = (layer.rows, layer.n)
+    let matrix = try Rounding.nearest(
+      layer.weights, grid: ScaleSearch.search(layer.weights, bits: 2, granularity: .perAxis))
+    let values = matrix.dequantize()
+    var (f, q, r) = (try SecondMoment(dimension: n), try SecondMoment(dimension: n), try SecondMoment(dimension: rows))
+    try f.add(layer.full, rows: layer.count)
+    try q.add(layer.quantized, rows: layer.count)
+    try r.add(layer.residual, rows: layer.count)
+    let (mean, quantizedMean, residualMean) = (try f.mean(), try q.mean(), try r.mean())
+    let plain = try OutputCorrection.bias(layer.weights, matrix, mean: mean)
+    let sequential = try OutputCorrection.bias(
+      layer.weights, matrix, mean: mean, quantizedMean: quantizedMean, residualMean: residualMean)
+    for o in 0..<rows {
+      var (a, b) = (plain[o], sequential[o])
+      for j in 0..<n {
+        let (w, v) = (Double(layer.weights.values[o * n + j]), Double(values[o * n + j]))
+        a += (v - w) * mean[j]
+        b += v * quantizedMean[j] - w * mean[j]
+      }
+      #expect(abs(a) < 1e-9)
+      #expect(abs(b - residualMean[o]) < 1e-9)
+    }
+    #expect(throws: CetError.self) { try OutputCorrection.bias(layer.weights, matrix, mean: [1]) }
+  }
+
+  @Test func variances_factors_matchedAndClamped() throws {
+    let factors = try OutputCorrection.varianceFactors(reference: [1.21, 1, 100, 0, 1], quantized: [1, 4, 1, 1, 0])
+    #expect(factors == [1.1, 0.8, 1.25, 1, 1])
+    #expect(try OutputCorrection.varianceFactors(reference: [2, 2], quantized: [1, 3], granularity: .perTensor) == [1, 1])
+    #expect(throws: CetError.self) { try OutputCorrection.varianceFactors(reference: [.nan], quantized: [1]) }
+    let layer = try Layer(seed: 7)
+    let matrix = try Rounding.nearest(
+      layer.weights, grid: ScaleSearch.search(layer.weights, bits: 3, granularity: .perAxis))
+    var matched = matrix
+    let reference = try OutputCorrection.variance(layer.weights.values, rows: layer.rows, covariance: layer.cq)
+    let before = try OutputCorrection.variance(matrix.dequantize(), rows: layer.rows, covariance: layer.cq)
+    try matched.scaleRows(by: OutputCorrection.varianceFactors(reference: reference, quantized: before))
+    let after = try OutputCorrection.variance(matched.dequantize(), rows: layer.rows, covariance: layer.cq)
+    for (x, y) in zip(after, reference) { #expect(abs(x - y) < 1e-4 * y) }
+  }
+
+  @Test func samples_ridge_fallsFromHalfToTwentieth() {
+    #expect(OutputCorrection.relativeRidge(samples: 10) == 0.5)
+    #expect(OutputCorrection.relativeRidge(samples: 100) == 0.5)
+    #expect(OutputCorrection.relativeRidge(samples: 512) == 0.05)
+    #expect(OutputCorrection.relativeRidge(samples: 4096) == 0.05)
+    var previous = 0.5
+    for samples in stride(from: 100, through: 520, by: 20) {
+      let ridge = OutputCorrection.relativeRidge(samples: samples)
+      #expect(ridge <= previous)
+      previous = ridge
+    }
+  }
+}
