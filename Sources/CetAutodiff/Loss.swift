@@ -56,7 +56,11 @@ public enum Loss {
 extension Loss {
   /// The same loss of computed outputs, summed over samples in double: differences of 1e-9 are not lost in
   /// single precision.
-  public static func value(_ kind: LossKind, output: Tensor, reference: Tensor?, labels: Tensor?) throws -> Double {
+  /// - Parameter temperature: for `kl`, divides both logits. Above 1, samples of which the model is certain count
+  ///   as well, instead of the few at the border of two classes alone.
+  public static func value(
+    _ kind: LossKind, output: Tensor, reference: Tensor?, labels: Tensor?, temperature: Double = 1
+  ) throws -> Double {
     let output = try output.rowMajor()
     let classes = output.shape.last ?? 1
     let rows = classes > 0 ? output.count / classes : 0
@@ -74,10 +78,10 @@ extension Loss {
       guard let reference = try reference?.rowMajor(), reference.shape == output.shape else { throw mismatch(output) }
       for row in 0..<rows {
         let (x, y) = (reference.floats + row * classes, output.floats + row * classes)
-        let (shiftX, shiftY) = (logSumExp(x, classes), logSumExp(y, classes))
+        let (shiftX, shiftY) = (logSumExp(x, classes, temperature), logSumExp(y, classes, temperature))
         for i in 0..<classes {
-          let logP = Double(x[i]) - shiftX
-          total += exp(logP) * (logP - (Double(y[i]) - shiftY))
+          let logP = Double(x[i]) / temperature - shiftX
+          total += exp(logP) * (logP - (Double(y[i]) / temperature - shiftY))
         }
       }
     case .crossEntropy:
@@ -89,7 +93,7 @@ extension Loss {
         guard label >= 0, label < classes else {
           throw CetError(.invalidArgument, "label \(label) is outside \(classes) classes")
         }
-        total += logSumExp(y, classes) - Double(y[label])
+        total += logSumExp(y, classes, 1) - Double(y[label])
       }
     }
     return total
@@ -99,12 +103,13 @@ extension Loss {
     CetError(.shapeMismatch, "the loss of an output \(output.shape.shapeText) lacks a fitting reference or labels")
   }
 
-  private static func logSumExp(_ x: UnsafePointer<Float>, _ count: Int) -> Double {
+  /// log Σ e^(x/T)
+  private static func logSumExp(_ x: UnsafePointer<Float>, _ count: Int, _ temperature: Double) -> Double {
     var peak = -Double.infinity
-    for i in 0..<count { peak = max(peak, Double(x[i])) }
+    for i in 0..<count { peak = max(peak, Double(x[i]) / temperature) }
     guard peak.isFinite else { return peak }
     var sum = 0.0
-    for i in 0..<count { sum += exp(Double(x[i]) - peak) }
+    for i in 0..<count { sum += exp(Double(x[i]) / temperature - peak) }
     return peak + log(sum)
   }
 }

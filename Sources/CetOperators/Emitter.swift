@@ -62,6 +62,9 @@ public final class Emitter {
     let key = CallKey(primitive: AnyHashable(primitive), inputs: inputs.map(\.id))
     if let values = known[key] { return values }
     let types = try primitive.infer(inputs.map(\.type))
+    for type in types where type.shape.validatedCount == nil {
+      throw CetError(.shapeMismatch, "\(primitive.name): shape \(type.shape.shapeText) is negative or too large")
+    }
     let constants = inputs.compactMap { known($0) }
     let outputs: [Value]
     if constants.count == inputs.count {

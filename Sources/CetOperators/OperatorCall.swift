@@ -21,6 +21,14 @@ public struct OperatorCall {
     return value
   }
 
+  public func input(_ index: Int, rankAtLeast rank: Int) throws -> Value {
+    let value = try input(index)
+    guard value.rank >= rank else {
+      throw CetError(.shapeMismatch, "input \(index) has shape \(value.shape.shapeText), expected rank \(rank) or more")
+    }
+    return value
+  }
+
   public func optional(_ index: Int) -> Value? { index < inputs.count ? inputs[index] : nil }
 
   /// Input 1 ready to broadcast with input 0. Before opset 7 the attribute `axis` says where its axes begin.
@@ -68,6 +76,13 @@ public struct OperatorCall {
 
   public func knownDoubles(_ index: Int, _ what: String) throws -> [Double] {
     try Conversion.convert(known(index, what), to: .float64, e.context).array(as: Double.self)
+  }
+
+  public func knownInt(_ index: Int, _ what: String) throws -> Int {
+    guard let value = try knownInts(index, what).first else {
+      throw CetError(.invalidModel, "\(what) (input \(index)) is empty")
+    }
+    return value
   }
 
   /// Integers that moved from an attribute to an input in a later operator set; nil when neither is given.

@@ -39,7 +39,7 @@ struct Suite {
     }
   }
 
-  private static func tensors(_ folder: String, _ kind: String) throws -> [Tensor] {
+  static func tensors(_ folder: String, _ kind: String) throws -> [Tensor] {
     var result: [Tensor] = []
     while exists("\(folder)/\(kind)_\(result.count).pb") {
       let path = "\(folder)/\(kind)_\(result.count).pb"

@@ -73,13 +73,20 @@ final class Engine: @unchecked Sendable {
     return outputs
   }
 
+  /// Temperature at which quantized versions are compared with each other. Calibration samples are often ones that
+  /// the model was trained on: at temperature 1 it is so certain of them that a handful decides the loss of all.
+  static let judgingTemperature = 4.0
+
   /// Mean loss over samples with `changed` initializers.
-  func meanLoss(_ batches: [Batch], references: [Tensor], changed: [String: Tensor]) throws -> Double {
+  func meanLoss(
+    _ batches: [Batch], references: [Tensor], changed: [String: Tensor], temperature: Double = 1
+  ) throws -> Double {
     var total = 0.0
     let merged = weights.merging(changed) { $1 }
     try workers.ordered(batches.count) { index in
       let output = try self.programs.forward(batches[index], outputs: [self.output]).run(batches[index], weights: merged)[0]
-      return try Loss.value(self.loss, output: output, reference: references[index], labels: batches[index].labels)
+      return try Loss.value(
+        self.loss, output: output, reference: references[index], labels: batches[index].labels, temperature: temperature)
     } combine: { _, value in
       total += value
     }

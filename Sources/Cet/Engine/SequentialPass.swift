@@ -8,8 +8,6 @@ struct SequentialOptions: Sendable, Equatable {
   var ridge: Double
   /// Step 7b.
   var matchesVariance: Bool
-  /// Step 3.
-  var usesOutputCurvature: Bool
 }
 
 extension Engine {
@@ -18,11 +16,10 @@ extension Engine {
   /// - Parameters:
   ///   - bits: by layer index.
   ///   - fixed: layers that are quantized already (tables), by index.
-  ///   - outputCurvatures: by layer index, for Step 3.
   ///   - progress: layers done, of how many.
   func sequential(
     _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [Batch], granularity: Granularity,
-    outputCurvatures: [[Double]?], _ options: SequentialOptions, progress: (Int, Int) throws -> Void
+    _ options: SequentialOptions, progress: (Int, Int) throws -> Void
   ) throws -> [Int: QuantizedLayer] {
     let order = bits.keys.sorted().filter { fixed[$0] == nil && Engine.usesStatistics(layers[$0]) }
     var stops = order.compactMap { layers[$0].input }
@@ -47,9 +44,7 @@ extension Engine {
       guard let width = bits[index] else { continue }
       try progress(position, order.count)
       let statistics = try pairedStatistics(index, batches, fp32: fp32, quantized: quantized)
-      let layer = try sequentialLayer(
-        index, bits: width, statistics, granularity: granularity,
-        outputCurvature: options.usesOutputCurvature ? outputCurvatures[index] : nil, options)
+      let layer = try sequentialLayer(index, bits: width, statistics, granularity: granularity, options)
       result[index] = layer
       for (name, tensor) in try replacement(index, layer) {
         for cursor in quantized { cursor.replace(name, by: tensor) }
@@ -60,8 +55,7 @@ extension Engine {
   }
 
   private func sequentialLayer(
-    _ index: Int, bits: Int, _ statistics: PairedStatistics, granularity: Granularity, outputCurvature: [Double]?,
-    _ options: SequentialOptions
+    _ index: Int, bits: Int, _ statistics: PairedStatistics, granularity: Granularity, _ options: SequentialOptions
   ) throws -> QuantizedLayer {
     let layer = layers[index]
     do {
@@ -90,10 +84,6 @@ extension Engine {
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
       let grid = try ScaleSearch.search(target, bits: bits, granularity: granularity.ofMatrix, workers: workers)
       var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factors, workers: workers).matrix
-      if let outputCurvature, factors.count == 1 {
-        matrix = try CetQuantize.Rounding.kronecker(
-          matrix, target: target, factor: factors[0], outputCurvature: outputCurvature)
-      }
       if options.matchesVariance {
         let rounded = matrix.dequantize()
         var before: [Double] = []

@@ -67,7 +67,7 @@ private func carryOut(
   let references = try session.references()
   let rounder = PlanRounding(
     session: session, bits: bits, granularity: plan.options.granularity,
-    maxMemory: options.maxMemory ?? plan.options.maxMemory, seed: plan.options.seed, monitor: monitor)
+    maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
   let layers = try rounder.layers(rounding, references: references)
   var changed: [String: Tensor] = [:]
   for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }

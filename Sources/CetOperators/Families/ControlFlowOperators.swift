@@ -13,7 +13,7 @@ let controlFlowOperators: [OperatorEntry] = [
 ]
 
 /// More turns than this are taken for a loop that does not end.
-private let turnLimit = 100_000
+private let turnLimit = 10_000
 
 private func loop(_ call: OperatorCall) throws -> [Value] {
   let (body, e) = (try call.graph("body"), call.e)
@@ -37,7 +37,7 @@ private func loop(_ call: OperatorCall) throws -> [Value] {
       throw CetError(.unsupportedOperator, "the loop's condition depends on the data; it must be constant for a batch")
     }
     runs = try next.array(as: Bool.self).first ?? false
-    carried = Array(results[1...carriedCount])
+    carried = Array(results[1..<(1 + carriedCount)])
     for index in scanned.indices { scanned[index].append(results[1 + carriedCount + index]) }
     turn += 1
   }
@@ -95,6 +95,7 @@ private func stack(_ values: [Value], axis: Int, like info: ValueInfo, _ e: Emit
   }
   let rows = try values.map { value in
     var shape = value.shape
+    guard axis <= shape.count else { throw CetError(.shapeMismatch, "axis \(axis) of \(shape.shapeText)") }
     shape.insert(1, at: axis)
     return try e.reshape(value, shape)
   }

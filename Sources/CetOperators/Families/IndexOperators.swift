@@ -33,7 +33,7 @@ let indexOperators: [OperatorEntry] = [
     let size = cache.shape[axis]
     guard axis > 0, update.rank == cache.rank, first.count == cache.shape[0], size > 0,
       update.shape[0] == cache.shape[0],
-      first.allSatisfy({ $0 >= 0 && (circular || $0 + update.shape[axis] <= size) })
+      first.allSatisfy({ $0 >= 0 && $0 <= size && (circular || $0 + update.shape[axis] <= size) })
     else { throw CetError(.shapeMismatch, "update \(update.shape.shapeText) leaves the cache \(cache.shape.shapeText)") }
     let strides = cache.shape.rowMajorStrides
     let places = try e.indices(update.shape) { position in
@@ -46,8 +46,8 @@ let indexOperators: [OperatorEntry] = [
   // off + (on − off)·[index = position]
   OperatorEntry("OneHot", versions: 9...newestOpset) { call in
     let (values, e) = (try call.input(2), call.e)
-    let depth = Int(try call.knownScalar(1, "depth"))
-    guard depth >= 0, values.shape == [2] else { throw CetError(.shapeMismatch, "depth \(depth) or values \(values.shape.shapeText)") }
+    let depth = try call.knownInt(1, "depth")
+    guard depth >= 0, depth < 1 << 24, values.shape == [2] else { throw CetError(.shapeMismatch, "depth \(depth) or values \(values.shape.shapeText)") }
     var indices = try e.convert(call.input(0), to: .int64)
     let axis = try call.axis(call.int("axis", -1), rank: indices.rank + 1)
     indices = try e.emit(
@@ -104,7 +104,7 @@ let indexOperators: [OperatorEntry] = [
   OperatorEntry("Unique", versions: 11...newestOpset) { call in try unique(call) },
   OperatorEntry("CumSum", versions: 11...newestOpset) { call in
     let x = try call.input(0)
-    let axis = try call.axis(Int(call.knownScalar(1, "axis")), rank: x.rank)
+    let axis = try call.axis(call.knownInt(1, "axis"), rank: x.rank)
     return [
       try call.e.emit(
         RunningSum(axis: axis, exclusive: call.int("exclusive", 0) != 0, reversed: call.int("reverse", 0) != 0), x)
@@ -113,7 +113,7 @@ let indexOperators: [OperatorEntry] = [
   // yᵢ = yᵢ₋₁·xᵢ, unrolled
   OperatorEntry("CumProd", versions: 26...newestOpset) { call in
     let (x, e) = (try call.input(0), call.e)
-    let axis = try call.axis(Int(call.knownScalar(1, "axis")), rank: x.rank)
+    let axis = try call.axis(call.knownInt(1, "axis"), rank: x.rank)
     let (exclusive, reversed) = (try call.int("exclusive", 0) != 0, try call.int("reverse", 0) != 0)
     guard x.shape[axis] > 0 else { return [x] }
     var parts: [Value] = []
@@ -130,7 +130,7 @@ let indexOperators: [OperatorEntry] = [
   OperatorEntry("Trilu", versions: 14...newestOpset) { call in
     let (x, e) = (try call.input(0), call.e)
     guard x.rank >= 2 else { throw CetError(.shapeMismatch, "a triangle of \(x.shape.shapeText)") }
-    let k = try call.has(1) ? Int(call.knownScalar(1, "k")) : 0
+    let k = try call.has(1) ? call.knownInt(1, "k") : 0
     let upper = try call.int("upper", 1) != 0
     let kept = try e.indices(Array(x.shape.suffix(2))) { upper ? ($0[1] - $0[0] >= k ? 1 : 0) : ($0[1] - $0[0] <= k ? 1 : 0) }
     return [try e.mask(e.convert(kept, to: .bool), x)]
@@ -174,6 +174,9 @@ extension Emitter {
 
   /// `count` rows along an axis.
   func slice(_ x: Value, axis: Int, from start: Int, count: Int) throws -> Value {
+    guard x.shape.indices.contains(axis) else {
+      throw CetError(.shapeMismatch, "a slice along axis \(axis) of \(x.shape.shapeText)")
+    }
     if start == 0 && count == x.shape[axis] { return x }
     var (starts, sizes) = (x.shape.map { _ in 0 }, x.shape)
     starts[axis] = start

@@ -46,7 +46,10 @@ let linearOperators: [OperatorEntry] = [
     let strides = try call.ints("strides") ?? [Int](repeating: 1, count: spatial)
     let dilations = try call.ints("dilations") ?? [Int](repeating: 1, count: spatial)
     let extra = try call.ints("output_padding") ?? [Int](repeating: 0, count: spatial)
-    guard kernel.count == spatial, strides.count == spatial, dilations.count == spatial, extra.count == spatial else {
+    let sizes = kernel + strides + dilations + extra + (try call.ints("pads") ?? []) + [groups]
+    guard kernel.count == spatial, strides.count == spatial, dilations.count == spatial, extra.count == spatial,
+      sizes.allSatisfy({ $0 >= 0 && $0 < 1 << 24 })
+    else {
       throw CetError(.shapeMismatch, "attributes do not have \(spatial) spatial axes")
     }
     let full: [Int] = (0..<spatial).map { axis in
@@ -58,6 +61,9 @@ let linearOperators: [OperatorEntry] = [
     var output = full
     if let wanted = try call.ints("output_shape") {
       output = Array(wanted.suffix(spatial))
+      guard output.count == spatial, output.allSatisfy({ $0 < 1 << 31 }) else {
+        throw CetError(.shapeMismatch, "output_shape \(wanted) does not fit \(spatial) spatial axes")
+      }
     } else if autoPad.hasPrefix("SAME") {
       output = (0..<spatial).map { x.shape[$0 + 2] * strides[$0] }
     } else if let pads = try call.ints("pads"), pads.count == 2 * spatial, autoPad == "NOTSET" {
@@ -119,7 +125,7 @@ struct Window {
     dilations = try call.ints("dilations") ?? ones
     let pads = try call.ints("pads") ?? [Int](repeating: 0, count: 2 * rank)
     guard kernel.count == rank, strides.count == rank, dilations.count == rank, pads.count == 2 * rank,
-      strides.allSatisfy({ $0 > 0 }), dilations.allSatisfy({ $0 > 0 }), kernel.allSatisfy({ $0 > 0 })
+      (strides + dilations + kernel).allSatisfy({ $0 > 0 && $0 < 1 << 24 }), pads.allSatisfy({ $0.magnitude < 1 << 31 })
     else { throw CetError(.shapeMismatch, "kernel, strides, dilations and pads do not fit \(rank) spatial axes") }
     padsBegin = Array(pads[..<rank])
     padsEnd = Array(pads[rank...])

@@ -202,7 +202,7 @@ private func multiHeadAttention(_ call: OperatorCall) throws -> [Value] {
   let e = call.e
   guard let heads = try call.int("num_heads"), heads > 0 else { throw CetError(.invalidModel, "num_heads is missing") }
   var q = try call.input(0)
-  guard q.rank == 3, call.has(1), call.has(2) else { throw CetError(.unsupportedOperator, "packed query, key and value") }
+  guard q.rank == 3, call.has(1), call.has(2), try call.input(1).rank >= 3 else { throw CetError(.unsupportedOperator, "packed query, key and value") }
   var (k, v) = (try call.input(1), try call.input(2))
   if let bias = call.optional(3) {
     let (a, b) = (q.shape[2], k.shape[k.rank - 1])

@@ -65,7 +65,7 @@ let movementOperators: [OperatorEntry] = [
     // [a, b] → [1, a, 1, b] → [r, a, s, b] → [ra, sb]
     let apart = try call.e.reshape(x, x.shape.flatMap { [1, $0] })
     let repeated = try call.e.expand(apart, zip(repeats, x.shape).flatMap { [$0, $1] })
-    return [try call.e.reshape(repeated, zip(repeats, x.shape).map { $0 * $1 })]
+    return [try call.e.reshape(repeated, zip(repeats, x.shape).map { $0 &* $1 })]
   },
   OperatorEntry("Concat") { call in
     let values = try call.inputs.indices.map { try call.input($0) }
@@ -84,7 +84,7 @@ let movementOperators: [OperatorEntry] = [
       let chunk = (size + parts - 1) / max(parts, 1)  // the last part may be smaller (opset 18)
       sizes = (0..<parts).map { max(0, min(chunk, size - $0 * chunk)) }
     }
-    guard sizes.reduce(0, +) == size, sizes.allSatisfy({ $0 >= 0 }) else {
+    guard sizes.allSatisfy({ $0 >= 0 && $0 <= size }), sizes.reduce(0, +) == size else {
       throw CetError(.shapeMismatch, "split \(sizes) does not cover \(size) along axis \(axis)")
     }
     var start = 0
@@ -135,6 +135,7 @@ private func pad(_ call: OperatorCall) throws -> Value {
     throw CetError(.invalidModel, "pads are missing")
   }
   let axes = call.opset >= 18 && call.has(3) ? try call.knownInts(3, "axes").map { try call.axis($0, rank: x.rank) } : Array(0..<x.rank)
+  guard given.allSatisfy({ $0.magnitude < 1 << 31 }) else { throw CetError(.shapeMismatch, "pads \(given) are too large") }
   guard given.count == 2 * axes.count else {
     throw CetError(.shapeMismatch, "pads has \(given.count) entries, \(axes.count) axes need \(2 * axes.count)")
   }
@@ -171,7 +172,7 @@ private func pad(_ call: OperatorCall) throws -> Value {
   var result = core
   for axis in 0..<x.rank where lead[axis] + trail[axis] > 0 {
     let size = cropSizes[axis]
-    guard size > 0 else { throw CetError(.shapeMismatch, "cannot pad the empty axis \(axis) with mode \(mode)") }
+    guard size > 0, lead[axis] + trail[axis] < 1 << 24 else { throw CetError(.shapeMismatch, "cannot pad the empty axis \(axis) with mode \(mode)") }
     let rows: [Int] = try (-lead[axis]..<(size + trail[axis])).map { position in
       switch mode {
       case "edge": return min(max(position, 0), size - 1)

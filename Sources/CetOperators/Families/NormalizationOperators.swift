@@ -6,7 +6,7 @@ let normalizationOperators: [OperatorEntry] = [
 
   // y = (x − mean)·scale/√(var + ε) + bias with stored statistics
   OperatorEntry("BatchNormalization") { call in
-    let (x, e) = (try call.input(0), call.e)
+    let (x, e) = (try call.input(0, rankAtLeast: 1), call.e)
     func perChannel(_ v: Value) throws -> Value {
       try e.reshape(v, [v.shape.elementCount] + [Int](repeating: 1, count: max(0, x.rank - 2)))
     }
@@ -31,7 +31,7 @@ let normalizationOperators: [OperatorEntry] = [
     return [try e.add(e.multiply(x, e.convert(factor, to: x.element)), e.convert(shift, to: x.element))] + running
   },
   OperatorEntry("InstanceNormalization") { call in
-    let (x, e) = (try call.input(0), call.e)
+    let (x, e) = (try call.input(0, rankAtLeast: 2), call.e)
     let channels = [1, x.shape[1]] + [Int](repeating: 1, count: x.rank - 2)
     let normal = try standardized(x, axes: Array(2..<x.rank), epsilon: call.float("epsilon", Double(Float(1e-5))), e).y
     return [try e.add(e.multiply(normal, e.reshape(call.input(1), channels)), e.reshape(call.input(2), channels))]
@@ -83,7 +83,8 @@ let normalizationOperators: [OperatorEntry] = [
     guard let size = try call.int("size"), size > 0, x.rank >= 2 else { throw CetError(.invalidModel, "size is missing") }
     let square = try e.multiply(x, x)
     var total: Value?
-    for offset in -((size - 1) / 2)...(size / 2) where abs(offset) < x.shape[1] {
+    let reach = x.shape[1]
+    for offset in max(-((size - 1) / 2), -reach)...min(size / 2, reach) where abs(offset) < x.shape[1] {
       var (starts, sizes, place) = (x.shape.map { _ in 0 }, x.shape, x.shape.map { _ in 0 })
       starts[1] = max(0, offset)
       place[1] = max(0, -offset)
@@ -114,6 +115,12 @@ func mean(_ x: Value, _ axes: [Int], _ e: Emitter) throws -> Value {
 /// (x − mean)/√(var + ε) over axes, with the mean and the inverse deviation.
 func standardized(_ x: Value, axes: [Int], epsilon: Double, _ e: Emitter) throws -> (y: Value, mean: Value, inverse: Value) {
   let centre = try mean(x, axes, e)
+  let width = axes.reduce(1) { $0 * x.shape[$1] }
+  if !axes.isEmpty, axes == Array((x.rank - axes.count)..<x.rank), width > 0, epsilon.isFinite {  // rows: one step
+    let rows = try e.reshape(x, [x.count / width, width])
+    let results = try e.emit(Standardize(epsilon: epsilon), [rows])
+    return (try e.reshape(results[0], x.shape), centre, try e.reshape(results[1], centre.shape))
+  }
   let centred = try e.subtract(x, centre)
   let variance = try mean(e.multiply(centred, centred), axes, e)
   let inverse = try e.unary(.reciprocal, e.unary(.sqrt, e.add(variance, e.scalar(epsilon, x.element))))

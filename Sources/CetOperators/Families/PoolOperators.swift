@@ -23,17 +23,17 @@ let poolOperators: [OperatorEntry] = [
     return [try e.binary(.power, total, e.scalar(1 / p, x.element))]
   },
   OperatorEntry("GlobalAveragePool") { call in
-    let x = try call.input(0)
+    let x = try call.input(0, rankAtLeast: 2)
     let axes = Array(2..<x.rank)
     let area = axes.reduce(1) { $0 * x.shape[$1] }
     return [try call.e.scale(call.e.sum(x, axes: axes), by: 1 / Double(max(area, 1)))]
   },
   OperatorEntry("GlobalMaxPool") { call in
-    let x = try call.input(0)
+    let x = try call.input(0, rankAtLeast: 2)
     return [try call.e.emit(Extremum(axes: Array(2..<x.rank), largest: true), x)]
   },
   OperatorEntry("GlobalLpPool") { call in
-    let (x, e) = (try call.input(0), call.e)
+    let (x, e) = (try call.input(0, rankAtLeast: 2), call.e)
     let p = Double(try call.int("p", 2))
     let total = try e.sum(e.binary(.power, e.unary(.absolute, x), e.scalar(p, x.element)), axes: Array(2..<x.rank))
     return [try e.binary(.power, total, e.scalar(1 / p, x.element))]

@@ -25,9 +25,10 @@ let resizeOperators: [OperatorEntry] = [
     if !given.isEmpty { return [try resized(x, axes, scales: given, sizes: nil, regions, options, call.e)] }
     guard call.has(3) else { throw CetError(.invalidModel, "neither scales nor sizes are given") }
     var sizes = try call.knownInts(3, "sizes")
-    guard sizes.count == axes.count else { throw CetError(.shapeMismatch, "\(sizes.count) sizes for \(axes.count) axes") }
+    guard sizes.count == axes.count, sizes.allSatisfy({ $0 >= 0 && $0 < 1 << 24 }) else { throw CetError(.shapeMismatch, "\(sizes.count) sizes for \(axes.count) axes") }
     var scales = zip(axes, sizes).map { Double($1) / Double(max(x.shape[$0], 1)) }
     let policy = try call.string("keep_aspect_ratio_policy", "stretch")
+    guard scales.allSatisfy({ $0 * Double(x.shape.max() ?? 0) < 0x1p24 }) else { throw CetError(.shapeMismatch, "sizes \(sizes)") }
     if policy != "stretch", let low = scales.min(), let high = scales.max() {
       let scale = policy == "not_larger" ? low : high
       scales = scales.map { _ in scale }
@@ -78,7 +79,7 @@ private func resized(
   for (k, axis) in axes.enumerated() {
     let size = x.shape[axis]
     let product = scales[k] * Double(size)
-    guard product < 0x1p31, size > 0 || sizes?[k] ?? 0 == 0 else { throw CetError(.shapeMismatch, "axis \(axis) resizes from \(size)") }
+    guard product < 0x1p24, size > 0 || sizes?[k] ?? 0 == 0 else { throw CetError(.shapeMismatch, "axis \(axis) resizes from \(size)") }
     let count = sizes?[k] ?? Int(product.rounded(.down))
     if count == size && scales[k] == 1 && options.coordinates != "tf_crop_and_resize" { continue }
     guard count >= 0 else { throw CetError(.shapeMismatch, "sizes \(sizes ?? []) are negative") }
@@ -144,6 +145,7 @@ private func tap(_ position: Int, size: Int, count: Int, scale: Double, region: 
     if place < 0 || place > last { return Tap(indices: [0], weights: [0], constant: options.outside) }
   default: throw CetError(.unsupportedOperator, "coordinate_transformation_mode '\(options.coordinates)'")
   }
+  guard place.magnitude < 0x1p31, scale * 0x1p24 > 1 else { throw CetError(.shapeMismatch, "scale \(scale) of \(size)") }
   let base = Int(place.rounded(.down))
   let ratio = place - Double(base)
   func inside(_ index: Int) -> Int { min(max(index, 0), size - 1) }

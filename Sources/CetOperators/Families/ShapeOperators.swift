@@ -43,7 +43,7 @@ let shapeOperators: [OperatorEntry] = [
       try call.knownScalar(0, "start"), try call.knownScalar(1, "limit"), try call.knownScalar(2, "delta")
     )
     let steps = ((limit - start) / delta).rounded(.up)
-    guard delta != 0, steps.isFinite, steps < 0x1p31 else {
+    guard delta != 0, steps.isFinite, steps < 0x1p28 else {
       throw CetError(.invalidArgument, "a range from \(start) to \(limit) by \(delta)")
     }
     let values = (0..<max(0, Int(steps))).map { start + Double($0) * delta }

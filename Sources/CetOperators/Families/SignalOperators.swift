@@ -8,11 +8,11 @@ let signalOperators: [OperatorEntry] = [
   OperatorEntry("DFT", versions: 17...newestOpset) { call in
     let x = try call.input(0)
     let (inverse, oneSided) = (try call.int("inverse", 0) != 0, try call.int("onesided", 0) != 0)
-    let raw = try call.opset >= 20 ? (call.has(2) ? Int(call.knownScalar(2, "axis")) : -2) : call.int("axis", 1)
+    let raw = try call.opset >= 20 ? (call.has(2) ? call.knownInt(2, "axis") : -2) : call.int("axis", 1)
     let axis = try call.axis(raw, rank: x.rank)
     guard axis < x.rank - 1 else { throw CetError(.shapeMismatch, "the last axis holds real and imaginary parts") }
     let standard = inverse && oneSided ? 2 * (x.shape[axis] - 1) : x.shape[axis]
-    let length = try call.has(1) ? Int(call.knownScalar(1, "dft_length")) : standard
+    let length = try call.has(1) ? call.knownInt(1, "dft_length") : standard
     return [try fourier(x, axis: axis, length: length, inverse: inverse, oneSided: oneSided, call.e)]
   },
   // Frames of the signal, each times the window and transformed
@@ -20,9 +20,9 @@ let signalOperators: [OperatorEntry] = [
     let e = call.e
     var signal = try call.input(0)
     if signal.rank == 2 { signal = try e.reshape(signal, signal.shape + [1]) }
-    let step = Int(try call.knownScalar(1, "frame_step"))
-    let named = try call.has(3) ? Int(call.knownScalar(3, "frame_length")) : call.optional(2)?.shape.first
-    guard signal.rank == 3, let length = named, step > 0, length > 0, length <= signal.shape[1] else {
+    let step = try call.knownInt(1, "frame_step")
+    let named = try call.has(3) ? call.knownInt(3, "frame_length") : call.optional(2)?.shape.first
+    guard signal.rank == 3, let length = named, step > 0, length > 0, length <= signal.shape[1], step < 1 << 31 else {
       throw CetError(.shapeMismatch, "frames of a signal \(signal.shape.shapeText)")
     }
     let frames = (signal.shape[1] - length) / step + 1
@@ -35,12 +35,12 @@ let signalOperators: [OperatorEntry] = [
   // Triangles that are equally wide on the mel scale 2595 log₁₀(1 + f/700)
   OperatorEntry("MelWeightMatrix", versions: 17...newestOpset, derivatives: .zero) { call in
     let e = call.e
-    let (bins, length) = (Int(try call.knownScalar(0, "num_mel_bins")), Int(try call.knownScalar(1, "dft_length")))
+    let (bins, length) = (try call.knownInt(0, "num_mel_bins"), try call.knownInt(1, "dft_length"))
     let rate = try call.knownScalar(2, "sample_rate")
     func mel(_ hertz: Double) -> Double { 2595 * log10(1 + hertz / 700) }
     let (low, high) = (mel(try call.knownScalar(3, "lower_edge_hertz")), mel(try call.knownScalar(4, "upper_edge_hertz")))
     let rows = length / 2 + 1
-    guard bins > 0, rows > 0, bins < 1 << 20, rows < 1 << 20, rate > 0 else {
+    guard bins > 0, rows > 0, bins < 1 << 13, rows < 1 << 13, rate > 0, low.isFinite, high.isFinite else {
       throw CetError(.invalidArgument, "\(bins) mel bins of \(rows) frequencies")
     }
     let step = (high - low) / Double(bins + 2)
@@ -66,8 +66,8 @@ let signalOperators: [OperatorEntry] = [
 /// Σ cₖ cos(2πkn/N) with N the size, or the size minus 1 for a symmetric window.
 private func window(_ type: String, _ coefficients: [Double]) -> OperatorEntry {
   OperatorEntry(type, versions: 17...newestOpset, derivatives: .zero) { call in
-    let size = Int(try call.knownScalar(0, "size"))
-    guard size >= 0, size < 1 << 31 else { throw CetError(.invalidArgument, "a window of \(size)") }
+    let size = try call.knownInt(0, "size")
+    guard size >= 0, size < 1 << 24 else { throw CetError(.invalidArgument, "a window of \(size)") }
     let period = Double(try call.int("periodic", 1) != 0 ? size : size - 1)
     let values = (0..<size).map { n in
       coefficients.indices.reduce(0.0) { $0 + coefficients[$1] * cos(2 * Double.pi * Double($1 * n) / max(period, 1)) }
@@ -80,7 +80,7 @@ private func window(_ type: String, _ coefficients: [Double]) -> OperatorEntry {
 /// The discrete Fourier transform along an axis as a matrix product; the last axis holds real and imaginary
 /// parts, or real parts alone. One-sided: of a real signal the first half of the spectrum, and back.
 private func fourier(_ input: Value, axis: Int, length: Int, inverse: Bool, oneSided: Bool, _ e: Emitter) throws -> Value {
-  guard let parts = input.shape.last, parts == 1 || parts == 2, length > 0, length <= 1 << 14 else {
+  guard let parts = input.shape.last, parts == 1 || parts == 2, length > 0, length <= 1 << 12 else {
     throw CetError(.unsupportedOperator, "a transform of length \(length) of \(input.shape.shapeText)")
   }
   let spectrum = length / 2 + 1

@@ -5,7 +5,7 @@ import Glibc
 let visionOperators: [OperatorEntry] = [
   OperatorEntry("DepthToSpace") { call in
     let (x, e) = (try call.input(0), call.e)
-    guard x.rank == 4, let b = try call.int("blocksize"), b > 0, x.shape[1] % (b * b) == 0 else {
+    guard x.rank == 4, let b = try call.int("blocksize"), b > 0, b < 1 << 15, x.shape[1] % (b * b) == 0 else {
       throw CetError(.shapeMismatch, "depth of \(x.shape.shapeText) does not divide into blocks")
     }
     let (n, c, h, w) = (x.shape[0], x.shape[1] / (b * b), x.shape[2], x.shape[3])
@@ -15,7 +15,7 @@ let visionOperators: [OperatorEntry] = [
   },
   OperatorEntry("SpaceToDepth") { call in
     let (x, e) = (try call.input(0), call.e)
-    guard x.rank == 4, let b = try call.int("blocksize"), b > 0, x.shape[2] % b == 0, x.shape[3] % b == 0 else {
+    guard x.rank == 4, let b = try call.int("blocksize"), b > 0, b < 1 << 15, x.shape[2] % b == 0, x.shape[3] % b == 0 else {
       throw CetError(.shapeMismatch, "space of \(x.shape.shapeText) does not divide into blocks")
     }
     let (n, c, h, w) = (x.shape[0], x.shape[1], x.shape[2] / b, x.shape[3] / b)
@@ -28,7 +28,7 @@ let visionOperators: [OperatorEntry] = [
     var x = try call.input(0)
     let sizes = try call.knownInts(1, "shape")
     let axes = try call.ints("axes").map { try $0.map { try call.axis($0, rank: x.rank) } } ?? Array(0..<x.rank)
-    guard sizes.count == axes.count, sizes.allSatisfy({ $0 >= 0 }) else {
+    guard sizes.count == axes.count, sizes.allSatisfy({ $0 >= 0 && $0 < 1 << 31 }) else {
       throw CetError(.shapeMismatch, "shape \(sizes) does not fit axes \(axes)")
     }
     for (axis, size) in zip(axes, sizes) where size < x.shape[axis] {
@@ -45,7 +45,7 @@ let visionOperators: [OperatorEntry] = [
   OperatorEntry("Col2Im", versions: 18...newestOpset) { call in
     let (x, e) = (try call.input(0), call.e)
     let (image, block) = (try call.knownInts(1, "image_shape"), try call.knownInts(2, "block_shape"))
-    guard x.rank == 3, image.count == block.count, !image.isEmpty else {
+    guard x.rank == 3, image.count == block.count, !image.isEmpty, (image + block).allSatisfy({ $0 > 0 && $0 < 1 << 24 }) else {
       throw CetError(.shapeMismatch, "image_shape \(image), block_shape \(block), input \(x.shape.shapeText)")
     }
     let area = block.reduce(1, &*)
@@ -95,7 +95,7 @@ let visionOperators: [OperatorEntry] = [
   OperatorEntry("AffineGrid", versions: 20...newestOpset) { call in
     let (theta, e) = (try call.input(0), call.e)
     let size = try call.knownInts(1, "size")
-    guard size.count >= 3, size.allSatisfy({ $0 > 0 }), theta.shape == [size[0], size.count - 2, size.count - 1] else {
+    guard size.count >= 3, size.allSatisfy({ $0 > 0 }), size.validatedCount ?? .max < 1 << 28, theta.shape == [size[0], size.count - 2, size.count - 1] else {
       throw CetError(.shapeMismatch, "theta \(theta.shape.shapeText) does not fit size \(size)")
     }
     let corners = try call.int("align_corners", 0) != 0

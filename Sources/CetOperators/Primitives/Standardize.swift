@@ -1,0 +1,91 @@
+import CetTensor
+
+/// y = (x − mean)·r and r = 1/√(var + ε) for every row of a matrix (the core of layer normalization). Sums run
+/// in double.
+///   ẏ = r(ẋ − mean ẋ − y·mean(y ẋ)),  ṙ = −r²·mean(y ẋ)
+/// The first map is its own transpose.
+public struct Standardize: Primitive {
+  public let epsilon: Double
+  public init(epsilon: Double) { self.epsilon = epsilon }
+  public var name: String { "standardize" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    let x = inputs[0]
+    guard x.element.isFloatingPoint, x.shape.count == 2, x.shape[1] > 0 else {
+      throw CetError(.shapeMismatch, "\(name) of \(x.element) \(x.shape.shapeText)")
+    }
+    return [x, TensorType(x.element, [x.shape[0], 1])]
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    if inputs[0].type == .float64 { return try rows(inputs[0], context, Double.self) }
+    return try inSinglePrecision(inputs, context) { try rows($0[0], context, Float.self) }
+  }
+
+  private func rows<F: BinaryFloatingPoint & TensorElement>(_ x: Tensor, _ context: ComputeContext, _: F.Type) throws -> [Tensor] {
+    let (count, width) = (x.shape[0], x.shape[1])
+    let y = try Tensor(uninitialized: F.elementType, x.shape, arena: context.arena)
+    let inverse = try Tensor(uninitialized: F.elementType, [count, 1], arena: context.arena)
+    for row in 0..<count {
+      let source = UnsafePointer(x.elements(as: F.self)) + row * width
+      let target = y.elements(as: F.self) + row * width
+      // Four lanes, in an order that depends on the width alone.
+      let mean = laneSum(width) { Double(source[$0]) } / Double(width)
+      let variance = laneSum(width) {
+        let d = Double(source[$0]) - mean
+        return d * d
+      } / Double(width)
+      let r = 1 / (variance + epsilon).squareRoot()
+      for i in 0..<width { target[i] = F((Double(source[i]) - mean) * r) }
+      inverse.elements(as: F.self)[row] = F(r)
+    }
+    return [y, inverse]
+  }
+
+  @inline(__always)
+  private func laneSum(_ count: Int, _ term: (Int) -> Double) -> Double {
+    var (a, b, c, d) = (0.0, 0.0, 0.0, 0.0)
+    var i = 0
+    while i + 4 <= count {
+      a += term(i)
+      b += term(i + 1)
+      c += term(i + 2)
+      d += term(i + 3)
+      i += 4
+    }
+    while i < count {
+      a += term(i)
+      i += 1
+    }
+    return (a + b) + (c + d)
+  }
+
+  private func rowMean(_ x: Value, _ e: Emitter) throws -> Value {
+    try e.scale(e.emit(Sum(axes: [1]), x), by: 1 / Double(x.shape[1]))
+  }
+
+  /// r(d − mean d − y·mean(y d))
+  private func projected(_ call: Call, _ d: Value, _ e: Emitter) throws -> Value {
+    let (y, r) = (call.outputs[0], call.outputs[1])
+    let along = try e.multiply(y, rowMean(e.multiply(y, d), e))
+    return try e.multiply(e.subtract(e.subtract(d, rowMean(d, e)), along), r)
+  }
+
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    guard let d = tangents[0] else { return [nil, nil] }
+    let (y, r) = (call.outputs[0], call.outputs[1])
+    let inverse = try e.negate(e.multiply(e.multiply(r, r), rowMean(e.multiply(y, d), e)))
+    return [try projected(call, d, e), inverse]
+  }
+
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    guard wanted[0] else { return [nil] }
+    let (y, r) = (call.outputs[0], call.outputs[1])
+    let first = try cotangents[0].map { try projected(call, $0, e) }
+    let second = try cotangents[1].map { g in  // −r²·r̄·y/n
+      let factor = try e.scale(e.multiply(e.multiply(r, r), g), by: -1 / Double(y.shape[1]))
+      return try e.multiply(y, factor)
+    }
+    return [try e.sum(first, second)]
+  }
+}
