@@ -9,5 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -r bindings/python/. "$work"
 cp "$build/lib/libcet.so.0" "$work/cet/libcet.so.0"
-"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$build" "$work"
+platform=$("$python" -c 'import sysconfig; print(sysconfig.get_platform().replace("-", "_").replace(".", "_"))')
+"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$build" \
+  --config-settings=--build-option=--plat-name="$platform" "$work"
 ls "$build"/*.whl

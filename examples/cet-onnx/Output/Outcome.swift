@@ -56,7 +56,7 @@ struct Outcome {
       (
         "loss change",
         "\(scientific(totals.predictedLossChange)) predicted, \(scientific(totals.measuredLossChange)) measured "
-          + "(\(totals.loss), mean over \(grouped(totals.samples)) samples)"
+          + "(\(totals.loss), mean over \(grouped(totals.samples)) calibration samples)"
       ),
       ("time", String(format: "%.1f s", seconds)),
       ("written", output),
