@@ -37,7 +37,10 @@ part "imports" tools/check-arrows.sh
 part "library" make --no-print-directory lib || finish
 part "exports" tools/check-exports.sh build/lib/libcet.so
 # Optimised: the numerics are tested at the speed and with the arithmetic that users get.
-# Models that the Swift tests write are judged by the Python tests.
+# The onnx package's own cases, for the Swift tests; models that the Swift tests write, for the Python tests.
+CET_ONNX_CASES=$PWD/build/onnx-cases
+export CET_ONNX_CASES
+part "cases" .venv/bin/python tools/make_node_cases.py "$CET_ONNX_CASES"
 CET_WRITTEN_MODELS=$PWD/build/written
 export CET_WRITTEN_MODELS
 mkdir -p "$CET_WRITTEN_MODELS"
