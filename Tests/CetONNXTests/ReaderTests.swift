@@ -100,10 +100,10 @@ struct ReaderTests {
     #expect(errorOf { try ModelFile(bytes: [8, 8]) }.message.contains("without a graph"))
   }
 
-  @Test(arguments: [6, 27, 0, -1])
+  @Test(arguments: [5, 29, 0, -1])
   func opset_outOfRange_isInvalid(opset: Int) throws {
     let error = errorOf { try ModelFile(bytes: unchecked(Graph(name: "g"), opset: opset)) }
-    #expect(error.message == "expected operator set 7 to 26, got \(opset)" && error.code == .invalidModel)
+    #expect(error.message == "expected operator set 6 to 28, got \(opset)" && error.code == .invalidModel)
   }
 
   @Test(arguments: [7, 26]) func opset_atTheEnds_isRead(opset: Int) throws {

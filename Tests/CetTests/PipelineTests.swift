@@ -130,4 +130,31 @@ import Testing
     let other = try LoadedModel(path: "\(fixtures)/digits_cnn/model_opset21.onnx")
     #expect(throws: CetError.self) { try quantizeModel(other, nil, plan, QuantizeOptions(), Monitor()) }
   }
+
+  /// A model without initializers: weight and bias are Constant nodes, as some exporters write them.
+  @Test func constantNodes_areQuantizedLikeInitializers() throws {
+    var random = Random(seed: 3)
+    func constant(_ name: String, _ shape: [Int]) throws -> Node {
+      let values = (0..<shape.elementCount).map { _ in Float(random.normal()) }
+      let tensor = Initializer(name: "", tensor: try Tensor(values, shape: shape))
+      return Node("Constant", inputs: [], outputs: [name], attributes: ["value": .tensor(tensor)])
+    }
+    let graph = Graph(
+      name: "g",
+      nodes: [
+        try constant("w", [12, 5]), try constant("b", [5]), Node("MatMul", inputs: ["x", "w"], outputs: ["m"]),
+        Node("Add", inputs: ["m", "b"], outputs: ["y"]),
+      ], inputs: [ValueInfo(name: "x", type: .float32, shape: [.symbolic("n"), .fixed(12)])],
+      outputs: [ValueInfo(name: "y", type: .float32, shape: [.symbolic("n"), .fixed(5)])])
+    let bytes = try ModelWriter.write(Model(graph: graph))
+    let model = try bytes.withUnsafeBytes { try LoadedModel(bytes: $0) }
+    var data = Calibration()
+    try data.add(inputs: [("x", try Tensor((0..<(64 * 12)).map { _ in Float(random.normal()) }, shape: [64, 12]))])
+    let plan = try makePlan(model, data, Self.options(.bits(3)), Monitor())
+    let written = try quantizeModel(model, data, plan, QuantizeOptions(), Monitor()).bytes(encoding: .planes)
+    let result = try ModelFile(bytes: written).model
+    #expect(!result.graph.nodes.contains { $0.operatorType == "Constant" })
+    #expect(result.graph.initializers.contains { $0.name == "b" })
+    #expect(try model.inspectJSON().contains("\"smallest_file_bytes\""))
+  }
 }

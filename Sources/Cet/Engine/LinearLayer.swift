@@ -34,8 +34,6 @@ struct LinearLayer: Sendable {
   let input: String?
   let output: String
   let bias: Bias
-  /// The Constant node that holds the weight, when it is no initializer.
-  let constantNode: Int?
 
   var count: Int { shape.elementCount }
   /// Output channels, the length of a bias.
@@ -46,8 +44,10 @@ struct LinearLayer: Sendable {
 /// of rank 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul, or the table of Gather.
 struct LinearLayers: Sendable {
   let layers: [LinearLayer]
-  /// The model with weights of Constant nodes as initializers.
+  /// The model with weights and biases of Constant nodes as initializers.
   let model: Model
+  /// The Constant nodes that hold what `model` has as initializers, by name.
+  let constantNodes: [String: Int]
 
   init(_ original: Model) {
     var model = original
@@ -61,6 +61,7 @@ struct LinearLayers: Sendable {
       model.graph.initializers.append(Initializer(name: name, tensor: value.tensor))
     }
     self.model = model
+    self.constantNodes = constantNodes
 
     let tensors = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
     let uses = LinearLayers.uses(in: model.graph)
@@ -80,8 +81,7 @@ struct LinearLayers: Sendable {
       found.append(
         LinearLayer(
           name: name, shape: tensor.shape, kind: kind, axis: axis, node: index,
-          input: kind == .table || kind == .other ? nil : node.inputs[0], output: node.outputs.first ?? "", bias: bias,
-          constantNode: constantNodes[name]))
+          input: kind == .table || kind == .other ? nil : node.inputs[0], output: node.outputs.first ?? "", bias: bias))
     }
     layers = found
   }

@@ -4,8 +4,7 @@ import CetTensor
 
 /// Turns quantized layers into an edit of the model file.
 struct Rewriting {
-  let model: Model
-  let layers: [LinearLayer]
+  let found: LinearLayers
   /// Bias initializer of each layer, where it has or can have one.
   let biasNames: [String?]
 
@@ -13,20 +12,22 @@ struct Rewriting {
   func edit(_ quantized: [Int: QuantizedLayer], encoding: Encoding, metadata: [(key: String, value: String)]) throws -> ModelEdit {
     var edit = ModelEdit()
     edit.metadata = metadata
-    guard encoding != .planes || model.opset >= 7 else {
+    guard encoding != .planes || found.model.opset >= 7 else {
       throw CetError(
-        .unsupportedOperator, "encoding 'planes' needs opset 7 for its broadcasting, the model has \(model.opset): use 'float'")
+        .unsupportedOperator, "encoding 'planes' needs opset 7 for its broadcasting, the model has \(found.model.opset): use 'float'")
     }
+    let model = found.model
     var planes = PlaneEncoding(model)
-    for (index, layer) in layers.enumerated() {
+    for (index, layer) in found.layers.enumerated() {
       guard let result = quantized[index] else { continue }
-      if let constant = layer.constantNode { edit.replacedNodes[constant] = [] }
+      // An initializer takes the place of the Constant node of its name.
+      if let constant = found.constantNodes[layer.name] { edit.replacedNodes[constant] = [] }
       switch encoding {
       case .float:
         edit.initializers.append(
           Initializer(name: layer.name, tensor: try Tensor(result.tensor.dequantized(), shape: layer.shape)))
       case .planes:
-        if layer.constantNode == nil { edit.removedInitializers.insert(layer.name) }
+        if found.constantNodes[layer.name] == nil { edit.removedInitializers.insert(layer.name) }
         try planes.add(result.tensor)
       case .qdq:
         throw CetError(.invalidArgument, "encoding 'qdq' is not available in this version, use 'planes' or 'float'")
@@ -34,6 +35,7 @@ struct Rewriting {
       if let name = biasNames[index], let values = result.bias {
         let old = model.graph.initializers.first { $0.name == name }?.tensor.shape
         edit.initializers.append(Initializer(name: name, tensor: try Tensor(values, shape: old ?? [values.count])))
+        if let constant = found.constantNodes[name] { edit.replacedNodes[constant] = [] }
         if case .addable(_, let replacement) = layer.bias { edit.replacedNodes[layer.node] = replacement }
       }
     }

@@ -42,7 +42,7 @@ struct FileSizes {
       let takesBias = addsBiases && Engine.usesStatistics(layer)
       quantized[index] = QuantizedLayer(tensor: tensor, bias: takesBias ? [Float](repeating: 0, count: layer.channels) : nil)
     }
-    let rewriting = Rewriting(model: model.found.model, layers: model.found.layers, biasNames: model.found.layers.map(\.biasName))
+    let rewriting = Rewriting(found: model.found, biasNames: model.found.layers.map(\.biasName))
     let metadata = FileMetadata.placeholder(model, bits: bits)
     return try ModelWriter.size(edit: rewriting.edit(quantized, encoding: encoding, metadata: metadata), of: model.file)
   }

@@ -133,7 +133,7 @@ public final class QuantizedModel: @unchecked Sendable {
     self.model = model
     self.layers = layers
     self.probe = probe
-    let rewriting = Rewriting(model: model.found.model, layers: model.found.layers, biasNames: biasNames)
+    let rewriting = Rewriting(found: model.found, biasNames: biasNames)
     self.rewriting = rewriting
     var plan = plan
     let metadata = FileMetadata.entries(model, plan: plan)
@@ -144,7 +144,7 @@ public final class QuantizedModel: @unchecked Sendable {
     tensors = indices.compactMap { layers[$0]?.tensor }
     corrections = indices.compactMap { index in
       guard let values = layers[index]?.bias, let name = rewriting.biasNames[index] else { return nil }
-      let layer = rewriting.layers[index]
+      let layer = rewriting.found.layers[index]
       let isAdded = if case .addable = layer.bias { true } else { false }
       return Correction(
         name: name, node: model.found.model.graph.nodes[layer.node].displayName, isAdded: isAdded, values: values)
