@@ -32,7 +32,8 @@ public struct Workers: Sendable {
           var thread = pthread_t()
           let context = Unmanaged.passRetained(job as AnyJob)
           let failed = pthread_create(&thread, nil, { raw in
-            let job = Unmanaged<AnyJob>.fromOpaque(raw!).takeRetainedValue()
+            guard let raw else { return nil }
+            let job = Unmanaged<AnyJob>.fromOpaque(raw).takeRetainedValue()
             SerialKernels.run { job.work(progress: nil) }
             return nil
           }, context.toOpaque())

@@ -5,6 +5,7 @@ Run after `make lib`. CET_BUILD names another prefix than build/.
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -15,6 +16,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CET_BUILD", ROOT / "build")).resolve()
 os.environ["CET_LIBRARY"] = str(BUILD / "lib" / "libcet.so.0")
 sys.path.insert(0, str(ROOT / "bindings" / "python"))
+
+# A runner in the background may have been started with interrupts ignored, and programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DIGITS = ROOT / "Tests" / "Fixtures" / "digits_cnn"
 
