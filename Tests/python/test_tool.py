@@ -133,6 +133,16 @@ def test_sweep_writes_a_file_and_a_plan_per_ratio(tool, digits, tmp_path, compre
     assert [t.raw_data for t in swept.graph.initializer] == [t.raw_data for t in alone.graph.initializer]
 
 
+@pytest.mark.parametrize("method", ["mckp", "hawq-v2", "paper", "uniform"])
+def test_sweep_works_with_every_method(tool, digits, tmp_path, method):
+    run = tool(
+        "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "7,10", "--method", method,
+        "--samples", 32, "-o", tmp_path / "out", "--json")
+    assert run.returncode == 0, run.stderr
+    for result, asked in zip(json.loads(run.stdout)["results"], (7, 10)):
+        assert result["ratio"]["codes"] >= asked
+
+
 def test_sweep_with_a_ratio_out_of_reach_writes_nothing(tool, digits, tmp_path):
     run = tool(
         "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "8,99", "-o", tmp_path / "out")
@@ -183,6 +193,17 @@ def test_check_compares_with_the_original(tool, digits, compressed):
     run = tool("check", folder / "small.onnx", *arguments, "--tolerance", 1e-6)
     assert run.returncode == 1 and "logits" in run.stderr
     run = tool("check", digits / "model.onnx", *arguments, "--tolerance", 0)
+    assert run.returncode == 0, run.stderr
+
+
+def test_check_feeds_a_fixed_batch(tool, digits, tmp_path):
+    model = onnx.load(digits / "model.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 8
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 8
+    onnx.save(model, tmp_path / "eight.onnx")
+    run = tool(
+        "check", tmp_path / "eight.onnx", "--against", digits / "model.onnx", "--data", digits / "calibration.npz",
+        "--tolerance", 1e-4)
     assert run.returncode == 0, run.stderr
 
 

@@ -72,6 +72,19 @@ public final class LoadedModel: @unchecked Sendable {
 }
 
 extension LoadedModel {
+  /// Throws unless a plan is for this file or for one with the same tensors: an edit of a name or of metadata
+  /// changes the file and nothing that a plan is about.
+  func checkBelongs(_ plan: CompressionPlan) throws {
+    guard plan.modelSHA256 != sha256 else { return }
+    let found = parameters
+    guard plan.tensors.count == found.count, zip(plan.tensors, found).allSatisfy({ $0.name == $1.name && $0.shape == $1.shape })
+    else {
+      throw CetError(
+        .invalidArgument,
+        "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(sha256) and other tensors")
+    }
+  }
+
   /// What the model consists of: operators and whether they have exact derivatives, inputs, outputs,
   /// parameters, and the smallest file that 2 bits everywhere would give. One JSON document.
   public func inspectJSON() throws -> String {

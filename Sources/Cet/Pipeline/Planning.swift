@@ -38,9 +38,9 @@ public func makePlan(
   _ model: LoadedModel, sensitivityOf plan: CompressionPlan, _ options: PlanOptions
 ) throws -> CompressionPlan {
   try options.validate()
-  guard plan.modelSHA256 == model.sha256 else {
-    throw CetError(
-      .invalidArgument, "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(model.sha256)")
+  try model.checkBelongs(plan)
+  guard plan.options.method != .paper else {
+    throw CetError(.invalidArgument, "method 'paper' keeps no table: it chooses bits from calibration data")
   }
   var options = options
   options.method = plan.options.method
@@ -53,7 +53,8 @@ public func makePlan(
     guard let known = measured[layer.name] else { continue }
     table.measured[index] = known.measuredLoss
     table.curvature[index] = known.curvatureLoss
-    for bits in draft.widths[index] where known.measuredLoss[bits] == nil {
+    let losses = known.measuredLoss.isEmpty ? known.curvatureLoss : known.measuredLoss
+    for bits in draft.widths[index] where options.method != .uniform && losses[bits] == nil {
       throw CetError(
         .invalidArgument, "the plan has no loss of '\(layer.name)' at \(bits) bits: it was made without that choice")
     }

@@ -25,10 +25,10 @@ public func quantizeModel(
   _ model: LoadedModel, _ data: Calibration?, _ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor
 ) throws -> QuantizedModel {
   try options.validate()
-  guard plan.modelSHA256 == model.sha256 else {
-    throw CetError(
-      .invalidArgument, "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(model.sha256)")
-  }
+  try model.checkBelongs(plan)
+  var plan = plan
+  plan.modelSHA256 = model.sha256
+  plan.modelBytes = model.byteCount
   let rounding = options.rounding ?? plan.options.rounding
   let bits = try plannedBits(model, plan)
   guard let data else {

@@ -9,7 +9,7 @@ struct CheckCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Samples to run: an .npz file or a folder of .npy files.", valueName: "calib"))
   var data: String?
   @Option(help: "Fail when an output differs by more than this.") var tolerance: Double?
-  @Option(help: "Samples run together.") var batchSize: UInt32 = 32
+  @Option(help: "Samples run together, unless the model fixes that.") var batchSize: UInt32 = 32
   @Option(help: "Threads. (default: as many as there are processors)") var threads: UInt32?
   @OptionGroup var show: OutputArguments
 
@@ -45,10 +45,12 @@ struct CheckCommand: ParsableCommand {
 
   private func compare(_ model: Model, _ other: Model?, _ samples: CalibrationSet) throws -> Comparison {
     var comparison = Comparison(hasReference: other != nil)
-    let names = try model.inputNames()
+    let inputs = try model.inputs()
+    // A model that fixes its batch takes just that.
+    let size = inputs.lazy.compactMap(\.samples).first ?? Int(batchSize)
     let monitor = Monitor(quiet: show.quiet)
     for batch in 0..<samples.batchCount {
-      let slices = try samples.slices(of: batch, inputs: names, size: Int(batchSize))
+      let slices = try samples.slices(of: batch, inputs: inputs.map(\.name), size: size)
       for (index, slice) in slices.enumerated() {
         try Interrupt.check()
         try comparison.add(

@@ -67,11 +67,13 @@ struct SweepCommand: ParsableCommand {
 
   /// All plans before the first file: a ratio that cannot be reached ends the run with nothing written.
   private func makePlans(_ model: Model, _ calibration: CalibrationSet, _ monitor: Monitor) throws -> [Plan] {
-    // The smallest ratio asks least, so that its table exists whenever any of them can be reached.
-    guard let first = ratios.values.map(\.ratio).min() else { return [] }
-    let source = try withPlanOptions(method, effort, Target(ratio: first), monitor) {
-      try Plan.make(model, calibration, $0)
+    func plan(_ ratio: Double) throws -> Plan {
+      try withPlanOptions(method, effort, Target(ratio: ratio), monitor) { try Plan.make(model, calibration, $0) }
     }
+    // The literal method takes its bits from the data: it has no table.
+    if method.method == .paper { return try ratios.values.map { try plan($0.ratio) } }
+    // The smallest ratio asks least, so that its table exists whenever any of them can be reached.
+    let source = try plan(ratios.values.map(\.ratio).min() ?? 1)
     return try ratios.values.map { _, ratio in
       try withPlanOptions(method, effort, Target(ratio: ratio), monitor) { try Plan.make(model, from: source, $0) }
     }

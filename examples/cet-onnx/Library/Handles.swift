@@ -37,12 +37,13 @@ final class Model {
   init(path: String) throws { handle = try made { cet_model_load_file(path, $0) } }
   deinit { cet_model_free(handle) }
 
-  /// Names of the inputs that a caller must feed, in the graph's order.
-  func inputNames() throws -> [String] {
+  /// The inputs that a caller must feed, in the graph's order; `samples` is the fixed size of axis 0, if it is fixed.
+  func inputs() throws -> [(name: String, samples: Int?)] {
     try (0..<cet_model_input_count(handle)).map { index in
       var info = try initialized(cet_value_info_init)
       try check(cet_model_get_input(handle, index, &info))
-      return String(cString: info.name)
+      let first = info.rank > 0 ? info.shape?.pointee ?? -1 : -1
+      return (String(cString: info.name), first > 0 ? Int(first) : nil)
     }
   }
 
