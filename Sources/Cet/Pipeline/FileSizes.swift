@@ -43,7 +43,7 @@ struct FileSizes {
       quantized[index] = QuantizedLayer(tensor: tensor, bias: takesBias ? [Float](repeating: 0, count: layer.channels) : nil)
     }
     let rewriting = Rewriting(found: model.found, biasNames: model.found.layers.map(\.biasName))
-    let metadata = FileMetadata.placeholder(model, bits: bits)
+    let metadata = FileMetadata.ofUnknownLosses(model, bits: bits)
     return try ModelWriter.size(edit: rewriting.edit(quantized, encoding: encoding, metadata: metadata), of: model.file)
   }
 }
@@ -60,7 +60,7 @@ enum FileMetadata {
       predicted: plan.predictedLossChange, measured: plan.measuredLossChange)
   }
 
-  static func placeholder(_ model: LoadedModel, bits: [Int?]) -> [(key: String, value: String)] {
+  static func ofUnknownLosses(_ model: LoadedModel, bits: [Int?]) -> [(key: String, value: String)] {
     entries(model, bits: bits, method: .cet, seed: 0, predicted: nil, measured: nil)
   }
 
