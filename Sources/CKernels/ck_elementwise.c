@@ -72,6 +72,49 @@ UNARY(tanh, ck_tanh1(v))
 UNARY(sigmoid, ck_sigmoid1(v))
 UNARY(erf, ck_erf1(v))
 
+/* The byte is 0 or 1; a comparison with NaN is 0. */
+#define RELATION(name, OP)                                                            \
+  CK_CLONES void ck_##name##_f32(const float *a, const float *b, uint8_t *out, size_t count) { \
+    CK_INDEPENDENT                                                                    \
+    for (size_t i = 0; i < count; i++) out[i] = a[i] OP b[i];                         \
+  }                                                                                   \
+  CK_CLONES void ck_##name##_scalar_f32(const float *a, float b, uint8_t *out, size_t count) { \
+    CK_INDEPENDENT                                                                    \
+    for (size_t i = 0; i < count; i++) out[i] = a[i] OP b;                            \
+  }
+
+RELATION(equal, ==)
+RELATION(less, <)
+RELATION(less_equal, <=)
+RELATION(greater, >)
+RELATION(greater_equal, >=)
+
+CK_CLONES void ck_select_f32(const uint8_t *condition, const float *a, const float *b, float *out, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) {
+    const float x = a[i], y = b[i];
+    out[i] = condition[i] ? x : y;
+  }
+}
+
+CK_CLONES void ck_mask_f32(const uint8_t *condition, const float *x, float *out, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) {
+    const float v = x[i];
+    out[i] = condition[i] ? v : 0.0f;
+  }
+}
+
+CK_CLONES void ck_and_u8(const uint8_t *a, const uint8_t *b, uint8_t *out, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) out[i] = a[i] & b[i];
+}
+
+CK_CLONES void ck_accumulate_f64(double *y, const float *x, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) y[i] += x[i];
+}
+
 CK_CLONES void ck_relu_mask_f32(const float *x, const float *g, float *out, size_t count) {
   CK_INDEPENDENT
   for (size_t i = 0; i < count; i++) {

@@ -47,6 +47,10 @@ public final class CurvatureOperator: @unchecked Sendable {
     var weights: [String: Tensor] = [:]
     for slot in parameters { weights[slot.name] = held[slot.name] }
     self.weights = weights
+    // At the model's own output the loss has no gradient, and what the Hessian has beyond the Gauss–Newton matrix is
+    // multiplied by it: the same matrix for two thirds of the work.
+    let ownReference = given == nil && (loss == .kl || loss == .mse)
+    let curvature = ownReference ? .gaussNewton : curvature
     var programs: [Batch.Signature: LossProgram] = [:]
     for batch in batches where programs[batch.signature] == nil {
       programs[batch.signature] = try LossProgram(
@@ -140,8 +144,7 @@ public final class CurvatureOperator: @unchecked Sendable {
     } combine: { _, partial in
       for (slot, tensor) in zip(partial.0, partial.1) {
         let target = sums + self.parameters[slot].offset
-        let source = UnsafePointer(tensor.floats)
-        for i in 0..<tensor.count { target[i] += Double(source[i]) }
+        Elementwise.accumulate(tensor.floats, into: target, count: tensor.count)
       }
     }
     let scale = 1 / Double(sampleCount)

@@ -76,27 +76,3 @@ public final class Executable: Sendable {
     }
   }
 }
-
-/// Steps in order with the values that may go after each.
-private struct Schedule: Sendable {
-  let steps: [Int]
-  let released: [[Int]]
-
-  init(_ program: Program, steps: [Int], keep: Set<Int>) {
-    self.steps = steps
-    var released = [[Int]](repeating: [], count: steps.count)
-    var seen = keep
-    for position in steps.indices.reversed() {
-      let step = program.steps[steps[position]]
-      for id in step.inputs + step.outputs where seen.insert(id).inserted { released[position].append(id) }
-    }
-    self.released = released
-  }
-
-  func run(_ program: Program, _ values: inout [Tensor?], _ context: ComputeContext) throws {
-    for (position, index) in steps.enumerated() {
-      try program.execute(program.steps[index], &values, context)
-      for id in released[position] { values[id] = nil }
-    }
-  }
-}

@@ -104,29 +104,3 @@ public final class ForwardProgram: @unchecked Sendable {
     return tensor
   }
 }
-
-extension Program {
-  /// Runs one step: operands from the constants or from `values`, results into `values`.
-  func execute(_ step: Step, _ values: inout [Tensor?], _ context: ComputeContext) throws {
-    var operands: [Tensor] = []
-    operands.reserveCapacity(step.inputs.count)
-    for id in step.inputs {
-      if case .constant(let tensor) = sources[id] {
-        operands.append(tensor)
-      } else if let tensor = values[id] {
-        operands.append(tensor)
-      } else if case .input(let name) = sources[id] {
-        throw CetError(.invalidArgument, "input '\(name)' is not given")
-      } else {
-        throw CetError(.internal, "step \(step.primitive.name) of node '\(step.origin)' lacks an operand")
-      }
-    }
-    let results: [Tensor]
-    do {
-      results = try step.primitive.run(operands, context)
-    } catch let error as CetError {
-      throw error.at("node '\(step.origin)'")
-    }
-    for (id, tensor) in zip(step.outputs, results) { values[id] = tensor }
-  }
-}

@@ -34,6 +34,12 @@ public struct Call: Sendable {
   }
 }
 
+/// Primitives with one output that can be added to a tensor while it is computed, for float32.
+public protocol AccumulatingPrimitive: Primitive {
+  /// The output plus `sum`, which has the output's shape and whose memory may be overwritten or returned.
+  func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws -> Tensor
+}
+
 /// Primitives whose outputs are piecewise constant in every input: the derivative is zero.
 public protocol PiecewiseConstant: Primitive {}
 

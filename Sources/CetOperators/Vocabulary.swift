@@ -18,9 +18,22 @@ extension Emitter {
 
   /// x > 0 ? g : 0
   public func gate(_ x: Value, _ g: Value) throws -> Value { try binary(.gate, x, g) }
-  /// condition ? x : 0
+  /// condition ? x : 0. A mask of a mask is one mask: their conjunction does not move with the direction of a
+  /// derivative, so that it is made once for many products.
   public func mask(_ condition: Value, _ x: Value) throws -> Value {
-    try emit(Select(), condition, x, scalar(0, x.element))
+    let zero = try scalar(0, x.element)
+    if case .step(let index) = program.sources[x.id], program.steps[index].primitive is Select,
+      program.steps[index].inputs[2] == zero.id
+    {
+      let inner = program.steps[index].inputs
+      let (other, y) = (program.values[inner[0]], program.values[inner[1]])
+      if other.shape == condition.shape, y.shape == x.shape {
+        // One order for both ways round, so that forward and reverse mode share the conjunction.
+        let (first, second) = other.id < condition.id ? (other, condition) : (condition, other)
+        return try emit(Select(), emit(Bitwise(.and), first, second), y, zero)
+      }
+    }
+    return try emit(Select(), condition, x, zero)
   }
   public func compare(_ relation: Compare.Relation, _ a: Value, _ b: Value) throws -> Value {
     try emit(Compare(relation), a, b)

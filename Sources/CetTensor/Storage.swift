@@ -18,6 +18,9 @@ public final class Storage: @unchecked Sendable {
     case borrowed(AnyObject)
   }
 
+  /// Whether the memory belongs to somebody else, who may read it whatever the reference count says.
+  var isBorrowed: Bool { if case .borrowed = owner { true } else { false } }
+
   /// Uninitialised memory from the heap.
   public init(byteCount: Int) throws {
     base = try Storage.allocate(byteCount)

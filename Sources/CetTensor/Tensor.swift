@@ -12,7 +12,7 @@ public struct Tensor: @unchecked Sendable {
   public let type: ElementType
   public let shape: [Int]
   public let layout: Layout
-  public let storage: Storage
+  public private(set) var storage: Storage
   public let byteOffset: Int
 
   public var count: Int { shape.elementCount }
@@ -66,6 +66,9 @@ public struct Tensor: @unchecked Sendable {
     tensor.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: tensor.byteCount)
     return tensor
   }
+
+  /// Whether no other tensor shares the memory, so that its holder may overwrite it.
+  public mutating func isUniquelyHeld() -> Bool { isKnownUniquelyReferenced(&storage) && !storage.isBorrowed }
 
   /// The elements in storage order. The caller has checked `type`.
   @inline(__always)

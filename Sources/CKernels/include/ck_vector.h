@@ -45,6 +45,24 @@ void ck_tanh_f32(const float *x, float *out, size_t count);
 void ck_sigmoid_f32(const float *x, float *out, size_t count);
 void ck_erf_f32(const float *x, float *out, size_t count);
 
+/* out[i] = a[i] relation b[i], 0 or 1; any relation with NaN is 0 */
+void ck_equal_f32(const float *a, const float *b, uint8_t *out, size_t count);
+void ck_less_f32(const float *a, const float *b, uint8_t *out, size_t count);
+void ck_less_equal_f32(const float *a, const float *b, uint8_t *out, size_t count);
+void ck_greater_f32(const float *a, const float *b, uint8_t *out, size_t count);
+void ck_greater_equal_f32(const float *a, const float *b, uint8_t *out, size_t count);
+void ck_equal_scalar_f32(const float *a, float b, uint8_t *out, size_t count);
+void ck_less_scalar_f32(const float *a, float b, uint8_t *out, size_t count);
+void ck_less_equal_scalar_f32(const float *a, float b, uint8_t *out, size_t count);
+void ck_greater_scalar_f32(const float *a, float b, uint8_t *out, size_t count);
+void ck_greater_equal_scalar_f32(const float *a, float b, uint8_t *out, size_t count);
+
+/* out[i] = condition[i] ? a[i] : b[i] */
+void ck_select_f32(const uint8_t *condition, const float *a, const float *b, float *out, size_t count);
+/* out[i] = condition[i] ? x[i] : 0 */
+void ck_mask_f32(const uint8_t *condition, const float *x, float *out, size_t count);
+void ck_and_u8(const uint8_t *a, const uint8_t *b, uint8_t *out, size_t count);
+
 /* out[i] = x[i] > 0 ? g[i] : 0, the derivative of relu with the value 0 at the kink. */
 void ck_relu_mask_f32(const float *x, const float *g, float *out, size_t count);
 /* out[i] = factor * x[i] */
@@ -52,6 +70,7 @@ void ck_scale_f32(float factor, const float *x, float *out, size_t count);
 /* out[i] = factor * x[i] + y[i] in float. */
 void ck_scale_add_f32(float factor, const float *x, const float *y, float *out, size_t count);
 /* y[i] = y[i] + x[i] */
+void ck_accumulate_f64(double *y, const float *x, size_t count);
 void ck_accumulate_f32(float *y, const float *x, size_t count);
 /* out[i] = value */
 void ck_fill_f32(float value, float *out, size_t count);

@@ -34,8 +34,8 @@ public final class Curvature: @unchecked Sendable {
     let samples = try data.prefix(options.samples)
     let asked = options.loss ?? (samples.hasLabels ? .crossEntropy : nil)
     let session = try Session(
-      model, samples, loss: asked, output: options.output, batchSize: options.batchSize, threads: options.threads,
-      monitor: Monitor())
+      model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
+      parts: Session.curvatureParts, threads: options.threads, monitor: Monitor())
     var left: Set<Int> = []
     let names = model.found.layers.map(\.name)
     for pattern in options.keep { left.formUnion(try NamePattern(pattern).indices(in: names, use: "keep")) }

@@ -14,9 +14,10 @@ struct Session {
   /// - Parameters:
   ///   - data: fitted to the model.
   ///   - output: graph output that the loss reads; nil: the first.
+  ///   - parts: the data is cut into at least as many batches, where it has so many samples.
   init(
-    _ model: LoadedModel, _ data: Calibration, loss asked: LossKind?, output: String?, batchSize: Int?, threads: Int,
-    monitor: Monitor
+    _ model: LoadedModel, _ data: Calibration, loss asked: LossKind?, output: String?, batchSize: Int?,
+    parts: Int = Session.holdOutParts, threads: Int, monitor: Monitor
   ) throws {
     try monitor.report(.prepare, 0, of: 1)
     try model.checkOperators()
@@ -25,7 +26,7 @@ struct Session {
     let name = try Session.outputName(graph, output)
     let workers = Workers(threads: threads)
     let context = ComputeContext()
-    let cut = try Session.cut(data, size: batchSize, fixed: Calibration.fixedBatchSize(of: model.requiredInputs))
+    let cut = try Session.cut(data, size: batchSize, parts: parts, fixed: Calibration.fixedBatchSize(of: model.requiredInputs))
     batches = cut
     sampleCount = cut.reduce(0) { $0 + $1.sampleCount }
     let logits = Session.logits(behind: name, graph)
@@ -38,6 +39,12 @@ struct Session {
     engine = try Engine(model.found, output: read, loss: chosen, workers: workers, context: context)
     try monitor.report(.prepare, 1, of: 1)
   }
+
+  /// Every fourth batch is held out, and there should be two of them.
+  static let holdOutParts = 8
+  /// Curvature products: each batch has an output of the size of the parameter vector, so fewer are better, but enough
+  /// that a few threads share them.
+  static let curvatureParts = 4
 
   private static func outputName(_ graph: Graph, _ asked: String?) throws -> String {
     guard let first = graph.outputs.first else { throw CetError(.invalidModel, "the model has no outputs") }
@@ -80,15 +87,14 @@ struct Session {
 
   /// Batches of a size that depends on the data alone, never on the number of threads: sums over batches are
   /// then the same for any number.
-  private static func cut(_ data: Calibration, size: Int?, fixed: Int?) throws -> [Batch] {
+  private static func cut(_ data: Calibration, size: Int?, parts: Int, fixed: Int?) throws -> [Batch] {
     if let size, let fixed, size != fixed {
       throw CetError(.invalidArgument, "option batch_size: the model takes batches of \(fixed), got \(size)")
     }
     var result: [Batch] = []
     for part in data.batches {
       let elements = part.inputs.reduce(0) { $0 + $1.tensor.count } / max(1, part.sampleCount)
-      // At least eight batches where the samples allow it: every fourth one is held out.
-      let step = fixed ?? size ?? min(elements > 1 << 15 ? 8 : 16, max(1, data.sampleCount / 8))
+      let step = fixed ?? size ?? min(elements > 1 << 15 ? 8 : 16, max(1, data.sampleCount / parts))
       var start = 0
       while start < part.sampleCount {
         let end = min(start + step, part.sampleCount)

@@ -176,7 +176,9 @@ public struct Compare: PiecewiseConstant {
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
     let (a, b) = (inputs[0], inputs[1])
     switch a.type {
-    case .float32: return [try relate(a, b, context, Float.self)]
+    case .float32:
+      if let result = try TensorMap.compare(vectorRelation, a, b, context) { return [result] }
+      return [try relate(a, b, context, Float.self)]
     case .float64: return [try relate(a, b, context, Double.self)]
     case .float16, .bfloat16:
       return [
@@ -192,6 +194,16 @@ public struct Compare: PiecewiseConstant {
     case .int64: return [try relate(a, b, context, Int64.self)]
     case .uint64: return [try relate(a, b, context, UInt64.self)]
     default: throw CetError(.unsupportedOperator, "\(name) of \(a.type)")
+    }
+  }
+
+  private var vectorRelation: Elementwise.Relation {
+    switch relation {
+    case .equal: .equal
+    case .less: .less
+    case .lessOrEqual: .lessOrEqual
+    case .greater: .greater
+    case .greaterOrEqual: .greaterOrEqual
     }
   }
 
@@ -223,6 +235,7 @@ public struct Bitwise: PiecewiseConstant {
     let (a, b) = (inputs[0], inputs[1])
     switch a.type {
     case .bool:
+      if function == .and, let result = try TensorMap.and(a, b, context) { return [result] }
       let words = try combine(a, b, context, UInt8.self)
       return [try Tensor(type: .bool, shape: words.shape, layout: words.layout, storage: words.storage)]
     case .int8: return [try combine(a, b, context, Int8.self)]

@@ -6,7 +6,7 @@ import CetTensor
 ///   inputGradient   x̄ = ȳ ⊛ w          (inputs ȳ, w); also the transposed convolution
 ///   weightGradient  w̄ = x ⋆ ȳ          (inputs x, ȳ)
 /// with ⟨x ∗ w, ȳ⟩ = ⟨x, ȳ ⊛ w⟩ = ⟨w, x ⋆ ȳ⟩.
-public struct Convolve: Primitive {
+public struct Convolve: AccumulatingPrimitive {
   public enum Map: String, Hashable, Sendable { case forward, inputGradient, weightGradient }
   public let map: Map
   public let geometry: ConvolutionGeometry
@@ -43,6 +43,18 @@ public struct Convolve: Primitive {
 
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
     try inSinglePrecision(inputs, context) { try runSingle($0, context) }
+  }
+
+  public func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws -> Tensor {
+    switch map {
+    case .forward:
+      try Convolution.forward(
+        geometry, input: inputs[0], weight: inputs[1], bias: inputs.count > 2 ? inputs[2] : nil, addingTo: sum, context)
+    case .inputGradient:
+      try Convolution.inputGradient(geometry, outputGradient: inputs[0], weight: inputs[1], addingTo: sum, context)
+    case .weightGradient:
+      try Convolution.weightGradient(geometry, input: inputs[0], outputGradient: inputs[1], addingTo: sum, context)
+    }
   }
 
   private func runSingle(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {

@@ -1,7 +1,7 @@
 import CetTensor
 
 /// op(A)·op(B) over the last two axes, op being the identity or the transposition; leading axes broadcast.
-public struct MatrixProduct: Primitive {
+public struct MatrixProduct: AccumulatingPrimitive {
   public let transposeLeft: Bool
   public let transposeRight: Bool
   public init(transposeLeft: Bool = false, transposeRight: Bool = false) {
@@ -43,6 +43,11 @@ public struct MatrixProduct: Primitive {
     ]
   }
 
+  public func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws -> Tensor {
+    try Matmul.multiply(
+      inputs[0], transposed: transposeLeft, inputs[1], transposed: transposeRight, addingTo: sum, context)
+  }
+
   public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
     // ẏ = Ȧ·B + A·Ḃ
     let left = try tangents[0].map { try e.emit(self, $0, call.inputs[1]) }
@@ -61,7 +66,13 @@ public struct MatrixProduct: Primitive {
       let full = try transposeLeft ? product(b, transposeRight, g, true) : product(g, false, b, !transposeRight)
       result[0] = try e.sumTo(full, a.shape)
     }
-    if wanted[1] {  // B̄ = op(A)ᵀ·Ȳ, or Ȳᵀ·op(A) where B enters transposed
+    if wanted[1], !transposeLeft, a.rank > 2, b.rank == 2 {
+      // One B for all leading axes: their sum is a single product over all rows of A and Ȳ.
+      let rows = a.shape.dropLast().reduce(1, *)
+      let x = try e.reshape(a, [rows, a.shape[a.rank - 1]])
+      let y = try e.reshape(g, [rows, g.shape[g.rank - 1]])
+      result[1] = try transposeRight ? product(y, true, x, false) : product(x, true, y, false)
+    } else if wanted[1] {  // B̄ = op(A)ᵀ·Ȳ, or Ȳᵀ·op(A) where B enters transposed
       let full = try transposeRight ? product(g, true, a, transposeLeft) : product(a, !transposeLeft, g, false)
       result[1] = try e.sumTo(full, b.shape)
     }

@@ -27,7 +27,7 @@ extension Tensor {
   }
 
   /// The same elements in memory of their own.
-  func copied(arena: Arena?) throws -> Tensor {
+  public func copied(arena: Arena?) throws -> Tensor {
     let result = try Tensor(uninitialized: type, shape, layout: layout, arena: arena)
     result.pointer.copyMemory(from: pointer, byteCount: byteCount)
     return result

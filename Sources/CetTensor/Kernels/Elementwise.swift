@@ -86,6 +86,51 @@ public enum Elementwise {
     withUnsafePointer(to: b) { apply(operation, a, column: $0, into: out, rows: 1, columns: count) }
   }
 
+  public enum Relation: Sendable, Hashable, CaseIterable {
+    case equal, less, lessOrEqual, greater, greaterOrEqual
+  }
+
+  /// out[i] = a[i] relation b[i], 0 or 1; false when either is NaN.
+  public static func compare(
+    _ relation: Relation, _ a: Input, _ b: Input, into out: UnsafeMutablePointer<UInt8>, count: Int
+  ) {
+    guard count > 0 else { return }
+    switch relation {
+    case .equal: ck_equal_f32(a, b, out, count)
+    case .less: ck_less_f32(a, b, out, count)
+    case .lessOrEqual: ck_less_equal_f32(a, b, out, count)
+    case .greater: ck_greater_f32(a, b, out, count)
+    case .greaterOrEqual: ck_greater_equal_f32(a, b, out, count)
+    }
+  }
+
+  /// out[i] = a[i] relation b
+  public static func compare(
+    _ relation: Relation, _ a: Input, scalar b: Float, into out: UnsafeMutablePointer<UInt8>, count: Int
+  ) {
+    guard count > 0 else { return }
+    switch relation {
+    case .equal: ck_equal_scalar_f32(a, b, out, count)
+    case .less: ck_less_scalar_f32(a, b, out, count)
+    case .lessOrEqual: ck_less_equal_scalar_f32(a, b, out, count)
+    case .greater: ck_greater_scalar_f32(a, b, out, count)
+    case .greaterOrEqual: ck_greater_equal_scalar_f32(a, b, out, count)
+    }
+  }
+
+  /// out[i] = condition[i] ? a[i] : b[i]; `b` nil stands for zeros.
+  public static func select(_ condition: UnsafePointer<UInt8>, _ a: Input, _ b: Input?, into out: Output, count: Int) {
+    guard count > 0 else { return }
+    if let b { ck_select_f32(condition, a, b, out, count) } else { ck_mask_f32(condition, a, out, count) }
+  }
+
+  /// out[i] = a[i] & b[i]
+  public static func and(
+    _ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, into out: UnsafeMutablePointer<UInt8>, count: Int
+  ) {
+    if count > 0 { ck_and_u8(a, b, out, count) }
+  }
+
   /// out[i] = x[i] > 0 ? g[i] : 0, the derivative of relu; 0 at the kink.
   public static func reluMask(_ x: Input, _ g: Input, into out: Output, count: Int) {
     if count > 0 { ck_relu_mask_f32(x, g, out, count) }
@@ -104,6 +149,11 @@ public enum Elementwise {
   /// y[i] += x[i]
   public static func accumulate(_ x: Input, into y: Output, count: Int) {
     if count > 0 { ck_accumulate_f32(y, x, count) }
+  }
+
+  /// y[i] += x[i] in double.
+  public static func accumulate(_ x: Input, into y: UnsafeMutablePointer<Double>, count: Int) {
+    if count > 0 { ck_accumulate_f64(y, x, count) }
   }
 
   /// y[i] += factor * x[i], computed in double and rounded once.

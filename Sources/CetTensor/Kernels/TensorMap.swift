@@ -131,43 +131,4 @@ public enum TensorMap {
       ])
     return (a, b, result, walk)
   }
-
-  /// out = condition ? a : b with broadcasting, for any element width.
-  public static func select(_ condition: Tensor, _ a: Tensor, _ b: Tensor, _ context: ComputeContext) throws -> Tensor {
-    guard let ab = broadcastShape(a.shape, b.shape), let shape = broadcastShape(condition.shape, ab) else {
-      throw CetError(
-        .shapeMismatch,
-        "shapes \(condition.shape.shapeText), \(a.shape.shapeText) and \(b.shape.shapeText) do not broadcast")
-    }
-    switch a.type.byteWidth {
-    case 1: return try select(UInt8.self, condition, a, b, shape, context)
-    case 2: return try select(UInt16.self, condition, a, b, shape, context)
-    case 4: return try select(UInt32.self, condition, a, b, shape, context)
-    default: return try select(UInt64.self, condition, a, b, shape, context)
-    }
-  }
-
-  private static func select<Word>(
-    _: Word.Type, _ condition: Tensor, _ a: Tensor, _ b: Tensor, _ shape: [Int], _ context: ComputeContext
-  ) throws -> Tensor {
-    let result = try Tensor(uninitialized: a.type, shape, layout: a.shape == shape ? a.layout : .rowMajor, arena: context.arena)
-    let order = storageOrder(rank: shape.count, layout: result.layout)
-    let walk = StridedWalk(
-      extents: shape.permuted(order),
-      strides: [result.strides.permuted(order)]
-        + [condition, a, b].map { $0.broadcastStrides(to: shape).permuted(order) })
-    let mask = condition.elements(as: Bool.self)
-    let left = a.pointer.assumingMemoryBound(to: Word.self)
-    let right = b.pointer.assumingMemoryBound(to: Word.self)
-    let output = result.pointer.assumingMemoryBound(to: Word.self)
-    let count = walk.rowCount
-    let (sm, sa, sb) = (walk.rowStride(1), walk.rowStride(2), walk.rowStride(3))
-    walk.forEachRow { offsets in
-      let z = output + offsets[0]
-      for i in 0..<count {
-        z[i] = mask[offsets[1] + i * sm] ? left[offsets[2] + i * sa] : right[offsets[3] + i * sb]
-      }
-    }
-    return result
-  }
 }
