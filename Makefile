@@ -1,6 +1,7 @@
 # make demo     set up, build, compress the bundled model, show plan and accuracy
 # make test     set up, build, run every test
 # make lib      build the library and the tool into build/
+# make bench    compare Hessian-vector products with PyTorch's (half an hour, 15 GiB of memory)
 # make install  copy them to PREFIX (default /usr/local); DESTDIR is put in front
 # make wheel    build a Python wheel with the library inside, into build/
 # make clean    remove what was built
@@ -15,7 +16,9 @@ STAGED := $(BUILD)/lib/libcet.so.$(VERSION)
 PYTHON := .venv/bin/python
 DIGITS := Tests/Fixtures/digits_cnn
 
-.PHONY: all lib demo test install wheel clean
+BENCHMARKS := resnet18 resnet50 mobilenet_v2 bert_base
+
+.PHONY: all lib demo test bench install wheel clean
 
 all: lib
 
@@ -33,6 +36,11 @@ demo: lib
 
 test:
 	tools/test.sh
+
+bench: lib
+	CET_TORCH=1 tools/setup.sh tests
+	CET_LIBRARY=$(BUILD)/lib/libcet.so $(PYTHON) Benchmarks/hvp.py $(BENCHMARKS)
+	CET_LIBRARY=$(BUILD)/lib/libcet.so $(PYTHON) Benchmarks/spectrum.py resnet18
 
 # Copies only: what is not built yet is built first, and nothing is built again as root.
 install: $(STAGED)

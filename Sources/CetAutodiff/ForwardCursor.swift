@@ -12,7 +12,7 @@ public final class ForwardCursor: @unchecked Sendable {
 
   public init(_ route: ForwardRoute, _ batch: Batch, weights: [String: Tensor], _ context: ComputeContext) {
     self.route = route
-    self.context = context
+    self.context = context.fast
     values = [Tensor?](repeating: nil, count: route.program.values.count)
     for (name, value) in route.inputs { values[value.id] = batch.inputs[name] }
     for (name, value) in route.parameters { values[value.id] = weights[name] }

@@ -33,7 +33,7 @@ public final class ForwardProgram: @unchecked Sendable {
     inputs = bound.inputs
     self.parameters = bound.parameters
     self.outputs = try bound.values(outputs)
-    self.context = context
+    self.context = context.fast  // nothing is differentiated at a kink here
     steps = program.steps(for: self.outputs)
   }
 

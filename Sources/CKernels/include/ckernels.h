@@ -5,6 +5,7 @@
 #include "basis.h"
 #include "ck_vector.h"
 #include "ck_window.h"
+#include "ck_winograd.h"
 #include "rounding.h"
 
 /* Processors that this process may run on, at least 1. */

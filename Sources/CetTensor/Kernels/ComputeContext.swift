@@ -3,6 +3,8 @@
 /// that calls it, inside `SerialKernels.run`.
 public final class ComputeContext: @unchecked Sendable {
   public let arena: Arena
+  /// Whether convolutions may be computed by minimal filtering (`Winograd`).
+  let minimalFiltering: Bool
 
   #if CET_ONEDNN
     /// nil when the engine cannot be made; kernels then use OpenBLAS.
@@ -11,10 +13,23 @@ public final class ComputeContext: @unchecked Sendable {
 
   public init(arena: Arena = Arena()) {
     self.arena = arena
+    minimalFiltering = false
     #if CET_ONEDNN
       oneDNN = OneDNN()
     #endif
   }
+
+  private init(_ other: ComputeContext, minimalFiltering: Bool) {
+    arena = other.arena
+    self.minimalFiltering = minimalFiltering
+    #if CET_ONEDNN
+      oneDNN = other.oneDNN
+    #endif
+  }
+
+  /// The same memory and kernels, with convolutions that are several times faster and whose rounding errors are a few
+  /// times larger: for values that no kink (of a relu, a clip) is decided by.
+  public var fast: ComputeContext { ComputeContext(self, minimalFiltering: true) }
 }
 
 extension Tensor {

@@ -22,6 +22,12 @@ public enum Convolution {
     if g.isEmpty { return try emptyForward(g, bias: bias, addingTo: sum, context) }
     let input = try input.channelsLast(arena: context.arena)
     let weight = try weight.rowMajor(arena: context.arena)
+    if let result = try Winograd.forward(g, input: input, weight: weight, addingTo: sum, context) {
+      if let bias {
+        ck_add_row_f32(result.floats, bias.floats, result.floats, result.count / g.outputChannels, g.outputChannels)
+      }
+      return result
+    }
     #if CET_ONEDNN
       if let library = context.oneDNN,
         let result = try library.forward(g, input: input, weight: weight, bias: bias, addingTo: sum, context)
@@ -43,6 +49,9 @@ public enum Convolution {
     if g.isEmpty { return try sum ?? .zeros(.float32, g.inputShape, layout: .channelsLast, arena: context.arena) }
     let gradient = try outputGradient.channelsLast(arena: context.arena)
     let weight = try weight.rowMajor(arena: context.arena)
+    if let result = try Winograd.inputGradient(g, outputGradient: gradient, weight: weight, addingTo: sum, context) {
+      return result
+    }
     #if CET_ONEDNN
       if let library = context.oneDNN,
         let result = try library.inputGradient(g, outputGradient: gradient, weight: weight, context)
@@ -64,6 +73,9 @@ public enum Convolution {
     if g.isEmpty { return try sum ?? .zeros(.float32, g.weightShape, arena: context.arena) }
     let input = try input.channelsLast(arena: context.arena)
     let gradient = try outputGradient.channelsLast(arena: context.arena)
+    if let result = try Winograd.weightGradient(g, input: input, outputGradient: gradient, addingTo: sum, context) {
+      return result
+    }
     #if CET_ONEDNN
       if let library = context.oneDNN,
         let result = try library.weightGradient(g, input: input, outputGradient: gradient, context)
