@@ -84,8 +84,9 @@ extension Session {
     let (fitting, heldOut) = split
     let widths = Dictionary(
       draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
+    let rows = try self.fitting(options.rounding)
     let quantized = try candidates(
-      widths, fitting: fitting.map { batches[$0] }, rounding: options.rounding, granularity: options.granularity,
+      widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, granularity: options.granularity,
       maxMemory: options.maxMemory, monitor: monitor)
     let errors = CandidateErrors(engine: engine, widths: draft.widths, quantized: quantized)
     switch options.method {
