@@ -135,7 +135,9 @@ extension Engine {
               (picked.floats + row * rows)
                 .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
             }
-            try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
+            try withExtendedLifetime((picked, difference)) {
+              try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
+            }
           }
         }
         parts.append(moments)
@@ -168,7 +170,9 @@ extension Engine {
     }
     let (a, b) = (try f.converted(to: layout, arena: context.arena), try q.converted(to: layout, arena: context.arena))
     let result = try Tensor(uninitialized: .float32, f.shape, layout: layout, arena: context.arena)
-    Elementwise.apply(.subtract, a.floats, b.floats, into: result.floats, count: a.count)
+    withExtendedLifetime((a, b)) {
+      Elementwise.apply(.subtract, a.floats, b.floats, into: result.floats, count: a.count)
+    }
     return result
   }
 }

@@ -76,8 +76,7 @@ struct Patches {
     let count = (inputs.first?.count ?? 0) / max(columns, 1)
     guard count > 0 else { return }
     if step == 1 && kept == nil {
-      try body(inputs.map { UnsafePointer($0.floats) }, Array(0..<count))
-      return
+      return try withExtendedLifetime(inputs) { try body(inputs.map { UnsafePointer($0.floats) }, Array(0..<count)) }
     }
     let all = kept ?? Array(0..<count)
     guard all.last ?? 0 < count else { throw CetError(.internal, "a row that counts is outside the input") }
@@ -88,7 +87,8 @@ struct Patches {
         (buffer.floats + row * columns).update(from: input.floats + number * columns, count: columns)
       }
     }
-    try body(buffers.map { UnsafePointer($0.floats) }, numbers)
+    // The arena takes a tensor's memory back with its last use, and the pointers are none.
+    try withExtendedLifetime(buffers) { try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
   }
 
   private func windows(
@@ -148,7 +148,7 @@ struct Patches {
         }
         if isTaken { numbers.append(sample * positions + position) }
         if numbers.count == runLength || (position == positions - 1 && !numbers.isEmpty) {
-          try body(buffers.map { UnsafePointer($0.floats) }, numbers)
+          try withExtendedLifetime(buffers) { try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
           numbers.removeAll(keepingCapacity: true)
         }
         var axis = spatial - 1
