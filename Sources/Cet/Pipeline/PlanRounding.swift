@@ -28,12 +28,27 @@ struct PlanRounding {
     ).compactMapValues(\.first)
   }
 
+  /// Layers without input statistics, which are the same whatever the others are fitted to.
+  private let tables = Once<[Int: QuantizedLayer]>()
+
+  init(
+    session: Session, bits: [Int: Int], granularity: Granularity, maxMemory: Int?, monitor: Monitor
+  ) {
+    self.session = session
+    self.bits = bits
+    self.granularity = granularity
+    self.maxMemory = maxMemory
+    self.monitor = monitor
+  }
+
   /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error.
   private func sequential(_ options: SequentialOptions, _ batches: [FittingBatch]) throws -> [Int: QuantizedLayer] {
-    let tables = bits.filter { !Engine.usesStatistics(session.engine.layers[$0.key]) }
-    return try session.engine.sequential(
-      bits, fixed: parallel(.nearest, tables, batches), batches: batches, granularity: granularity, options
-    ) { try monitor.report(.rounding, $0, of: $1) }
+    let fixed = try tables.value {
+      try parallel(.nearest, bits.filter { !Engine.usesStatistics(session.engine.layers[$0.key]) }, batches)
+    }
+    return try session.engine.sequential(bits, fixed: fixed, batches: batches, granularity: granularity, options) {
+      try monitor.report(.rounding, $0, of: $1)
+    }
   }
 
   /// What Step 7 overfits, held-out samples show: fitted on the other samples, it must beat the parallel result
