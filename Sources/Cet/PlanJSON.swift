@@ -25,6 +25,9 @@ extension CompressionPlan {
           .init("file_bytes", .integer(fileBytes)),
         ])),
       .init("predicted_loss_change", .double(predictedLossChange)),
+      .init(
+        "predicted_loss_interval",
+        predictedLossInterval.map { .array([.double($0.lowerBound), .double($0.upperBound)]) } ?? .null),
       .init("measured_loss_change", .double(measuredLossChange)),
       .init("notes", .array(notes.map { .string($0) })),
       .init("tensors", .array(tensors.map { $0.json() })),
@@ -60,6 +63,11 @@ extension CompressionPlan {
       fileBytes: try document.required("totals").required("file_bytes").integer(0...CompressionPlan.largest))
     libraryVersion = try document.required("library_version").string()
     predictedLossChange = try document.optional("predicted_loss_change")?.double()
+    if let ends = try document.optional("predicted_loss_interval")?.array(), ends.count == 2 {
+      let (low, high) = (try ends[0].double(), try ends[1].double())
+      guard low <= high else { throw document.error("predicted_loss_interval: expected its lower end first") }
+      predictedLossInterval = low...high
+    }
     measuredLossChange = try document.optional("measured_loss_change")?.double()
     notes = try document.optional("notes")?.array().map { try $0.string() } ?? []
     var names: Set<String> = []
@@ -87,7 +95,9 @@ extension PlannedTensor {
       .init("code_bytes", .integer(codeBytes)),
       .init("stored_bytes", .integer(storedBytes)),
       .init("measured_loss", table(measuredLoss)),
+      .init("judged_loss", table(judgedLoss)),
       .init("curvature_loss", table(curvatureLoss)),
+      .init("trust_radius", .double(trustRadius)),
     ])
   }
 
@@ -110,7 +120,9 @@ extension PlannedTensor {
     codeBytes = try fields.required("code_bytes").integer(0...(1 << 46))
     storedBytes = try fields.required("stored_bytes").integer(0...(1 << 46))
     measuredLoss = try PlannedTensor.table(fields.optional("measured_loss"))
+    judgedLoss = try PlannedTensor.table(fields.optional("judged_loss"))
     curvatureLoss = try PlannedTensor.table(fields.optional("curvature_loss"))
+    trustRadius = try fields.optional("trust_radius")?.double()
   }
 
   private static func table(_ fields: JSONFields?) throws -> [Int: Double] {

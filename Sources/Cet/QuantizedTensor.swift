@@ -122,6 +122,11 @@ public struct QuantizedTensor: Sendable, Equatable {
       for o in 0..<outer {
         for r in 0..<rows {
           let start = (o * rows + r) * inner
+          if blocks == 1 {
+            let (scale, zero) = (scales[r], Int32(zeroPoints[r]))
+            for i in start..<(start + inner) { out.initializeElement(at: i, to: scale * Float(Int32(codes[i]) - zero)) }
+            continue
+          }
           for i in 0..<inner {
             let entry = r * blocks + (o * inner + i) / block
             let value = scales[entry] * Float(Int(codes[start + i]) - Int(zeroPoints[entry]))

@@ -43,6 +43,11 @@ public final class ForwardProgram: @unchecked Sendable {
     public let outputs: [Tensor]
   }
 
+  /// Elements of all values of one run: a measure of its work.
+  public var elementCount: Int {
+    steps.reduce(0) { $0 + program.steps[$1].outputs.reduce(0) { $0 + program.values[$1].count } }
+  }
+
   /// The outputs alone; inner values are given back as soon as they are not needed.
   public func run(_ batch: Batch, weights: [String: Tensor]) throws -> [Tensor] {
     let executable = Executable(program, outputs: outputs)

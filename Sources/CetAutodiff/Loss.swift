@@ -99,6 +99,27 @@ extension Loss {
     return total
   }
 
+  /// The same of every sample by itself: `samples` of them on axis 0 of all tensors.
+  public static func sampleValues(
+    _ kind: LossKind, output: Tensor, reference: Tensor?, labels: Tensor?, samples: Int, temperature: Double = 1
+  ) throws -> [Double] {
+    let output = try output.rowMajor()
+    guard samples > 0, output.shape.first == samples, reference.map({ $0.shape == output.shape }) ?? true,
+      labels.map({ $0.shape.first == samples }) ?? true
+    else {
+      // Samples cannot be told apart: each gets the same share.
+      let total = try value(kind, output: output, reference: reference, labels: labels, temperature: temperature)
+      return [Double](repeating: total / Double(max(1, samples)), count: samples)
+    }
+    let reference = try reference?.rowMajor()
+    return try (0..<samples).map { sample in
+      let range = sample..<(sample + 1)
+      return try value(
+        kind, output: output.rows(range), reference: reference?.rows(range), labels: labels?.rows(range),
+        temperature: temperature)
+    }
+  }
+
   private static func mismatch(_ output: Tensor) -> CetError {
     CetError(.shapeMismatch, "the loss of an output \(output.shape.shapeText) lacks a fitting reference or labels")
   }

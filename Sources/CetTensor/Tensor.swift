@@ -52,8 +52,9 @@ public struct Tensor: @unchecked Sendable {
       throw CetError(.shapeMismatch, "\(values.count) values do not fill shape \(shape.shapeText)")
     }
     try self.init(uninitialized: Element.elementType, shape)
-    pointer.withMemoryRebound(to: Element.self, capacity: values.count) { target in
-      for (index, value) in values.enumerated() { target[index] = value }
+    // As bytes: a loop over a generic element is a call per element outside this module.
+    values.withUnsafeBytes { bytes in
+      if let base = bytes.baseAddress { pointer.copyMemory(from: base, byteCount: bytes.count) }
     }
   }
 

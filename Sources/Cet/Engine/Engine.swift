@@ -81,16 +81,25 @@ final class Engine: @unchecked Sendable {
   func meanLoss(
     _ batches: [Batch], references: [Tensor], changed: [String: Tensor], temperature: Double = 1
   ) throws -> Double {
-    var total = 0.0
+    let losses = try batchLosses(batches, references: references, changed: changed, temperature: temperature)
+    let total = zip(losses, batches).reduce(0) { $0 + $1.0 * Double($1.1.sampleCount) }
+    return total / Double(max(1, batches.reduce(0) { $0 + $1.sampleCount }))
+  }
+
+  /// The same of every batch by itself.
+  func batchLosses(
+    _ batches: [Batch], references: [Tensor], changed: [String: Tensor], temperature: Double = 1
+  ) throws -> [Double] {
+    var losses: [Double] = []
     let merged = weights.merging(changed) { $1 }
     try workers.ordered(batches.count) { index in
       let output = try self.programs.forward(batches[index], outputs: [self.output]).run(batches[index], weights: merged)[0]
       return try Loss.value(
         self.loss, output: output, reference: references[index], labels: batches[index].labels, temperature: temperature)
-    } combine: { _, value in
-      total += value
+    } combine: { index, value in
+      losses.append(value / Double(max(1, batches[index].sampleCount)))
     }
-    return total / Double(max(1, batches.reduce(0) { $0 + $1.sampleCount }))
+    return losses
   }
 }
 

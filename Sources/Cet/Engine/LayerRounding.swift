@@ -9,20 +9,24 @@ struct LayerRounding {
   private let statistics: InputStatistics?
   private let factors: [CurvatureFactor]
 
+  /// The factored covariance of every group, for all layers that share the statistics.
+  static func factors(_ statistics: InputStatistics) throws -> [CurvatureFactor] {
+    try statistics.groups.map { group in
+      try CurvatureFactor(
+        covariance: group.covariance, dimension: group.mean.count,
+        relativeDamping: damping(patches: group.count, columns: group.mean.count))
+    }
+  }
+
   /// - Parameter statistics: nil for rounding without them.
-  init(_ engine: Engine, _ index: Int, _ statistics: InputStatistics?) throws {
+  init(_ engine: Engine, _ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
     self.engine = engine
     self.index = index
     self.statistics = statistics
     let layer = engine.layers[index]
     do {
-      let view = try WeightView(layer, engine.weightValues(layer))
-      self.view = view
-      factors = try (statistics?.groups ?? []).map { group in
-        try CurvatureFactor(
-          covariance: group.covariance, dimension: view.matrix.columns,
-          relativeDamping: LayerRounding.damping(patches: group.count, columns: view.matrix.columns))
-      }
+      view = try WeightView(layer, engine.weightValues(layer))
+      self.factors = factors
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
     }

@@ -9,7 +9,7 @@ struct PairedStatistics: Sendable {
   struct Group: Sendable {
     let meanF: [Double]
     let meanQ: [Double]
-    /// Cov(p_f) and Cov(p_q), K × K.
+    /// Cov(p_f) (empty where no variance is matched) and Cov(p_q), K × K.
     let covarianceF: [Double]
     let covariance: [Double]
     /// Cov(p_f, p_q), K × K.
@@ -25,20 +25,21 @@ struct PairedStatistics: Sendable {
 
 /// The running sums of one convolution group.
 private struct PairedMoments {
-  var f: SecondMoment
+  /// nil where no variance is matched.
+  var f: SecondMoment?
   var q: SecondMoment
   var cross: CrossMoment
   var residual: CrossMoment?
 
-  init(columns: Int, rows: Int?) throws {
-    f = try SecondMoment(dimension: columns)
+  init(columns: Int, rows: Int?, needsVariance: Bool) throws {
+    f = needsVariance ? try SecondMoment(dimension: columns) : nil
     q = try SecondMoment(dimension: columns)
     cross = try CrossMoment(left: columns, right: columns)
     residual = try rows.map { try CrossMoment(left: $0, right: columns) }
   }
 
   mutating func merge(_ other: PairedMoments) throws {
-    try f.merge(other.f)
+    if let part = other.f { try f?.merge(part) }
     try q.merge(other.q)
     try cross.merge(other.cross)
     if let part = other.residual { try residual?.merge(part) }
@@ -64,7 +65,7 @@ private struct PairedMoments {
     let rows = try residual?.leftMean().count ?? 0
     return PairedStatistics.Group(
       meanF: vector(try cross.leftMean()), meanQ: vector(try q.mean()),
-      covarianceF: matrix(try f.covariance(), rows: k, both: true),
+      covarianceF: try f.map { matrix(try $0.covariance(), rows: k, both: true) } ?? [],
       covariance: matrix(try q.covariance(), rows: k, both: true),
       cross: matrix(try cross.covariance(), rows: k, both: true),
       residual: try residual.map { matrix(try $0.covariance(), rows: rows, both: false) } ?? [],
@@ -94,8 +95,10 @@ extension Engine {
   }
 
   /// Statistics of layer `index` at the cursors' place.
+  /// - Parameter needsVariance: whether the covariance of the unquantized network's inputs is asked for.
   func pairedStatistics(
-    _ index: Int, _ batches: [Batch], fp32: [ForwardCursor], quantized: [ForwardCursor]
+    _ index: Int, _ batches: [FittingBatch], fp32: [ForwardCursor], quantized: [ForwardCursor],
+    needsVariance: Bool
   ) throws -> PairedStatistics {
     let layer = layers[index]
     let name = layer.input ?? ""
@@ -116,13 +119,14 @@ extension Engine {
       }
       var parts: [PairedMoments] = []
       var firstOrder: [Int] = []
-      let step = try patchStep(layer, node, f, batches[position], samples: samples)
+      let step = try patchStep(index, f, batches[position], samples: samples)
+      let kept = batches[position].rows[index]
       for group in 0..<groups {
-        let patches = try Patches(layer, node, input: f, group: group, step: step)
+        let patches = try Patches(layer, node, input: f, group: group, step: step, kept: kept)
         if group == 0 { firstOrder = patches.order }
-        var moments = try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows)
+        var moments = try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows, needsVariance: needsVariance)
         try patches.forEach([f, q], context) { inputs, numbers in
-          try moments.f.add(inputs[0], rows: numbers.count)
+          try moments.f?.add(inputs[0], rows: numbers.count)
           try moments.q.add(inputs[1], rows: numbers.count)
           try moments.cross.add(inputs[0], inputs[1], rows: numbers.count)
           if let difference {
@@ -131,7 +135,9 @@ extension Engine {
               (picked.floats + row * rows)
                 .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
             }
-            try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
+            try withExtendedLifetime((picked, difference)) {
+              try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
+            }
           }
         }
         parts.append(moments)
@@ -164,7 +170,9 @@ extension Engine {
     }
     let (a, b) = (try f.converted(to: layout, arena: context.arena), try q.converted(to: layout, arena: context.arena))
     let result = try Tensor(uninitialized: .float32, f.shape, layout: layout, arena: context.arena)
-    Elementwise.apply(.subtract, a.floats, b.floats, into: result.floats, count: a.count)
+    withExtendedLifetime((a, b)) {
+      Elementwise.apply(.subtract, a.floats, b.floats, into: result.floats, count: a.count)
+    }
     return result
   }
 }

@@ -14,13 +14,17 @@ struct Patches {
   let columns: Int
   /// Every how many patches one is taken.
   private let step: Int
+  /// Rows that count, for matrices; nil: all.
+  private let kept: [Int]?
 
   /// - Parameters:
   ///   - group: convolution group.
   ///   - step: 1 takes every patch; more takes one of so many, at places that differ from sample to sample.
-  init(_ layer: LinearLayer, _ node: Node, input: Tensor, group: Int, step: Int) throws {
+  ///   - kept: rows of a matrix product's input that are taken, before `step`; nil: all.
+  init(_ layer: LinearLayer, _ node: Node, input: Tensor, group: Int, step: Int, kept: [Int]?) throws {
     columns = WeightView.columns(layer)
     self.step = max(1, step)
+    self.kept = kept
     switch layer.kind {
     case .convolution:
       form = .windows(try convolutionGeometry(node, input: input.shape, weight: layer.shape), group: group)
@@ -71,18 +75,20 @@ struct Patches {
   ) throws {
     let count = (inputs.first?.count ?? 0) / max(columns, 1)
     guard count > 0 else { return }
-    if step == 1 {
-      try body(inputs.map { UnsafePointer($0.floats) }, Array(0..<count))
-      return
+    if step == 1 && kept == nil {
+      return try withExtendedLifetime(inputs) { try body(inputs.map { UnsafePointer($0.floats) }, Array(0..<count)) }
     }
-    let numbers = Array(stride(from: 0, to: count, by: step))
+    let all = kept ?? Array(0..<count)
+    guard all.last ?? 0 < count else { throw CetError(.internal, "a row that counts is outside the input") }
+    let numbers = stride(from: 0, to: all.count, by: step).map { all[$0] }
     let buffers = try inputs.map { _ in try Tensor(uninitialized: .float32, [numbers.count, columns], arena: context.arena) }
     for (input, buffer) in zip(inputs, buffers) {
       for (row, number) in numbers.enumerated() {
         (buffer.floats + row * columns).update(from: input.floats + number * columns, count: columns)
       }
     }
-    try body(buffers.map { UnsafePointer($0.floats) }, numbers)
+    // The arena takes a tensor's memory back with its last use, and the pointers are none.
+    try withExtendedLifetime(buffers) { try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
   }
 
   private func windows(
@@ -142,7 +148,7 @@ struct Patches {
         }
         if isTaken { numbers.append(sample * positions + position) }
         if numbers.count == runLength || (position == positions - 1 && !numbers.isEmpty) {
-          try body(buffers.map { UnsafePointer($0.floats) }, numbers)
+          try withExtendedLifetime(buffers) { try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
           numbers.removeAll(keepingCapacity: true)
         }
         var axis = spatial - 1

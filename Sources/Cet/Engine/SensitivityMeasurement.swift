@@ -20,34 +20,73 @@ extension Engine {
     return changed
   }
 
-  /// Mean loss minus the loss of the unquantized model, for every candidate alone: `candidates[i]` holds the
-  /// quantized versions of layer i. Each batch runs once unquantized with all values kept; a candidate then
-  /// computes only what lies behind its layer.
+  /// Loss minus the loss of the unquantized model, for every candidate alone: `candidates[i]` holds the quantized
+  /// versions of layer i. Each batch runs once unquantized with all values kept; a candidate then computes only what
+  /// lies behind its layer.
   func measureAlone(
     _ candidates: [[QuantizedLayer]], batches: [Batch], references: [Tensor], progress: @escaping (Int, Int) throws -> Void
-  ) throws -> [[Double]] {
+  ) throws -> [[MeasuredLoss]] {
     let replacements = try candidates.enumerated().map { index, versions in
       try versions.map { try replacement(index, $0) }
     }
-    var sums = candidates.map { $0.map { _ in 0.0 } }
+    var losses = candidates.map { $0.map { _ in MeasuredLoss() } }
     try workers.ordered(batches.count) { position in
       let batch = batches[position]
       let program = try self.programs.forward(batch, outputs: [self.output])
       let baseline = try program.baseline(batch, weights: self.weights)
-      func loss(_ output: Tensor) throws -> Double {
-        try Loss.value(self.loss, output: output, reference: references[position], labels: batch.labels)
+      func values(_ output: Tensor, _ temperature: Double) throws -> [Double] {
+        try Loss.sampleValues(
+          self.loss, output: output, reference: references[position], labels: batch.labels, samples: batch.sampleCount,
+          temperature: temperature)
       }
-      let own = try loss(baseline.outputs[0])
+      let own = try values(baseline.outputs[0], 1)
+      let judged = try values(baseline.outputs[0], Engine.judgingTemperature).reduce(0, +)
       return try replacements.map { versions in
-        try versions.map { try loss(program.rerun(baseline, changed: $0)[0]) - own }
+        try versions.map { version in
+          let output = try program.rerun(baseline, changed: version)[0]
+          return MeasuredLoss(
+            bySample: zip(try values(output, 1), own).map { $0 - $1 },
+            judgedSum: try values(output, Engine.judgingTemperature).reduce(0, +) - judged)
+        }
       }
     } combine: { position, part in
-      for layer in sums.indices {
-        for version in sums[layer].indices { sums[layer][version] += part[layer][version] }
+      for layer in losses.indices {
+        for version in losses[layer].indices { losses[layer][version].append(part[layer][version]) }
       }
       try progress(position + 1, batches.count)
     }
-    let samples = Double(max(1, batches.reduce(0) { $0 + $1.sampleCount }))
-    return sums.map { $0.map { $0 / samples } }
+    return losses
   }
+
+  /// How many of `batches` to use when `runs` reruns are made on each: as many as keep the elements computed, about
+  /// half of a whole run each, below `limit`. Never fewer than 32 samples where there are so many.
+  func affordable(_ batches: [Batch], runs: Int, limit: Double) throws -> Int {
+    var work = 0.0
+    var samples = 0
+    for (position, batch) in batches.enumerated() {
+      work += Double(try programs.forward(batch, outputs: [output]).elementCount) / 2 * Double(runs)
+      if work > limit, samples >= 32 { return max(1, position) }
+      samples += batch.sampleCount
+    }
+    return batches.count
+  }
+}
+
+/// Loss changes of one candidate.
+struct MeasuredLoss: Sendable {
+  /// One a sample, at temperature 1.
+  var bySample: [Double] = []
+  /// Summed over samples, at the temperature that candidates are compared at.
+  var judgedSum = 0.0
+
+  mutating func append(_ other: MeasuredLoss) {
+    bySample += other.bySample
+    judgedSum += other.judgedSum
+  }
+
+  /// Mean over samples.
+  var mean: Double { bySample.reduce(0, +) / Double(max(1, bySample.count)) }
+  var judgedMean: Double { judgedSum / Double(max(1, bySample.count)) }
+  /// Mean over the first samples.
+  func mean(first count: Int) -> Double { bySample.prefix(count).reduce(0, +) / Double(max(1, min(count, bySample.count))) }
 }

@@ -18,7 +18,7 @@ extension Engine {
   ///   - fixed: layers that are quantized already (tables), by index.
   ///   - progress: layers done, of how many.
   func sequential(
-    _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [Batch], granularity: Granularity,
+    _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [FittingBatch], granularity: Granularity,
     _ options: SequentialOptions, progress: (Int, Int) throws -> Void
   ) throws -> [Int: QuantizedLayer] {
     let order = bits.keys.sorted().filter { fixed[$0] == nil && Engine.usesStatistics(layers[$0]) }
@@ -28,42 +28,70 @@ extension Engine {
     for (index, layer) in fixed { start.merge(try replacement(index, layer)) { $1 } }
     var routes: [Batch.Signature: ForwardRoute] = [:]
     let parameters = Array(weights.keys)
-    for batch in batches where routes[batch.signature] == nil {
+    for batch in batches.map(\.batch) where routes[batch.signature] == nil {
       routes[batch.signature] = try ForwardRoute(
         model, batch: batch, parameters: parameters, stops: stops, outputs: [output], context)
     }
     func cursors(_ weights: [String: Tensor]) throws -> [ForwardCursor] {
       try batches.map { batch in
-        guard let route = routes[batch.signature] else { throw CetError(.internal, "a batch has no route") }
-        return ForwardCursor(route, batch, weights: weights, context)
+        guard let route = routes[batch.batch.signature] else { throw CetError(.internal, "a batch has no route") }
+        return ForwardCursor(route, batch.batch, weights: weights, context)
       }
     }
     let (fp32, quantized) = (try cursors(weights), try cursors(start))
     var result = fixed
-    for (position, index) in order.enumerated() {
-      guard let width = bits[index] else { continue }
-      try progress(position, order.count)
-      let statistics = try pairedStatistics(index, batches, fp32: fp32, quantized: quantized)
-      let layer = try sequentialLayer(index, bits: width, statistics, granularity: granularity, options)
-      result[index] = layer
-      for (name, tensor) in try replacement(index, layer) {
-        for cursor in quantized { cursor.replace(name, by: tensor) }
+    var done = 0
+    for run in sharedInputs(order, batches) {
+      // Layers that share an input are fitted to it together, before what reads them runs again.
+      var shared: FactoredStatistics?
+      for index in run {
+        guard let width = bits[index] else { continue }
+        try progress(done, order.count)
+        if shared == nil || residual(of: index) != nil || residual(of: run[0]) != nil {
+          shared = try FactoredStatistics(
+            pairedStatistics(
+              index, batches, fp32: fp32, quantized: quantized, needsVariance: options.matchesVariance),
+            columns: WeightView.columns(layers[index]))
+        }
+        if let shared { result[index] = try sequentialLayer(index, bits: width, shared, granularity: granularity, options) }
+        done += 1
+      }
+      for index in run {
+        guard let layer = result[index] else { continue }
+        for (name, tensor) in try replacement(index, layer) {
+          for cursor in quantized { cursor.replace(name, by: tensor) }
+        }
       }
     }
     try progress(order.count, order.count)
     return result
   }
 
+  /// Paired statistics with the factor of every group's C_q.
+  private struct FactoredStatistics {
+    let paired: PairedStatistics
+    let factors: [CurvatureFactor]
+
+    init(_ paired: PairedStatistics, columns: Int) throws {
+      self.paired = paired
+      factors = try paired.groups.map { group in
+        try CurvatureFactor(
+          covariance: group.covariance, dimension: columns,
+          relativeDamping: LayerRounding.damping(patches: group.count, columns: columns))
+      }
+    }
+  }
+
   private func sequentialLayer(
-    _ index: Int, bits: Int, _ statistics: PairedStatistics, granularity: Granularity, _ options: SequentialOptions
+    _ index: Int, bits: Int, _ factored: FactoredStatistics, granularity: Granularity, _ options: SequentialOptions
   ) throws -> QuantizedLayer {
+    let statistics = factored.paired
     let layer = layers[index]
     do {
       let view = try WeightView(layer, weightValues(layer))
       let (rows, columns) = (view.matrix.rows, view.matrix.columns)
       let perGroup = rows / max(1, statistics.groups.count)
       var targetValues: [Float] = []
-      var factors: [CurvatureFactor] = []
       for (g, group) in statistics.groups.enumerated() {
         let part = try WeightMatrix(
           Array(view.matrix.values[(g * perGroup * columns)..<((g + 1) * perGroup * columns)]), rows: perGroup,
@@ -76,14 +104,10 @@ extension Engine {
             residualCovariance: group.residual.isEmpty ? nil : group.residual, relativeRidge: options.ridge,
             patches: group.count)
         targetValues += (target ?? part).values
-        factors.append(
-          try CurvatureFactor(
-            covariance: group.covariance, dimension: columns,
-            relativeDamping: LayerRounding.damping(patches: group.count, columns: columns)))
       }
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
       let grid = try ScaleSearch.search(target, bits: bits, granularity: granularity.ofMatrix, workers: workers)
-      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factors, workers: workers).matrix
+      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, workers: workers).matrix
       if options.matchesVariance {
         let rounded = matrix.dequantize()
         var before: [Double] = []

@@ -44,9 +44,11 @@ extension Engine {
   }
 
   /// How sparsely patches of an input are taken when `samples` samples are seen in all.
-  func patchStep(_ layer: LinearLayer, _ node: Node, _ input: Tensor, _ batch: Batch, samples: Int) throws -> Int {
-    let perSample = try Patches.count(layer, node, input: input) / max(1, batch.sampleCount)
-    return Patches.step(patches: perSample * samples, columns: WeightView.columns(layer))
+  func patchStep(_ index: Int, _ input: Tensor, _ batch: FittingBatch, samples: Int) throws -> Int {
+    let layer = layers[index]
+    let all = try Patches.count(layer, layerNode(layer), input: input)
+    let patches = Double(batch.count(index, of: all)) / Double(max(1, batch.sampleCount)) * Double(samples)
+    return Patches.step(patches: Int(min(patches, 1e15)), columns: WeightView.columns(layer))
   }
 
   /// Bytes that the moments of a layer take while they are gathered.
@@ -56,66 +58,70 @@ extension Engine {
   }
 
   /// Input statistics of the given layers (indices into `layers`) in the unquantized model. Layers are taken
-  /// together as far as their moments fit `memory` bytes: each further round costs one forward pass.
+  /// together as far as their moments fit `memory` bytes: each further round costs one forward pass. `each` is called
+  /// once for all layers that share their statistics.
   func inputStatistics(
-    of indices: [Int], batches: [Batch], memory: Int, progress: (Int, Int) throws -> Void,
-    each: (Int, InputStatistics) throws -> Void
+    of indices: [Int], batches: [FittingBatch], memory: Int, progress: (Int, Int) throws -> Void,
+    each: ([Int], InputStatistics) throws -> Void
   ) throws {
-    let wanted = indices.filter { Engine.usesStatistics(layers[$0]) }
+    let runs = sharedInputs(indices.filter { Engine.usesStatistics(layers[$0]) }, batches)
     // A worker holds the moments of the batch it is at, and one set holds the sum.
     let room = max(1, memory / (workers.threads + 1))
-    var rounds: [[Int]] = []
+    var rounds: [[[Int]]] = []
     var used = 0
-    for index in wanted {
-      let bytes = Engine.momentBytes(layers[index])
+    for run in runs {
+      let bytes = Engine.momentBytes(layers[run[0]])
       if rounds.isEmpty || used + bytes > room {
         rounds.append([])
         used = 0
       }
-      rounds[rounds.count - 1].append(index)
+      rounds[rounds.count - 1].append(run)
       used += bytes
     }
-    let samples = batches.reduce(0) { $0 + $1.sampleCount }
     for (number, round) in rounds.enumerated() {
-      var sums: [[SecondMoment]] = []
-      var orders: [[Int]] = []
-      let names = round.map { layers[$0].input ?? "" }
-      try workers.ordered(batches.count) { [self] position in
-        let batch = batches[position]
-        let outputs = try programs.forward(batch, outputs: names).run(batch, weights: weights)
-        var parts: [[SecondMoment]] = []
-        var order: [[Int]] = []
-        for (index, activation) in zip(round, outputs) {
-          let layer = layers[index]
-          let node = layerNode(layer)
-          let step = try patchStep(layer, node, activation, batch, samples: samples)
-          var groups: [SecondMoment] = []
-          for group in 0..<WeightView.groups(layer) {
-            let patches = try Patches(layer, node, input: activation, group: group, step: step)
-            var moment = try SecondMoment(dimension: patches.columns)
-            try patches.forEach([activation], context) { try moment.add($0[0], rows: $1.count) }
-            groups.append(moment)
-            if group == 0 { order.append(patches.order) }
-          }
-          parts.append(groups)
-        }
-        return (parts, order)
-      } combine: { position, partial in
-        if sums.isEmpty {
-          (sums, orders) = partial
-        } else {
-          for layer in sums.indices {
-            for group in sums[layer].indices { try sums[layer][group].merge(partial.0[layer][group]) }
-          }
-        }
-        try progress(number * batches.count + position + 1, rounds.count * batches.count)
-      }
-      for (position, index) in round.enumerated() {
-        guard position < sums.count else { continue }
-        let centred = if case .none = layers[index].bias { false } else { true }
-        try each(index, InputStatistics(sums[position], order: orders[position], centred: centred))
-        sums[position] = []
+      var sums = try moments(round.map { $0[0] }, batches) { try progress(number * batches.count + $0, rounds.count * batches.count) }
+      for (position, run) in round.enumerated() where position < sums.count {
+        let centred = biasNames[run[0]] != nil
+        try each(run, InputStatistics(sums[position].groups, order: sums[position].order, centred: centred))
+        sums[position].groups = []
       }
     }
+  }
+
+  /// Moments of the layers' inputs, one a convolution group, and the order of their entries.
+  private func moments(
+    _ indices: [Int], _ batches: [FittingBatch], progress: (Int) throws -> Void
+  ) throws -> [(groups: [SecondMoment], order: [Int])] {
+    let samples = batches.reduce(0) { $0 + $1.sampleCount }
+    let names = indices.map { layers[$0].input ?? "" }
+    var sums: [(groups: [SecondMoment], order: [Int])] = []
+    try workers.ordered(batches.count) { [self] position in
+      let batch = batches[position]
+      let outputs = try programs.forward(batch.batch, outputs: names).run(batch.batch, weights: weights)
+      return try zip(indices, outputs).map { index, activation in
+        let layer = layers[index]
+        let step = try patchStep(index, activation, batch, samples: samples)
+        var order: [Int] = []
+        let groups = try (0..<WeightView.groups(layer)).map { group in
+          let patches = try Patches(
+            layer, layerNode(layer), input: activation, group: group, step: step, kept: batch.rows[index])
+          var moment = try SecondMoment(dimension: patches.columns)
+          try patches.forEach([activation], context) { try moment.add($0[0], rows: $1.count) }
+          if group == 0 { order = patches.order }
+          return moment
+        }
+        return (groups: groups, order: order)
+      }
+    } combine: { position, partial in
+      if sums.isEmpty {
+        sums = partial
+      } else {
+        for layer in sums.indices {
+          for group in sums[layer].groups.indices { try sums[layer].groups[group].merge(partial[layer].groups[group]) }
+        }
+      }
+      try progress(position + 1)
+    }
+    return sums
   }
 }

@@ -11,21 +11,27 @@ extension Session {
     return (all.filter { $0 % 4 != 3 }, all.filter { $0 % 4 == 3 })
   }
 
+  /// All batches with the rows that count in statistics; rounding `nearest` uses none.
+  func fitting(_ rounding: Rounding) throws -> [FittingBatch] {
+    guard rounding != .nearest else { return batches.map { FittingBatch(batch: $0, rows: [:]) } }
+    return try fittingCache.value { try engine.fittingBatches(batches) }
+  }
+
   /// Memory for input statistics: a quarter of what the host allows, or of 4 GiB.
   static func statisticsBytes(_ maxMemory: Int?) -> Int { (maxMemory ?? 4 << 30) / 4 }
 
   /// Every layer in `widths` quantized at each of its widths.
   /// - Parameter widths: by layer index.
   func candidates(
-    _ widths: [Int: [Int]], fitting: [Batch], rounding: Rounding, granularity: Granularity, maxMemory: Int?,
+    _ widths: [Int: [Int]], fitting: [FittingBatch], rounding: Rounding, granularity: Granularity, maxMemory: Int?,
     monitor: Monitor
   ) throws -> [Int: [QuantizedLayer]] {
     var result: [Int: [QuantizedLayer]] = [:]
     let indices = widths.keys.sorted()
     let total = indices.reduce(0) { $0 + (widths[$1]?.count ?? 0) }
     var done = 0
-    func quantize(_ index: Int, _ statistics: InputStatistics?) throws {
-      let layer = try LayerRounding(engine, index, statistics)
+    func quantize(_ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
+      let layer = try LayerRounding(engine, index, statistics, factors)
       result[index] = try (widths[index] ?? []).map { bits in
         let made = try layer.quantized(bits: bits, granularity: granularity)
         done += 1
@@ -40,7 +46,16 @@ extension Session {
     for index in indices where !Engine.usesStatistics(engine.layers[index]) { try quantize(index, nil) }
     try engine.inputStatistics(
       of: indices, batches: fitting, memory: Session.statisticsBytes(maxMemory),
-      progress: { try monitor.report(.statistics, $0, of: $1) }, each: { try quantize($0, $1) })
+      progress: { try monitor.report(.statistics, $0, of: $1) }
+    ) { run, statistics in
+      let factors: [CurvatureFactor]
+      do {
+        factors = try LayerRounding.factors(statistics)
+      } catch let error as CetError {
+        throw error.at("initializer '\(engine.layers[run[0]].name)'")
+      }
+      for index in run { try quantize(index, statistics, factors) }
+    }
     return result
   }
 }

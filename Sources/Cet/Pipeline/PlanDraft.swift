@@ -85,22 +85,15 @@ struct PlanDraft {
 
   /// - Parameter given: bits that were chosen elsewhere, by layer index.
   func plan(_ table: LossTable, loss: LossKind, samples: Int, given: [Int: Int]? = nil) throws -> CompressionPlan {
-    // More bits never count as worse: what looks like it is noise.
-    var losses = zip(table.measured, table.curvature).map { $0.isEmpty ? $1 : $0 }
-    for index in planned {
-      var least = Double.infinity
-      for bits in widths[index].reversed() {
-        if let value = losses[index][bits] {
-          losses[index][bits] = least.isFinite ? max(value, least) : max(value, 0)
-          least = losses[index][bits] ?? least
-        }
-      }
-    }
+    let losses = monotone(zip(table.measured, table.curvature).map { $0.isEmpty ? $1 : $0 })
+    // A limit on the loss is a limit at temperature 1; otherwise what counts is which candidate is better.
+    let judged: [[Int: Double]]
+    if case .maximumLoss = options.target { judged = losses } else { judged = monotone(zip(table.judged, losses).map { $0.isEmpty ? $1 : $0 }) }
     let choice: Choice
     if let given {
       choice = Choice(bits: layers.indices.map { given[$0] }, lossPerByte: layers.map { _ in nil })
     } else {
-      choice = options.method == .uniform ? try uniformChoice() : try choose(losses)
+      choice = options.method == .uniform ? try uniformChoice() : try choose(judged)
     }
     let bits = choice.bits
     var tensors: [PlannedTensor] = []
@@ -119,6 +112,8 @@ struct PlanDraft {
       tensor.axis = options.granularity == .perTensor ? nil : layer.axis
       tensor.blockSize = options.granularity.blockSize
       tensor.measuredLoss = table.measured[index]
+      tensor.judgedLoss = table.judged[index]
+      tensor.trustRadius = table.trustRadius[index]
       tensor.curvatureLoss = table.curvature[index]
       tensor.predictedLossChange = losses[index][width]
       tensor.lossPerByte = choice.lossPerByte[index]
@@ -130,7 +125,41 @@ struct PlanDraft {
       tensors: tensors, fileBytes: try fileBytes(bits))
     let predicted = planned.compactMap { index in bits[index].flatMap { losses[index][$0] } }
     if predicted.count == planned.count { plan.predictedLossChange = predicted.reduce(0, +) }
+    plan.predictedLossInterval = interval(table, bits)
+    if case .maximumLoss(let limit) = options.target {
+      if let interval = plan.predictedLossInterval, interval.upperBound > limit {
+        plan.notes.append(
+          "the predicted loss is \(plan.predictedLossChange ?? 0), from \(interval.lowerBound) to \(interval.upperBound) with 95 % confidence: more calibration samples are needed to be sure of max_loss \(limit)")
+      } else if plan.predictedLossInterval == nil {
+        plan.notes.append("too few held-out samples to say how sure the predicted loss is")
+      }
+    }
     return plan
+  }
+
+  /// More bits never count as worse: what looks like it is noise.
+  private func monotone(_ table: [[Int: Double]]) -> [[Int: Double]] {
+    var losses = table
+    for index in planned {
+      var least = Double.infinity
+      for bits in widths[index].reversed() {
+        if let value = losses[index][bits] {
+          losses[index][bits] = least.isFinite ? max(value, least) : max(value, 0)
+          least = losses[index][bits] ?? least
+        }
+      }
+    }
+    return losses
+  }
+
+  /// The 95 % interval of the plan's predicted loss over samples.
+  private func interval(_ table: LossTable, _ bits: [Int?]) -> ClosedRange<Double>? {
+    var total: [Double] = []
+    for index in planned {
+      guard let width = bits[index], let values = table.bySample[index][width], !values.isEmpty else { return nil }
+      if total.isEmpty { total = values } else { for i in total.indices { total[i] += values[i] } }
+    }
+    return Bootstrap.interval(total, seed: options.seed)
   }
 
   private func isFixed(_ index: Int) -> Bool { if case .fixed = choices[index] { true } else { false } }

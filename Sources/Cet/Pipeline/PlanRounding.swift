@@ -13,14 +13,14 @@ struct PlanRounding {
 
   func layers(_ rounding: Rounding, references: [Tensor]) throws -> [Int: QuantizedLayer] {
     guard rounding == .compensated, let options = try sequentialOptions(references) else {
-      return try parallel(rounding, bits, session.batches)
+      return try parallel(rounding, bits, session.fitting(rounding))
     }
-    return try sequential(options, session.batches)
+    return try sequential(options, session.fitting(rounding))
   }
 
   /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
   private func parallel(
-    _ rounding: Rounding, _ bits: [Int: Int], _ batches: [Batch]
+    _ rounding: Rounding, _ bits: [Int: Int], _ batches: [FittingBatch]
   ) throws -> [Int: QuantizedLayer] {
     try session.candidates(
       bits.mapValues { [$0] }, fitting: batches, rounding: rounding, granularity: granularity, maxMemory: maxMemory,
@@ -28,12 +28,27 @@ struct PlanRounding {
     ).compactMapValues(\.first)
   }
 
+  /// Layers without input statistics, which are the same whatever the others are fitted to.
+  private let tables = Once<[Int: QuantizedLayer]>()
+
+  init(
+    session: Session, bits: [Int: Int], granularity: Granularity, maxMemory: Int?, monitor: Monitor
+  ) {
+    self.session = session
+    self.bits = bits
+    self.granularity = granularity
+    self.maxMemory = maxMemory
+    self.monitor = monitor
+  }
+
   /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error.
-  private func sequential(_ options: SequentialOptions, _ batches: [Batch]) throws -> [Int: QuantizedLayer] {
-    let tables = bits.filter { !Engine.usesStatistics(session.engine.layers[$0.key]) }
-    return try session.engine.sequential(
-      bits, fixed: parallel(.nearest, tables, batches), batches: batches, granularity: granularity, options
-    ) { try monitor.report(.rounding, $0, of: $1) }
+  private func sequential(_ options: SequentialOptions, _ batches: [FittingBatch]) throws -> [Int: QuantizedLayer] {
+    let fixed = try tables.value {
+      try parallel(.nearest, bits.filter { !Engine.usesStatistics(session.engine.layers[$0.key]) }, batches)
+    }
+    return try session.engine.sequential(bits, fixed: fixed, batches: batches, granularity: granularity, options) {
+      try monitor.report(.rounding, $0, of: $1)
+    }
   }
 
   /// What Step 7 overfits, held-out samples show: fitted on the other samples, it must beat the parallel result
@@ -41,24 +56,40 @@ struct PlanRounding {
   private func sequentialOptions(_ references: [Tensor]) throws -> SequentialOptions? {
     let (fitting, heldOut) = session.split
     guard fitting.count < session.batches.count else { return nil }
-    let fit = fitting.map { session.batches[$0] }
+    let batches = try session.fitting(.compensated)
+    let fit = fitting.map { batches[$0] }
     let (held, heldReferences) = (heldOut.map { session.batches[$0] }, heldOut.map { references[$0] })
-    func loss(_ layers: [Int: QuantizedLayer]) throws -> Double {
+    func losses(_ layers: [Int: QuantizedLayer]) throws -> [Double] {
       var changed: [String: Tensor] = [:]
       for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
-      return try session.engine.meanLoss(
+      return try session.engine.batchLosses(
         held, references: heldReferences, changed: changed, temperature: Engine.judgingTemperature)
     }
-    var best = (loss: try loss(parallel(.gptq, bits, fit)), options: SequentialOptions?.none)
+    let parallel = try losses(parallel(.gptq, bits, fit))
+    var best = (loss: PlanRounding.mean(parallel), options: SequentialOptions?.none)
     let samples = fit.reduce(0) { $0 + $1.sampleCount }
     monitor.log(.info, "held-out loss, parallel: \(best.loss)")
     for matches in [false, true] {
       let options = SequentialOptions(
         ridge: OutputCorrection.relativeRidge(samples: samples), matchesVariance: matches)
-      let value = try loss(sequential(options, fit))
+      let values = try losses(sequential(options, fit))
+      let value = PlanRounding.mean(values)
       monitor.log(.info, "held-out loss, sequential\(matches ? " with variance matching" : ""): \(value)")
-      if value < best.loss { best = (value, options) }
+      if value < best.loss, PlanRounding.isBelow(values, parallel) { best = (value, options) }
     }
     return best.options
+  }
+
+  private static func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
+
+  /// Whether the mean difference of paired losses is negative by more than its standard error: with a few held-out
+  /// samples a gain may be chance, and then the method that risks less stays.
+  static func isBelow(_ values: [Double], _ others: [Double]) -> Bool {
+    let differences = zip(values, others).map { $0 - $1 }
+    guard differences.count > 1 else { return false }
+    let mean = mean(differences)
+    let squares = differences.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
+    let standardError = (squares / Double(differences.count * (differences.count - 1))).squareRoot()
+    return mean < -standardError
   }
 }

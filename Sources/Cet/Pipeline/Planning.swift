@@ -29,6 +29,9 @@ private func measuredPlan(
     plan.notes.append(
       "\(session.sampleCount) calibration samples are too few to hold some out: losses at low bits may be underestimated")
   }
+  if plan.options.method == .cet, table.secondOrderSamples > 0 {
+    plan.notes.append("curvature_loss and trust_radius: mean over \(table.secondOrderSamples) held-out samples")
+  }
   try monitor.report(.allocate, 1, of: 1)
   return plan
 }
@@ -53,6 +56,8 @@ public func makePlan(
     guard let known = measured[layer.name] else { continue }
     table.measured[index] = known.measuredLoss
     table.curvature[index] = known.curvatureLoss
+    table.judged[index] = known.judgedLoss
+    table.trustRadius[index] = known.trustRadius
     let losses = known.measuredLoss.isEmpty ? known.curvatureLoss : known.measuredLoss
     for bits in draft.widths[index] where options.method != .uniform && losses[bits] == nil {
       throw CetError(
@@ -62,20 +67,11 @@ public func makePlan(
   return try draft.plan(table, loss: plan.loss, samples: plan.samples)
 }
 
-/// Losses by layer and bits.
-struct LossTable {
-  /// Loss change with only this layer quantized.
-  var measured: [[Int: Double]]
-  /// The same from a model of the loss: curvature or gradients.
-  var curvature: [[Int: Double]]
-
-  init(count: Int) {
-    measured = [[Int: Double]](repeating: [:], count: count)
-    curvature = measured
-  }
-}
-
 extension Session {
+  /// Elements computed for the table and for its second-order side, beyond which fewer held-out samples are used.
+  private static let tableWork = 4e10
+  private static let secondOrderWork = 1e10
+
   /// The losses of each layer alone at each of its widths, by the method that was asked for.
   func lossTable(_ draft: PlanDraft, _ options: PlanOptions, _ monitor: Monitor) throws -> LossTable {
     var table = LossTable(count: engine.layers.count)
@@ -84,30 +80,69 @@ extension Session {
     let (fitting, heldOut) = split
     let widths = Dictionary(
       draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
+    let rows = try self.fitting(options.rounding)
     let quantized = try candidates(
-      widths, fitting: fitting.map { batches[$0] }, rounding: options.rounding, granularity: options.granularity,
+      widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, granularity: options.granularity,
       maxMemory: options.maxMemory, monitor: monitor)
     let errors = CandidateErrors(engine: engine, widths: draft.widths, quantized: quantized)
     switch options.method {
     case .hawqV2: table.curvature = try hawqTable(errors, options, monitor)
     case .mckp: table.curvature = try fisherTable(errors, options, monitor)
-    default: table.measured = try measuredTable(errors, heldOut: heldOut, monitor)
+    default: try measure(errors, heldOut: heldOut, into: &table, monitor)
     }
     return table
   }
 
-  /// Step 5: measured on batches that the rounding did not see.
-  private func measuredTable(_ errors: CandidateErrors, heldOut: [Int], _ monitor: Monitor) throws -> [[Int: Double]] {
+  /// Step 5: measured on batches that the rounding did not see; beside it what second order predicts there.
+  private func measure(_ errors: CandidateErrors, heldOut: [Int], into table: inout LossTable, _ monitor: Monitor) throws {
     let references = try references()
+    let versions = engine.layers.indices.map { errors.quantized[$0] ?? [] }
+    let runs = versions.reduce(0) { $0 + $1.count }
+    let all = heldOut.map { batches[$0] }
+    let used = try engine.affordable(all, runs: runs, limit: Session.tableWork)
     let losses = try engine.measureAlone(
-      engine.layers.indices.map { errors.quantized[$0] ?? [] }, batches: heldOut.map { batches[$0] },
-      references: heldOut.map { references[$0] }
+      versions, batches: Array(all.prefix(used)), references: heldOut.prefix(used).map { references[$0] }
     ) { try monitor.report(.sensitivity, $0, of: $1) }
-    return try losses.enumerated().map { index, values in
-      for (bits, loss) in zip(errors.widths[index], values) where !loss.isFinite {
-        throw CetError(.numeric, "the loss is not finite with '\(engine.layers[index].name)' at \(bits) bits")
+    for (index, values) in losses.enumerated() {
+      for (bits, loss) in zip(errors.widths[index], values) {
+        guard loss.mean.isFinite, loss.judgedMean.isFinite else {
+          throw CetError(.numeric, "the loss is not finite with '\(engine.layers[index].name)' at \(bits) bits")
+        }
+        table.measured[index][bits] = loss.mean
+        table.judged[index][bits] = loss.judgedMean
+        table.bySample[index][bits] = loss.bySample
       }
-      return Dictionary(zip(errors.widths[index], values), uniquingKeysWith: { first, _ in first })
     }
+    let checked = Array(all.prefix(try engine.affordable(all, runs: runs, limit: Session.secondOrderWork)).prefix(used))
+    let predicted = try secondOrder(errors, versions, batches: checked, monitor)
+    table.secondOrderSamples = checked.reduce(0) { $0 + $1.sampleCount }
+    for (index, values) in predicted.enumerated() {
+      var trust = TrustRadius()
+      for (version, value) in values.enumerated() {
+        table.curvature[index][errors.widths[index][version]] = value
+        trust.add(
+          norm: try errors.error(index, version).reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot(),
+          predicted: value, measured: losses[index][version].mean(first: table.secondOrderSamples))
+      }
+      table.trustRadius[index] = trust.radius
+    }
+  }
+
+  /// gᵀδ + ½ δᵀHδ of every candidate, mean over the batches' samples; empty where there is no derivative.
+  private func secondOrder(
+    _ errors: CandidateErrors, _ versions: [[QuantizedLayer]], batches: [Batch], _ monitor: Monitor
+  ) throws -> [[Double]] {
+    let places = versions.enumerated().flatMap { index, list in list.indices.map { (index, $0) } }
+    var sums = versions.map { $0.map { _ in 0.0 } }
+    let known = try engine.directions(
+      versions, batches: batches, progress: { try monitor.report(.curvature, $0, of: $1) }
+    ) { _, gradient, u in
+      for (entry, place) in places.enumerated() {
+        sums[place.0][place.1] += gradient[entry] + 0.5 * u[entry].reduce(0.0) { $0 + Double($1) * Double($1) }
+      }
+    }
+    guard known else { return [] }
+    let samples = Double(max(1, batches.reduce(0) { $0 + $1.sampleCount }))
+    return sums.map { $0.map { $0 / samples } }
   }
 }

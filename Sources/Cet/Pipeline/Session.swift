@@ -10,6 +10,8 @@ struct Session {
   let batches: [Batch]
   let loss: LossKind
   let sampleCount: Int
+  /// Which rows count in statistics, found when first asked for.
+  let fittingCache = Once<[FittingBatch]>()
 
   /// - Parameters:
   ///   - data: fitted to the model.
@@ -124,5 +126,20 @@ struct Session {
       }
     }
     return outputs
+  }
+}
+
+/// A value that is made once, when it is first asked for.
+final class Once<Value: Sendable>: @unchecked Sendable {
+  private let lock = Lock()
+  private var made: Value?
+
+  func value(_ make: () throws -> Value) rethrows -> Value {
+    try lock.withLock {
+      if let made { return made }
+      let value = try make()
+      made = value
+      return value
+    }
   }
 }

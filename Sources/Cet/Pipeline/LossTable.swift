@@ -1,0 +1,56 @@
+import CetTensor
+
+/// Losses by layer and bits.
+struct LossTable {
+  /// Loss change with only this layer quantized.
+  var measured: [[Int: Double]]
+  /// The same at the temperature at which candidates are compared; the choice of bits rests on it.
+  var judged: [[Int: Double]]
+  /// `measured` of every sample.
+  var bySample: [[Int: [Double]]]
+  /// The same from a model of the loss: curvature or gradients.
+  var curvature: [[Int: Double]]
+  /// See `TrustRadius`.
+  var trustRadius: [Double?]
+  /// Samples behind `curvature` where it stands beside `measured`.
+  var secondOrderSamples = 0
+
+  init(count: Int) {
+    measured = [[Int: Double]](repeating: [:], count: count)
+    judged = measured
+    curvature = measured
+    bySample = [[Int: [Double]]](repeating: [:], count: count)
+    trustRadius = [Double?](repeating: nil, count: count)
+  }
+}
+
+/// The largest error of a tensor up to which second order holds (Eq. 7).
+struct TrustRadius {
+  private var entries: [(norm: Double, agrees: Bool)] = []
+
+  /// Prediction and measurement agree within 10⁻³ or 10 % of the measured loss.
+  mutating func add(norm: Double, predicted: Double, measured: Double) {
+    entries.append((norm, abs(predicted - measured) <= max(1e-3, 0.1 * abs(measured))))
+  }
+
+  /// ‖δ‖₂ of the largest error that agrees, with all smaller ones; nil when the smallest does not.
+  var radius: Double? {
+    let sorted = entries.sorted { $0.norm < $1.norm }
+    return sorted.prefix { $0.agrees }.last?.norm
+  }
+}
+
+/// What sampling does to a predicted loss.
+enum Bootstrap {
+  /// The 2.5 and 97.5 per cent points of the mean over samples, from 1000 resamples of `values`; nil for fewer than 8.
+  static func interval(_ values: [Double], seed: UInt64) -> ClosedRange<Double>? {
+    guard values.count >= 8 else { return nil }
+    var random = Random(seed: seed)
+    let means = (0..<1000).map { _ in
+      var sum = 0.0
+      for _ in values.indices { sum += values[Int(random.next() % UInt64(values.count))] }
+      return sum / Double(values.count)
+    }.sorted()
+    return means[25]...means[974]
+  }
+}
