@@ -1,5 +1,6 @@
 #include "rounding.h"
 #include "clones.h"
+#include <math.h>
 #include <string.h>
 
 /* Round to nearest, ties to even, for |x| < 2^22; the callers have clamped to the code range first, which
@@ -12,6 +13,13 @@ INLINE float round_level(float x) {
 INLINE float clamp(float x, float lo, float hi) {
   x = x > lo ? x : lo;
   return x < hi ? x : hi;
+}
+
+/* The level nearest to x in lo, lo + 1, ... hi. Ties go to the even one of the integers, or of the integers plus one
+ * half where lo is such a number. */
+INLINE float nearest_level(float x, float lo, float hi) {
+  float part = lo - floorf(lo);
+  return round_level(clamp(x, lo, hi) - part) + part;
 }
 
 CLONES int ck_range(const float *x, size_t n, float *minimum, float *maximum) {
@@ -50,7 +58,7 @@ CLONES void ck_grid_errors(const float *x, size_t n, const float *inverse_scale,
         float value = x[i];
         for (int k = 0; k < LANES; k++) {
           float u = value * f[k];
-          float d = round_level(clamp(u, l[k], h[k])) - u;
+          float d = nearest_level(u, l[k], h[k]) - u;
           sum[k] += d * d;
         }
       }
@@ -60,7 +68,7 @@ CLONES void ck_grid_errors(const float *x, size_t n, const float *inverse_scale,
 }
 
 CLONES void ck_round_levels(const float *x, size_t n, float inverse_scale, float lo, float hi, float *level) {
-  for (size_t i = 0; i < n; i++) level[i] = round_level(clamp(x[i] * inverse_scale, lo, hi));
+  for (size_t i = 0; i < n; i++) level[i] = nearest_level(x[i] * inverse_scale, lo, hi);
 }
 
 CLONES void ck_gptq_panel(const float *w, const float *ut, size_t stride, const float *scale, const float *lo,
@@ -79,7 +87,7 @@ CLONES void ck_gptq_panel(const float *w, const float *ut, size_t stride, const 
       float inverse = 1.0f / row[k];
       for (int l = 0; l < LANES; l++) {
         float s = scale[grid + l];
-        float v = round_level(clamp(value[l] / s, lo[grid + l], hi[grid + l]));
+        float v = nearest_level(value[l] / s, lo[grid + l], hi[grid + l]);
         level[k * lanes + lane + l] = v;
         e[k * lanes + lane + l] = (value[l] - v * s) * inverse;
       }
@@ -103,7 +111,7 @@ CLONES size_t ck_coordinate_sweep(float *level, float *r, const float *h, const 
       float s = scale[grid + i];
       float old = level[i * columns + j];
       float x = old - r[i * columns + j] * inverse / s;
-      float v = round_level(clamp(x, lo[grid + i], hi[grid + i]));
+      float v = nearest_level(x, lo[grid + i], hi[grid + i]);
       if (v != old) {
         level[i * columns + j] = v;
         axpy((v - old) * s, h + j * columns, r + i * columns, columns);
@@ -123,7 +131,7 @@ CLONES size_t ck_kronecker_row(float *level, float *r, const float *other, float
     float s = scale[grid];
     float old = level[j];
     float x = old - (other[j] / weight + r[j]) * inverse_diagonal[j] / s;
-    float v = round_level(clamp(x, lo[grid], hi[grid]));
+    float v = nearest_level(x, lo[grid], hi[grid]);
     if (v != old) {
       level[j] = v;
       axpy((v - old) * s, h + j * columns, r, columns);

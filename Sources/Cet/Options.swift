@@ -8,6 +8,7 @@ public enum Method: String, Sendable, CaseIterable {
   case hawqV2 = "hawq-v2"
   case mckp
   case uniform
+  case clado
 }
 
 public typealias LossKind = CetAutodiff.LossKind

@@ -1,6 +1,6 @@
 import CetTensor
 
-/// Codes, scales and zero points of one initializer: w = scale * (code - zero point).
+/// Codes, scales and zero points of one initializer: w = scale * (code - zero point / zeroUnit).
 ///
 /// Codes are unsigned and packed as one stream of bits in C order of the shape, least significant bit first: code k
 /// is bits [k * bits, (k + 1) * bits) of the stream, bit i of the stream is bit i % 8 of byte i / 8, and the last
@@ -18,13 +18,15 @@ public struct QuantizedTensor: Sendable, Equatable {
   public let codes: [UInt8]
   public let scales: [Float]
   public let zeroPoints: [UInt8]
+  /// What zero points count in: 1, or 2 for halves.
+  public let zeroUnit: Int
 
   public var count: Int { shape.elementCount }
 
   /// `codes` are packed as described above.
   public init(
     name: String, shape: [Int], bits: Int, axis: Int?, blockSize: Int = 0, codes: [UInt8], scales: [Float],
-    zeroPoints: [UInt8]
+    zeroPoints: [UInt8], zeroUnit: Int = 1
   ) throws {
     func mismatch(_ text: String) -> CetError { CetError(.shapeMismatch, "initializer '\(name)': \(text)") }
     guard let count = shape.validatedCount, (1...8).contains(bits), blockSize >= 0 else {
@@ -48,12 +50,13 @@ public struct QuantizedTensor: Sendable, Equatable {
     self.codes = codes
     self.scales = scales
     self.zeroPoints = zeroPoints
+    self.zeroUnit = zeroUnit
   }
 
   /// Unpacked codes, one a byte.
   public init(
     name: String, shape: [Int], bits: Int, axis: Int?, blockSize: Int = 0, unpacked: [UInt8], scales: [Float],
-    zeroPoints: [UInt8]
+    zeroPoints: [UInt8], zeroUnit: Int = 1
   ) throws {
     guard shape.validatedCount == unpacked.count else {
       throw CetError(
@@ -61,8 +64,13 @@ public struct QuantizedTensor: Sendable, Equatable {
     }
     try self.init(
       name: name, shape: shape, bits: bits, axis: axis, blockSize: blockSize,
-      codes: QuantizedTensor.pack(unpacked, bits: bits), scales: scales, zeroPoints: zeroPoints)
+      codes: QuantizedTensor.pack(unpacked, bits: bits), scales: scales, zeroPoints: zeroPoints,
+      zeroUnit: zeroUnit)
   }
+
+  /// What zero points of a written tensor count in: halves where a level between two codes is worth having. It
+  /// depends on the bits alone, so that the size of a file is known before its codes are.
+  static func zeroUnit(bits: Int) -> Int { bits <= 3 ? 2 : 1 }
 
   public static func packedByteCount(_ count: Int, bits: Int) -> Int { (count * bits + 7) / 8 }
 
@@ -123,13 +131,13 @@ public struct QuantizedTensor: Sendable, Equatable {
         for r in 0..<rows {
           let start = (o * rows + r) * inner
           if blocks == 1 {
-            let (scale, zero) = (scales[r], Int32(zeroPoints[r]))
-            for i in start..<(start + inner) { out.initializeElement(at: i, to: scale * Float(Int32(codes[i]) - zero)) }
+            let (scale, zero) = (scales[r], Float(zeroPoints[r]) / Float(zeroUnit))
+            for i in start..<(start + inner) { out.initializeElement(at: i, to: scale * (Float(codes[i]) - zero)) }
             continue
           }
           for i in 0..<inner {
             let entry = r * blocks + (o * inner + i) / block
-            let value = scales[entry] * Float(Int(codes[start + i]) - Int(zeroPoints[entry]))
+            let value = scales[entry] * (Float(codes[start + i]) - Float(zeroPoints[entry]) / Float(zeroUnit))
             out.initializeElement(at: start + i, to: value)
           }
         }

@@ -11,7 +11,7 @@ private func choice<Value>(_ number: Int32, _ values: [Value], _ name: StaticStr
   return values[Int(number) - 1]
 }
 
-private let methods: [Method] = [.cet, .paper, .hawqV2, .mckp, .uniform]
+private let methods: [Method] = [.cet, .paper, .hawqV2, .mckp, .uniform, .clado]
 private let losses: [LossKind] = [.kl, .crossEntropy, .mse, .output]
 private let curvatures: [CurvatureKind] = [.hessian, .gaussNewton]
 private let roundings: [Rounding] = [.nearest, .gptq, .compensated]

@@ -20,9 +20,13 @@ public struct AffineGrid: Sendable {
   /// [rows × blocksPerRow] row-major, one value when per tensor. Finite and positive.
   public internal(set) var scales: [Float]
   public internal(set) var zeroPoints: [UInt8]
+  /// What zero points count in: 1, or 2 for halves. value = (code − zero point / zeroUnit) · scale. A zero point between
+  /// two codes makes the four levels of 2 bits symmetric, which integer zero points cannot.
+  public let zeroUnit: Int
 
   public init(
-    bits: Int, rows: Int, columns: Int, granularity: Granularity, scales: [Float], zeroPoints: [UInt8]
+    bits: Int, rows: Int, columns: Int, granularity: Granularity, scales: [Float], zeroPoints: [UInt8],
+    zeroUnit: Int = 1
   ) throws {
     let blocks = try AffineGrid.blocks(bits: bits, rows: rows, columns: columns, granularity: granularity)
     let expected = granularity == .perTensor ? 1 : rows * blocks
@@ -34,7 +38,10 @@ public struct AffineGrid: Sendable {
     for scale in scales where !(scale > 0 && scale.isFinite) {
       throw CetError(.invalidArgument, "a scale must be positive and finite, got \(scale)")
     }
-    for zero in zeroPoints where Int(zero) >= 1 << bits {
+    guard zeroUnit == 1 || zeroUnit == 2 else {
+      throw CetError(.invalidArgument, "zero points count in units of 1 or 1/2, got 1/\(zeroUnit)")
+    }
+    for zero in zeroPoints where Int(zero) > zeroUnit * ((1 << bits) - 1) {
       throw CetError(.invalidArgument, "zero point \(zero) does not fit \(bits) bits")
     }
     self.bits = bits
@@ -43,9 +50,14 @@ public struct AffineGrid: Sendable {
     self.granularity = granularity
     self.scales = scales
     self.zeroPoints = zeroPoints
+    self.zeroUnit = zeroUnit
   }
 
   public var highestCode: Int { (1 << bits) - 1 }
+
+  /// A zero point in codes.
+  @inline(__always)
+  func zero(_ index: Int) -> Float { Float(zeroPoints[index]) / Float(zeroUnit) }
 
   /// Scales along one row: 1 unless blocked.
   public var blocksPerRow: Int { AffineGrid.blockCount(columns, granularity) }

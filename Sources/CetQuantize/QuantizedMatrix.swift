@@ -31,7 +31,7 @@ public struct QuantizedMatrix: Sendable {
     self.codes = codes
   }
 
-  /// value = (code − zero point) · scale, row-major.
+  /// value = (code − zero point / zeroUnit) · scale, row-major.
   public func dequantize() -> [Float] {
     let columns = self.columns
     let blocks = grid.blocksPerRow
@@ -42,9 +42,9 @@ public struct QuantizedMatrix: Sendable {
           for block in 0..<blocks {
             let index = grid.index(row: row, block: block)
             let scale = grid.scales[index]
-            let zero = Int32(grid.zeroPoints[index])
+            let zero = grid.zero(index)
             for i in (row * columns + block * size)..<(row * columns + min((block + 1) * size, columns)) {
-              target[i] = Float(Int32(codes[i]) - zero) * scale
+              target[i] = (Float(codes[i]) - zero) * scale
             }
           }
         }

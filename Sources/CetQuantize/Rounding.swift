@@ -53,7 +53,7 @@ public enum Rounding {
       for row in 0..<weights.rows {
         for block in 0..<grid.blocksPerRow {
           let index = grid.index(row: row, block: block)
-          let zero = Float(grid.zeroPoints[index])
+          let zero = grid.zero(index)
           let start = row * columns + block * grid.blockSize
           let count = min(grid.blockSize, columns - block * grid.blockSize)
           ck_round_levels(values + start, count, 1 / grid.scales[index], -zero, Float(grid.highestCode) - zero, &levels)

@@ -62,7 +62,7 @@ final class RowBlock {
       for lane in 0..<stride {
         let live = lane < lanes ? lane : 0  // padding repeats the first lane
         let index = grid.index(row: firstRow + live % rows, block: block)
-        let zero = Float(grid.zeroPoints[index])
+        let zero = grid.zero(index)
         scale.pointer[block * stride + lane] = grid.scales[index] * starts[live / rows]
         lo.pointer[block * stride + lane] = -zero
         hi.pointer[block * stride + lane] = highest - zero

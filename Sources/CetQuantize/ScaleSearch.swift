@@ -8,14 +8,17 @@ public enum ScaleSearch {
   static let smallestRange: Float = 1e-30
 
   /// The grid of least ‖Q(W) − W‖² among
-  /// - bits ≤ 3: s = t · max|w| / max(z, 2^b − 1 − z) for every integer z, 40 values t in [0.15, 1];
+  /// - bits ≤ 3: s = t · max|w| / max(z, 2^b − 1 − z) for every integer z (and every half where `zeroUnit` is 2), 40
+  ///   values t in [0.15, 1];
   /// - 4 … 7 bits: the range (t · min(w, 0), t · max(w, 0)), and symmetric grids with z = 2^(b−1), the same t;
   /// - 8 bits: both of these at t = 1.
   public static func search(
-    _ weights: WeightMatrix, bits: Int, granularity: Granularity, workers: Workers = Workers(threads: 1)
+    _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int = 1,
+    workers: Workers = Workers(threads: 1)
   ) throws -> AffineGrid {
-    let candidates = Candidates(bits: bits)
-    return try makeGrid(weights, bits: bits, granularity: granularity, workers: workers) { x, count, range in
+    let unit = bits <= 3 && zeroUnit == 2 ? 2 : 1
+    let candidates = Candidates(bits: bits, zeroUnit: unit)
+    return try makeGrid(weights, bits: bits, granularity: granularity, zeroUnit: unit, workers: workers) { x, count, range in
       candidates.best(x, count, range)
     }
   }
@@ -25,7 +28,7 @@ public enum ScaleSearch {
     _ weights: WeightMatrix, bits: Int, granularity: Granularity, workers: Workers = Workers(threads: 1)
   ) throws -> AffineGrid {
     let highest = Float((1 << min(max(bits, 1), 8)) - 1)
-    return try makeGrid(weights, bits: bits, granularity: granularity, workers: workers) { _, _, range in
+    return try makeGrid(weights, bits: bits, granularity: granularity, zeroUnit: 1, workers: workers) { _, _, range in
       let scale = (range.upperBound - range.lowerBound) / highest
       return (scale, UInt8(min(max((-range.lowerBound / scale).rounded(.toNearestOrEven), 0), highest)))
     }
@@ -33,7 +36,7 @@ public enum ScaleSearch {
 
   /// Calls `choose(pointer, count, min(w,0)...max(w,0))` for every unit that is not all zero.
   private static func makeGrid(
-    _ weights: WeightMatrix, bits: Int, granularity: Granularity, workers: Workers,
+    _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int, workers: Workers,
     choose: (UnsafePointer<Float>, Int, ClosedRange<Float>) -> (Float, UInt8)
   ) throws -> AffineGrid {
     let (rows, columns) = (weights.rows, weights.columns)
@@ -47,7 +50,8 @@ public enum ScaleSearch {
     let unitsPerTask = granularity == .perTensor ? 1 : max(1, min(units, 65536 / size))
     let tasks = (units + unitsPerTask - 1) / unitsPerTask
     guard !weights.values.isEmpty else {
-      return try AffineGrid(bits: bits, rows: rows, columns: columns, granularity: granularity, scales: scales, zeroPoints: zeroPoints)
+      return try AffineGrid(bits: bits, rows: rows, columns: columns, granularity: granularity, scales: scales, zeroPoints: zeroPoints,
+        zeroUnit: zeroUnit)
     }
     try weights.values.withUnsafeBufferPointer { values in
       guard let base = values.baseAddress else { return }
@@ -71,7 +75,8 @@ public enum ScaleSearch {
         }
       }
     }
-    return try AffineGrid(bits: bits, rows: rows, columns: columns, granularity: granularity, scales: scales, zeroPoints: zeroPoints)
+    return try AffineGrid(bits: bits, rows: rows, columns: columns, granularity: granularity, scales: scales, zeroPoints: zeroPoints,
+        zeroUnit: zeroUnit)
   }
 
   /// The values of t: n of them, evenly from low to high.
@@ -82,9 +87,11 @@ public enum ScaleSearch {
   /// The candidate grids of a bit width, in units of the range.
   private struct Candidates: Sendable {
     let bits: Int
+    let zeroUnit: Int
     let factors: [Float]
 
-    init(bits: Int) {
+    init(bits: Int, zeroUnit: Int) {
+      self.zeroUnit = zeroUnit
       self.bits = min(max(bits, 1), 8)
       factors = bits >= 8 ? [1] : ScaleSearch.evenly(40, from: 0.15, to: 1)
     }
@@ -92,10 +99,12 @@ public enum ScaleSearch {
     func best(_ x: UnsafePointer<Float>, _ count: Int, _ range: ClosedRange<Float>) -> (Float, UInt8) {
       let highest = (1 << bits) - 1
       let largest = max(-range.lowerBound, range.upperBound)
+      // Zero points in units of 1 / zeroUnit.
       var grids: [(scale: Float, zero: Int)] = []
       if bits <= 3 {
-        for zero in 0...highest {
-          for t in factors { grids.append((t * largest / Float(max(zero, highest - zero)), zero)) }
+        let end = highest * zeroUnit
+        for zero in 0...end {
+          for t in factors { grids.append((t * largest * Float(zeroUnit) / Float(max(zero, end - zero)), zero)) }
         }
       } else {
         let width = range.upperBound - range.lowerBound
@@ -113,8 +122,8 @@ public enum ScaleSearch {
           for c in 0..<padded {
             let grid = c < grids.count ? grids[c] : last
             f[c] = 1 / grid.scale
-            f[padded + c] = Float(-grid.zero)
-            f[2 * padded + c] = Float(highest - grid.zero)
+            f[padded + c] = -Float(grid.zero) / Float(zeroUnit)
+            f[2 * padded + c] = Float(highest) - Float(grid.zero) / Float(zeroUnit)
           }
           ck_grid_errors(x, count, f, f + padded, f + 2 * padded, padded, errors)
           var best = 0

@@ -59,7 +59,7 @@ def test_plan_uses_allowed_bits_only(model, calibration, bits):
     assert set(found.bits.values()) <= set(bits)
 
 
-@pytest.mark.parametrize("method", ["cet", "uniform", "mckp", "hawq-v2", "paper"])
+@pytest.mark.parametrize("method", ["cet", "uniform", "mckp", "hawq-v2", "paper", "clado"])
 def test_plan_every_method_reaches_the_ratio(model, calibration, method):
     found = cet.plan(model, calibration, target_ratio=10, method=method, samples=64)
     assert found.summary.method == method

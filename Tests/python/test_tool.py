@@ -133,7 +133,7 @@ def test_sweep_writes_a_file_and_a_plan_per_ratio(tool, digits, tmp_path, compre
     assert [t.raw_data for t in swept.graph.initializer] == [t.raw_data for t in alone.graph.initializer]
 
 
-@pytest.mark.parametrize("method", ["mckp", "hawq-v2", "paper", "uniform"])
+@pytest.mark.parametrize("method", ["mckp", "hawq-v2", "paper", "uniform", "clado"])
 def test_sweep_works_with_every_method(tool, digits, tmp_path, method):
     run = tool(
         "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "7,10", "--method", method,

@@ -183,7 +183,8 @@ enum {
   CET_METHOD_PAPER = 2,   /* "paper": Algorithm 1 of the CET paper, taken literally */
   CET_METHOD_HAWQ_V2 = 3, /* "hawq-v2": Hessian trace times squared quantization error */
   CET_METHOD_MCKP = 4,    /* "mckp": empirical Fisher information and knapsack */
-  CET_METHOD_UNIFORM = 5  /* "uniform": the same bits everywhere */
+  CET_METHOD_UNIFORM = 5, /* "uniform": the same bits everywhere */
+  CET_METHOD_CLADO = 6    /* "clado": curvature of all pairs of tensors */
 };
 
 /* The loss whose change is predicted and measured. */

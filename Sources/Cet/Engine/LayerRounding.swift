@@ -41,7 +41,8 @@ struct LayerRounding {
     let layer = engine.layers[index]
     do {
       let grid = try ScaleSearch.search(
-        view.matrix, bits: bits, granularity: granularity.ofMatrix, workers: engine.workers)
+        view.matrix, bits: bits, granularity: granularity.ofMatrix,
+        zeroUnit: QuantizedTensor.zeroUnit(bits: bits), workers: engine.workers)
       guard !factors.isEmpty else {
         return QuantizedLayer(
           tensor: try view.assembled(CetQuantize.Rounding.nearest(view.matrix, grid: grid)), bias: nil)

@@ -8,7 +8,7 @@ import CetTensor
 ///     floors   ⌊planes · 2^−i⌋ for i = 0…7                        [bits, m, 8]
 ///     digits   floors · D, with D = I − 2·(subdiagonal): bit i is ⌊x/2^i⌋ − 2⌊x/2^(i+1)⌋
 ///     codes    (1, 2, 4, …) · digits                              [1, 8m]
-///     weights  (codes − zero point) · scale
+///     weights  (codes − zero point) · scale, zero points in halves for 2 and 3 bits
 ///
 /// Every value up to the codes is an integer below 256 or a power of two: exact in any arithmetic. The operators
 /// are Cast, Mul, Floor, MatMul, Reshape, Slice and Sub as opset 7 has them, so no model's opset is raised, and
@@ -72,7 +72,9 @@ struct PlaneEncoding {
     if codes.count != 8 * bytes { value = try slice(value, axis: 1, to: codes.count) }
     value = node("Reshape", [value, try shape(layout.codeShape)])
     let zero = try add(.init(tensor.zeroPoints, shape: layout.gridShape), "\(tensor.name).cet.zero")
-    value = node("Sub", [value, node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])])
+    var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
+    if tensor.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
+    value = node("Sub", [value, level])
     let scale = try add(.init(tensor.scales, shape: layout.gridShape), "\(tensor.name).cet.scale")
     guard layout.needsReordering else {
       nodes.append(Node("Mul", inputs: [value, scale], outputs: [tensor.name]))

@@ -106,7 +106,8 @@ extension Engine {
         targetValues += (target ?? part).values
       }
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
-      let grid = try ScaleSearch.search(target, bits: bits, granularity: granularity.ofMatrix, workers: workers)
+      let grid = try ScaleSearch.search(
+        target, bits: bits, granularity: granularity.ofMatrix, zeroUnit: QuantizedTensor.zeroUnit(bits: bits), workers: workers)
       var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, workers: workers).matrix
       if options.matchesVariance {
         let rounded = matrix.dequantize()

@@ -29,7 +29,7 @@ struct WeightView: Sendable {
       name: layer.name, shape: layer.shape, bits: quantized.bits,
       axis: quantized.granularity == .perTensor ? nil : layer.axis, blockSize: blockSize,
       unpacked: WeightView.tensorOrder(layer, quantized.codes), scales: quantized.scales,
-      zeroPoints: quantized.zeroPoints)
+      zeroPoints: quantized.zeroPoints, zeroUnit: quantized.grid.zeroUnit)
   }
 
   private static func rowsFirst<Element>(_ layer: LinearLayer, _ values: [Element]) -> [Element] {

@@ -38,7 +38,8 @@ struct FileSizes {
         name: layer.name, shape: layer.shape, bits: width, axis: granularity == .perTensor ? nil : layer.axis,
         blockSize: granularity.blockSize,
         codes: [UInt8](repeating: 0, count: QuantizedTensor.packedByteCount(layer.count, bits: width)),
-        scales: [Float](repeating: 1, count: grid), zeroPoints: [UInt8](repeating: 0, count: grid))
+        scales: [Float](repeating: 1, count: grid), zeroPoints: [UInt8](repeating: 0, count: grid),
+        zeroUnit: QuantizedTensor.zeroUnit(bits: width))
       let takesBias = addsBiases && Engine.usesStatistics(layer)
       quantized[index] = QuantizedLayer(tensor: tensor, bias: takesBias ? [Float](repeating: 0, count: layer.channels) : nil)
     }

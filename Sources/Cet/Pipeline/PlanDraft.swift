@@ -175,6 +175,7 @@ struct PlanDraft {
     case .fixed(_, let pattern): return "fix pattern '\(pattern)'"
     case .free:
       if options.method == .uniform { return "the same bits everywhere" }
+      if options.method == .clado { return "least loss of all pairs of tensors that moves of one or two of them reach" }
       if options.method == .paper { return "size of the error that the stiff axes leave to this tensor" }
       guard let bits = choice.bits[index], let next = widths[index].first(where: { $0 > bits }) else {
         return "the most bits allowed: cheapest loss per byte"

@@ -21,8 +21,13 @@ private func measuredPlan(
   let draft = try PlanDraft(model, options)
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
-  let table = try session.lossTable(draft, options, monitor)
-  let literal = options.method == .paper ? try session.paperBits(draft, options, monitor) : nil
+  var table = try session.lossTable(draft, options, monitor)
+  let literal: [Int: Int]? =
+    switch options.method {
+    case .paper: try session.paperBits(draft, options, monitor)
+    case .clado: try session.pairwiseBits(draft, options, into: &table, monitor)
+    default: nil
+    }
   try monitor.report(.allocate, 0, of: 1)
   var plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount, given: literal)
   if session.split.heldOut.count == session.batches.count {
@@ -42,8 +47,10 @@ public func makePlan(
 ) throws -> CompressionPlan {
   try options.validate()
   try model.checkBelongs(plan)
-  guard plan.options.method != .paper else {
-    throw CetError(.invalidArgument, "method 'paper' keeps no table: it chooses bits from calibration data")
+  guard plan.options.method != .paper, plan.options.method != .clado else {
+    throw CetError(
+      .invalidArgument,
+      "method '\(plan.options.method.rawValue)' keeps no table that another plan could be made from: it needs calibration data")
   }
   var options = options
   options.method = plan.options.method
@@ -75,8 +82,8 @@ extension Session {
   /// The losses of each layer alone at each of its widths, by the method that was asked for.
   func lossTable(_ draft: PlanDraft, _ options: PlanOptions, _ monitor: Monitor) throws -> LossTable {
     var table = LossTable(count: engine.layers.count)
-    // The literal method and the uniform one know no losses of tensors.
-    guard options.method != .uniform, options.method != .paper else { return table }
+    // The literal method and the uniform one know no losses of tensors, the pairwise one makes its own.
+    guard options.method != .uniform, options.method != .paper, options.method != .clado else { return table }
     let (fitting, heldOut) = split
     let widths = Dictionary(
       draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })

@@ -233,7 +233,7 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
       target_size: bytes of the written file, everything counted, never exceeded.
       max_loss: the smallest plan whose predicted loss change is at most this.
     How:
-      method: "cet" (default), "paper", "hawq-v2", "mckp", "uniform".
+      method: "cet" (default), "paper", "hawq-v2", "mckp", "uniform", "clado".
       loss: "kl" (default with logits), "cross-entropy", "mse", "output".
       curvature: "hessian" (default), "gauss-newton".
       rounding: "compensated" (default), "gptq", "nearest".

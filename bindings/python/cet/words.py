@@ -6,7 +6,7 @@ from typing import Iterable, Optional, Tuple, Union
 
 from .errors import InvalidArgument
 
-METHODS = {"cet": 1, "paper": 2, "hawq-v2": 3, "mckp": 4, "uniform": 5}
+METHODS = {"cet": 1, "paper": 2, "hawq-v2": 3, "mckp": 4, "uniform": 5, "clado": 6}
 LOSSES = {"kl": 1, "cross-entropy": 2, "mse": 3, "output": 4}
 CURVATURES = {"hessian": 1, "gauss-newton": 2}
 ROUNDINGS = {"nearest": 1, "gptq": 2, "compensated": 3}

@@ -17,7 +17,7 @@ extension Optional where Wrapped: Word {
 }
 
 enum Method: String, Word {
-  case cet, paper, mckp, uniform
+  case cet, paper, mckp, uniform, clado
   case hawqV2 = "hawq-v2"
 
   var code: Int32 {
@@ -27,6 +27,7 @@ enum Method: String, Word {
     case .hawqV2: Int32(CET_METHOD_HAWQ_V2)
     case .mckp: Int32(CET_METHOD_MCKP)
     case .uniform: Int32(CET_METHOD_UNIFORM)
+    case .clado: Int32(CET_METHOD_CLADO)
     }
   }
 }
