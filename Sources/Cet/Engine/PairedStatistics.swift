@@ -109,46 +109,50 @@ extension Engine {
     let node = layerNode(layer)
     var sums: [PairedMoments] = []
     var order: [Int] = []
-    try workers.ordered(fp32.count) { [self] position in
-      let f = try fp32[position].value(name)
-      let q = try quantized[position].value(name)
-      // Both runs pass the residual at the same step, or neither has.
-      var difference: Tensor?
-      if let residualName, let rf = fp32[position].passed(residualName), let rq = quantized[position].passed(residualName) {
-        difference = try residualDifference(rf, rq, layer)
-      }
-      var parts: [PairedMoments] = []
-      var firstOrder: [Int] = []
-      let step = try patchStep(index, f, batches[position], samples: samples)
-      let kept = batches[position].rows[index]
-      for group in 0..<groups {
-        let patches = try Patches(layer, node, input: f, group: group, step: step, kept: kept)
-        if group == 0 { firstOrder = patches.order }
-        var moments = try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows, needsVariance: needsVariance)
-        try patches.forEach([f, q], context) { inputs, numbers in
-          try moments.f?.add(inputs[0], rows: numbers.count)
-          try moments.q.add(inputs[1], rows: numbers.count)
-          try moments.cross.add(inputs[0], inputs[1], rows: numbers.count)
-          if let difference {
-            let picked = try Tensor(uninitialized: .float32, [numbers.count, rows], arena: context.arena)
-            for (row, number) in numbers.enumerated() {
-              (picked.floats + row * rows)
-                .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
-            }
-            try withExtendedLifetime((picked, difference)) {
-              try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
+    do {
+      try workers.ordered(fp32.count) { [self] position in
+        let f = try fp32[position].value(name)
+        let q = try quantized[position].value(name)
+        // Both runs pass the residual at the same step, or neither has.
+        var difference: Tensor?
+        if let residualName, let rf = fp32[position].passed(residualName), let rq = quantized[position].passed(residualName) {
+          difference = try residualDifference(rf, rq, layer, patches: Patches.count(layer, node, input: f))
+        }
+        var parts: [PairedMoments] = []
+        var firstOrder: [Int] = []
+        let step = try patchStep(index, f, batches[position], samples: samples)
+        let kept = batches[position].rows[index]
+        for group in 0..<groups {
+          let patches = try Patches(layer, node, input: f, group: group, step: step, kept: kept)
+          if group == 0 { firstOrder = patches.order }
+          var moments = try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows, needsVariance: needsVariance)
+          try patches.forEach([f, q], context) { inputs, numbers in
+            try moments.f?.add(inputs[0], rows: numbers.count)
+            try moments.q.add(inputs[1], rows: numbers.count)
+            try moments.cross.add(inputs[0], inputs[1], rows: numbers.count)
+            if let difference {
+              let picked = try Tensor(uninitialized: .float32, [numbers.count, rows], arena: context.arena)
+              for (row, number) in numbers.enumerated() {
+                (picked.floats + row * rows)
+                  .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
+              }
+              try withExtendedLifetime((picked, difference)) {
+                try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
+              }
             }
           }
+          parts.append(moments)
         }
-        parts.append(moments)
+        return (parts, firstOrder)
+      } combine: { _, part in
+        if sums.isEmpty {
+          (sums, order) = part
+        } else {
+          for group in sums.indices { try sums[group].merge(part.0[group]) }
+        }
       }
-      return (parts, firstOrder)
-    } combine: { _, part in
-      if sums.isEmpty {
-        (sums, order) = part
-      } else {
-        for group in sums.indices { try sums[group].merge(part.0[group]) }
-      }
+    } catch let error as CetError {
+      throw error.at("initializer '\(layer.name)'")
     }
     return PairedStatistics(groups: try sums.map { try $0.statistics(order) })
   }
@@ -156,9 +160,10 @@ extension Engine {
   /// The node that reads the layer's weight, with its attributes.
   func layerNode(_ layer: LinearLayer) -> Node { source.graph.nodes[layer.node] }
 
-  /// r_f − r_q as rows of output channels, one row a patch; nil when the shapes are not those of the output.
-  private func residualDifference(_ f: Tensor, _ q: Tensor, _ layer: LinearLayer) throws -> Tensor? {
-    guard f.type == .float32, f.shape == q.shape else { return nil }
+  /// r_f − r_q as rows of output channels, one row a patch; nil when the shapes are not those of the output (a
+  /// residual that is broadcast over samples or positions).
+  private func residualDifference(_ f: Tensor, _ q: Tensor, _ layer: LinearLayer, patches: Int) throws -> Tensor? {
+    guard f.type == .float32, f.shape == q.shape, f.count == patches * layer.channels else { return nil }
     let layout: Layout
     switch layer.kind {
     case .convolution:

@@ -1,6 +1,7 @@
 #if CET_ONEDNN
   import CKernels
   import COneDNN
+  import Glibc
 
   /// The only user of oneDNN's functions (2.x; 3.x spells descriptors differently). Activations are
   /// channels-last, weights are in the format the primitive prefers, behind a reorder from and to plain ones.
@@ -142,7 +143,8 @@
         defer { if let descriptor { dnnl_primitive_desc_destroy(descriptor) } }
         if status == dnnl_out_of_memory { try OneDNN.check(status, "convolution") }
         let query = key.kind == .weightGradient ? dnnl_query_diff_weights_md : dnnl_query_weights_md
-        guard status == dnnl_success, let descriptor, let weight = dnnl_primitive_desc_query_md(descriptor, query, 0)
+        guard status == dnnl_success, let descriptor, !OneDNN.isReference(descriptor),
+          let weight = dnnl_primitive_desc_query_md(descriptor, query, 0)
         else { return nil }
         let primitive = try OneDNNPrimitive(descriptor, "convolution")
         return OneDNNConvolution(
@@ -151,6 +153,13 @@
           reorder: key.kind == .weightGradient
             ? try reorder(weight.pointee, plainWeight) : try reorder(plainWeight, weight.pointee))
       }
+    }
+
+    /// Whether the library has nothing but its plain loops for the case: im2col and a matrix product are faster.
+    private static func isReference(_ descriptor: dnnl_primitive_desc_t) -> Bool {
+      var name: UnsafePointer<CChar>?
+      guard dnnl_primitive_desc_query(descriptor, dnnl_query_impl_info_str, 0, &name) == dnnl_success, let name else { return false }
+      return strncmp(name, "ref", 3) == 0
     }
 
     /// nil when both formats are the same.
