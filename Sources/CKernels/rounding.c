@@ -122,25 +122,6 @@ CLONES size_t ck_coordinate_sweep(float *level, float *r, const float *h, const 
   return changed;
 }
 
-CLONES size_t ck_kronecker_row(float *level, float *r, const float *other, float weight, const float *h,
-                               const float *inverse_diagonal, const float *scale, const float *lo, const float *hi,
-                               const int32_t *block, size_t columns) {
-  size_t changed = 0;
-  for (size_t j = 0; j < columns; j++) {
-    size_t grid = (size_t)block[j];
-    float s = scale[grid];
-    float old = level[j];
-    float x = old - (other[j] / weight + r[j]) * inverse_diagonal[j] / s;
-    float v = nearest_level(x, lo[grid], hi[grid]);
-    if (v != old) {
-      level[j] = v;
-      axpy((v - old) * s, h + j * columns, r, columns);
-      changed++;
-    }
-  }
-  return changed;
-}
-
 CLONES double ck_dot(const float *a, const float *b, size_t n) {
   double sum[LANES] = {0};
   size_t i = 0;

@@ -137,6 +137,7 @@ final class QuantizedObject: HandleObject {
       view.bits = Int32(tensor.bits)
       view.axis = tensor.axis.map(Int32.init) ?? -1
       view.block_size = UInt32(tensor.blockSize)
+      view.zero_point_unit = UInt32(tensor.zeroUnit)
       view.codes = try memory.array(tensor.codes)
       view.code_bytes = UInt64(tensor.codes.count)
       view.scale = try memory.array(tensor.scales)

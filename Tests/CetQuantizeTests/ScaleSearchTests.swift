@@ -84,4 +84,19 @@ import Testing
     let three = try ScaleSearch.search(weights, bits: 3, granularity: .perAxis, workers: Workers(threads: 3))
     #expect(one.scales == three.scales && one.zeroPoints == three.zeroPoints)
   }
+
+  @Test func halves_makeTwoBitsSymmetric() throws {
+    let weights = try WeightMatrix([-3, -1, 1, 3], rows: 1, columns: 4)
+    let grid = try ScaleSearch.search(weights, bits: 2, granularity: .perAxis, zeroUnit: 2)
+    #expect(grid.zeroUnit == 2)
+    let rounded = try Rounding.nearest(weights, grid: grid)
+    let half = zip(rounded.dequantize(), weights.values).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+    #expect(half < 1e-6)
+    #expect(grid.zeroPoints == [3])
+    #expect(rounded.codes == [0, 1, 2, 3])
+    let whole = try Rounding.nearest(weights, grid: ScaleSearch.search(weights, bits: 2, granularity: .perAxis))
+    #expect(zip(whole.dequantize(), weights.values).contains { abs($0 - $1) > 0.3 })
+    // More bits have levels enough.
+    #expect(try ScaleSearch.search(weights, bits: 4, granularity: .perAxis, zeroUnit: 2).zeroUnit == 1)
+  }
 }

@@ -26,7 +26,7 @@ import Testing
     return try makePlan(model, data(model), options(target, method, threads: threads), Monitor())
   }
 
-  @Test(arguments: [Method.cet, .paper, .hawqV2, .mckp, .uniform])
+  @Test(arguments: [Method.cet, .paper, .hawqV2, .mckp, .uniform, .clado])
   func everyMethod_reachesTheRatio(_ method: Method) throws {
     let plan = try Self.plan(.ratio(9), method)
     #expect(plan.ratio >= 9)

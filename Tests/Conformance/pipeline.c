@@ -138,7 +138,7 @@ static void check_codes(const cet_quantized *quantized) {
         size_t at = k * (size_t)view.bits + (size_t)bit;
         code |= (uint32_t)(view.codes[at / 8] >> (at % 8) & 1) << bit;
       }
-      CHECK(values[k] == view.scale[row] * (float)((int)code - (int)view.zero_point[row]));
+      CHECK(values[k] == view.scale[row] * ((float)code - (float)view.zero_point[row] / (float)view.zero_point_unit));
     }
   }
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_quantized_find_initializer(quantized, "first.bias", &i));

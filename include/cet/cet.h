@@ -488,7 +488,7 @@ CET_API cet_status cet_quantize(
     const cet_quantize_options *options, cet_quantized **quantized);
 
 /*
- * One quantized initializer. Weights are w = scale * (code - zero_point).
+ * One quantized initializer. Weights are w = scale * (code - zero_point / zero_point_unit).
  *
  * Codes are unsigned, 0 to 2^bits - 1, in C order of `shape`, as one stream of bits, least significant bit
  * first: code k is bits [k * bits, (k + 1) * bits) of the stream, and bit i of the stream is bit i % 8 of byte
@@ -510,7 +510,7 @@ typedef struct cet_initializer_view {
   int32_t bits;
   int32_t axis;
   uint32_t block_size;
-  uint32_t reserved;
+  uint32_t zero_point_unit; /* 1, or 2: zero points count in halves, so that they can lie between two codes */
   const uint8_t *codes;
   uint64_t code_bytes;
   const float *scale;

@@ -7,8 +7,8 @@
  * accumulators, no contraction to fused multiply-add), so their bits do not depend on the processor; the
  * BLAS products around them may differ between processors. Nothing here knows about threads.
  *
- * A "level" is a code minus its zero point, kept as a float: an integer between lo = -zero point and
- * hi = 2^bits - 1 - zero point. */
+ * A "level" is a code minus its zero point, kept as a float: lo = -zero point, lo + 1, ...
+ * hi = 2^bits - 1 - zero point; zero points are integers, or halves between them. */
 
 /* 1 when all n values are finite; then *minimum and *maximum are theirs (0 for n = 0). */
 int ck_range(const float *x, size_t n, float *minimum, float *maximum);
@@ -35,13 +35,6 @@ void ck_gptq_panel(const float *w, const float *ut, size_t stride, const float *
 size_t ck_coordinate_sweep(float *level, float *r, const float *h, const float *inverse_diagonal, const float *scale,
                            const float *lo, const float *hi, const int32_t *block, size_t stride, size_t rows,
                            size_t columns);
-
-/* The same for one row whose gradient is other[j] + weight * r[j]: the row of G D H splits into the part of
- * the other rows, which is constant here, and weight = G_oo times the row's own r.
- *   level_j <- clamp(round(level_j - (other_j + G_oo r_j) / (G_oo H_jj s)), lo, hi) */
-size_t ck_kronecker_row(float *level, float *r, const float *other, float weight, const float *h,
-                        const float *inverse_diagonal, const float *scale, const float *lo, const float *hi,
-                        const int32_t *block, size_t columns);
 
 /* sum of a[i] * b[i] in double. */
 double ck_dot(const float *a, const float *b, size_t n);

@@ -59,13 +59,13 @@ extension Engine {
   }
 
   /// How many of `batches` to use when `runs` reruns are made on each: as many as keep the elements computed, about
-  /// half of a whole run each, below `limit`. Never fewer than 32 samples where there are so many.
-  func affordable(_ batches: [Batch], runs: Int, limit: Double) throws -> Int {
+  /// half of a whole run each, below `limit`. Never fewer than `least` samples where there are so many.
+  func affordable(_ batches: [Batch], runs: Int, limit: Double, least: Int) throws -> Int {
     var work = 0.0
     var samples = 0
     for (position, batch) in batches.enumerated() {
       work += Double(try programs.forward(batch, outputs: [output]).elementCount) / 2 * Double(runs)
-      if work > limit, samples >= 32 { return max(1, position) }
+      if work > limit, samples >= least { return max(1, position) }
       samples += batch.sampleCount
     }
     return batches.count

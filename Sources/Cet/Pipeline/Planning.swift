@@ -106,7 +106,7 @@ extension Session {
     let versions = engine.layers.indices.map { errors.quantized[$0] ?? [] }
     let runs = versions.reduce(0) { $0 + $1.count }
     let all = heldOut.map { batches[$0] }
-    let used = try engine.affordable(all, runs: runs, limit: Session.tableWork)
+    let used = try engine.affordable(all, runs: runs, limit: Session.tableWork, least: 32)
     let losses = try engine.measureAlone(
       versions, batches: Array(all.prefix(used)), references: heldOut.prefix(used).map { references[$0] }
     ) { try monitor.report(.sensitivity, $0, of: $1) }
@@ -120,7 +120,7 @@ extension Session {
         table.bySample[index][bits] = loss.bySample
       }
     }
-    let checked = Array(all.prefix(try engine.affordable(all, runs: runs, limit: Session.secondOrderWork)).prefix(used))
+    let checked = Array(all.prefix(try engine.affordable(all, runs: runs, limit: Session.secondOrderWork, least: 8)).prefix(used))
     let predicted = try secondOrder(errors, versions, batches: checked, monitor)
     table.secondOrderSamples = checked.reduce(0) { $0 + $1.sampleCount }
     for (index, values) in predicted.enumerated() {

@@ -81,8 +81,9 @@ class Initializer:
 
     @property
     def zero_point(self) -> np.ndarray:
-        """uint8, as many as scales."""
-        return np.ctypeslib.as_array(self._view.zero_point, (self._view.scale_count,)).copy()
+        """float32, in codes: whole numbers, or halves for 2 and 3 bits; as many as scales."""
+        stored = np.ctypeslib.as_array(self._view.zero_point, (self._view.scale_count,))
+        return stored.astype(np.float32) / np.float32(self._view.zero_point_unit)
 
     def dequantize(self) -> np.ndarray:
         """float32 values of `shape`."""

@@ -136,7 +136,7 @@ class InitializerView(c.Structure):
         ("bits", c.c_int32),
         ("axis", c.c_int32),
         ("block_size", c.c_uint32),
-        ("reserved", c.c_uint32),
+        ("zero_point_unit", c.c_uint32),
         ("codes", c.POINTER(c.c_uint8)),
         ("code_bytes", c.c_uint64),
         ("scale", c.POINTER(c.c_float)),

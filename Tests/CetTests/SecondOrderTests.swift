@@ -1,0 +1,109 @@
+import CetAutodiff
+import CetTensor
+import Testing
+
+@testable import Cet
+
+/// What plans say about second order, and how few samples are dealt with.
+@Suite struct SecondOrderTests {
+  private static func model() throws -> LoadedModel { try LoadedModel(path: "\(fixtures)/digits_cnn/model.onnx") }
+
+  private static func data(_ model: LoadedModel) throws -> Calibration {
+    try Calibration(npz: "\(fixtures)/digits_cnn/calibration.npz").fitted(to: model.requiredInputs)
+  }
+
+  /// The oracle is the Hessian-vector product, which goes through other rules (reverse mode, then forward mode).
+  @Test func directions_squared_areTheHessiansQuadraticForm() throws {
+    let model = try Self.model()
+    let data = try Self.data(model).prefix(32)
+    let session = try Session(
+      model, data, loss: .kl, output: nil, batchSize: nil, threads: 2, monitor: Monitor())
+    let engine = session.engine
+    let versions = try engine.layers.indices.map { [try LayerRounding(engine, $0, nil).quantized(bits: 3, granularity: .perAxis)] }
+    var sums = [Double](repeating: 0, count: versions.count)
+    let known = try engine.directions(versions, batches: session.batches, progress: { _, _ in }) { _, gradient, u in
+      for (i, values) in u.enumerated() { sums[i] += gradient[i] + 0.5 * values.reduce(0.0) { $0 + Double($1) * Double($1) } }
+    }
+    #expect(known)
+    var options = CurvatureOptions()
+    options.loss = .kl
+    let curvature = try Curvature(model, data, options)
+    for (i, info) in curvature.parameters.enumerated() {
+      var delta = [Float](repeating: 0, count: curvature.dimension)
+      let weights = try engine.weightValues(engine.layers[i])
+      for (k, value) in versions[i][0].tensor.dequantized().enumerated() { delta[info.offset + k] = value - weights[k] }
+      var product = delta
+      try delta.withUnsafeBufferPointer { v in
+        try product.withUnsafeMutableBufferPointer { try curvature.apply(#require(v.baseAddress), #require($0.baseAddress)) }
+      }
+      let expected = 0.5 * zip(delta, product).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+      #expect(abs(sums[i] / Double(session.sampleCount) - expected) <= 1e-3 * expected)
+    }
+  }
+
+  @Test func plan_saysWhatSecondOrderPredicts() throws {
+    let model = try Self.model()
+    var options = PlanOptions(target: .ratio(10))
+    options.samples = 64
+    let plan = try makePlan(model, Self.data(model), options, Monitor())
+    for tensor in plan.tensors {
+      #expect(tensor.curvatureLoss.keys.sorted() == [2, 3, 4, 8])
+      // At 8 bits the third order is far below the second.
+      let (measured, predicted) = (tensor.measuredLoss[8] ?? 0, tensor.curvatureLoss[8] ?? 0)
+      #expect(abs(measured - predicted) <= 1e-6 + 0.1 * predicted)
+      #expect(tensor.trustRadius != nil)
+    }
+    let interval = try #require(plan.predictedLossInterval)
+    let predicted = try #require(plan.predictedLossChange)
+    #expect(interval.contains(predicted) || predicted - interval.upperBound < 1e-6)
+    let again = try CompressionPlan(jsonText: plan.jsonText())
+    #expect(again == plan)
+  }
+
+  @Test(arguments: [8, 32])
+  func fewSamples_compensatedIsNoWorseThanGPTQ(_ samples: Int) throws {
+    let model = try Self.model()
+    let all = try Self.data(model)
+    var options = PlanOptions(target: .ratio(12))
+    options.samples = samples
+    let plan = try makePlan(model, all, options, Monitor())
+    let judge = try Session(model, all, loss: nil, output: nil, batchSize: nil, threads: 2, monitor: Monitor())
+    let references = try judge.references()
+    func loss(_ rounding: Rounding) throws -> Double {
+      var options = QuantizeOptions()
+      options.rounding = rounding
+      let result = try quantizeModel(model, all, plan, options, Monitor())
+      var changed: [String: Tensor] = [:]
+      for tensor in result.tensors { changed[tensor.name] = try Tensor(tensor.dequantized(), shape: tensor.shape) }
+      for correction in result.corrections {
+        guard let old = judge.engine.weights[correction.name] else { continue }
+        changed[correction.name] = try Tensor(correction.values, shape: old.shape)
+      }
+      // Judged on all samples, most of which the rounding has not seen.
+      return try judge.engine.meanLoss(judge.batches, references: references, changed: changed, temperature: 4)
+    }
+    #expect(try loss(.compensated) <= loss(.gptq) * 1.001)
+  }
+
+  @Test func pairedLosses_acceptOnlyWhatExceedsChance() {
+    #expect(PlanRounding.isBelow([1, 2, 3, 4], [1.5, 2.4, 3.6, 4.5]))
+    #expect(!PlanRounding.isBelow([1, 2, 3, 4], [3, 1, 2, 4.1]))
+    #expect(!PlanRounding.isBelow([1], [2]))
+  }
+
+  @Test func bootstrap_ofEqualValues_isAPoint() {
+    #expect(Bootstrap.interval([Double](repeating: 2, count: 10), seed: 1) == 2...2)
+    #expect(Bootstrap.interval([1, 2], seed: 1) == nil)
+    let interval = Bootstrap.interval((0..<100).map(Double.init), seed: 1)
+    // Standard error 2.89: mean 49.5 plus and minus about 5.7.
+    #expect(interval.map { $0.lowerBound > 41 && $0.lowerBound < 47 && $0.upperBound > 52 && $0.upperBound < 58 } ?? false)
+  }
+
+  @Test func trustRadius_endsBeforeTheFirstDisagreement() {
+    var trust = TrustRadius()
+    trust.add(norm: 1, predicted: 0.0001, measured: 0.0009)
+    trust.add(norm: 4, predicted: 1.05, measured: 1)
+    trust.add(norm: 2, predicted: 0.1, measured: 0.2)
+    #expect(trust.radius == 1)
+  }
+}
