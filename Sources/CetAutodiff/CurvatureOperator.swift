@@ -120,7 +120,9 @@ public final class CurvatureOperator: @unchecked Sendable {
     try workers.ordered(batches.count) { index in
       guard let program = self.programs[self.batches[index].signature] else { return 0 }
       let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
-      return Double(try program.loss.run(feeds, self.context)[0].floats[0])
+      let outputs = try program.loss.run(feeds, self.context)
+      // A pointer keeps no tensor alive, and an array goes with its last use.
+      return withExtendedLifetime(outputs) { Double(outputs[0].floats[0]) }
     } combine: { _, value in
       total += value
     }
