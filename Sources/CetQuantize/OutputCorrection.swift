@@ -38,7 +38,8 @@ public enum OutputCorrection {
   /// where C_q = Cov(p_q), M = Cov(p_f, p_q) (both K × K), S = Cov(r_f − r_q, p_q) (O × K, nil without a residual
   /// operand). `patches` is the number of patches behind the covariances.
   ///
-  /// Nil when there are fewer than 2K patches: the fit would follow the sample, so the target is W itself.
+  /// With fewer than 2K patches the fit would follow the sample: the ridge grows by 2K / patches. Nil when there are
+  /// fewer than K / 2: the target is W itself.
   public static func leastSquaresTarget(
     _ weights: WeightMatrix, quantizedCovariance cq: [Double], crossCovariance m: [Double], residualCovariance s: [Double]?,
     relativeRidge: Double, patches: Int
@@ -52,7 +53,7 @@ public enum OutputCorrection {
     guard relativeRidge >= 0, relativeRidge.isFinite else {
       throw CetError(.invalidArgument, "the ridge must be a finite number of at least 0, got \(relativeRidge)")
     }
-    guard patches >= 2 * n, rows > 0, n > 0 else { return nil }
+    guard 2 * patches >= n, rows > 0, n > 0 else { return nil }
     try weights.checkFinite()
 
     // Right-hand side W (M − C_q) + S.
@@ -65,7 +66,7 @@ public enum OutputCorrection {
     for i in 0..<n { trace += max(cq[i * n + i], 0) }
     let unit = trace / Double(n)
     guard unit > 0 else { return nil }  // no input varies: nothing to fit
-    var ridge = relativeRidge
+    var ridge = relativeRidge * max(1, 2 * Double(n) / Double(patches))
     var l = cq
     for attempt in 0... {
       l = cq

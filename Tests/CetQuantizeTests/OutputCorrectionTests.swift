@@ -84,12 +84,24 @@ import Testing
     #expect(
       try OutputCorrection.leastSquaresTarget(
         layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.m, residualCovariance: nil,
-        relativeRidge: 0.05, patches: 23) == nil)
+        relativeRidge: 0.05, patches: 5) == nil)
     let zero = [Double](repeating: 0, count: 144)
     #expect(
       try OutputCorrection.leastSquaresTarget(
         layer.weights, quantizedCovariance: zero, crossCovariance: zero, residualCovariance: nil, relativeRidge: 0.05,
         patches: 900) == nil)
+  }
+
+  @Test func patchesBelowTwiceTheColumns_target_hasAGrownRidge() throws {
+    let layer = try Layer(seed: 3)
+    func target(ridge: Double, patches: Int) throws -> [Float]? {
+      try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.m, residualCovariance: nil,
+        relativeRidge: ridge, patches: patches)?.values
+    }
+    #expect(try target(ridge: 0.05, patches: 8) == target(ridge: 0.15, patches: 24))
+    #expect(try target(ridge: 0.05, patches: 24) == target(ridge: 0.05, patches: 900))
+    #expect(try target(ridge: 0.05, patches: 8) != target(ridge: 0.05, patches: 24))
   }
 
   @Test func nanCovariance_target_throwsNumeric() throws {

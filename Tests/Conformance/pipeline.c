@@ -101,7 +101,7 @@ static void options(const cet_model *model, const cet_calibration *data) {
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan(model, data, &o, &plan));
   o.target_ratio = 1000;
   CHECK_STATUS(CET_INFEASIBLE_BUDGET, cet_plan(model, data, &o, &plan));
-  o.target_ratio = 8, o.method = 6;
+  o.target_ratio = 8, o.method = CET_METHOD_CLADO + 1;
   CHECK_MESSAGE(CET_INVALID_ARGUMENT, "method", cet_plan(model, data, &o, &plan));
   o.method = 0, o.bits = CET_BITS(9);
   CHECK_MESSAGE(CET_INVALID_ARGUMENT, "bits", cet_plan(model, data, &o, &plan));

@@ -144,3 +144,31 @@ def test_accuracy_survives_compression(written, digits):
     after = (outputs(written["tool"], images)["logits"].argmax(1) == test["y"]).mean()
     assert before > 0.99
     assert after > before - 0.01
+
+
+def test_addend_broadcast_over_samples_is_no_residual():
+    """A computed bias of shape [1, C, 1, 1] behind a convolution has no row for every sample."""
+    random = np.random.default_rng(9)
+    constants = {
+        "w1": random.standard_normal((16, 8, 3, 3)) / 8, "w2": random.standard_normal((32, 16, 1, 1)) / 4,
+        "flat": random.standard_normal(32), "w3": random.standard_normal((4, 32)) / 5}
+    held = [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in constants.items()]
+    held.append(onnx.numpy_helper.from_array(np.array([1, 32, 1, 1]), "shape"))
+    make = onnx.helper.make_node
+    nodes = [
+        make("Conv", ["x", "w1"], ["a"], pads=[1] * 4), make("Relu", ["a"], ["b"]), make("GlobalAveragePool", ["b"], ["c"]),
+        make("Conv", ["c", "w2"], ["d"]), make("Reshape", ["flat", "shape"], ["offset"]), make("Add", ["d", "offset"], ["e"]),
+        make("Relu", ["e"], ["f"]), make("Flatten", ["f"], ["g"]), make("Gemm", ["g", "w3"], ["y"], transB=1)]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "broadcast", [value("x", onnx.TensorProto.FLOAT, ["n", 8, 6, 6])],
+        [value("y", onnx.TensorProto.FLOAT, ["n", 4])], held)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    data = cet.Calibration({"x": random.standard_normal((256, 8, 6, 6)).astype(np.float32)})
+    files = set()
+    for _ in range(3):
+        loaded = cet.Model(model.SerializeToString())
+        small = cet.quantize(loaded, data, cet.plan(loaded, data, target_ratio=8))
+        assert all(np.isfinite(small[name].dequantize()).all() for name in ("w1", "w2", "w3"))
+        files.add(small.to_bytes())
+    assert len(files) == 1

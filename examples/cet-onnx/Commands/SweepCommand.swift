@@ -70,8 +70,8 @@ struct SweepCommand: ParsableCommand {
     func plan(_ ratio: Double) throws -> Plan {
       try withPlanOptions(method, effort, Target(ratio: ratio), monitor) { try Plan.make(model, calibration, $0) }
     }
-    // The literal method takes its bits from the data: it has no table.
-    if method.method == .paper { return try ratios.values.map { try plan($0.ratio) } }
+    // These take their bits from the data: they keep no table.
+    if [.paper, .clado].contains(method.method) { return try ratios.values.map { try plan($0.ratio) } }
     // The smallest ratio asks least, so that its table exists whenever any of them can be reached.
     let source = try plan(ratios.values.map(\.ratio).min() ?? 1)
     return try ratios.values.map { _, ratio in
