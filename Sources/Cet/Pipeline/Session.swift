@@ -44,9 +44,9 @@ struct Session {
 
   /// Every fourth batch is held out, and there should be two of them.
   static let holdOutParts = 8
-  /// Curvature products: each batch has an output of the size of the parameter vector, so fewer are better, but enough
-  /// that a few threads share them.
-  static let curvatureParts = 4
+  /// Curvature products: each batch transforms the weights and has an output of the size of the parameter vector, so
+  /// few large ones are best. It matters below 16 samples only; more make batches of the largest size.
+  static let curvatureParts = 2
 
   private static func outputName(_ graph: Graph, _ asked: String?) throws -> String {
     guard let first = graph.outputs.first else { throw CetError(.invalidModel, "the model has no outputs") }
