@@ -5,6 +5,8 @@ import CKernels
 enum Winograd {
   /// Transforming the weights costs as much as some tiles do.
   private static let leastTiles = 24
+  /// Transformed weights take four times the memory of the weights: at most 151 MB a call.
+  private static let mostWeights = 1 << 20
 
   static let supported = ck_winograd_supported() != 0
 
@@ -44,7 +46,8 @@ enum Winograd {
 
   private static func job(_ g: ConvolutionGeometry, _ context: ComputeContext) -> ck_winograd? {
     guard context.minimalFiltering, supported, g.kernel == [3, 3], g.strides == [1, 1], g.dilations == [1, 1],
-      g.groups == 1, g.inputChannels % 16 == 0, g.outputChannels % 16 == 0
+      g.groups == 1, g.inputChannels % 16 == 0, g.outputChannels % 16 == 0,
+      g.inputChannels <= mostWeights / g.outputChannels
     else { return nil }
     let tiles = g.batch * ((g.outputSpatial[0] + 3) / 4) * ((g.outputSpatial[1] + 3) / 4)
     guard tiles >= leastTiles else { return nil }
