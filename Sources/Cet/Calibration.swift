@@ -1,20 +1,25 @@
 import CetTensor
 
-/// Calibration samples: batches of named arrays whose axis 0 is the sample axis, and optional labels.
+/// Calibration samples: batches of named arrays, one entry of the sample axis a sample, and optional labels.
 public struct Calibration: Sendable {
   public struct Batch: Sendable {
     public var inputs: [(name: String, tensor: Tensor)]
     /// Class indices, int64 in a calibration that fits a model.
     public var labels: Tensor?
     public var sampleCount: Int
+    /// The sample axis of each input; inputs without one belong to every sample. Known once the set fits a model
+    /// (`SampleAxes`).
+    public var sampleAxes: [String: Int] = [:]
 
     public func input(_ name: String) -> Tensor? { inputs.first { $0.name == name }?.tensor }
 
-    /// The samples of a range; shares memory.
+    /// The samples of a range.
     public func samples(_ range: Range<Int>) throws -> Batch {
       Batch(
-        inputs: try inputs.map { ($0.name, try rows($0.tensor, range)) }, labels: try labels.map { try rows($0, range) },
-        sampleCount: range.count)
+        inputs: try inputs.map { name, tensor in
+          (name, try sampleAxes[name].map { try tensor.entries(range, axis: $0) } ?? tensor)
+        },
+        labels: try labels.map { try $0.entries(range, axis: 0) }, sampleCount: range.count, sampleAxes: sampleAxes)
     }
   }
 
@@ -32,7 +37,7 @@ public struct Calibration: Sendable {
   public mutating func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor? = nil) throws {
     guard !isFromFile else { throw CetError(.invalidArgument, "a calibration read from a file takes no more batches") }
     guard let first = inputs.first else { throw CetError(.invalidArgument, "a batch needs at least one input") }
-    guard let count = first.tensor.shape.first, count > 0 else {
+    guard let count = Calibration.sampleCount(inputs, labels: labels), count > 0 else {
       throw CetError(
         .shapeMismatch, "input '\(first.name)' has shape \(first.tensor.shape.shapeText), expected samples on axis 0")
     }
@@ -40,7 +45,11 @@ public struct Calibration: Sendable {
       guard !inputs[..<index].contains(where: { $0.name == input.name }) else {
         throw CetError(.invalidArgument, "input '\(input.name)' appears twice in the batch")
       }
-      try checkSampleAxis("input '\(input.name)'", input.tensor, count)
+      // What is not the samples' is one value for all of them, or has its sample axis further inside.
+      let shape = input.tensor.shape
+      if shape.first ?? 1 != 1, !shape.contains(count) {
+        try checkSampleAxis("input '\(input.name)'", input.tensor, count)
+      }
       try checkFinite("input '\(input.name)'", input.tensor, firstSample: sampleCount)
     }
     if let former = batches.first { try checkAgreement(inputs, labels: labels, with: former) }
@@ -50,6 +59,17 @@ public struct Calibration: Sendable {
       checked = try classIndices(labels, firstSample: sampleCount)
     }
     batches.append(Batch(inputs: inputs, labels: checked, sampleCount: count))
+  }
+
+  /// What most arrays have on axis 0; the first of them where that leaves a choice. Only the model can tell for sure.
+  private static func sampleCount(_ inputs: [(name: String, tensor: Tensor)], labels: Tensor?) -> Int? {
+    let sizes = (inputs.map(\.tensor) + [labels].compactMap { $0 }).compactMap(\.shape.first)
+    var best: (size: Int, votes: Int)?
+    for size in sizes {
+      let votes = sizes.count { $0 == size }
+      if votes > best?.votes ?? 0 { best = (size, votes) }
+    }
+    return best?.size
   }
 
   private func checkAgreement(
@@ -86,10 +106,8 @@ public struct Calibration: Sendable {
     unusable = found.unusable
     let labels = found.arrays.first { $0.name == "labels" }?.tensor
     let inputs = found.arrays.filter { $0.name != "labels" }
-    // Arrays that are no inputs may have other sizes: what most agree on is the number of samples.
-    var votes: [Int: Int] = [:]
-    for (_, tensor) in found.arrays { if let size = tensor.shape.first { votes[size, default: 0] += 1 } }
-    let count = votes.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? 0
+    // Arrays that are no inputs may have other sizes.
+    let count = Calibration.sampleCount(inputs, labels: labels) ?? 0
     batches = [Batch(inputs: inputs, labels: labels, sampleCount: count)]
   }
 
@@ -114,8 +132,7 @@ public struct Calibration: Sendable {
   }
 
   /// The set as a model needs it: its required inputs in their order and nothing else, labels as int64. Throws when
-  /// names, element types, ranks or fixed sizes do not agree. A fixed size of axis 0 is no sample count but the size
-  /// of the batches that the model takes: see `fixedBatchSize`.
+  /// names, element types, ranks or fixed sizes do not agree. Which axis counts samples is what `SampleAxes` says.
   public func fitted(to required: [ValueInfo]) throws -> Calibration {
     guard sampleCount > 0 else { throw CetError(.invalidArgument, "the calibration has no samples") }
     var result = self
@@ -157,23 +174,22 @@ public struct Calibration: Sendable {
         throw CetError(.invalidArgument, "the model has no input '\(name)' (it has \(names))")
       }
     }
-    let count = inputs.first?.tensor.shape.first ?? batch.sampleCount
+    let axes = try SampleAxes(required, inputs.map(\.tensor))
     for (info, input) in zip(required, inputs) {
-      try checkInput(info, input.tensor, samplesOnAxis0: true)
-      try checkSampleAxis("input '\(input.name)'", input.tensor, count)
+      let axis = axes.axis[info.name]
+      try checkInput(info, input.tensor, sampleAxis: axis)
+      if let axis, input.tensor.shape[axis] != axes.count {
+        throw CetError(
+          .shapeMismatch,
+          "input '\(input.name)' has shape \(input.tensor.shape.shapeText), expected \(axes.count) samples on axis \(axis)")
+      }
       if isFromFile { try checkFinite("input '\(input.name)'", input.tensor, firstSample: firstSample) }
     }
-    if isFromFile, let found = labels {
-      try checkSampleAxis("labels", found, count)
-      labels = try classIndices(found, firstSample: firstSample)
+    if let found = labels {
+      try checkSampleAxis("labels", found, axes.count)
+      if isFromFile { labels = try classIndices(found, firstSample: firstSample) }
     }
-    return Batch(inputs: inputs, labels: labels, sampleCount: count)
-  }
-
-  /// The one batch size that a model takes; nil when axis 0 of its inputs is free.
-  public static func fixedBatchSize(of required: [ValueInfo]) -> Int? {
-    for info in required { if case .fixed(let size)? = info.shape?.first { return size } }
-    return nil
+    return Batch(inputs: inputs, labels: labels, sampleCount: axes.count, sampleAxes: axes.axis)
   }
 
   /// Throws when a label is not below the number of classes.

@@ -18,9 +18,9 @@ extension ValueInfo {
   }
 }
 
-/// Throws unless a tensor is what a model input needs. With samples on axis 0, a fixed size there must divide the
-/// tensor's, because the samples are then fed in batches of that size.
-func checkInput(_ info: ValueInfo, _ tensor: Tensor, samplesOnAxis0: Bool) throws {
+/// Throws unless a tensor is what a model input needs. A fixed size of the sample axis must divide the tensor's,
+/// because the samples are then fed in batches of that size.
+func checkInput(_ info: ValueInfo, _ tensor: Tensor, sampleAxis: Int?) throws {
   if let type = info.type, type != tensor.type {
     throw CetError(.invalidArgument, "input '\(info.name)' is \(tensor.type), the model needs \(type)")
   }
@@ -31,8 +31,8 @@ func checkInput(_ info: ValueInfo, _ tensor: Tensor, samplesOnAxis0: Bool) throw
   guard shape.count == tensor.rank else { throw mismatch }
   for (axis, dimension) in shape.enumerated() {
     guard case .fixed(let size) = dimension else { continue }
-    if axis == 0, samplesOnAxis0 {
-      guard size > 0, tensor.shape[0] % size == 0 else { throw mismatch }
+    if axis == sampleAxis {
+      guard size > 0, tensor.shape[axis] % size == 0 else { throw mismatch }
     } else if size != tensor.shape[axis] {
       throw mismatch
     }
@@ -54,7 +54,7 @@ public func checkRunInputs(_ required: [ValueInfo], _ inputs: [(String, Tensor)]
     guard let input = inputs.first(where: { $0.0 == info.name }) else {
       throw CetError(.invalidArgument, "model input '\(info.name)' is missing")
     }
-    try checkInput(info, input.1, samplesOnAxis0: false)
+    try checkInput(info, input.1, sampleAxis: nil)
   }
 }
 
@@ -128,15 +128,4 @@ func narrowed(_ tensor: Tensor) throws -> Tensor {
   let to = result.pointer.assumingMemoryBound(to: Float16.self)
   for index in 0..<tensor.count { to[index] = Float16(tensor.floats[index]) }
   return result
-}
-
-/// Entries of a range on axis 0; shares memory.
-func rows(_ tensor: Tensor, _ range: Range<Int>) throws -> Tensor {
-  guard let size = tensor.shape.first, range.lowerBound >= 0, range.upperBound <= size, size > 0 else {
-    throw CetError(.internal, "samples \(range) of shape \(tensor.shape.shapeText)")
-  }
-  let stride = tensor.byteCount / size
-  return try Tensor(
-    type: tensor.type, shape: [range.count] + tensor.shape.dropFirst(), storage: tensor.storage,
-    byteOffset: tensor.byteOffset + range.lowerBound * stride)
 }

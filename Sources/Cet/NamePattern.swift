@@ -55,6 +55,8 @@ public enum NamedChoice: Sendable, Equatable {
   /// Stays float32.
   case kept(pattern: String)
   case fixed(bits: Int, pattern: String)
+  /// Stays as it is because the loss does not depend on it.
+  case unreached
 }
 
 extension PlanOptions {

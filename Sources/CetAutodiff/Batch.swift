@@ -3,25 +3,52 @@ import CetTensor
 
 /// Samples that run through the model together.
 public struct Batch: Sendable {
-  /// Tensors by graph input name; the leading axis counts samples.
+  /// Tensors by graph input name.
   public let inputs: [String: Tensor]
+  /// The axis of each input that counts samples; an input without one belongs to all samples.
+  public let sampleAxes: [String: Int]
   /// int64, the leading axis counts samples.
   public let labels: Tensor?
   public let sampleCount: Int
+  /// What a program bound to the batch depends on.
+  public let signature: Signature
 
-  public init(inputs: [String: Tensor], labels: Tensor?, sampleCount: Int) {
+  /// - Parameter sampleAxes: nil: axis 0 of every input.
+  public init(inputs: [String: Tensor], sampleAxes: [String: Int]? = nil, labels: Tensor?, sampleCount: Int) throws {
     self.inputs = inputs
+    let axes = sampleAxes ?? inputs.mapValues { _ in 0 }
+    self.sampleAxes = axes
     self.labels = labels
     self.sampleCount = sampleCount
+    // Integers and bools that belong to no sample choose branches and sizes (a sampling rate, a length): programs are
+    // made for their values.
+    let settings = inputs.filter { axes[$0.key] == nil && !$0.value.type.isFloatingPoint }
+    constants = settings
+    signature = Signature(
+      types: inputs.filter { settings[$0.key] == nil }.mapValues { TensorType($0.type, $0.shape) },
+      constants: try settings.mapValues { Signature.Constant(type: TensorType($0.type, $0.shape), bytes: try $0.bytes()) },
+      labels: labels?.shape)
   }
 
-  /// What a program bound to the batch depends on.
-  public var signature: Signature {
-    Signature(types: inputs.mapValues { TensorType($0.type, $0.shape) }, labels: labels?.shape)
+  /// Inputs whose values are part of a program.
+  let constants: [String: Tensor]
+
+  /// The samples of a range.
+  public func samples(_ range: Range<Int>, labels: Tensor?) throws -> Batch {
+    let parts = try inputs.map { name, tensor in
+      (name, try sampleAxes[name].map { try tensor.entries(range, axis: $0) } ?? tensor)
+    }
+    return try Batch(
+      inputs: Dictionary(uniqueKeysWithValues: parts), sampleAxes: sampleAxes, labels: labels, sampleCount: range.count)
   }
 
   public struct Signature: Hashable, Sendable {
+    struct Constant: Hashable, Sendable {
+      let type: TensorType
+      let bytes: [UInt8]
+    }
     public let types: [String: TensorType]
+    let constants: [String: Constant]
     public let labels: [Int]?
   }
 }
@@ -36,5 +63,28 @@ extension Tensor {
     return try Tensor(
       type: type, shape: [range.count] + shape.dropFirst(), storage: storage,
       byteOffset: byteOffset + range.lowerBound * rowBytes)
+  }
+
+  /// Entries `range` of an axis; shares memory where they lie together. Row-major only.
+  public func entries(_ range: Range<Int>, axis: Int) throws -> Tensor {
+    guard axis > 0 else { return try rows(range) }
+    guard axis < rank, layout == .rowMajor, range.lowerBound >= 0, range.upperBound <= shape[axis] else {
+      throw CetError(.internal, "entries \(range) on axis \(axis) of \(shape.shapeText)")
+    }
+    if range == 0..<shape[axis] { return self }
+    let inner = shape[(axis + 1)...].reduce(1, *) * type.byteWidth
+    var taken = shape
+    taken[axis] = range.count
+    let result = try Tensor(uninitialized: type, taken)
+    for outer in 0..<shape[..<axis].reduce(1, *) {
+      (result.pointer + outer * range.count * inner).copyMemory(
+        from: pointer + (outer * shape[axis] + range.lowerBound) * inner, byteCount: range.count * inner)
+    }
+    return result
+  }
+
+  fileprivate func bytes() throws -> [UInt8] {
+    guard layout == .rowMajor else { throw CetError(.internal, "the bytes of a tensor that is not row-major") }
+    return withExtendedLifetime(self) { [UInt8](UnsafeRawBufferPointer(start: pointer, count: byteCount)) }
   }
 }

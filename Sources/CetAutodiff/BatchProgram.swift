@@ -26,6 +26,7 @@ public final class BatchProgram {
   public let parameters: [String: Value]
   private let scope: Scope
   private let model: Model
+  private let outerNames: Set<String>
 
   /// - Parameters:
   ///   - inputs: types of the fed graph inputs.
@@ -36,6 +37,7 @@ public final class BatchProgram {
     _ context: ComputeContext
   ) throws {
     self.model = model
+    outerNames = Set(model.graph.nodes.flatMap(\.outputs) + model.graph.initializers.map(\.name))
     program = Program()
     emitter = Emitter(program: program, context: context)
     scope = Scope(model: model, emitter: emitter)
@@ -58,6 +60,22 @@ public final class BatchProgram {
     self.parameters = fed
   }
 
-  /// Lowers what these values of the graph need.
-  public func values(_ names: [String]) throws -> [Value] { try scope.lower(model.graph, outputs: names) }
+  public convenience init(_ model: Model, batch: Batch, parameters: [String], _ context: ComputeContext) throws {
+    try self.init(model, inputs: batch.signature.types, constants: batch.constants, parameters: parameters, context)
+  }
+
+  /// Lowers what these values of the graph need. Values in branches and bodies come with the graph's outputs, when
+  /// this batch takes the branch.
+  public func values(_ names: [String]) throws -> [Value] {
+    let isOuter = names.map { scope.value($0) != nil || outerNames.contains($0) }
+    var outer = zip(names, isOuter).filter(\.1).map(\.0)
+    if isOuter.contains(false) { outer += model.graph.outputs.map(\.name) }
+    _ = try scope.lower(model.graph, outputs: outer)
+    return try names.map { name in
+      guard let value = scope.value(name) ?? scope.innerValue(name) else {
+        throw CetError(.invalidModel, "value '\(name)' is not produced by any node")
+      }
+      return value
+    }
+  }
 }

@@ -176,7 +176,7 @@ private final class LossProgram: Sendable {
     curvature: CurvatureKind, _ context: ComputeContext
   ) throws {
     let bound = try BatchProgram(
-      model, inputs: batch.inputs.mapValues { TensorType($0.type, $0.shape) }, parameters: parameters.map(\.name), context)
+      model, batch: batch, parameters: parameters.map(\.name), context)
     let e = bound.emitter
     inputs = bound.inputs
     parameterValues = try parameters.map { slot in

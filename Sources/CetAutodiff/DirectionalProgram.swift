@@ -26,7 +26,7 @@ public final class DirectionalProgram: @unchecked Sendable {
   ///   - output: name of the graph value that is differentiated.
   public init(_ model: Model, batch: Batch, groups names: [[String]], output: String, _ context: ComputeContext) throws {
     let bound = try BatchProgram(
-      model, inputs: batch.inputs.mapValues { TensorType($0.type, $0.shape) }, parameters: names.flatMap { $0 }, context)
+      model, batch: batch, parameters: names.flatMap { $0 }, context)
     let e = bound.emitter
     let z = try bound.values([output])[0]
     self.output = z

@@ -61,7 +61,7 @@ public final class ForwardRoute: @unchecked Sendable {
     _ model: Model, batch: Batch, parameters: [String], stops: [String], outputs: [String], _ context: ComputeContext
   ) throws {
     let bound = try BatchProgram(
-      model, inputs: batch.inputs.mapValues { TensorType($0.type, $0.shape) }, parameters: parameters, context)
+      model, batch: batch, parameters: parameters, context)
     // Lowered together in graph order, so that the steps come in the order of the nodes.
     let names = Array(Set(stops + outputs)).sorted()
     let values = try bound.values(names)

@@ -28,7 +28,7 @@ public final class ForwardProgram: @unchecked Sendable {
     _ model: Model, batch: Batch, parameters: [String], outputs: [String], _ context: ComputeContext
   ) throws {
     let bound = try BatchProgram(
-      model, inputs: batch.inputs.mapValues { TensorType($0.type, $0.shape) }, parameters: parameters, context)
+      model, batch: batch, parameters: parameters, context)
     program = bound.program
     inputs = bound.inputs
     self.parameters = bound.parameters

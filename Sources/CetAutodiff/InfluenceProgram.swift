@@ -19,7 +19,7 @@ public final class InfluenceProgram: @unchecked Sendable {
   ///   - output: name of the graph value whose change counts.
   public init(_ model: Model, batch: Batch, values: [String], output: String, _ context: ComputeContext) throws {
     let bound = try BatchProgram(
-      model, inputs: batch.inputs.mapValues { TensorType($0.type, $0.shape) }, parameters: [], context)
+      model, batch: batch, parameters: [], context)
     let e = bound.emitter
     // Lowered in graph order by one call.
     let lowered = try bound.values(values + [output])

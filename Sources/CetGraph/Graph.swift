@@ -81,6 +81,20 @@ public struct Node: Sendable {
 
   /// How messages call the node: its name, or its first output when it has none.
   public var displayName: String { name.isEmpty ? (outputs.first ?? "?") : name }
+
+  /// What tells nodes apart, because values have one maker: the first output that has a name.
+  public var firstOutput: String { outputs.first { !$0.isEmpty } ?? "" }
+
+  /// The graphs among the attributes: branches and loop bodies.
+  public var subgraphs: [Graph] {
+    attributes.sorted { $0.key < $1.key }.flatMap { _, attribute -> [Graph] in
+      switch attribute {
+      case .graph(let graph): [graph]
+      case .graphs(let graphs): graphs
+      default: []
+      }
+    }
+  }
 }
 
 /// An attribute's value (AttributeProto). Tensors share memory with the file.

@@ -2,14 +2,16 @@ import CetTensor
 
 /// What a rewrite changes in a model. The same edit applies to a `Model` in memory and to a file's bytes
 /// (`ModelWriter`), where everything it does not name is copied through untouched.
+///
+/// Names reach into branches and loop bodies too; those that an edit uses are made in one place of the model only.
 public struct ModelEdit: Sendable {
-  /// Initializers of the main graph to drop, by name (also dropped from the graph's inputs where old files
-  /// list them).
+  /// Initializers to drop, by name (also dropped from the graph's inputs where old files list them).
   public var removedInitializers: Set<String> = []
-  /// Initializers whose contents change; appended when the graph has none of that name.
+  /// Initializers of the main graph whose contents change; appended when it has none of that name. One of the same
+  /// name in a branch or body goes: what is inside reads the main graph's.
   public var initializers: [Initializer] = []
-  /// Nodes of the main graph to replace or (empty array) to drop, by index.
-  public var replacedNodes: [Int: [Node]] = [:]
+  /// Nodes to replace or (empty array) to drop, by the name of their first output.
+  public var replacedNodes: [String: [Node]] = [:]
   /// Nodes to put in front of all others; they may read initializers only.
   public var leadingNodes: [Node] = []
   /// Lowest versions that the edit's own nodes and types need; the file's are raised only when lower.
@@ -43,7 +45,7 @@ public struct ModelEdit: Sendable {
     }
     result.graph.nodes =
       leadingNodes
-      + model.graph.nodes.enumerated().flatMap { index, node in replacedNodes[index] ?? [node] }
+      + nodes(model.graph.nodes, dropping: removedInitializers.union(replaced.keys))
     if let minimumOpset { result.opsets[""] = max(model.opset, minimumOpset) }
     if let minimumIRVersion { result.irVersion = max(model.irVersion, minimumIRVersion) }
     if result.irVersion < 4 {
@@ -59,5 +61,35 @@ public struct ModelEdit: Sendable {
       }
     }
     return result
+  }
+
+  /// Whether the edit names something in a branch or body, or in those within it.
+  public func touches(_ graph: Graph) -> Bool {
+    graph.initializers.contains { initializer in
+      removedInitializers.contains(initializer.name) || initializers.contains { $0.name == initializer.name }
+    } || graph.nodes.contains { replacedNodes[$0.firstOutput] != nil || $0.subgraphs.contains(where: touches) }
+  }
+
+  private func nodes(_ nodes: [Node], dropping: Set<String>) -> [Node] {
+    nodes.flatMap { node in
+      (replacedNodes[node.firstOutput] ?? [node]).map { node in
+        var node = node
+        for (name, attribute) in node.attributes {
+          switch attribute {
+          case .graph(let graph): node.attributes[name] = .graph(inner(graph, dropping: dropping))
+          case .graphs(let graphs): node.attributes[name] = .graphs(graphs.map { inner($0, dropping: dropping) })
+          default: break
+          }
+        }
+        return node
+      }
+    }
+  }
+
+  private func inner(_ graph: Graph, dropping: Set<String>) -> Graph {
+    var graph = graph
+    graph.initializers.removeAll { dropping.contains($0.name) }
+    graph.nodes = nodes(graph.nodes, dropping: dropping)
+    return graph
   }
 }

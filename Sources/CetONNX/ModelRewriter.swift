@@ -11,6 +11,8 @@ struct ModelRewriter {
   private let model: Model
   private let edit: ModelEdit
   private let changed: [String: Initializer]
+  /// Whether the edit names something inside a branch or body.
+  private let editsSubgraphs: Bool
   private var encoder: MessageEncoder
 
   var externalData: WireWriter? { encoder.external?.data }
@@ -21,6 +23,7 @@ struct ModelRewriter {
     model = file.model
     self.edit = edit
     changed = Dictionary(edit.initializers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
+    editsSubgraphs = file.model.graph.nodes.contains { $0.subgraphs.contains(where: edit.touches) }
     encoder = MessageEncoder(external: externalLocation.map(ExternalOutput.init(location:)))
   }
 
@@ -86,18 +89,11 @@ struct ModelRewriter {
     for node in edit.leadingNodes { output.message(GraphField.node, try encoder.node(node)) }
     var placed: Set<String> = []
     var remaining = try count(GraphField.initializer, of: message)
-    var nodeIndex = 0
     var reader = message
     while let field = try reader.next() {
       switch field.number {
       case GraphField.node:
-        let node = try reader.message(field)
-        if let replacement = edit.replacedNodes[nodeIndex] {
-          for node in replacement { output.message(GraphField.node, try encoder.node(node)) }
-        } else {
-          output.message(GraphField.node, try copy(node, as: .node))
-        }
-        nodeIndex += 1
+        try appendNode(reader.message(field), to: &output)
       case GraphField.initializer:
         let tensor = try reader.message(field)
         let name = try string(TensorField.name, of: tensor)
@@ -133,6 +129,37 @@ struct ModelRewriter {
     return output
   }
 
+  private mutating func appendNode(_ message: WireReader, to output: inout WireWriter) throws {
+    guard let replacement = edit.replacedNodes[try firstOutput(of: message)] else {
+      return output.message(GraphField.node, try copy(message, as: .node))
+    }
+    for node in replacement { output.message(GraphField.node, try encoder.node(node)) }
+  }
+
+  /// A branch or body: its nodes as in the main graph, without the initializers that the main graph has now.
+  private mutating func innerGraph(_ message: WireReader) throws -> WireWriter {
+    var output = WireWriter()
+    var reader = message
+    while let field = try reader.next() {
+      switch field.number {
+      case GraphField.node:
+        try appendNode(reader.message(field), to: &output)
+      case GraphField.initializer:
+        let tensor = try reader.message(field)
+        let name = try string(TensorField.name, of: tensor)
+        if changed[name] == nil && !edit.removedInitializers.contains(name) {
+          output.message(GraphField.initializer, try copy(tensor, as: .tensor))
+        }
+      case GraphField.sparseInitializer:
+        output.message(field.number, try copy(reader.message(field), as: .sparseTensor))
+      default:
+        try reader.skip(field)
+        append(field.start..<reader.position, to: &output)
+      }
+    }
+    return output
+  }
+
   /// The edit's initializers that take no place of an old one.
   private mutating func appendInitializers(except placed: inout Set<String>, to output: inout WireWriter) throws {
     for initializer in edit.initializers where placed.insert(initializer.name).inserted {
@@ -163,11 +190,13 @@ struct ModelRewriter {
     output.append(borrowing: source.slice(range), keeper: source)
   }
 
-  /// A message as it is, except that external tensors within take their data along.
+  /// A message as it is, except that external tensors within take their data along, and for what the edit names.
   private mutating func copy(_ message: WireReader, as kind: MessageKind) throws -> WireWriter {
+    if editsSubgraphs, kind == .graph { return try innerGraph(message) }
     var output = WireWriter()
     let range = message.position..<message.end
-    guard let first = firstExternal(in: range) else {
+    let first = firstExternal(in: range)
+    guard first != nil || (editsSubgraphs && kind.leadsToGraphs) else {
       append(range, to: &output)
       return output
     }
@@ -182,7 +211,7 @@ struct ModelRewriter {
       if isTensor && MessageKind.dataFields.contains(field.number) { continue }
       append(field.start..<reader.position, to: &output)
     }
-    if isTensor {
+    if isTensor, let first {
       var raw = WireWriter()
       raw.append(borrowing: first.data, keeper: first.file)
       encoder.data(raw, into: &output)
@@ -212,6 +241,20 @@ struct ModelRewriter {
     return text
   }
 
+  /// The first output of a node that has a name.
+  private func firstOutput(of message: WireReader) throws -> String {
+    var reader = message
+    while let field = try reader.next() {
+      guard field.number == NodeField.output else {
+        try reader.skip(field)
+        continue
+      }
+      let name = try reader.string(field)
+      if !name.isEmpty { return name }
+    }
+    return ""
+  }
+
   private func sparseTensorName(_ message: WireReader) throws -> String {
     var reader = message
     var name = ""
@@ -239,6 +282,9 @@ struct ModelRewriter {
 /// The messages that can hold tensors, and through which fields.
 private enum MessageKind {
   case graph, node, attribute, tensor, sparseTensor, function
+
+  /// Whether branches or bodies can lie within.
+  var leadsToGraphs: Bool { self == .graph || self == .node || self == .attribute }
 
   /// Fields of a TensorProto that say where its data is.
   static let dataFields: Set<Int> = [TensorField.rawData, TensorField.externalData, TensorField.dataLocation]

@@ -6,6 +6,8 @@ public final class Scope {
   public let model: Model
   public let e: Emitter
   private var values: [String: Value]
+  /// Values inside the branches and bodies that were lowered.
+  private let inner: InnerValues
   /// Inputs of a function that its caller left out.
   private var omitted: Set<String> = []
   private let depth: Int
@@ -16,25 +18,29 @@ public final class Scope {
     self.model = model
     e = emitter
     self.values = values
+    inner = InnerValues()
     depth = 0
   }
 
-  private init(_ model: Model, _ emitter: Emitter, _ values: [String: Value], depth: Int) {
+  private init(_ model: Model, _ emitter: Emitter, _ values: [String: Value], inner: InnerValues, depth: Int) {
     self.model = model
     e = emitter
     self.values = values
+    self.inner = inner
     self.depth = depth
   }
 
   /// A scope for a subgraph: it sees the values of this one.
   public func child() throws -> Scope {
     guard depth < Scope.depthLimit else { throw CetError(.invalidModel, "graphs nest deeper than \(Scope.depthLimit)") }
-    let scope = Scope(model, e, values, depth: depth + 1)
+    let scope = Scope(model, e, values, inner: inner, depth: depth + 1)
     scope.omitted = omitted
     return scope
   }
 
   public func value(_ name: String) -> Value? { values[name] }
+  /// The value of this name inside a branch or body that was lowered; of several turns of a loop the last one's.
+  public func innerValue(_ name: String) -> Value? { inner.values[name] }
   public func set(_ name: String, _ value: Value) { values[name] = value }
 
   /// Lowers the nodes that `outputs` need and gives their values. Names already set (inputs, parameters) are
@@ -54,6 +60,7 @@ public final class Scope {
     }
   }
 
+  /// Nodes in their order, so that everything asked for at once comes in the order of the graph.
   private func neededNodes(_ graph: Graph, _ outputs: [String]) -> [Int] {
     var needed = Set(outputs)
     var kept: [Int] = []
@@ -108,7 +115,10 @@ public final class Scope {
     } catch let error as CetError {
       throw error.at(place)
     }
-    for (name, value) in zip(node.outputs, outputs) where !name.isEmpty { values[name] = value }
+    for (name, value) in zip(node.outputs, outputs) where !name.isEmpty {
+      values[name] = value
+      if depth > 0 { inner.values[name] = value }
+    }
   }
 
   /// A model-local function: its nodes in a scope of their own, with the caller's attributes.
@@ -118,7 +128,7 @@ public final class Scope {
     }
     var inner = model
     inner.opsets = model.opsets.merging(function.opsets) { $1 }
-    let scope = Scope(inner, e, [:], depth: depth + 1)
+    let scope = Scope(inner, e, [:], inner: InnerValues(), depth: depth + 1)
     for (index, name) in function.inputs.enumerated() {
       if index < inputs.count, let value = inputs[index] { scope.set(name, value) } else { scope.omitted.insert(name) }
     }
@@ -133,17 +143,6 @@ public final class Scope {
 }
 
 extension Node {
-  /// The graphs among the attributes.
-  var subgraphs: [Graph] {
-    attributes.values.flatMap { attribute -> [Graph] in
-      switch attribute {
-      case .graph(let graph): [graph]
-      case .graphs(let graphs): graphs
-      default: []
-      }
-    }
-  }
-
   /// The node with references to attributes of its function replaced; without those that the caller omits.
   func resolved(_ given: [String: Attribute]) -> Node {
     var node = self
@@ -172,4 +171,9 @@ extension Model {
   func function(for node: Node) -> Function? {
     functions.first { $0.name == node.operatorType && $0.domain == node.domain && $0.overload == node.overload }
   }
+}
+
+/// What one model's scopes share.
+private final class InnerValues {
+  var values: [String: Value] = [:]
 }

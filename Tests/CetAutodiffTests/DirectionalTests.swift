@@ -22,7 +22,7 @@ private func pooled() throws -> (model: Model, batch: Batch, weights: [String: T
     inputs: ["x", "mask"].map { ValueInfo(name: $0, type: .float32, shape: nil) },
     outputs: [ValueInfo(name: "y", type: .float32, shape: nil)])
   let mask = try Tensor([1, 1, 0, 1, 0, 0].map(Float.init), shape: [2, 3, 1])
-  let batch = Batch(inputs: ["x": try tensor([2, 3, 4]), "mask": mask], labels: nil, sampleCount: 2)
+  let batch = try Batch(inputs: ["x": try tensor([2, 3, 4]), "mask": mask], labels: nil, sampleCount: 2)
   return (Model(graph: graph), batch, weights)
 }
 

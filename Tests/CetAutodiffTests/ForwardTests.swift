@@ -19,7 +19,7 @@ private func network(_ seed: UInt64 = 1) throws -> (model: Model, batch: Batch, 
     ],
     initializers: weights.sorted { $0.key < $1.key }.map { Initializer(name: $0.key, tensor: $0.value) },
     inputs: [ValueInfo(name: "x", type: .float32, shape: nil)], outputs: [ValueInfo(name: "y", type: .float32, shape: nil)])
-  let batch = Batch(inputs: ["x": try tensor([5, 4])], labels: nil, sampleCount: 5)
+  let batch = try Batch(inputs: ["x": try tensor([5, 4])], labels: nil, sampleCount: 5)
   return (Model(graph: graph), batch, weights)
 }
 

@@ -40,12 +40,12 @@ struct WriterTests {
     ]
 
     var constant = ModelEdit()  // the Constant's weight becomes an initializer
-    constant.replacedNodes = [0: []]
+    constant.replacedNodes = ["w": []]
     constant.initializers = [try initializer("w", floats(16, 0.1), [4, 4])]
 
     var nodes = ModelEdit()  // one node becomes two
     nodes.replacedNodes = [
-      1: [
+      "y": [
         Node("MatMul", name: "second", inputs: ["h", "v"], outputs: ["y0"]),
         Node("Clip", inputs: ["y0", "low"], outputs: ["y"]),
       ]
@@ -120,7 +120,7 @@ struct WriterTests {
     let file = try fixture("onnx/structure")
     var edit = ModelEdit()
     edit.initializers = [try initializer("w", floats(2), [2])]
-    edit.replacedNodes = [3: [Node("Neg", inputs: ["g"], outputs: ["y"])]]
+    edit.replacedNodes = ["y": [Node("Neg", inputs: ["g"], outputs: ["y"])]]
     let output = try ModelWriter.write(edit: edit, of: file)
     for text in ["says nothing", "graph text", "model text", "hello", "odd", "sparse", "indices", "12345678"] {
       #expect(output.contains(Array(text.utf8)), "\(text)")
@@ -134,7 +134,7 @@ struct WriterTests {
     var edit = ModelEdit()
     edit.removedInitializers = ["w"]
     edit.initializers = [try initializer("v", floats(10), [5, 2]), try initializer("w2", floats(20), [4, 5])]
-    edit.replacedNodes = [0: [Node("MatMul", inputs: ["x", "w2"], outputs: ["h"])]]
+    edit.replacedNodes = ["h": [Node("MatMul", inputs: ["x", "w2"], outputs: ["h"])]]
     let inputs = try ModelFile(bytes: ModelWriter.write(edit: edit, of: file)).model.graph.inputs
     #expect(inputs.map(\.name) == ["x", "v", "w2"])
     #expect(inputs[1].shape == [.fixed(5), .fixed(2)])
@@ -219,7 +219,7 @@ struct WriterTests {
         try ModelWriter.write(edit: edit, of: file, toFile: folder.path + "/m.onnx")
       }.message
     }
-    #expect(message { $0.replacedNodes = [2: []] } == "the edit replaces node 2, the graph has 2")
+    #expect(message { $0.replacedNodes = ["z": []] } == "the edit replaces the node that makes 'z', the graph has none")
     #expect(
       message { $0.removedInitializers = ["w"] }.contains("node 'first': nothing before it produces its input 'w'"))
     #expect(

@@ -70,8 +70,8 @@ import Testing
 
   @Test func fitted_fixedBatch_takesMultiplesOfIt() throws {
     let fixed = ValueInfo(name: "input", type: .float32, shape: [.fixed(2), .fixed(3)])
-    #expect(Calibration.fixedBatchSize(of: [fixed]) == 2)
-    #expect(Calibration.fixedBatchSize(of: [image]) == nil)
+    #expect(SampleAxes.fixedBatchSize(of: [fixed]) == 2)
+    #expect(SampleAxes.fixedBatchSize(of: [image]) == nil)
     var data = Calibration()
     try data.add(inputs: [("input", ones([6, 3]))])
     #expect(try data.fitted(to: [fixed]).sampleCount == 6)

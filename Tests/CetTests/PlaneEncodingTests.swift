@@ -23,7 +23,7 @@ import Testing
     let output = ValueInfo(name: "w", type: .float32, shape: nil)
     var model = Model(opsets: ["": opset], graph: Graph(outputs: [output]))
     var planes = PlaneEncoding(model)
-    try planes.add(tensor)
+    try planes.add(tensor, as: .float32)
     model.graph.nodes = planes.nodes
     model.graph.initializers = planes.initializers
     return try forward(model, inputs: [])[0].tensor.array(as: Float.self)
@@ -50,7 +50,7 @@ import Testing
     let node = Node("Identity", inputs: ["x"], outputs: ["cet.1"])
     let model = Model(graph: Graph(nodes: [node]))
     var planes = PlaneEncoding(model)
-    try planes.add(Self.tensor(shape: [2, 2], bits: 2, axis: 0))
+    try planes.add(Self.tensor(shape: [2, 2], bits: 2, axis: 0), as: .float32)
     #expect(planes.nodes.allSatisfy { !$0.outputs.contains("cet.1") })
   }
 }

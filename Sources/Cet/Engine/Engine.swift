@@ -6,9 +6,7 @@ import CetTensor
 /// the programs bound to the batches' shapes.
 final class Engine: @unchecked Sendable {
   let layers: [LinearLayer]
-  /// The model that the layers' node indices count in.
-  let source: Model
-  /// The same with every addable bias in place (zeros); nodes may have moved.
+  /// With every addable bias in place (zeros), and what statistics ask for.
   let model: Model
   let output: String
   let loss: LossKind
@@ -19,12 +17,13 @@ final class Engine: @unchecked Sendable {
   /// Bias initializer of each layer that has or can have one.
   let biasNames: [String?]
   let programs: ForwardPrograms
+  /// See `reached`.
+  let reach = BySignature<Set<Int>>()
 
   init(
     _ found: LinearLayers, output: String, loss: LossKind, workers: Workers, context: ComputeContext
   ) throws {
     layers = found.layers
-    source = found.model
     self.output = output
     self.loss = loss
     self.workers = workers
@@ -32,10 +31,11 @@ final class Engine: @unchecked Sendable {
     var edit = ModelEdit()
     var names: [String?] = []
     for layer in layers {
+      if !layer.probe.isEmpty { edit.replacedNodes[layer.node.firstOutput] = layer.probe }
       switch layer.bias {
       case .present(let name): names.append(name)
       case .addable(let name, let replacement):
-        edit.replacedNodes[layer.node] = replacement
+        edit.replacedNodes[layer.node.firstOutput] = replacement
         edit.initializers.append(
           Initializer(name: name, tensor: try Tensor.zeros(.float32, [layer.channels])))
         names.append(name)

@@ -106,11 +106,13 @@ extension Engine {
     let groups = WeightView.groups(layer)
     let rows = layer.channels / groups
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
-    let node = layerNode(layer)
+    let node = layer.node
     var sums: [PairedMoments] = []
     var order: [Int] = []
     do {
-      try workers.ordered(fp32.count) { [self] position in
+      let reaching = try fp32.indices.filter { try reached(batches[$0].batch).contains(index) }
+      try workers.ordered(reaching.count) { [self] number in
+        let position = reaching[number]
         let f = try fp32[position].value(name)
         let q = try quantized[position].value(name)
         // Both runs pass the residual at the same step, or neither has.
@@ -157,16 +159,14 @@ extension Engine {
     return PairedStatistics(groups: try sums.map { try $0.statistics(order) })
   }
 
-  /// The node that reads the layer's weight, with its attributes.
-  func layerNode(_ layer: LinearLayer) -> Node { source.graph.nodes[layer.node] }
-
   /// r_f − r_q as rows of output channels, one row a patch; nil when the shapes are not those of the output (a
   /// residual that is broadcast over samples or positions).
   private func residualDifference(_ f: Tensor, _ q: Tensor, _ layer: LinearLayer, patches: Int) throws -> Tensor? {
     guard f.type == .float32, f.shape == q.shape, f.count == patches * layer.channels else { return nil }
     let layout: Layout
     switch layer.kind {
-    case .convolution:
+    case .leftMatrix: return nil
+    case .convolution, .transposedConvolution:
       guard f.rank >= 3, f.shape[1] == layer.channels else { return nil }
       layout = .channelsLast
     default:

@@ -8,7 +8,9 @@ struct Patches {
   private enum Form {
     /// Rows of a matrix whose last axis is K.
     case rows
-    case windows(ConvolutionGeometry, group: Int)
+    /// Columns of a matrix whose last axis but one is K.
+    case columns
+    case windows(Windows, group: Int)
   }
   private let form: Form
   let columns: Int
@@ -27,7 +29,16 @@ struct Patches {
     self.kept = kept
     switch layer.kind {
     case .convolution:
-      form = .windows(try convolutionGeometry(node, input: input.shape, weight: layer.shape), group: group)
+      form = .windows(Windows(try convolutionGeometry(node, input: input.shape, weight: layer.shape)), group: group)
+    case .transposedConvolution(groups: 1):
+      let geometry = try transposedConvolutionGeometry(node, input: input.shape, weight: layer.shape)
+      form = .windows(Windows(transposed: geometry), group: group)
+    case .leftMatrix:
+      guard input.rank >= 2, input.shape[input.rank - 2] == columns else {
+        throw CetError(
+          .shapeMismatch, "node '\(node.displayName)': input \(input.shape.shapeText) does not have \(columns) rows")
+      }
+      form = .columns
     case .matrix:
       guard input.shape.last == columns else {
         throw CetError(
@@ -45,15 +56,21 @@ struct Patches {
 
   /// Patches of a whole input.
   static func count(_ layer: LinearLayer, _ node: Node, input: Tensor) throws -> Int {
-    guard case .convolution = layer.kind else { return input.count / max(1, WeightView.columns(layer)) }
-    let geometry = try convolutionGeometry(node, input: input.shape, weight: layer.shape)
-    return geometry.batch * geometry.outputSpatial.reduce(1, *)
+    switch layer.kind {
+    case .convolution:
+      let geometry = try convolutionGeometry(node, input: input.shape, weight: layer.shape)
+      return geometry.batch * geometry.outputSpatial.reduce(1, *)
+    case .transposedConvolution:
+      let geometry = try transposedConvolutionGeometry(node, input: input.shape, weight: layer.shape)
+      return geometry.batch * geometry.inputSpatial.reduce(1, *)
+    default: return input.count / max(1, WeightView.columns(layer))
+    }
   }
 
   /// Entry j of a patch as made here is entry `order[j]` of a weight row: windows are made channel-last.
   var order: [Int] {
-    guard case .windows(let geometry, _) = form else { return Array(0..<columns) }
-    let area = geometry.kernel.reduce(1, *)
+    guard case .windows(let windows, _) = form else { return Array(0..<columns) }
+    let area = windows.area
     let channels = columns / max(area, 1)
     return (0..<area).flatMap { offset in (0..<channels).map { $0 * area + offset } }
   }
@@ -65,8 +82,10 @@ struct Patches {
   ) throws {
     switch form {
     case .rows: try rows(inputs.map { try $0.rowMajor(arena: context.arena) }, context, body)
-    case .windows(let geometry, let group):
-      try windows(inputs.map { try $0.channelsLast(arena: context.arena) }, geometry, group, context, body)
+    case .columns:
+      try rows(inputs.map { try transposed($0.rowMajor(arena: context.arena), context) }, context, body)
+    case .windows(let windows, let group):
+      try each(windows, of: inputs.map { try $0.channelsLast(arena: context.arena) }, group, context, body)
     }
   }
 
@@ -91,32 +110,35 @@ struct Patches {
     try withExtendedLifetime(buffers) { try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
   }
 
-  private func windows(
-    _ inputs: [Tensor], _ g: ConvolutionGeometry, _ group: Int, _ context: ComputeContext,
+  /// The last two axes exchanged.
+  private func transposed(_ x: Tensor, _ context: ComputeContext) throws -> Tensor {
+    let (rows, columns) = (x.shape[x.rank - 2], x.shape[x.rank - 1])
+    let result = try Tensor(
+      uninitialized: .float32, Array(x.shape.dropLast(2)) + [columns, rows], arena: context.arena)
+    for matrix in 0..<(x.count / max(1, rows * columns)) {
+      let (from, to) = (x.floats + matrix * rows * columns, result.floats + matrix * rows * columns)
+      for i in 0..<rows { for j in 0..<columns { to[j * rows + i] = from[i * columns + j] } }
+    }
+    return result
+  }
+
+  private func each(
+    _ w: Windows, of inputs: [Tensor], _ group: Int, _ context: ComputeContext,
     _ body: ([UnsafePointer<Float>], [Int]) throws -> Void
   ) throws {
-    let spatial = g.kernel.count
-    let channels = g.inputChannels / g.groups
-    let positions = g.outputSpatial.reduce(1, *)
-    let area = g.kernel.reduce(1, *)
-    let inputStrides = g.inputSpatial.rowMajorStrides.map { $0 * g.inputChannels }
+    let spatial = w.places.count
+    let channels = w.channels / w.groups
+    let positions = w.places.reduce(1, *)
+    let area = w.area
+    let inputStrides = w.inputs.rowMajorStrides.map { $0 * w.channels }
     let runLength = max(1, min(positions, 65536 / max(columns, 1)))
     let buffers = try inputs.map { _ in try Tensor(uninitialized: .float32, [runLength, columns], arena: context.arena) }
-    // Offsets of the kernel's taps on each axis, flat: tap t has entries t·spatial ..< (t + 1)·spatial.
-    var taps = [Int](repeating: 0, count: area * spatial)
-    for offset in 0..<area {
-      var rest = offset
-      for axis in (0..<spatial).reversed() {
-        taps[offset * spatial + axis] = rest % g.kernel[axis] * g.dilations[axis]
-        rest /= g.kernel[axis]
-      }
-    }
     var place = [Int](repeating: 0, count: spatial)
     var sources = [Int](repeating: 0, count: area)
     var numbers: [Int] = []
     numbers.reserveCapacity(runLength)
-    for sample in 0..<g.batch {
-      let base = sample * g.inputSpatial.reduce(1, *) * g.inputChannels + group * channels
+    for sample in 0..<w.batch {
+      let base = sample * w.inputs.reduce(1, *) * w.channels + group * channels
       // A prime offset from sample to sample, so that all places are seen.
       var wait = sample &* 7919 % step
       for axis in place.indices { place[axis] = 0 }
@@ -126,8 +148,8 @@ struct Patches {
         for offset in 0..<(isTaken ? area : 0) {
           var index = 0
           for axis in 0..<spatial {
-            let at = place[axis] * g.strides[axis] - g.padsBegin[axis] + taps[offset * spatial + axis]
-            if at < 0 || at >= g.inputSpatial[axis] {
+            let at = w.input(place[axis], tap: offset, axis)
+            if at < 0 {
               index = -1
               break
             }
@@ -154,11 +176,73 @@ struct Patches {
         var axis = spatial - 1
         while axis >= 0 {
           place[axis] += 1
-          if place[axis] < g.outputSpatial[axis] { break }
+          if place[axis] < w.places[axis] { break }
           place[axis] = 0
           axis -= 1
         }
       }
     }
+  }
+}
+
+/// Which entries of its input a convolution, or the transpose of one, reads for each place of its output.
+private struct Windows {
+  let batch: Int
+  let groups: Int
+  /// Of the input, all groups.
+  let channels: Int
+  let inputs: [Int]
+  let places: [Int]
+  /// Taps of the kernel.
+  let area: Int
+  private let isTransposed: Bool
+  private let strides: [Int]
+  private let pads: [Int]
+  /// Offsets of the taps on each axis, flat: tap t has entries t·spatial ..< (t + 1)·spatial.
+  private let taps: [Int]
+
+  init(_ g: ConvolutionGeometry) {
+    self.init(g, channels: g.inputChannels, inputs: g.inputSpatial, places: g.outputSpatial, isTransposed: false)
+  }
+
+  /// - Parameter transposed: the convolution whose output is read here and whose input is computed.
+  init(transposed g: ConvolutionGeometry) {
+    self.init(g, channels: g.outputChannels, inputs: g.outputSpatial, places: g.inputSpatial, isTransposed: true)
+  }
+
+  private init(_ g: ConvolutionGeometry, channels: Int, inputs: [Int], places: [Int], isTransposed: Bool) {
+    batch = g.batch
+    groups = g.groups
+    self.channels = channels
+    self.inputs = inputs
+    self.places = places
+    self.isTransposed = isTransposed
+    strides = g.strides
+    pads = g.padsBegin
+    let spatial = g.kernel.count
+    let area = g.kernel.reduce(1, *)
+    self.area = area
+    var taps = [Int](repeating: 0, count: area * spatial)
+    for tap in 0..<area {
+      var rest = tap
+      for axis in (0..<spatial).reversed() {
+        taps[tap * spatial + axis] = rest % g.kernel[axis] * g.dilations[axis]
+        rest /= g.kernel[axis]
+      }
+    }
+    self.taps = taps
+  }
+
+  /// The input's index on an axis that a tap reads for a place; negative when there is none.
+  func input(_ place: Int, tap: Int, _ axis: Int) -> Int {
+    let offset = taps[tap * strides.count + axis]
+    guard isTransposed else {
+      let at = place * strides[axis] - pads[axis] + offset
+      return at < inputs[axis] ? at : -1
+    }
+    // place = at · stride − pad + offset
+    let at = place + pads[axis] - offset
+    guard at >= 0, at % strides[axis] == 0, at / strides[axis] < inputs[axis] else { return -1 }
+    return at / strides[axis]
   }
 }

@@ -42,8 +42,16 @@ struct PlaneEncoding {
     return names
   }
 
-  /// Adds what makes the value `tensor.name` from its codes.
-  mutating func add(_ tensor: QuantizedTensor) throws {
+  /// Adds what makes the value `tensor.name` from its codes: float32, or a 16-bit float.
+  mutating func add(_ tensor: QuantizedTensor, as type: ElementType) throws {
+    let name = type == .float32 ? tensor.name : "\(tensor.name).cet.wide"
+    try add(tensor, making: name)
+    if name != tensor.name {
+      nodes.append(Node("Cast", inputs: [name], outputs: [tensor.name], attributes: ["to": .int(Int64(type.rawValue))]))
+    }
+  }
+
+  private mutating func add(_ tensor: QuantizedTensor, making result: String) throws {
     let layout = RowLayout(tensor)
     let codes = layout.padded(tensor.unpackedCodes())
     let bits = tensor.bits
@@ -77,7 +85,7 @@ struct PlaneEncoding {
     value = node("Sub", [value, level])
     let scale = try add(.init(tensor.scales, shape: layout.gridShape), "\(tensor.name).cet.scale")
     guard layout.needsReordering else {
-      nodes.append(Node("Mul", inputs: [value, scale], outputs: [tensor.name]))
+      nodes.append(Node("Mul", inputs: [value, scale], outputs: [result]))
       return
     }
     value = node("Mul", [value, scale])
@@ -86,11 +94,11 @@ struct PlaneEncoding {
       value = try slice(value, axis: 1, to: layout.columns)
     }
     if layout.transposition.isEmpty {
-      nodes.append(Node("Reshape", inputs: [value, try shape(tensor.shape)], outputs: [tensor.name]))
+      nodes.append(Node("Reshape", inputs: [value, try shape(tensor.shape)], outputs: [result]))
     } else {
       value = node("Reshape", [value, try shape(layout.rowsFirstShape)])
       nodes.append(
-        Node("Transpose", inputs: [value], outputs: [tensor.name], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
+        Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
     }
   }
 

@@ -27,9 +27,10 @@ extension Engine {
       guard case .matrix = layers[index].kind else { return false }
       return layers[index].channels >= Engine.fewestChannels && !layers[index].output.isEmpty
     }
-    let names = asked.map { layers[$0].output }
     var programs: [Batch.Signature: InfluenceProgram] = [:]
     for batch in batches where programs[batch.signature] == nil && !asked.isEmpty {
+      let reached = try reached(batch)
+      let names = asked.filter(reached.contains).map { layers[$0].output }
       do {
         programs[batch.signature] = try InfluenceProgram(model, batch: batch, values: names, output: output, context)
       } catch let error as CetError where error.code == .unsupportedOperator {
@@ -42,7 +43,8 @@ extension Engine {
       var rows: [Int: [Int]] = [:]
       let batch = batches[position]
       guard let program = programs[batch.signature] else { return rows }
-      for (index, sums) in zip(asked, try program.rowSums(batch, seed: UInt64(position))) {
+      let reached = try reached(batch)
+      for (index, sums) in zip(asked.filter(reached.contains), try program.rowSums(batch, seed: UInt64(position))) {
         guard let sums, let largest = sums.max(), largest > 0, largest.isFinite else { continue }
         let kept = sums.indices.filter { sums[$0] > 1e-6 * largest }
         if kept.count < sums.count { rows[index] = kept }

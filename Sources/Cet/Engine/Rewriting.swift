@@ -20,27 +20,32 @@ struct Rewriting {
     var planes = PlaneEncoding(model)
     for (index, layer) in found.layers.enumerated() {
       guard let result = quantized[index] else { continue }
-      // An initializer takes the place of the Constant node of its name.
-      if let constant = found.constantNodes[layer.name] { edit.replacedNodes[constant] = [] }
+      // An initializer of the main graph takes the place of a Constant node, or of an initializer in a branch.
+      if found.constantNodes.contains(layer.name) { edit.replacedNodes[layer.name] = [] }
       switch encoding {
       case .float:
-        edit.initializers.append(
-          Initializer(name: layer.name, tensor: try Tensor(result.tensor.dequantized(), shape: layer.shape)))
+        let values = try Tensor(result.tensor.dequantized(), shape: layer.shape)
+        edit.initializers.append(Initializer(name: layer.name, tensor: try narrowed(values, to: layer.elementType)))
       case .planes:
-        if found.constantNodes[layer.name] == nil { edit.removedInitializers.insert(layer.name) }
-        try planes.add(result.tensor)
+        if !found.constantNodes.contains(layer.name) { edit.removedInitializers.insert(layer.name) }
+        try planes.add(result.tensor, as: layer.elementType)
       case .qdq:
         throw CetError(.invalidArgument, "encoding 'qdq' is not available in this version, use 'planes' or 'float'")
       }
       if let name = biasNames[index], let values = result.bias {
         let old = model.graph.initializers.first { $0.name == name }?.tensor.shape
-        edit.initializers.append(Initializer(name: name, tensor: try Tensor(values, shape: old ?? [values.count])))
-        if let constant = found.constantNodes[name] { edit.replacedNodes[constant] = [] }
-        if case .addable(_, let replacement) = layer.bias { edit.replacedNodes[layer.node] = replacement }
+        let bias = try Tensor(values, shape: old ?? [values.count])
+        edit.initializers.append(Initializer(name: name, tensor: try narrowed(bias, to: layer.elementType)))
+        if found.constantNodes.contains(name) { edit.replacedNodes[name] = [] }
+        if case .addable(_, let replacement) = layer.bias { edit.replacedNodes[layer.node.firstOutput] = replacement }
       }
     }
     edit.initializers += planes.initializers
     edit.leadingNodes = planes.nodes
     return edit
+  }
+
+  private func narrowed(_ tensor: Tensor, to type: ElementType) throws -> Tensor {
+    try Conversion.convert(tensor, to: type, ComputeContext())
   }
 }

@@ -21,14 +21,14 @@ extension Engine {
     _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [FittingBatch], granularity: Granularity,
     _ options: SequentialOptions, progress: (Int, Int) throws -> Void
   ) throws -> [Int: QuantizedLayer] {
-    let order = bits.keys.sorted().filter { fixed[$0] == nil && Engine.usesStatistics(layers[$0]) }
-    var stops = order.compactMap { layers[$0].input }
-    stops += order.compactMap { residual(of: $0) }
+    let order = try observable(bits.keys.sorted().filter { fixed[$0] == nil }, batches)
     var start = weights
     for (index, layer) in fixed { start.merge(try replacement(index, layer)) { $1 } }
     var routes: [Batch.Signature: ForwardRoute] = [:]
     let parameters = Array(weights.keys)
     for batch in batches.map(\.batch) where routes[batch.signature] == nil {
+      let reached = try reached(batch)
+      let stops = order.filter(reached.contains).flatMap { [layers[$0].input, residual(of: $0)].compactMap { $0 } }
       routes[batch.signature] = try ForwardRoute(
         model, batch: batch, parameters: parameters, stops: stops, outputs: [output], context)
     }

@@ -38,15 +38,16 @@ extension Engine {
   /// Whether the layer's rounding uses statistics of its inputs.
   static func usesStatistics(_ layer: LinearLayer) -> Bool {
     switch layer.kind {
-    case .convolution, .matrix: true
-    case .transposedConvolution, .table, .other: false
+    case .convolution, .matrix, .leftMatrix: true
+    case .transposedConvolution(let groups): groups == 1
+    case .table, .other: false
     }
   }
 
   /// How sparsely patches of an input are taken when `samples` samples are seen in all.
   func patchStep(_ index: Int, _ input: Tensor, _ batch: FittingBatch, samples: Int) throws -> Int {
     let layer = layers[index]
-    let all = try Patches.count(layer, layerNode(layer), input: input)
+    let all = try Patches.count(layer, layer.node, input: input)
     let patches = Double(batch.count(index, of: all)) / Double(max(1, batch.sampleCount)) * Double(samples)
     return Patches.step(patches: Int(min(patches, 1e15)), columns: WeightView.columns(layer))
   }
@@ -64,7 +65,7 @@ extension Engine {
     of indices: [Int], batches: [FittingBatch], memory: Int, progress: (Int, Int) throws -> Void,
     each: ([Int], InputStatistics) throws -> Void
   ) throws {
-    let runs = sharedInputs(indices.filter { Engine.usesStatistics(layers[$0]) }, batches)
+    let runs = sharedInputs(try observable(indices, batches), batches)
     // A worker holds the moments of the batch it is at, and one set holds the sum.
     let room = max(1, memory / (workers.threads + 1))
     var rounds: [[[Int]]] = []
@@ -93,31 +94,34 @@ extension Engine {
     _ indices: [Int], _ batches: [FittingBatch], progress: (Int) throws -> Void
   ) throws -> [(groups: [SecondMoment], order: [Int])] {
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
-    let names = indices.map { layers[$0].input ?? "" }
-    var sums: [(groups: [SecondMoment], order: [Int])] = []
+    var sums = [(groups: [SecondMoment], order: [Int])](repeating: ([], []), count: indices.count)
     try workers.ordered(batches.count) { [self] position in
       let batch = batches[position]
+      let reached = try reached(batch.batch)
+      let places = indices.indices.filter { reached.contains(indices[$0]) }
+      let names = places.map { layers[indices[$0]].input ?? "" }
       let outputs = try programs.forward(batch.batch, outputs: names).run(batch.batch, weights: weights)
-      return try zip(indices, outputs).map { index, activation in
+      return try zip(places, outputs).map { place, activation in
+        let index = indices[place]
         let layer = layers[index]
         let step = try patchStep(index, activation, batch, samples: samples)
         var order: [Int] = []
         let groups = try (0..<WeightView.groups(layer)).map { group in
           let patches = try Patches(
-            layer, layerNode(layer), input: activation, group: group, step: step, kept: batch.rows[index])
+            layer, layer.node, input: activation, group: group, step: step, kept: batch.rows[index])
           var moment = try SecondMoment(dimension: patches.columns)
           try patches.forEach([activation], context) { try moment.add($0[0], rows: $1.count) }
           if group == 0 { order = patches.order }
           return moment
         }
-        return (groups: groups, order: order)
+        return (place: place, groups: groups, order: order)
       }
     } combine: { position, partial in
-      if sums.isEmpty {
-        sums = partial
-      } else {
-        for layer in sums.indices {
-          for group in sums[layer].groups.indices { try sums[layer].groups[group].merge(partial[layer].groups[group]) }
+      for part in partial {
+        if sums[part.place].groups.isEmpty {
+          sums[part.place] = (part.groups, part.order)
+        } else {
+          for group in part.groups.indices { try sums[part.place].groups[group].merge(part.groups[group]) }
         }
       }
       try progress(position + 1)

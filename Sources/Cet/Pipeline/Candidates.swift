@@ -43,7 +43,8 @@ extension Session {
       for index in indices { try quantize(index, nil) }
       return result
     }
-    for index in indices where !Engine.usesStatistics(engine.layers[index]) { try quantize(index, nil) }
+    let observed = Set(try engine.observable(indices, fitting))
+    for index in indices where !observed.contains(index) { try quantize(index, nil) }
     try engine.inputStatistics(
       of: indices, batches: fitting, memory: Session.statisticsBytes(maxMemory),
       progress: { try monitor.report(.statistics, $0, of: $1) }

@@ -84,13 +84,3 @@ enum FileMetadata {
     ]
   }
 }
-
-extension LinearLayer {
-  /// Initializer that holds or can hold the bias.
-  var biasName: String? {
-    switch bias {
-    case .present(let name), .addable(let name, _): name
-    case .none: nil
-    }
-  }
-}

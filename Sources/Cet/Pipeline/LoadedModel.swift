@@ -34,10 +34,12 @@ public final class LoadedModel: @unchecked Sendable {
 
   init(_ file: ModelFile) throws {
     self.file = file
-    found = LinearLayers(file.model)
+    found = try LinearLayers(file.model)
   }
 
   public var requiredInputs: [ValueInfo] { file.model.graph.requiredInputs }
+
+  var outputNames: [String] { file.model.graph.outputs.map(\.name) }
 
   /// All quantizable weights in the order of the parameter vector.
   public var parameters: [ParameterInfo] {

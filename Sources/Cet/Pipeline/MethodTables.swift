@@ -68,15 +68,14 @@ extension Session {
     var random = Random(seed: options.seed)
     var single: [Batch] = []
     var targets: [Tensor] = []
-    let fixed = Calibration.fixedBatchSize(of: model.requiredInputs)
+    let fixed = SampleAxes.fixedBatchSize(of: model.requiredInputs)
     for (batch, output) in zip(batches, outputs) {
       let step = fixed ?? 1
       for start in stride(from: 0, to: batch.sampleCount, by: step) {
         let range = start..<(start + step)
         let part = try output.rows(range)
         let labels = loss == .kl || loss == .crossEntropy ? try DrawnTargets.labels(part, &random) : nil
-        single.append(
-          Batch(inputs: try batch.inputs.mapValues { try $0.rows(range) }, labels: labels, sampleCount: step))
+        single.append(try batch.samples(range, labels: labels))
         if loss == .mse {
           targets.append(try DrawnTargets.outputs(part, &random))
         }

@@ -11,23 +11,33 @@ struct PlanDraft {
   private let sizes: FileSizes
   private var layers: [LinearLayer] { model.found.layers }
 
-  init(_ model: LoadedModel, _ options: PlanOptions) throws {
+  /// Why a layer is kept that the calibration data say nothing about.
+  static let unreachedReason = "the loss does not depend on it for the calibration data"
+
+  /// - Parameter reached: layers that the loss depends on; the others stay as they are unless a fix pattern names them.
+  init(_ model: LoadedModel, _ options: PlanOptions, reached: Set<Int>) throws {
     self.model = model
     self.options = options
     guard !model.found.layers.isEmpty else {
       throw CetError(
-        .invalidModel, "the model has no quantizable weights (float32 constants of Conv, ConvTranspose, Gemm, MatMul or Gather)")
+        .invalidModel, "the model has no quantizable weights (float constants of Conv, ConvTranspose, Gemm, MatMul, Gather, LSTM, GRU or RNN)")
     }
-    choices = try options.choices(for: model.found.layers.map(\.name))
+    choices = try options.choices(for: model.found.layers.map(\.name)).enumerated().map { index, choice in
+      choice == .free && !reached.contains(index) ? .unreached : choice
+    }
     widths = choices.map { choice in
       switch choice {
       case .free: options.bits
       case .fixed(let bits, _): [bits]
-      case .kept: []
+      case .kept, .unreached: []
       }
     }
     guard widths.contains(where: { !$0.isEmpty }) else {
-      throw CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
+      throw CetError(
+        .invalidArgument,
+        choices.contains(.unreached)
+          ? "nothing is left to quantize: the loss of output '\(options.output ?? model.outputNames.first ?? "")' depends on no weight for the calibration data"
+          : "the keep patterns leave nothing to quantize")
     }
     sizes = try FileSizes(model, encoding: options.encoding)
   }
@@ -172,6 +182,7 @@ struct PlanDraft {
   private func reason(_ index: Int, _ choice: Choice) -> String {
     switch choices[index] {
     case .kept(let pattern): return "keep pattern '\(pattern)'"
+    case .unreached: return PlanDraft.unreachedReason
     case .fixed(_, let pattern): return "fix pattern '\(pattern)'"
     case .free:
       if options.method == .uniform { return "the same bits everywhere" }

@@ -43,9 +43,8 @@ struct PlanRounding {
 
   /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error.
   private func sequential(_ options: SequentialOptions, _ batches: [FittingBatch]) throws -> [Int: QuantizedLayer] {
-    let fixed = try tables.value {
-      try parallel(.nearest, bits.filter { !Engine.usesStatistics(session.engine.layers[$0.key]) }, batches)
-    }
+    let observed = Set(try session.engine.observable(Array(bits.keys), batches))
+    let fixed = try tables.value { try parallel(.nearest, bits.filter { !observed.contains($0.key) }, batches) }
     return try session.engine.sequential(bits, fixed: fixed, batches: batches, granularity: granularity, options) {
       try monitor.report(.rounding, $0, of: $1)
     }

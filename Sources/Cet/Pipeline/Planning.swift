@@ -18,7 +18,7 @@ private func measuredPlan(
   let session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, threads: options.threads,
     monitor: monitor)
-  let draft = try PlanDraft(model, options)
+  let draft = try PlanDraft(model, options, reached: session.engine.reached(session.batches))
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
   var table = try session.lossTable(draft, options, monitor)
@@ -55,9 +55,10 @@ public func makePlan(
   var options = options
   options.method = plan.options.method
   options.granularity = plan.options.granularity
-  let draft = try PlanDraft(model, options)
-  try draft.checkTarget()
   let measured = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+  let reached = model.found.layers.indices.filter { measured[model.found.layers[$0].name]?.reason != PlanDraft.unreachedReason }
+  let draft = try PlanDraft(model, options, reached: Set(reached))
+  try draft.checkTarget()
   var table = LossTable(count: model.found.layers.count)
   for (index, layer) in model.found.layers.enumerated() {
     guard let known = measured[layer.name] else { continue }

@@ -147,7 +147,7 @@ public final class QuantizedModel: @unchecked Sendable {
       let layer = rewriting.found.layers[index]
       let isAdded = if case .addable = layer.bias { true } else { false }
       return Correction(
-        name: name, node: model.found.model.graph.nodes[layer.node].displayName, isAdded: isAdded, values: values)
+        name: name, node: layer.node.displayName, isAdded: isAdded, values: values)
     }
   }
 
@@ -176,7 +176,7 @@ public final class QuantizedModel: @unchecked Sendable {
   /// there is nothing to run.
   private func verify(_ written: Model) throws {
     guard let probe else { return }
-    let outputs = try forward(written, inputs: probe.inputs.inputs.map { ($0.key, $0.value) })
+    let outputs = try forward(written.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) })
     for (output, reference) in zip(outputs, probe.outputs) where reference.type == .float32 {
       guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
         throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")

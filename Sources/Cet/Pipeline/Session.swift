@@ -28,7 +28,7 @@ struct Session {
     let name = try Session.outputName(graph, output)
     let workers = Workers(threads: threads)
     let context = ComputeContext()
-    let cut = try Session.cut(data, size: batchSize, parts: parts, fixed: Calibration.fixedBatchSize(of: model.requiredInputs))
+    let cut = try Session.cut(data, size: batchSize, parts: parts, fixed: SampleAxes.fixedBatchSize(of: model.requiredInputs))
     batches = cut
     sampleCount = cut.reduce(0) { $0 + $1.sampleCount }
     let logits = Session.logits(behind: name, graph)
@@ -87,6 +87,12 @@ struct Session {
     return nil
   }
 
+  /// The engine computes with float32.
+  private static func widened(_ tensor: Tensor) throws -> Tensor {
+    guard tensor.type == .float16 || tensor.type == .bfloat16 else { return tensor }
+    return try Conversion.convert(tensor, to: .float32, ComputeContext())
+  }
+
   /// Batches of a size that depends on the data alone, never on the number of threads: sums over batches are
   /// then the same for any number.
   private static func cut(_ data: Calibration, size: Int?, parts: Int, fixed: Int?) throws -> [Batch] {
@@ -107,9 +113,10 @@ struct Session {
         }
         let rows = try part.samples(start..<end)
         result.append(
-          Batch(
-            inputs: Dictionary(rows.inputs.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 }), labels: rows.labels,
-            sampleCount: end - start))
+          try Batch(
+            inputs: Dictionary(
+              try rows.inputs.map { ($0.name, try Session.widened($0.tensor)) }, uniquingKeysWith: { $1 }),
+            sampleAxes: rows.sampleAxes, labels: rows.labels, sampleCount: end - start))
         start = end
       }
     }

@@ -35,57 +35,10 @@ let linearOperators: [OperatorEntry] = [
   },
   OperatorEntry("ConvTranspose") { call in
     let (x, w, e) = (try call.input(0), try call.input(1), call.e)
-    guard x.rank >= 3, w.rank == x.rank else {
-      throw CetError(.shapeMismatch, "input \(x.shape.shapeText) and weight \(w.shape.shapeText) do not fit")
-    }
-    // The weight [C, M/g, k...] is the weight of the convolution whose input gradient this operator is:
-    // that convolution takes M channels to C channels.
-    let groups = try call.int("group", 1)
-    let spatial = x.rank - 2
-    let kernel = try call.ints("kernel_shape") ?? Array(w.shape[2...])
-    let strides = try call.ints("strides") ?? [Int](repeating: 1, count: spatial)
-    let dilations = try call.ints("dilations") ?? [Int](repeating: 1, count: spatial)
-    let extra = try call.ints("output_padding") ?? [Int](repeating: 0, count: spatial)
-    let sizes = kernel + strides + dilations + extra + (try call.ints("pads") ?? []) + [groups]
-    guard kernel.count == spatial, strides.count == spatial, dilations.count == spatial, extra.count == spatial,
-      sizes.allSatisfy({ $0 >= 0 && $0 < 1 << 24 })
-    else {
-      throw CetError(.shapeMismatch, "attributes do not have \(spatial) spatial axes")
-    }
-    let full: [Int] = (0..<spatial).map { axis in
-      let span = (kernel[axis] - 1) * dilations[axis] + 1
-      return (x.shape[axis + 2] - 1) * strides[axis] + extra[axis] + span
-    }
-    var (begin, end) = ([Int](repeating: 0, count: spatial), [Int](repeating: 0, count: spatial))
-    let autoPad = try call.string("auto_pad", "NOTSET")
-    var output = full
-    if let wanted = try call.ints("output_shape") {
-      output = Array(wanted.suffix(spatial))
-      guard output.count == spatial, output.allSatisfy({ $0 < 1 << 31 }) else {
-        throw CetError(.shapeMismatch, "output_shape \(wanted) does not fit \(spatial) spatial axes")
-      }
-    } else if autoPad.hasPrefix("SAME") {
-      output = (0..<spatial).map { x.shape[$0 + 2] * strides[$0] }
-    } else if let pads = try call.ints("pads"), pads.count == 2 * spatial, autoPad == "NOTSET" {
-      (begin, end) = (Array(pads[..<spatial]), Array(pads[spatial...]))
-      output = (0..<spatial).map { full[$0] - begin[$0] - end[$0] }
-    }
-    if output != full && begin == end && begin.allSatisfy({ $0 == 0 }) {
-      for axis in 0..<spatial {
-        let total = max(0, full[axis] - output[axis])
-        begin[axis] = autoPad == "SAME_UPPER" ? total / 2 : total - total / 2
-        end[axis] = total - begin[axis]
-      }
-    }
-    guard output.count == spatial, output.allSatisfy({ $0 > 0 }) else {
-      throw CetError(.shapeMismatch, "output shape \(output) is not positive")
-    }
-    let geometry = try ConvolutionGeometry(
-      input: [x.shape[0], w.shape[1] * groups] + output, weight: w.shape, strides: strides, dilations: dilations,
-      pads: begin + end, groups: groups)
+    let geometry = try transposedConvolutionGeometry(call.node, input: x.shape, weight: w.shape)
     var y = try e.emit(Convolve(.inputGradient, geometry), x, w)
     if let bias = call.optional(2) {
-      y = try e.add(y, e.reshape(bias, [1, bias.shape.elementCount] + output.map { _ in 1 }))
+      y = try e.add(y, e.reshape(bias, [1, bias.shape.elementCount] + geometry.kernel.map { _ in 1 }))
     }
     return [y]
   },
@@ -156,4 +109,57 @@ public func convolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throw
   return try ConvolutionGeometry(
     input: input, weight: weight, strides: window.strides, dilations: window.dilations,
     pads: window.padsBegin + window.padsEnd, groups: attributes.int("group") ?? 1)
+}
+
+/// The convolution whose input gradient a ConvTranspose node is.
+public func transposedConvolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throws -> ConvolutionGeometry {
+  let attributes = NodeAttributes(node)
+  guard input.count >= 3, weight.count == input.count else {
+    throw CetError(.shapeMismatch, "input \(input.shapeText) and weight \(weight.shapeText) do not fit")
+  }
+  // The weight [C, M/g, k...] is the weight of the convolution whose input gradient this operator is:
+  // that convolution takes M channels to C channels.
+  let groups = try attributes.int("group") ?? 1
+  let spatial = input.count - 2
+  let kernel = try attributes.ints("kernel_shape") ?? Array(weight[2...])
+  let strides = try attributes.ints("strides") ?? [Int](repeating: 1, count: spatial)
+  let dilations = try attributes.ints("dilations") ?? [Int](repeating: 1, count: spatial)
+  let extra = try attributes.ints("output_padding") ?? [Int](repeating: 0, count: spatial)
+  let sizes = kernel + strides + dilations + extra + (try attributes.ints("pads") ?? []) + [groups]
+  guard kernel.count == spatial, strides.count == spatial, dilations.count == spatial, extra.count == spatial,
+    sizes.allSatisfy({ $0 >= 0 && $0 < 1 << 24 })
+  else {
+    throw CetError(.shapeMismatch, "attributes do not have \(spatial) spatial axes")
+  }
+  let full: [Int] = (0..<spatial).map { axis in
+    let span = (kernel[axis] - 1) * dilations[axis] + 1
+    return (input[axis + 2] - 1) * strides[axis] + extra[axis] + span
+  }
+  var (begin, end) = ([Int](repeating: 0, count: spatial), [Int](repeating: 0, count: spatial))
+  let autoPad = try attributes.string("auto_pad", "NOTSET")
+  var output = full
+  if let wanted = try attributes.ints("output_shape") {
+    output = Array(wanted.suffix(spatial))
+    guard output.count == spatial, output.allSatisfy({ $0 < 1 << 31 }) else {
+      throw CetError(.shapeMismatch, "output_shape \(wanted) does not fit \(spatial) spatial axes")
+    }
+  } else if autoPad.hasPrefix("SAME") {
+    output = (0..<spatial).map { input[$0 + 2] * strides[$0] }
+  } else if let pads = try attributes.ints("pads"), pads.count == 2 * spatial, autoPad == "NOTSET" {
+    (begin, end) = (Array(pads[..<spatial]), Array(pads[spatial...]))
+    output = (0..<spatial).map { full[$0] - begin[$0] - end[$0] }
+  }
+  if output != full && begin == end && begin.allSatisfy({ $0 == 0 }) {
+    for axis in 0..<spatial {
+      let total = max(0, full[axis] - output[axis])
+      begin[axis] = autoPad == "SAME_UPPER" ? total / 2 : total - total / 2
+      end[axis] = total - begin[axis]
+    }
+  }
+  guard output.count == spatial, output.allSatisfy({ $0 > 0 }) else {
+    throw CetError(.shapeMismatch, "output shape \(output) is not positive")
+  }
+  return try ConvolutionGeometry(
+    input: [input[0], weight[1] * groups] + output, weight: weight, strides: strides, dilations: dilations,
+    pads: begin + end, groups: groups)
 }

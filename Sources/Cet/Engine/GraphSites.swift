@@ -1,0 +1,66 @@
+import CetGraph
+import CetTensor
+
+/// All nodes of a model in one list, those of branches and loop bodies behind the node that holds them, with who makes
+/// and who reads each value. A name that is made in more than one place has no maker: which one is meant depends on
+/// where one looks from.
+struct GraphSites {
+  private(set) var nodes: [Node] = []
+  /// Nodes of branches and bodies, by index into `nodes`.
+  private(set) var innerNodes: Set<Int> = []
+  /// Readers of each value, by index into `nodes`.
+  private(set) var readers: [String: [Int]] = [:]
+  private(set) var makers: [String: Int] = [:]
+  /// Constants by name: initializers and tensors of Constant nodes.
+  private(set) var constants: [String: Tensor] = [:]
+  /// Constants that stand elsewhere than among the main graph's initializers.
+  private(set) var inner: Set<String> = []
+  /// Those of `inner` that Constant nodes hold.
+  private(set) var constantNodes: Set<String> = []
+  /// Outputs of the model, of branches and of bodies.
+  private(set) var outputs: Set<String> = []
+
+  private var made: [String: Int] = [:]
+
+  init(_ model: Model) {
+    visit(model.graph, isMain: true)
+    for (name, count) in made where count > 1 {
+      makers[name] = nil
+      constants[name] = nil
+      inner.remove(name)
+      constantNodes.remove(name)
+    }
+  }
+
+  private mutating func visit(_ graph: Graph, isMain: Bool) {
+    for initializer in graph.initializers { constant(initializer.name, initializer.tensor, isInner: !isMain) }
+    // Before IR 4 the initializers are among the inputs; they are made once.
+    let held = Set(graph.initializers.map(\.name))
+    for input in graph.inputs where !held.contains(input.name) { made[input.name, default: 0] += 1 }
+    outputs.formUnion(graph.outputs.map(\.name))
+    for node in graph.nodes {
+      let index = nodes.count
+      nodes.append(node)
+      if !isMain { innerNodes.insert(index) }
+      for name in node.inputs where !name.isEmpty { readers[name, default: []].append(index) }
+      if node.operatorType == "Constant", node.domain.isEmpty, let name = node.outputs.first,
+        case .tensor(let value) = node.attributes["value"]
+      {
+        constant(name, value.tensor, isInner: true)
+        constantNodes.insert(name)
+      } else {
+        for name in node.outputs where !name.isEmpty {
+          made[name, default: 0] += 1
+          makers[name] = index
+        }
+      }
+      for graph in node.subgraphs { visit(graph, isMain: false) }
+    }
+  }
+
+  private mutating func constant(_ name: String, _ tensor: Tensor, isInner: Bool) {
+    made[name, default: 0] += 1
+    constants[name] = tensor
+    if isInner { inner.insert(name) }
+  }
+}

@@ -1,0 +1,251 @@
+import CetGraph
+import CetTensor
+
+/// Finds the weights that can be quantized, in the order in which the graph first reads them: float constants of rank
+/// 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul or a recurrent network, or the table of Gather,
+/// in the main graph or in branches and bodies, as they are or after operators that only move elements.
+struct LinearLayers: Sendable {
+  let layers: [LinearLayer]
+  /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
+  let model: Model
+  /// Those of them that Constant nodes hold in the file.
+  let constantNodes: Set<String>
+
+  init(_ original: Model) throws {
+    let sites = GraphSites(original)
+    var moved = ModelEdit()
+    for name in sites.inner.sorted() {
+      guard let tensor = sites.constants[name], tensor.type.isWeight, tensor.rank >= 1, !sites.outputs.contains(name) else { continue }
+      if sites.constantNodes.contains(name) { moved.replacedNodes[name] = [] }
+      moved.initializers.append(Initializer(name: name, tensor: tensor))
+    }
+    constantNodes = Set(moved.replacedNodes.keys)
+    model = try moved.applied(to: original).widened()
+
+    var finder = LayerFinder(sites: sites, opset: original.opset)
+    for index in sites.nodes.indices { finder.visit(index) }
+    layers = finder.found
+  }
+}
+
+extension ElementType {
+  /// Whether weights of this type are quantized.
+  fileprivate var isWeight: Bool { self == .float32 || self == .float16 || self == .bfloat16 }
+}
+
+private struct LayerFinder {
+  let sites: GraphSites
+  let opset: Int
+  private(set) var found: [LinearLayer] = []
+  private var seen: Set<String> = []
+
+  init(sites: GraphSites, opset: Int) {
+    self.sites = sites
+    self.opset = opset
+  }
+
+  mutating func visit(_ index: Int) {
+    let node = sites.nodes[index]
+    for slot in LayerFinder.weightSlots(node) where slot < node.inputs.count {
+      for source in sources(of: node.inputs[slot]) {
+        guard let tensor = sites.constants[source.name], tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0,
+          !sites.outputs.contains(source.name), seen.insert(source.name).inserted
+        else { continue }
+        found.append(layer(node, slot, source, tensor, isInner: sites.innerNodes.contains(index)))
+      }
+      // One constant operand of a product is its weight.
+      if node.operatorType == "MatMul", sites.constants[node.inputs[slot]] != nil { break }
+    }
+  }
+
+  private static func weightSlots(_ node: Node) -> [Int] {
+    switch (node.domain, node.operatorType) {
+    case ("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("com.microsoft", "FusedMatMul"), ("com.microsoft", "Attention"): [1]
+    case ("", "MatMul"): [1, 0]
+    case ("", "Gather"): [0]
+    case ("", "LSTM"), ("", "GRU"), ("", "RNN"): [1, 2]
+    default: []
+    }
+  }
+
+  // MARK: From the operand to its constants
+
+  private struct Source {
+    enum Path { case direct, transposed, other }
+    var name: String
+    var path: Path
+  }
+
+  /// The constants whose elements an operand has, through operators that move elements and compute nothing.
+  private func sources(of operand: String, path: Source.Path = .direct, depth: Int = 0) -> [Source] {
+    if sites.constants[operand] != nil { return [Source(name: operand, path: path)] }
+    guard depth < 16, let index = sites.makers[operand] else { return [] }
+    let node = sites.nodes[index]
+    guard node.domain.isEmpty, let first = node.inputs.first else { return [] }
+    let isOnlyReader = sites.readers[operand]?.count == 1
+    switch node.operatorType {
+    case "Identity", "Cast":
+      return sources(of: first, path: path, depth: depth + 1)
+    case "Transpose":
+      var next = Source.Path.other
+      if isOnlyReader, path == .direct, isSwap(node) { next = .transposed }
+      return sources(of: first, path: next, depth: depth + 1)
+    case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split":
+      return sources(of: first, path: .other, depth: depth + 1)
+    case "Concat":
+      return node.inputs.flatMap { sources(of: $0, path: .other, depth: depth + 1) }
+    default: return []
+    }
+  }
+
+  private func isSwap(_ node: Node) -> Bool {
+    guard case .ints(let order)? = node.attributes["perm"] else { return true }
+    return order == [1, 0]
+  }
+
+  // MARK: The layer
+
+  private func layer(_ node: Node, _ slot: Int, _ source: Source, _ tensor: Tensor, isInner: Bool) -> LinearLayer {
+    let readers = sites.readers[source.name] ?? []
+    let isPlain = readers.count == 1 && source.path != .other
+    let isRecurrent = ["LSTM", "GRU", "RNN"].contains(node.operatorType)
+    // Nothing reads the states that statistics ask for, and what nothing reads is not computed inside a branch.
+    let isAsked = isPlain && !(isRecurrent && slot == 2 && isInner)
+    let (kind, axis) = form(node, slot, tensor.shape, source.path, isPlain: isAsked)
+    var input: String?
+    var probe: [Node] = []
+    switch kind {
+    case .table, .other: break
+    default: input = slot == 0 ? node.inputs[1] : node.inputs[0]
+    }
+    if isRecurrent, slot == 2, input != nil {
+      let states = "\(source.name).cet.states"
+      probe = RecurrentProbe.nodes(node, states: states, hidden: tensor.shape[2], opset: opset)
+      input = states
+    }
+    let bias: LinearLayer.Bias = isPlain && kind != .leftMatrix ? bias(node, tensor, source.name, axis) : .none
+    return LinearLayer(
+      name: source.name, shape: tensor.shape, elementType: tensor.type, kind: kind, axis: axis, node: node, input: input,
+      output: isRecurrent || kind == .leftMatrix || node.operatorType == "Attention" ? "" : node.outputs.first ?? "",
+      bias: bias, probe: probe)
+  }
+
+  private func int(_ node: Node, _ name: String, _ standard: Int) -> Int {
+    if case .int(let value) = node.attributes[name] { Int(value) } else { standard }
+  }
+
+  private func form(
+    _ node: Node, _ slot: Int, _ shape: [Int], _ path: Source.Path, isPlain: Bool
+  ) -> (LinearLayer.Kind, Int) {
+    let groups = int(node, "group", 1)
+    /// [K, N], or [N, K] when the operator or a Transpose before it turns it round.
+    func matrix(turned: Bool, _ isUsual: Bool = true) -> (LinearLayer.Kind, Int) {
+      let rowsFirst = turned != (path == .transposed)
+      return (isPlain && isUsual && shape.count == 2 ? .matrix(rowsFirst: rowsFirst) : .other, rowsFirst ? 0 : shape.count - 1)
+    }
+    if path == .other { return (.other, 0) }
+    switch node.operatorType {
+    case "Conv": return (isPlain && path == .direct ? .convolution(groups: groups) : .other, 0)
+    case "ConvTranspose": return (isPlain && path == .direct ? .transposedConvolution(groups: groups) : .other, 1)
+    case "Gemm": return matrix(turned: int(node, "transB", 0) != 0, int(node, "transA", 0) == 0)
+    case "FusedMatMul":
+      let isUsual = int(node, "transA", 0) == 0 && int(node, "transBatchA", 0) == 0 && int(node, "transBatchB", 0) == 0
+      return matrix(turned: int(node, "transB", 0) != 0, isUsual)
+    case "Attention": return matrix(turned: false)
+    case "Gather": return (isPlain && shape.count == 2 && int(node, "axis", 0) == 0 ? .table : .other, 0)
+    case "LSTM", "GRU", "RNN":
+      // [directions, gates · hidden, inputs]; two directions read the input in their own ways.
+      let isOne = isPlain && path == .direct && shape.count == 3 && shape[0] == 1 && int(node, "layout", 0) == 0
+      return (isOne ? .matrix(rowsFirst: true) : .other, shape.count == 3 ? 1 : 0)
+    default:  // MatMul
+      guard slot == 0 else { return matrix(turned: false) }
+      return (isPlain && shape.count == 2 && path == .direct ? .leftMatrix : .other, path == .direct ? max(0, shape.count - 2) : shape.count - 1)
+    }
+  }
+
+  private func bias(_ node: Node, _ weight: Tensor, _ weightName: String, _ axis: Int) -> LinearLayer.Bias {
+    let channels = weight.shape[axis]
+    let name = "\(weightName).cet.bias"
+    func isOwn(_ name: String) -> Bool {
+      guard let tensor = sites.constants[name] else { return false }
+      return tensor.type == weight.type && tensor.count == channels && sites.readers[name]?.count == 1 && !sites.outputs.contains(name)
+    }
+    func added(_ inputs: [String]) -> LinearLayer.Bias {
+      var replacement = node
+      replacement.inputs = inputs
+      return .addable(name: name, replacement: [replacement])
+    }
+    switch node.operatorType {
+    case "Conv":
+      if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name]) }
+      return isOwn(node.inputs[2]) ? .present(name: node.inputs[2]) : .none
+    case "ConvTranspose":
+      guard int(node, "group", 1) == 1 else { return .none }
+      if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name]) }
+      return isOwn(node.inputs[2]) ? .present(name: node.inputs[2]) : .none
+    case "Gemm":
+      if case .float(let beta) = node.attributes["beta"], beta != 1 { return .none }
+      if case .float(let alpha) = node.attributes["alpha"], alpha != 1 { return .none }
+      // Before opset 11 the operand C is required, so it is there.
+      if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name]) }
+      return isOwn(node.inputs[2]) && sites.constants[node.inputs[2]]?.rank == 1 ? .present(name: node.inputs[2]) : .none
+    case "Attention":
+      return node.inputs.count > 2 && isOwn(node.inputs[2]) ? .present(name: node.inputs[2]) : .none
+    case "MatMul":
+      guard weight.rank == 2, let output = node.outputs.first else { return .none }
+      // The bias is the Add behind the product, if that is all that reads it.
+      if let readers = sites.readers[output], readers.count == 1, !sites.outputs.contains(output) {
+        let next = sites.nodes[readers[0]]
+        if next.operatorType == "Add", let other = next.inputs.first(where: { $0 != output }), isOwn(other),
+          sites.constants[other]?.shape.last == channels
+        {
+          return .present(name: other)
+        }
+      }
+      var product = node
+      product.outputs[0] = "\(output).cet.product"
+      return .addable(name: name, replacement: [product, Node("Add", inputs: [product.outputs[0], name], outputs: [output])])
+    default: return .none
+    }
+  }
+}
+
+/// The states that the recurrent weight of one direction multiplies: the initial one and all outputs but the last.
+private enum RecurrentProbe {
+  static func nodes(_ node: Node, states: String, hidden: Int, opset: Int) -> [Node] {
+    var network = node
+    while network.outputs.isEmpty { network.outputs.append("") }
+    if network.outputs[0].isEmpty { network.outputs[0] = "\(states).outputs" }
+    let output = network.outputs[0]
+    func constant(_ name: String, _ values: [Int64]) -> Node? {
+      guard let tensor = try? Tensor(values, shape: [values.count]) else { return nil }
+      return Node(
+        "Constant", inputs: [], outputs: [name], attributes: ["value": .tensor(Initializer(name: "", tensor: tensor))])
+    }
+    // Y is [time, 1, batch, hidden]. A network that runs backward saw the later outputs.
+    var isBackward = false
+    if case .string(let text)? = node.attributes["direction"] { isBackward = text == Array("reverse".utf8) }
+    let (start, end): (Int64, Int64) = isBackward ? (1, Int64.max) : (0, -1)
+    let hasInitialState = node.inputs.count > 5 && !node.inputs[5].isEmpty
+    // Without an initial state the first one is zero, which changes no second moment.
+    let sliced = hasInitialState ? "\(states).seen" : states
+    var added: [Node?] = []
+    if opset < 10 {
+      added.append(
+        Node(
+          "Slice", inputs: [output], outputs: [sliced],
+          attributes: ["axes": .ints([0]), "starts": .ints([start]), "ends": .ints([end])]))
+    } else {
+      added += [constant("\(states).start", [start]), constant("\(states).end", [end]), constant("\(states).axis", [0])]
+      added.append(
+        Node("Slice", inputs: [output, "\(states).start", "\(states).end", "\(states).axis"], outputs: [sliced]))
+    }
+    if hasInitialState {
+      added.append(constant("\(states).shape", [1, 1, -1, Int64(hidden)]))
+      added.append(Node("Reshape", inputs: [node.inputs[5], "\(states).shape"], outputs: ["\(states).first"]))
+      added.append(
+        Node("Concat", inputs: ["\(states).first", sliced], outputs: [states], attributes: ["axis": .int(0)]))
+    }
+    return [network] + added.compactMap { $0 }
+  }
+}

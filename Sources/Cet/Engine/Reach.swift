@@ -1,0 +1,46 @@
+import CetAutodiff
+import CetGraph
+import CetOperators
+import CetTensor
+
+extension Engine {
+  /// Layers that a batch's output depends on. Others stand in branches that the batch does not take, or lead to
+  /// outputs that the loss does not read: no calibration data can say anything about them.
+  func reached(_ batch: Batch) throws -> Set<Int> {
+    try reach.value(batch.signature) {
+      let bound = try BatchProgram(model, batch: batch, parameters: layers.map(\.name), context)
+      let z = try bound.values([output])[0]
+      return Set(
+        layers.indices.filter { index in
+          guard let weight = bound.parameters[layers[index].name] else { return false }
+          return bound.program.dependents(of: [weight])[z.id]
+        })
+    }
+  }
+
+  /// Layers that at least one of the batches reaches.
+  func reached(_ batches: [Batch]) throws -> Set<Int> {
+    try batches.reduce(into: []) { $0.formUnion(try reached($1)) }
+  }
+
+  /// Those of the layers that have input statistics in the batches.
+  func observable(_ indices: [Int], _ batches: [FittingBatch]) throws -> [Int] {
+    let seen = try reached(batches.map(\.batch))
+    return indices.filter { seen.contains($0) && Engine.usesStatistics(layers[$0]) }
+  }
+}
+
+/// Values by what a program of a batch depends on, each made once.
+final class BySignature<Value: Sendable>: @unchecked Sendable {
+  private let lock = Lock()
+  private var values: [Batch.Signature: Value] = [:]
+
+  func value(_ signature: Batch.Signature, _ make: () throws -> Value) throws -> Value {
+    try lock.withLock {
+      if let value = values[signature] { return value }
+      let value = try make()
+      values[signature] = value
+      return value
+    }
+  }
+}
