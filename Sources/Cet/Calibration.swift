@@ -45,9 +45,7 @@ public struct Calibration: Sendable {
       guard !inputs[..<index].contains(where: { $0.name == input.name }) else {
         throw CetError(.invalidArgument, "input '\(input.name)' appears twice in the batch")
       }
-      // What is not the samples' is one value for all of them, or has its sample axis further inside.
-      let shape = input.tensor.shape
-      if shape.first ?? 1 != 1, !shape.contains(count) {
+      if !Calibration.goes(input.tensor.shape, with: count) {
         try checkSampleAxis("input '\(input.name)'", input.tensor, count)
       }
       try checkFinite("input '\(input.name)'", input.tensor, firstSample: sampleCount)
@@ -61,15 +59,21 @@ public struct Calibration: Sendable {
     batches.append(Batch(inputs: inputs, labels: checked, sampleCount: count))
   }
 
-  /// What most arrays have on axis 0; the first of them where that leaves a choice. Only the model can tell for sure.
+  /// The size of axis 0 that goes with all arrays, most of them first; where no size does, the first array's. Only the
+  /// model can tell for sure.
   private static func sampleCount(_ inputs: [(name: String, tensor: Tensor)], labels: Tensor?) -> Int? {
-    let sizes = (inputs.map(\.tensor) + [labels].compactMap { $0 }).compactMap(\.shape.first)
+    let shapes = (inputs.map(\.tensor) + [labels].compactMap { $0 }).map(\.shape).filter { !$0.isEmpty }
     var best: (size: Int, votes: Int)?
-    for size in sizes {
-      let votes = sizes.count { $0 == size }
+    for size in shapes.map({ $0[0] }) where shapes.allSatisfy({ goes($0, with: size) }) {
+      let votes = shapes.count { $0[0] == size }
       if votes > best?.votes ?? 0 { best = (size, votes) }
     }
-    return best?.size
+    return best?.size ?? shapes.first?.first
+  }
+
+  /// Whether an array can be one of so many samples: with them on axis 0 or further inside, or one value for all.
+  private static func goes(_ shape: [Int], with count: Int) -> Bool {
+    shape.isEmpty || shape.contains(1) || shape.contains(count)
   }
 
   private func checkAgreement(

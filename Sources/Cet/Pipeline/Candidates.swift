@@ -4,11 +4,28 @@ import CetTensor
 
 extension Session {
   /// Batches for the input statistics and batches for the losses that the plan rests on. With few batches they
-  /// are the same: a covariance of too few patches then makes low widths look better than they are.
-  var split: (fitting: [Int], heldOut: [Int]) {
-    let all = Array(batches.indices)
-    guard all.count >= 4 else { return (all, all) }
-    return (all.filter { $0 % 4 != 3 }, all.filter { $0 % 4 == 3 })
+  /// are the same: a covariance of too few patches then makes low widths look better than they are. Batches that take
+  /// other branches of the model are split by themselves, and held-out ones of all kinds take turns.
+  func split() throws -> (fitting: [Int], heldOut: [Int]) {
+    var kinds: [(reached: Set<Int>, batches: [Int])] = []
+    for (index, batch) in batches.enumerated() {
+      let reached = try engine.reached(batch)
+      if let kind = kinds.firstIndex(where: { $0.reached == reached }) {
+        kinds[kind].batches.append(index)
+      } else {
+        kinds.append((reached, [index]))
+      }
+    }
+    var fitting: [Int] = []
+    var heldOut: [(turn: Int, index: Int)] = []
+    for (_, members) in kinds {
+      for (position, index) in members.enumerated() {
+        let isHeldOut = position % 4 == 3
+        if members.count < 4 || !isHeldOut { fitting.append(index) }
+        if members.count < 4 || isHeldOut { heldOut.append((position, index)) }
+      }
+    }
+    return (fitting.sorted(), heldOut.sorted { $0 < $1 }.map(\.index))
   }
 
   /// All batches with the rows that count in statistics; rounding `nearest` uses none.

@@ -13,7 +13,7 @@ extension Session {
   ) throws -> [Int: Int] {
     let rows = try fitting(options.rounding)
     let widths = Dictionary(uniqueKeysWithValues: draft.planned.map { ($0, draft.widths[$0]) })
-    let (fitting, heldOut) = split
+    let (fitting, heldOut) = try split()
     let quantized = try candidates(
       widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, granularity: options.granularity,
       maxMemory: options.maxMemory, monitor: monitor)

@@ -41,10 +41,13 @@ struct PlanRounding {
     self.monitor = monitor
   }
 
-  /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error.
+  /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error, and
+  /// recurrent weights, whose inputs they make themselves.
   private func sequential(_ options: SequentialOptions, _ batches: [FittingBatch]) throws -> [Int: QuantizedLayer] {
     let observed = Set(try session.engine.observable(Array(bits.keys), batches))
-    let fixed = try tables.value { try parallel(.nearest, bits.filter { !observed.contains($0.key) }, batches) }
+    var fixed = try tables.value { try parallel(.nearest, bits.filter { !observed.contains($0.key) }, batches) }
+    let recurrent = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].probe.isEmpty }
+    if !recurrent.isEmpty { fixed.merge(try parallel(.gptq, recurrent, batches)) { $1 } }
     return try session.engine.sequential(bits, fixed: fixed, batches: batches, granularity: granularity, options) {
       try monitor.report(.rounding, $0, of: $1)
     }
@@ -53,7 +56,7 @@ struct PlanRounding {
   /// What Step 7 overfits, held-out samples show: fitted on the other samples, it must beat the parallel result
   /// there. nil when it does not, or when there are too few samples to hold some out.
   private func sequentialOptions(_ references: [Tensor]) throws -> SequentialOptions? {
-    let (fitting, heldOut) = session.split
+    let (fitting, heldOut) = try session.split()
     guard fitting.count < session.batches.count else { return nil }
     let batches = try session.fitting(.compensated)
     let fit = fitting.map { batches[$0] }

@@ -30,7 +30,7 @@ private func measuredPlan(
     }
   try monitor.report(.allocate, 0, of: 1)
   var plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount, given: literal)
-  if session.split.heldOut.count == session.batches.count {
+  if try session.split().heldOut.count == session.batches.count {
     plan.notes.append(
       "\(session.sampleCount) calibration samples are too few to hold some out: losses at low bits may be underestimated")
   }
@@ -85,7 +85,7 @@ extension Session {
     var table = LossTable(count: engine.layers.count)
     // The literal method and the uniform one know no losses of tensors, the pairwise one makes its own.
     guard options.method != .uniform, options.method != .paper, options.method != .clado else { return table }
-    let (fitting, heldOut) = split
+    let (fitting, heldOut) = try split()
     let widths = Dictionary(
       draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
     let rows = try self.fitting(options.rounding)
