@@ -40,6 +40,8 @@ struct LinearLayer: Sendable {
   /// Name of the product; "" where there is none by itself.
   let output: String
   let bias: Bias
+  /// Element type of the bias in the file.
+  let biasType: ElementType
   /// What replaces the node in the engine alone, so that `input` is a value of the graph.
   var probe: [Node] = []
 

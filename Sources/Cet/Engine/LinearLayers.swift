@@ -74,26 +74,35 @@ private struct LayerFinder {
     enum Path { case direct, transposed, other }
     var name: String
     var path: Path
+    /// What the elements are cast to on the way.
+    var cast: ElementType?
   }
 
   /// The constants whose elements an operand has, through operators that move elements and compute nothing.
-  private func sources(of operand: String, path: Source.Path = .direct, depth: Int = 0) -> [Source] {
-    if sites.constants[operand] != nil { return [Source(name: operand, path: path)] }
+  private func sources(
+    of operand: String, path: Source.Path = .direct, cast: ElementType? = nil, depth: Int = 0
+  ) -> [Source] {
+    if sites.constants[operand] != nil { return [Source(name: operand, path: path, cast: cast)] }
+    func sources(of operand: String, path: Source.Path, cast: ElementType? = cast) -> [Source] {
+      self.sources(of: operand, path: path, cast: cast, depth: depth + 1)
+    }
     guard depth < 16, let index = sites.makers[operand] else { return [] }
     let node = sites.nodes[index]
     guard node.domain.isEmpty, let first = node.inputs.first else { return [] }
     let isOnlyReader = sites.readers[operand]?.count == 1
     switch node.operatorType {
-    case "Identity", "Cast":
-      return sources(of: first, path: path, depth: depth + 1)
+    case "Identity": return sources(of: first, path: path)
+    case "Cast":
+      let type = ElementType(rawValue: Int32(truncatingIfNeeded: int(node, "to", 0)))
+      return type?.isWeight == true ? sources(of: first, path: path, cast: cast ?? type) : []
     case "Transpose":
       var next = Source.Path.other
       if isOnlyReader, path == .direct, isSwap(node) { next = .transposed }
-      return sources(of: first, path: next, depth: depth + 1)
+      return sources(of: first, path: next)
     case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split":
-      return sources(of: first, path: .other, depth: depth + 1)
+      return sources(of: first, path: .other)
     case "Concat":
-      return node.inputs.flatMap { sources(of: $0, path: .other, depth: depth + 1) }
+      return node.inputs.flatMap { sources(of: $0, path: .other) }
     default: return []
     }
   }
@@ -127,7 +136,11 @@ private struct LayerFinder {
     return LinearLayer(
       name: source.name, shape: tensor.shape, elementType: tensor.type, kind: kind, axis: axis, node: node, input: input,
       output: isRecurrent || kind == .leftMatrix || node.operatorType == "Attention" ? "" : node.outputs.first ?? "",
-      bias: bias, probe: probe)
+      bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type, probe: probe)
+  }
+
+  private func biasType(_ bias: LinearLayer.Bias) -> ElementType? {
+    if case .present(let name) = bias { sites.constants[name]?.type } else { nil }
   }
 
   private func int(_ node: Node, _ name: String, _ standard: Int) -> Int {
@@ -168,7 +181,7 @@ private struct LayerFinder {
     let name = "\(weightName).cet.bias"
     func isOwn(_ name: String) -> Bool {
       guard let tensor = sites.constants[name] else { return false }
-      return tensor.type == weight.type && tensor.count == channels && sites.readers[name]?.count == 1 && !sites.outputs.contains(name)
+      return tensor.type.isWeight && tensor.count == channels && sites.readers[name]?.count == 1 && !sites.outputs.contains(name)
     }
     func added(_ inputs: [String]) -> LinearLayer.Bias {
       var replacement = node

@@ -35,7 +35,7 @@ struct Rewriting {
       if let name = biasNames[index], let values = result.bias {
         let old = model.graph.initializers.first { $0.name == name }?.tensor.shape
         let bias = try Tensor(values, shape: old ?? [values.count])
-        edit.initializers.append(Initializer(name: name, tensor: try narrowed(bias, to: layer.elementType)))
+        edit.initializers.append(Initializer(name: name, tensor: try narrowed(bias, to: layer.biasType)))
         if found.constantNodes.contains(name) { edit.replacedNodes[name] = [] }
         if case .addable(_, let replacement) = layer.bias { edit.replacedNodes[layer.node.firstOutput] = replacement }
       }

@@ -13,11 +13,18 @@ extension Engine {
   /// The replaced initializers of a quantized layer.
   func replacement(_ index: Int, _ quantized: QuantizedLayer) throws -> [String: Tensor] {
     let layer = layers[index]
-    var changed = [layer.name: try Tensor(quantized.tensor.dequantized(), shape: layer.shape)]
+    let values = try Tensor(quantized.tensor.dequantized(), shape: layer.shape)
+    var changed = [layer.name: try stored(values, as: layer.elementType)]
     if let name = biasNames[index], let bias = quantized.bias, let old = weights[name] {
-      changed[name] = try Tensor(bias, shape: old.shape)
+      changed[name] = try stored(Tensor(bias, shape: old.shape), as: layer.biasType)
     }
     return changed
+  }
+
+  /// The values that are left of float32 ones in the file's type.
+  private func stored(_ tensor: Tensor, as type: ElementType) throws -> Tensor {
+    guard type != .float32 else { return tensor }
+    return try Conversion.convert(Conversion.convert(tensor, to: type, context), to: .float32, context)
   }
 
   /// Loss minus the loss of the unquantized model, for every candidate alone: `candidates[i]` holds the quantized

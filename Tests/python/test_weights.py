@@ -1,0 +1,232 @@
+"""Where weights stand in real exports: behind a Transpose, in branches, in 16 bits, in recurrent and transposed layers.
+
+Each model is compressed, the written file is checked by onnx and run by onnxruntime, and its output is that of the file
+with the dequantized weights.
+"""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import cet
+
+SAMPLES = 96
+
+
+def random(seed=11):
+    return np.random.default_rng(seed)
+
+
+def weight(shape, seed, scale=None):
+    scale = scale or 1 / np.sqrt(np.prod(shape[1:]))
+    return (random(seed).standard_normal(shape) * scale).astype(np.float32)
+
+
+def skewed(shape, seed=5):
+    """Inputs whose entries are strongly correlated, so that it matters where the error goes."""
+    size = shape[-1]
+    mixing = random(seed).standard_normal((size, size)) * np.geomspace(3, 0.03, size)
+    return (random(seed + 1).standard_normal(shape) @ mixing).astype(np.float32)
+
+
+def model(nodes, inputs, outputs, initializers, opset=17):
+    def info(name, element, shape):
+        return helper.make_tensor_value_info(name, element, shape)
+
+    graph = helper.make_graph(
+        nodes, "g", [info(*x) for x in inputs], [info(*x) for x in outputs],
+        [x if isinstance(x, TensorProto) else numpy_helper.from_array(x[1], x[0]) for x in initializers])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.checker.check_model(made, full_check=True)
+    return made.SerializeToString()
+
+
+def run(model, inputs):
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run(None, inputs)
+
+
+def compress(source, inputs, ratio=8, **options):
+    """The plan, and the outputs of the source, of the written file and of the dequantized weights."""
+    data = cet.Calibration(inputs)
+    loaded = cet.Model(source)
+    plan = cet.plan(loaded, data, target_ratio=ratio, loss="mse", **options)
+    small = cet.quantize(loaded, data, plan)
+    written = small.to_bytes()
+    onnx.checker.check_model(onnx.load_from_string(written), full_check=True)
+    before, after = run(source, inputs), run(written, inputs)
+    for actual, expected in zip(after, run(small.to_bytes(encoding="float"), inputs)):
+        assert actual.dtype == expected.dtype
+        scale = float(np.abs(expected).max())
+        np.testing.assert_allclose(actual.astype(float), expected.astype(float), rtol=0, atol=1e-4 * scale)
+    return plan, before, after
+
+
+def error(before, after):
+    return float(np.mean((before[0].astype(float) - after[0].astype(float)) ** 2))
+
+
+def statistics_help(source, inputs, ratio=10.6):
+    """Rounding that knows the inputs loses at most half of what rounding to nearest loses, at the same bits."""
+    bits = {name: 3 for name in cet.plan(cet.Model(source), cet.Calibration(inputs), target_ratio=4, loss="mse").bits}
+    fixed = {"fix": bits, "ratio": 1}
+    errors = {}
+    for rounding in ("nearest", "gptq", "compensated"):
+        _, before, after = compress(source, inputs, rounding=rounding, **fixed)
+        errors[rounding] = error(before, after)
+    assert errors["gptq"] < 0.5 * errors["nearest"], errors
+    assert errors["compensated"] <= 1.05 * errors["gptq"], errors
+
+
+def test_transposed_weight_is_one_layer():
+    """torch.onnx leaves a Transpose between weight and MatMul when constants are not folded."""
+    source = model(
+        [helper.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]), helper.make_node("MatMul", ["x", "wt"], ["h"]),
+         helper.make_node("Add", ["h", "b"], ["y"])],
+        [("x", TensorProto.FLOAT, ["n", 32])], [("y", TensorProto.FLOAT, ["n", 24])],
+        [("w", weight((24, 32), 1)), ("b", weight((24,), 2, 1))])
+    inputs = {"x": skewed((SAMPLES, 32))}
+    plan, _, _ = compress(source, inputs)
+    assert [(t.name, t.axis) for t in plan.tensors] == [("w", 0)]
+    statistics_help(source, inputs)
+
+
+def test_tied_table_and_head_are_one_parameter():
+    """The rows of a table are the head's weights as well: one initializer, one width, one place in the file."""
+    table = weight((50, 16), 3, 1)
+    source = model(
+        [helper.make_node("Gather", ["table", "ids"], ["e"]), helper.make_node("ReduceMean", ["e"], ["m"], axes=[1], keepdims=0),
+         helper.make_node("Transpose", ["table"], ["head"], perm=[1, 0]), helper.make_node("MatMul", ["m", "head"], ["y"])],
+        [("ids", TensorProto.INT64, ["n", 6])], [("y", TensorProto.FLOAT, ["n", 50])], [("table", table)])
+    inputs = {"ids": random().integers(0, 50, (SAMPLES, 6))}
+    plan, before, after = compress(source, inputs, ratio=5)
+    assert [t.name for t in plan.tensors] == ["table"]
+    assert cet.Model(source).parameters[0].shape == (50, 16)
+    assert error(before, after) < 0.01 * np.var(before[0])
+    # The derivative takes both uses into account: NumPy's own product, for squared distances and y = mean(T[ids]) Tᵀ.
+    H = cet.Hessian(cet.Model(source), cet.Calibration(inputs), loss="mse")
+    v = random(2).standard_normal(table.shape)
+    chosen = np.eye(50)[inputs["ids"]].mean(axis=1)
+    moved = chosen @ v @ table.T + chosen @ table @ v.T
+    expected = (chosen.T @ moved @ table + moved.T @ chosen @ table) / SAMPLES
+    np.testing.assert_allclose((H @ v.ravel().astype(np.float32)).reshape(50, 16), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_left_constant_operand_is_a_layer():
+    source = model(
+        [helper.make_node("MatMul", ["w", "x"], ["y"])],
+        [("x", TensorProto.FLOAT, ["n", 32, 5])], [("y", TensorProto.FLOAT, ["n", 24, 5])], [("w", weight((24, 32), 4))])
+    inputs = {"x": np.ascontiguousarray(skewed((SAMPLES, 5, 32)).transpose(0, 2, 1))}
+    plan, _, _ = compress(source, inputs)
+    assert [(t.name, t.axis) for t in plan.tensors] == [("w", 0)]
+    statistics_help(source, inputs)
+
+
+@pytest.mark.parametrize("strides,dilations,pads,extra", [((2, 2), (1, 1), (1, 0, 0, 1), (1, 0)), ((1, 3), (2, 1), (0, 0, 0, 0), (0, 0))])
+def test_transposed_convolution_is_fitted_to_its_input(strides, dilations, pads, extra):
+    source = model(
+        [helper.make_node("ConvTranspose", ["x", "w", "b"], ["y"], strides=strides, dilations=dilations, pads=pads, output_padding=extra)],
+        [("x", TensorProto.FLOAT, ["n", 12, 5, 6])], [("y", TensorProto.FLOAT, ["n", 8, None, None])],
+        [("w", weight((12, 8, 3, 3), 6, 0.1)), ("b", weight((8,), 7, 1))])
+    inputs = {"x": np.ascontiguousarray(skewed((SAMPLES, 5, 6, 12)).transpose(0, 3, 1, 2))}
+    statistics_help(source, inputs)
+
+
+@pytest.mark.parametrize("kind,gates,start", [("LSTM", 4, True), ("LSTM", 4, False), ("GRU", 3, True), ("RNN", 1, False)])
+def test_recurrent_weights_are_fitted_to_inputs_and_states(kind, gates, start):
+    hidden, size, time = 16, 24, 7
+    states = ["h0", "c0"][: (2 if kind == "LSTM" else 1)] if start else []
+    names = ["x", "w", "r", "b", ""] + states
+    source = model(
+        [helper.make_node(kind, names if start else names[:4], ["", "last"], hidden_size=hidden, name="net"),
+         helper.make_node("Squeeze", ["last", "axes"], ["y"])],
+        [("x", TensorProto.FLOAT, [time, "n", size])] + [(s, TensorProto.FLOAT, [1, "n", hidden]) for s in states],
+        [("y", TensorProto.FLOAT, ["n", hidden])],
+        [("w", weight((1, gates * hidden, size), 8, 0.3)), ("r", weight((1, gates * hidden, hidden), 9, 0.4)),
+         ("b", weight((1, 2 * gates * hidden), 10, 0.1)), ("axes", np.array([0]))])
+    inputs = {"x": skewed((time, SAMPLES, size)) / 3}
+    inputs |= {s: 0.5 * weight((1, SAMPLES, hidden), 12 + i, 1) for i, s in enumerate(states)}
+    plan, before, after = compress(source, inputs, ratio=6)
+    assert [(t.name, t.axis) for t in plan.tensors] == [("w", 1), ("r", 1)]
+    assert error(before, after) < 0.05 * np.var(before[0])
+    errors = {}
+    for rounding in ("nearest", "gptq", "compensated"):
+        _, before, after = compress(source, inputs, ratio=1, fix={"w": 3, "r": 3}, rounding=rounding)
+        errors[rounding] = error(before, after)
+    assert errors["gptq"] < 0.8 * errors["nearest"] and errors["compensated"] < 0.9 * errors["nearest"], errors
+
+
+def test_weights_of_branches_are_planned_where_the_data_go():
+    """One branch has its weight in a Constant node, the other as an initializer of its own."""
+    def branch(name, in_node):
+        tensor = numpy_helper.from_array(weight((32, 24), 13 + in_node), f"{name}_w")
+        nodes = [helper.make_node("MatMul", ["x", f"{name}_w"], [f"{name}_y"])]
+        if in_node:
+            nodes.insert(0, helper.make_node("Constant", [], [f"{name}_w"], value=tensor))
+        return helper.make_graph(
+            nodes, name, [], [helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, None)],
+            [] if in_node else [tensor])
+
+    source = model(
+        [helper.make_node("Greater", ["mode", "zero"], ["c"]),
+         helper.make_node("If", ["c"], ["y"], then_branch=branch("first", True), else_branch=branch("second", False))],
+        [("x", TensorProto.FLOAT, ["n", 32]), ("mode", TensorProto.INT64, [])], [("y", TensorProto.FLOAT, ["n", 24])],
+        [("zero", np.array(0))])
+    x = skewed((SAMPLES, 32))
+    for mode, taken, other in [(1, "first_w", "second_w"), (0, "second_w", "first_w")]:
+        inputs = {"x": x, "mode": np.array(mode)}
+        plan, before, after = compress(source, inputs)
+        decisions = {t.name: t for t in plan.tensors}
+        assert decisions[taken].bits <= 4 and decisions[other].bits == 32
+        assert "does not depend" in decisions[other].reason
+        assert 0 < error(before, after) < 0.05 * np.var(before[0])
+        small = cet.quantize(cet.Model(source), cet.Calibration(inputs), plan).to_bytes()
+        away = {"x": x, "mode": np.array(1 - mode)}
+        np.testing.assert_array_equal(run(source, away)[0], run(small, away)[0])
+    data = cet.Calibration()
+    for part in range(8):
+        data.add_batch({"x": x[part * 12:part * 12 + 12], "mode": np.array(part % 2)})
+    plan = cet.plan(cet.Model(source), data, target_ratio=8, loss="mse")
+    assert all(t.bits <= 8 for t in plan.tensors) and len(plan.tensors) == 2
+    again = plan.replan(cet.Model(source), target_ratio=10)
+    assert all(t.bits <= 8 for t in again.tensors)
+
+
+@pytest.mark.parametrize("element", [TensorProto.FLOAT16, TensorProto.BFLOAT16], ids=["float16", "bfloat16"])
+def test_half_precision_weights_keep_their_type(element):
+    """Weights and bias in 16 bits between casts, and in a graph that is 16 bits throughout."""
+    w, b = weight((32, 24), 15), weight((24,), 16, 1)
+    stored = [helper.make_tensor(n, element, v.shape, v.ravel().tolist()) for n, v in (("w", w), ("b", b))]
+    casts = model(
+        [helper.make_node("Cast", ["w"], ["wf"], to=1), helper.make_node("Cast", ["b"], ["bf"], to=1),
+         helper.make_node("MatMul", ["x", "wf"], ["h"]), helper.make_node("Add", ["h", "bf"], ["y"])],
+        [("x", TensorProto.FLOAT, ["n", 32])], [("y", TensorProto.FLOAT, ["n", 24])], stored)
+    inputs = {"x": skewed((SAMPLES, 32))}
+    plan, before, after = compress(casts, inputs)
+    assert plan.bits["w"] <= 4
+    assert error(before, after) < 0.05 * np.var(before[0])
+    if element == TensorProto.BFLOAT16:
+        return  # onnxruntime's CPU has no products of bfloat16
+    whole = model(
+        [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Add", ["h", "b"], ["y"])],
+        [("x", element, ["n", 32])], [("y", element, ["n", 24])], stored)
+    inputs = {"x": (skewed((SAMPLES, 32)) / 4).astype(np.float16)}
+    plan, before, after = compress(whole, inputs)
+    assert plan.bits["w"] <= 4 and after[0].dtype == np.float16
+    assert error(before, after) < 0.05 * np.var(before[0])
+
+
+def test_output_that_the_loss_does_not_read_keeps_its_weights():
+    source = model(
+        [helper.make_node("MatMul", ["x", "v"], ["y"]), helper.make_node("MatMul", ["x", "w"], ["z"])],
+        [("x", TensorProto.FLOAT, ["n", 32])], [("y", TensorProto.FLOAT, ["n", 8]), ("z", TensorProto.FLOAT, ["n", 8])],
+        [("v", weight((32, 8), 17)), ("w", weight((32, 8), 18))])
+    inputs = {"x": skewed((SAMPLES, 32))}
+    plan, before, after = compress(source, inputs)
+    assert plan.bits["v"] <= 4 and plan.bits["w"] == 32
+    np.testing.assert_allclose(after[1], before[1], rtol=1e-5, atol=1e-5)
+    plan, before, after = compress(source, inputs, ratio=5, fix={"w": 8})
+    assert plan.bits["w"] == 8
