@@ -33,6 +33,31 @@ def encoded(value, info):
     return numpy_helper.from_array(value, info.name)
 
 
+def write_light(root):
+    """Whole networks with constant weights that the package carries: their input is what its own runner makes."""
+    import onnx
+    from onnx.backend.test.runner import Runner
+
+    folder = os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data", "light")
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".onnx"))
+    for name in names:
+        stem = name[: -len(".onnx")]
+        model = onnx.load(os.path.join(folder, name))
+        data = os.path.join(root, "light", f"test_{stem}", "test_data_set_0")
+        os.makedirs(data, exist_ok=True)
+        write(os.path.join(root, "light", f"test_{stem}", "model.onnx"), model)
+        held = {initializer.name for initializer in model.graph.initializer}
+        inputs = [info for info in model.graph.input if info.name not in held]
+        for i, info in enumerate(inputs):
+            value = Runner.generate_dummy_data(info, seed=0, name=stem[len("light_"):], random=False)
+            write(os.path.join(data, f"input_{i}.pb"), onnx.numpy_helper.from_array(value))
+        for i in range(len(model.graph.output)):
+            with open(os.path.join(folder, f"{stem}_output_{i}.pb"), "rb") as file:
+                expected = onnx.TensorProto.FromString(file.read())
+            write(os.path.join(data, f"output_{i}.pb"), expected)
+    return len(names)
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -57,6 +82,7 @@ def main():
             for i, value in enumerate(outputs):
                 write(os.path.join(data, f"output_{i}.pb"), encoded(value, case.model.graph.output[i]))
         written += 1
+    written += write_light(sys.argv[1])
     print(f"{written} cases of onnx {onnx.__version__} in {sys.argv[1]}")
 
 

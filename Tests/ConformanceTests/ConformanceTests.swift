@@ -16,7 +16,7 @@ struct ConformanceTests {
     check("debian-\(kind)", "/usr/share/libonnx-testdata/data/\(kind)")
   }
 
-  @Test(arguments: ["node", "simple"])
+  @Test(arguments: ["node", "simple", "light"])
   func packageCases_matchTheList(kind: String) {
     guard let folder = environment("CET_ONNX_CASES") else { return }
     check("onnx-\(kind)", "\(folder)/\(kind)")
