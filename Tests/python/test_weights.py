@@ -230,3 +230,52 @@ def test_output_that_the_loss_does_not_read_keeps_its_weights():
     np.testing.assert_allclose(after[1], before[1], rtol=1e-5, atol=1e-5)
     plan, before, after = compress(source, inputs, ratio=5, fix={"w": 8})
     assert plan.bits["w"] == 8
+
+
+def test_unfolded_normalization_costs_no_accuracy():
+    """A residual network with BatchNormalization in the file and folded into the convolutions: per-channel grids and the
+    sequential pass make the same of both."""
+    channels, blocks = 16, 3
+    generator = random(21)
+
+    def parameters(block):
+        return {
+            "w": weight((channels, channels, 3, 3), 30 + block, 0.08), "s": generator.uniform(0.5, 2, channels).astype(np.float32),
+            "b": weight((channels,), 40 + block, 0.3), "m": weight((channels,), 50 + block, 0.3),
+            "v": generator.uniform(0.3, 3, channels).astype(np.float32)}
+
+    layers = [parameters(block) for block in range(2 * blocks)]
+
+    def network(folded):
+        nodes, initializers, value = [], [], "x"
+        for block in range(blocks):
+            entry = value
+            for part in range(2):
+                i = 2 * block + part
+                p = layers[i]
+                slope = p["s"] / np.sqrt(p["v"] + np.float32(1e-5))
+                made = f"n{i}"
+                if folded:
+                    initializers += [(f"w{i}", p["w"] * slope[:, None, None, None]), (f"c{i}", p["b"] - p["m"] * slope)]
+                    nodes.append(helper.make_node("Conv", [value, f"w{i}", f"c{i}"], [made], pads=[1, 1, 1, 1]))
+                else:
+                    initializers += [(f"{k}{i}", p[k]) for k in "wsbmv"]
+                    nodes += [
+                        helper.make_node("Conv", [value, f"w{i}"], [f"p{i}"], pads=[1, 1, 1, 1]),
+                        helper.make_node("BatchNormalization", [f"p{i}", f"s{i}", f"b{i}", f"m{i}", f"v{i}"], [made])]
+                if part:
+                    nodes.append(helper.make_node("Add", [made, entry], [f"a{i}"]))
+                    made = f"a{i}"
+                value = f"r{i}"
+                nodes.append(helper.make_node("Relu", [made], [value]))
+        nodes.append(helper.make_node("GlobalAveragePool", [value], ["y"]))
+        return model(
+            nodes, [("x", TensorProto.FLOAT, ["n", channels, 8, 8])], [("y", TensorProto.FLOAT, ["n", channels, 1, 1])], initializers)
+
+    inputs = {"x": np.ascontiguousarray(skewed((SAMPLES, 8, 8, channels)).transpose(0, 3, 1, 2)) / 2}
+    bits = {f"w{i}": 3 for i in range(2 * blocks)}
+    errors = {}
+    for folded in (True, False):
+        _, before, after = compress(network(folded), inputs, ratio=1, fix=bits)
+        errors[folded] = error(before, after)
+    assert errors[False] < 1.25 * errors[True], errors

@@ -310,9 +310,12 @@ CET_API cet_status cet_model_load_memory(const void *data, size_t size, cet_mode
 CET_API cet_status cet_calibration_create(cet_calibration **calibration);
 
 /*
- * Adds one batch; the arrays are copied. `inputs` holds one array per model input, matched by name; axis 0
- * of each is the sample axis and has the same size n >= 1 in all of them. Batches may differ in n and in the
- * sizes of other axes (sequence lengths). All batches have the same names, element types and ranks.
+ * Adds one batch; the arrays are copied. `inputs` holds one array per model input, matched by name. Axis 0 is
+ * the sample axis, n >= 1 samples, where the model leaves its size open. An input with a fixed axis 0 beside such
+ * inputs (a state [2, n, 128]) has its samples on the axis that carries the same symbolic size, or on its first open
+ * axis of size n; without one, like a scalar, it is one value for all samples of the batch. Batches may differ in
+ * n, in the sizes of other axes (sequence lengths) and in such values: an integer or bool among them may
+ * decide an If. All batches have the same names, element types and ranks.
  * `labels` may be NULL (its name is ignored): class indices, any integer type, shape [n] or [n, positions...];
  * either all batches have labels or none has.
  * NaN or infinity in float data and negative labels are refused. Whether the data fit a model is checked by the
@@ -580,8 +583,10 @@ CET_API size_t cet_model_input_count(const cet_model *model);
 CET_API cet_status cet_model_get_input(const cet_model *model, size_t index, cet_value_info *info);
 
 /*
- * A stretch of the parameter vector: one quantizable float initializer (Conv, ConvTranspose, Gemm and MatMul
- * weights, Gather tables). The vector holds them in graph order, each in C order.
+ * A stretch of the parameter vector: one quantizable float constant (weights of Conv, ConvTranspose, Gemm, MatMul,
+ * LSTM, GRU and RNN, also behind operators that only move or cast elements, and Gather tables; initializers or
+ * Constant nodes, of the main graph or of branches). The vector holds them in graph order, each in C order, as
+ * float32.
  */
 typedef struct cet_parameter_info {
   uint32_t struct_size;

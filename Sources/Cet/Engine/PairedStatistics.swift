@@ -74,26 +74,6 @@ private struct PairedMoments {
 }
 
 extension Engine {
-  /// The graph value that is added to the layer's output before anything else happens to it, if any.
-  func residual(of index: Int) -> String? {
-    let layer = layers[index]
-    guard Engine.usesStatistics(layer), biasNames[index] != nil else { return nil }
-    var output = layer.output
-    // The bias of a matrix product may be an Add of its own.
-    for _ in 0..<2 {
-      let readers = model.graph.nodes.filter { $0.inputs.contains(output) }
-      guard readers.count == 1, let node = readers.first, node.operatorType == "Add", node.inputs.count == 2 else { return nil }
-      let other = node.inputs[0] == output ? node.inputs[1] : node.inputs[0]
-      if other == output { return nil }
-      if model.graph.initializers.contains(where: { $0.name == other }) {
-        output = node.outputs[0]
-        continue
-      }
-      return other
-    }
-    return nil
-  }
-
   /// Statistics of layer `index` at the cursors' place.
   /// - Parameter needsVariance: whether the covariance of the unquantized network's inputs is asked for.
   func pairedStatistics(
@@ -102,7 +82,7 @@ extension Engine {
   ) throws -> PairedStatistics {
     let layer = layers[index]
     let name = layer.input ?? ""
-    let residualName = residual(of: index)
+    let residual = residual(of: index)
     let groups = WeightView.groups(layer)
     let rows = layer.channels / groups
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
@@ -117,8 +97,9 @@ extension Engine {
         let q = try quantized[position].value(name)
         // Both runs pass the residual at the same step, or neither has.
         var difference: Tensor?
-        if let residualName, let rf = fp32[position].passed(residualName), let rq = quantized[position].passed(residualName) {
-          difference = try residualDifference(rf, rq, layer, patches: Patches.count(layer, node, input: f))
+        if let residual, let rf = fp32[position].passed(residual.name), let rq = quantized[position].passed(residual.name) {
+          difference = try residualDifference(
+            rf, rq, layer, patches: Patches.count(layer, node, input: f), slopes: residual.slopes)
         }
         var parts: [PairedMoments] = []
         var firstOrder: [Int] = []
@@ -160,8 +141,10 @@ extension Engine {
   }
 
   /// r_f − r_q as rows of output channels, one row a patch; nil when the shapes are not those of the output (a
-  /// residual that is broadcast over samples or positions).
-  private func residualDifference(_ f: Tensor, _ q: Tensor, _ layer: LinearLayer, patches: Int) throws -> Tensor? {
+  /// residual that is broadcast over samples or positions). In units of the layer's output: divided by `slopes`.
+  private func residualDifference(
+    _ f: Tensor, _ q: Tensor, _ layer: LinearLayer, patches: Int, slopes: [Float]
+  ) throws -> Tensor? {
     guard f.type == .float32, f.shape == q.shape, f.count == patches * layer.channels else { return nil }
     let layout: Layout
     switch layer.kind {
@@ -178,6 +161,7 @@ extension Engine {
     withExtendedLifetime((a, b)) {
       Elementwise.apply(.subtract, a.floats, b.floats, into: result.floats, count: a.count)
     }
+    if !slopes.isEmpty { for i in 0..<result.count { result.floats[i] /= slopes[i % slopes.count] } }
     return result
   }
 }

@@ -28,7 +28,7 @@ extension Engine {
     let parameters = Array(weights.keys)
     for batch in batches.map(\.batch) where routes[batch.signature] == nil {
       let reached = try reached(batch)
-      let stops = order.filter(reached.contains).flatMap { [layers[$0].input, residual(of: $0)].compactMap { $0 } }
+      let stops = order.filter(reached.contains).flatMap { [layers[$0].input, residual(of: $0)?.name].compactMap { $0 } }
       routes[batch.signature] = try ForwardRoute(
         model, batch: batch, parameters: parameters, stops: stops, outputs: [output], context)
     }
