@@ -122,13 +122,116 @@ CLONES size_t ck_coordinate_sweep(float *level, float *r, const float *h, const 
   return changed;
 }
 
-CLONES double ck_dot(const float *a, const float *b, size_t n) {
+INLINE double dot(const float *a, const float *b, size_t n) {
   double sum[LANES] = {0};
   size_t i = 0;
   for (; i + LANES <= n; i += LANES)
     for (int k = 0; k < LANES; k++) sum[k] += (double)a[i + k] * (double)b[i + k];
   for (int k = 0; i < n; i++, k++) sum[k] += (double)a[i] * (double)b[i];
   return sum_lanes(sum);
+}
+
+INLINE double row_objective(const float *level, const float *r, const float *w, const float *scale, size_t n) {
+  double sum[LANES] = {0};
+  size_t j = 0;
+  for (; j + LANES <= n; j += LANES)
+    for (int k = 0; k < LANES; k++)
+      sum[k] += (double)r[j + k] * ((double)level[j + k] * scale[j + k] - (double)w[j + k]);
+  for (int k = 0; j < n; j++, k++) sum[k] += (double)r[j] * ((double)level[j] * scale[j] - (double)w[j]);
+  return sum_lanes(sum);
+}
+
+/* One pass over the columns of a row; step[j] = 1 / (H_jj s_j). Columns that stay are seen many at a time. */
+INLINE size_t row_sweep(float *level, float *r, const float *h, const float *scale, const float *step,
+                        const float *lo, const float *hi, size_t n) {
+  size_t changed = 0;
+  for (size_t start = 0; start < n; start += LANES) {
+    size_t end = start + LANES < n ? start + LANES : n;
+    if (end - start == LANES) {
+      float moves = 0;
+      for (int k = 0; k < LANES; k++) {
+        size_t j = start + k;
+        float move = nearest_level(level[j] - r[j] * step[j], lo[j], hi[j]) - level[j];
+        moves += move * move;
+      }
+      if (moves == 0) continue;
+    }
+    for (size_t j = start; j < end; j++) {
+      float v = nearest_level(level[j] - r[j] * step[j], lo[j], hi[j]);
+      if (v == level[j]) continue;
+      float move = (v - level[j]) * scale[j];
+      level[j] = v;
+      axpy(move, h + j * n, r, n);
+      changed++;
+    }
+  }
+  return changed;
+}
+
+INLINE uint64_t next_random(uint64_t *state) { /* splitmix64 */
+  uint64_t x = (*state += 0x9e3779b97f4a7c15ull);
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+CLONES void ck_perturbed_descent(float *level, float *r, const float *h, const float *inverse_diagonal, const float *w,
+                                 const float *wh, float *scale, const float *lo, const float *hi, size_t columns,
+                                 int one_scale, size_t kicks, uint64_t seed, float *work) {
+  float *best_level = work, *best_r = work + columns, *step = work + 2 * columns;
+  double best = row_objective(level, r, w, scale, columns);
+  float factor = 1; /* of the scale since the best one */
+  memcpy(best_level, level, columns * sizeof *level);
+  memcpy(best_r, r, columns * sizeof *r);
+  for (size_t j = 0; j < columns; j++) step[j] = inverse_diagonal[j] / scale[j];
+  for (size_t kick = 0; kick < kicks; kick++) {
+    for (size_t moves = 1 + next_random(&seed) % 4; moves > 0; moves--) {
+      uint64_t random = next_random(&seed);
+      size_t j = (size_t)((random >> 32) * columns >> 32);
+      float v = level[j] + ((random & 1) ? 1.0f : -1.0f);
+      if (v < lo[j] || v > hi[j]) continue;
+      axpy((v - level[j]) * scale[j], h + j * columns, r, columns);
+      level[j] = v;
+    }
+    for (int sweep = 0; sweep < 4; sweep++) {
+      size_t changed = row_sweep(level, r, h, scale, step, lo, hi, columns);
+      if (one_scale) {
+        double a = dot(wh, level, columns), c = dot(r, level, columns);
+        float f = (float)(a / (a + c));
+        if (f > 0.5f && f < 2.0f) {
+          float g = f - 1.0f, back = 1.0f / f;
+          for (size_t j = 0; j < columns; j++) {
+            r[j] = f * r[j] + g * wh[j];
+            scale[j] *= f;
+            step[j] *= back;
+          }
+          factor *= f;
+        }
+      }
+      if (changed == 0) break;
+    }
+    double value = row_objective(level, r, w, scale, columns);
+    if (value < best * (1 - 1e-6)) {
+      best = value;
+      factor = 1;
+      memcpy(best_level, level, columns * sizeof *level);
+      memcpy(best_r, r, columns * sizeof *r);
+    } else {
+      memcpy(level, best_level, columns * sizeof *level);
+      memcpy(r, best_r, columns * sizeof *r);
+      if (factor != 1) {
+        for (size_t j = 0; j < columns; j++) {
+          scale[j] /= factor;
+          step[j] *= factor;
+        }
+        factor = 1;
+      }
+    }
+  }
+}
+
+CLONES double ck_dot(const float *a, const float *b, size_t n) {
+  return dot(a, b, n);
 }
 
 CLONES void ck_level_error(const float *level, const float *scale, const int32_t *block, size_t stride,

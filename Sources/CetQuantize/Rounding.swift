@@ -13,17 +13,21 @@ public struct RoundingOptions: Sendable {
   public var sweeps: Int
   /// Further sweeps of the start that won.
   public var finalSweeps: Int
+  /// Random moves of a row after which coordinate descent runs again; a better result stays. 128 of them lower the
+  /// error by a tenth. Not with one scale per tensor.
+  public var kicks: Int
   /// Sweeping stops when a smaller fraction of the codes of a row block changed.
   public var smallestChange: Double
 
   public init(
     starts: [Float] = ScaleSearch.evenly(9, from: 0.55, to: 1.15), survivors: Int = 4, sweeps: Int = 3, finalSweeps: Int = 1,
-    smallestChange: Double = 0.001
+    kicks: Int = 0, smallestChange: Double = 0.001
   ) {
     self.starts = starts
     self.survivors = survivors
     self.sweeps = sweeps
     self.finalSweeps = finalSweeps
+    self.kicks = kicks
     self.smallestChange = smallestChange
   }
 
@@ -142,6 +146,7 @@ public enum Rounding {
       if block.sweep() == 0 { break }
       try block.refit()
     }
+    try block.perturb(kicks: options.kicks)
     block.emit(output)
   }
 

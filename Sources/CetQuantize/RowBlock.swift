@@ -234,6 +234,31 @@ final class RowBlock {
     lanes = rows
   }
 
+  /// Leaves local minima of Step 2 by small random moves (`ck_perturbed_descent`). The moves of a row depend on its
+  /// number alone.
+  func perturb(kicks: Int) throws {
+    guard kicks > 0 else { return }
+    let columnwise = try FloatBuffer(columns * 3)
+    let work = try FloatBuffer(columns * 3)
+    let (scales, lows, highs) = (columnwise.pointer, columnwise.pointer + columns, columnwise.pointer + 2 * columns)
+    for row in 0..<rows {
+      for column in 0..<columns {
+        let entry = Int(blockOfColumn[column]) * stride + row
+        scales[column] = scale.pointer[entry]
+        lows[column] = lo.pointer[entry]
+        highs[column] = hi.pointer[entry]
+      }
+      ck_perturbed_descent(
+        level.pointer + row * columns, r.pointer + row * columns, factor.h.pointer, factor.inverseDiagonal.pointer,
+        w.pointer + row * columns, wh.pointer + row * columns, scales, lows, highs, columns, blocks == 1 ? 1 : 0, kicks,
+        UInt64(firstRow + row), work.pointer)
+      if blocks == 1 { scale.pointer[row] = scales[0] }
+    }
+    // Many small updates leave rounding errors behind.
+    try residual()
+    try refit()
+  }
+
   /// Writes codes, scales and d C dᵀ of the first start's lanes to the matrix they belong to.
   func emit(_ output: RoundingOutput) {
     for row in 0..<rows {

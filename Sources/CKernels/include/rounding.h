@@ -36,6 +36,14 @@ size_t ck_coordinate_sweep(float *level, float *r, const float *h, const float *
                            const float *lo, const float *hi, const int32_t *block, size_t stride, size_t rows,
                            size_t columns);
 
+/* Iterated local search on one row: the objective is sum of r[j] * (level[j] * scale[j] - w[j]) with
+ * r = (Q - W) H. `kicks` times one to four levels move by one at random, coordinate descent follows (with one
+ * scale it is refitted after each sweep), and the result stays when it is better. scale, lo and hi have one entry a
+ * column, wh = W H. `work` has 3 * columns floats. level, r and scale are updated. */
+void ck_perturbed_descent(float *level, float *r, const float *h, const float *inverse_diagonal, const float *w,
+                          const float *wh, float *scale, const float *lo, const float *hi, size_t columns,
+                          int one_scale, size_t kicks, uint64_t seed, float *work);
+
 /* sum of a[i] * b[i] in double. */
 double ck_dot(const float *a, const float *b, size_t n);
 

@@ -37,7 +37,7 @@ struct LayerRounding {
   static func damping(patches: Int, columns: Int) -> Double { patches < 4 * columns ? 0.05 : 0.01 }
 
   /// Steps 0 to 2 and 4: grid, GPTQ with coordinate descent, bias. Without statistics Step 0 and nearest codes.
-  func quantized(bits: Int, granularity: Granularity) throws -> QuantizedLayer {
+  func quantized(bits: Int, granularity: Granularity, effort: RoundingEffort = .usual) throws -> QuantizedLayer {
     let layer = engine.layers[index]
     do {
       let grid = try ScaleSearch.search(
@@ -47,7 +47,7 @@ struct LayerRounding {
         return QuantizedLayer(
           tensor: try view.assembled(CetQuantize.Rounding.nearest(view.matrix, grid: grid)), bias: nil)
       }
-      let rounded = try CetQuantize.Rounding.gptq(view.matrix, grid: grid, factors: factors, workers: engine.workers)
+      let rounded = try CetQuantize.Rounding.gptq(view.matrix, grid: grid, factors: factors, options: effort.options(view.matrix), workers: engine.workers)
       return QuantizedLayer(
         tensor: try view.assembled(rounded.matrix), bias: try correctedBias(rounded.matrix.dequantize()))
     } catch let error as CetError {
@@ -78,6 +78,24 @@ extension Granularity {
     case .perTensor: .perTensor
     case .perAxis: .perAxis
     case .block(let size): .blocked(size: size)
+    }
+  }
+}
+
+/// How hard codes are searched for.
+enum RoundingEffort: Sendable {
+  /// Where many versions of a layer are compared.
+  case usual
+  /// For the codes that are written.
+  case thorough
+
+  /// Random moves of a whole tensor, in weights times moves; 512 a row suffice.
+  private static let work = 1 << 25
+
+  func options(_ weights: WeightMatrix) -> RoundingOptions {
+    switch self {
+    case .usual: RoundingOptions()
+    case .thorough: RoundingOptions(kicks: min(512, RoundingEffort.work / max(1, weights.rows * weights.columns)))
     }
   }
 }

@@ -8,6 +8,7 @@ struct SequentialOptions: Sendable, Equatable {
   var ridge: Double
   /// Step 7b.
   var matchesVariance: Bool
+  var effort = RoundingEffort.usual
 }
 
 extension Engine {
@@ -108,7 +109,7 @@ extension Engine {
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
       let grid = try ScaleSearch.search(
         target, bits: bits, granularity: granularity.ofMatrix, zeroUnit: QuantizedTensor.zeroUnit(bits: bits), workers: workers)
-      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, workers: workers).matrix
+      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, options: options.effort.options(target), workers: workers).matrix
       if options.matchesVariance {
         let rounded = matrix.dequantize()
         var before: [Double] = []

@@ -41,7 +41,7 @@ extension Session {
   /// - Parameter widths: by layer index.
   func candidates(
     _ widths: [Int: [Int]], fitting: [FittingBatch], rounding: Rounding, granularity: Granularity, maxMemory: Int?,
-    monitor: Monitor
+    effort: RoundingEffort = .usual, monitor: Monitor
   ) throws -> [Int: [QuantizedLayer]] {
     var result: [Int: [QuantizedLayer]] = [:]
     let indices = widths.keys.sorted()
@@ -50,7 +50,7 @@ extension Session {
     func quantize(_ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
       let layer = try LayerRounding(engine, index, statistics, factors)
       result[index] = try (widths[index] ?? []).map { bits in
-        let made = try layer.quantized(bits: bits, granularity: granularity)
+        let made = try layer.quantized(bits: bits, granularity: granularity, effort: effort)
         done += 1
         try monitor.report(.rounding, done, of: total)
         return made

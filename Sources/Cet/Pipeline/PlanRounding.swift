@@ -12,19 +12,20 @@ struct PlanRounding {
   let monitor: Monitor
 
   func layers(_ rounding: Rounding, references: [Tensor]) throws -> [Int: QuantizedLayer] {
-    guard rounding == .compensated, let options = try sequentialOptions(references) else {
-      return try parallel(rounding, bits, session.fitting(rounding))
+    guard rounding == .compensated, var options = try sequentialOptions(references) else {
+      return try parallel(rounding, bits, session.fitting(rounding), effort: .thorough)
     }
+    options.effort = .thorough
     return try sequential(options, session.fitting(rounding))
   }
 
   /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
   private func parallel(
-    _ rounding: Rounding, _ bits: [Int: Int], _ batches: [FittingBatch]
+    _ rounding: Rounding, _ bits: [Int: Int], _ batches: [FittingBatch], effort: RoundingEffort = .usual
   ) throws -> [Int: QuantizedLayer] {
     try session.candidates(
       bits.mapValues { [$0] }, fitting: batches, rounding: rounding, granularity: granularity, maxMemory: maxMemory,
-      monitor: monitor
+      effort: effort, monitor: monitor
     ).compactMapValues(\.first)
   }
 
@@ -47,7 +48,7 @@ struct PlanRounding {
     let observed = Set(try session.engine.observable(Array(bits.keys), batches))
     var fixed = try tables.value { try parallel(.nearest, bits.filter { !observed.contains($0.key) }, batches) }
     let recurrent = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].probe.isEmpty }
-    if !recurrent.isEmpty { fixed.merge(try parallel(.gptq, recurrent, batches)) { $1 } }
+    if !recurrent.isEmpty { fixed.merge(try parallel(.gptq, recurrent, batches, effort: options.effort)) { $1 } }
     return try session.engine.sequential(bits, fixed: fixed, batches: batches, granularity: granularity, options) {
       try monitor.report(.rounding, $0, of: $1)
     }

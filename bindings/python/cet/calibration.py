@@ -16,9 +16,9 @@ from .native import Handle, Tensors, made, path_bytes
 class Calibration(Handle):
     """Samples with which plans are made and weights rounded.
 
-    inputs: one array per model input, by name; axis 0 is the sample axis (a state [2, n, 128]
-        beside others has its samples further inside, a scalar is one value for all: see cet_calibration_add_batch). Element types are the model's own and are
-    not converted. labels: class indices of any integer type, shape [n] or [n, positions...].
+    inputs: one array per model input, by name; axis 0 is the sample axis (a state [2, n, 128] beside others has its
+    samples further inside, a scalar is one value for all: see cet_calibration_add_batch). Element types are the model's
+    own and are not converted. labels: class indices of any integer type, shape [n] or [n, positions...].
     Without arguments the set is empty and filled with `add_batch`. The arrays are copied.
     """
 
