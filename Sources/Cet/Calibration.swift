@@ -71,9 +71,10 @@ public struct Calibration: Sendable {
     return best?.size ?? shapes.first?.first
   }
 
-  /// Whether an array can be one of so many samples: with them on axis 0 or further inside, or one value for all.
+  /// Whether an array can be one of so many samples: with them on axis 0, further inside where it is a state of rank 3
+  /// or more, or one value for all.
   private static func goes(_ shape: [Int], with count: Int) -> Bool {
-    shape.isEmpty || shape.contains(1) || shape.contains(count)
+    shape.isEmpty || shape[0] == count || shape.contains(1) || (shape.count >= 3 && shape.contains(count))
   }
 
   private func checkAgreement(
