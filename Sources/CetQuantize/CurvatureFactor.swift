@@ -24,7 +24,9 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   ///   - covariance: K × K, row-major, symmetric positive semidefinite (rounding errors are damped away;
   ///     zero rows are columns that no sample used).
   ///   - relativeDamping: λ / mean diag C; 0.01, or 0.02 to 0.05 with at most 512 samples.
-  public init(covariance: [Double], dimension: Int, relativeDamping: Double = 0.01) throws {
+  public init(
+    covariance: [Double], dimension: Int, relativeDamping: Double = 0.01, workers: Workers = Workers(threads: 1)
+  ) throws {
     guard dimension >= 1, [dimension, dimension].validatedCount == covariance.count else {
       throw CetError(.shapeMismatch, "a covariance of dimension \(dimension) got \(covariance.count) values")
     }
@@ -36,7 +38,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     var trace = 0.0
     for i in 0..<n { trace += max(covariance[i * n + i], 0) }
     let mean = trace / Double(n)
-    guard mean.isFinite else { throw CetError(.numeric, "the covariance holds a value that is not finite") }
+    guard mean.isFinite else { throw CurvatureFactor.notFinite }
     let unit = mean > 0 ? mean : 1
     self.unit = unit
     // Equal diagonals keep their original order, so that the result is reproducible.
@@ -49,6 +51,14 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     let work = try Storage(byteCount: n * n * MemoryLayout<Double>.stride)
     let a = work.pointer.assumingMemoryBound(to: Double.self)
 
+    /// Rows by the threads, many at a time: starting a thread costs more than a short row.
+    func rows(_ body: (Int) throws -> Void) throws {
+      let step = max(1, (1 << 18) / n)
+      try workers.forEach((n + step - 1) / step) { part in
+        for row in (part * step)..<min((part + 1) * step, n) { try body(row) }
+      }
+    }
+
     // A matrix without any curvature counts as the identity: rounding is then to nearest.
     var damping = mean > 0 ? relativeDamping : 1
     var attempts = 0
@@ -56,38 +66,36 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
       while true {
         // H⁻¹ = Uᵀ U with U = B⁻¹ and H = B Bᵀ, B upper. Reversing rows and columns turns B Bᵀ into an
         // ordinary Cholesky factorisation: half the work of inverting H first, and more accurate.
-        var finite = true
-        for i in 0..<n {
+        try rows { i in
           let row = order[n - 1 - i] * n
+          var sum = 0.0
           for j in 0...i {
             let value = c[row + order[n - 1 - j]] / unit
-            finite = finite && value.isFinite
+            sum += value - value  // NaN where the value is not finite
             a[i * n + j] = value
           }
+          guard sum == 0 else { throw CurvatureFactor.notFinite }
           a[i * n + i] = max(a[i * n + i], 0) + damping
         }
-        guard finite else { throw CetError(.numeric, "the covariance holds a value that is not finite") }
-        if try LinearAlgebra.choleskyInPlace(a, n: n) { break }
+        if try LinearAlgebra.choleskyInPlace(a, n: n, workers: workers) { break }
         attempts += 1
         guard attempts <= 16 else { throw CetError(.numeric, "the covariance is not positive semidefinite") }
         damping = max(4 * damping, 1e-8)
       }
-      for i in 0..<n {
+      try rows { i in
         let row = order[i] * n
         let target = h.pointer + i * n
         for j in 0..<n { target[j] = Float(c[row + order[j]] / unit) }
         var low: Float = 0
         var high: Float = 0
-        guard ck_range(target, n, &low, &high) == 1 else {
-          throw CetError(.numeric, "the covariance holds a value that is not finite")
-        }
+        guard ck_range(target, n, &low, &high) == 1 else { throw CurvatureFactor.notFinite }
         let diagonal = Float(max(c[row + order[i]] / unit, 0) + damping)
         target[i] = diagonal
         inverseDiagonal.pointer[i] = 1 / diagonal
       }
     }
-    try LinearAlgebra.invertLowerTriangleInPlace(a, n: n)
-    for k in 0..<n {
+    try LinearAlgebra.invertLowerTriangleInPlace(a, n: n, workers: workers)
+    try rows { k in
       let target = ut.pointer + k * n
       for j in 0...k { target[j] = Float(a[(n - 1 - j) * n + (n - 1 - k)]) }
     }
@@ -96,4 +104,6 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     self.ut = ut
     self.inverseDiagonal = inverseDiagonal
   }
+
+  private static let notFinite = CetError(.numeric, "the covariance holds a value that is not finite")
 }

@@ -42,7 +42,7 @@ public enum OutputCorrection {
   /// fewer than K / 2: the target is W itself.
   public static func leastSquaresTarget(
     _ weights: WeightMatrix, quantizedCovariance cq: [Double], crossCovariance m: [Double], residualCovariance s: [Double]?,
-    relativeRidge: Double, patches: Int
+    relativeRidge: Double, patches: Int, workers: Workers = Workers(threads: 1)
   ) throws -> WeightMatrix? {
     let (rows, n) = (weights.rows, weights.columns)
     guard cq.count == n * n, m.count == n * n, s?.count ?? rows * n == rows * n else {
@@ -58,7 +58,7 @@ public enum OutputCorrection {
 
     // Right-hand side W (M − C_q) + S.
     let difference = zip(m, cq).map { $0 - $1 }
-    var right = try LinearAlgebra.product(weights.values.map(Double.init), difference, m: rows, k: n, n: n)
+    var right = try LinearAlgebra.product(weights.values.map(Double.init), difference, m: rows, k: n, n: n, workers: workers)
     if let s { for i in right.indices { right[i] += s[i] } }
     for value in right where !value.isFinite { throw CetError(.numeric, "the covariances of the least-squares target are not finite") }
 
@@ -73,7 +73,7 @@ public enum OutputCorrection {
       for i in 0..<n { l[i * n + i] += ridge * unit }
       let done = try l.withUnsafeMutableBufferPointer { buffer in
         guard let base = buffer.baseAddress else { return true }
-        return try LinearAlgebra.choleskyInPlace(base, n: n)
+        return try LinearAlgebra.choleskyInPlace(base, n: n, workers: workers)
       }
       if done { break }
       guard attempt < 16 else { throw CetError(.numeric, "the covariance is not positive semidefinite") }
@@ -82,7 +82,7 @@ public enum OutputCorrection {
     try right.withUnsafeMutableBufferPointer { right in
       try l.withUnsafeBufferPointer { l in
         guard let right = right.baseAddress, let l = l.baseAddress else { return }
-        try LinearAlgebra.solveFromCholesky(l, n: n, rightHandSides: right, rows: rows)
+        try LinearAlgebra.solveFromCholesky(l, n: n, rightHandSides: right, rows: rows, workers: workers)
       }
     }
     let values = zip(weights.values, right).map { Float(Double($0) + $1) }
@@ -101,11 +101,13 @@ public enum OutputCorrection {
   }
 
   /// Per row w C wᵀ: the variance of the output of `values` (rows × columns, row-major) over patches of covariance C.
-  public static func variance(_ values: [Float], rows: Int, covariance: [Double]) throws -> [Double] {
+  public static func variance(
+    _ values: [Float], rows: Int, covariance: [Double], workers: Workers = Workers(threads: 1)
+  ) throws -> [Double] {
     guard rows > 0 else { return [] }
     let n = values.count / rows
     let w = values.map(Double.init)
-    let wc = try LinearAlgebra.product(w, covariance, m: rows, k: n, n: n)
+    let wc = try LinearAlgebra.product(w, covariance, m: rows, k: n, n: n, workers: workers)
     return (0..<rows).map { row in (0..<n).reduce(0) { $0 + w[row * n + $1] * wc[row * n + $1] } }
   }
 

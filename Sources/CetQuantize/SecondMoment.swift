@@ -35,6 +35,9 @@ public struct SecondMoment: Sendable {
     try patches.withUnsafeBufferPointer { if let base = $0.baseAddress { try add(base, rows: rows) } }
   }
 
+  /// Ends the run of patches that waits to be completed: merging then copies nothing.
+  public mutating func flush() throws { try state.flush() }
+
   /// Appends what another accumulator saw. Merge in a fixed order: the sums are not associative.
   public mutating func merge(_ other: SecondMoment) throws {
     guard other.dimension == dimension else {
@@ -91,6 +94,9 @@ public struct CrossMoment: Sendable {
       }
     }
   }
+
+  /// See `SecondMoment.flush`.
+  public mutating func flush() throws { try state.flush() }
 
   public mutating func merge(_ other: CrossMoment) throws {
     guard other.state.left == state.left, other.state.right == state.right else {

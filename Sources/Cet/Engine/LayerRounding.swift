@@ -10,11 +10,11 @@ struct LayerRounding {
   private let factors: [CurvatureFactor]
 
   /// The factored covariance of every group, for all layers that share the statistics.
-  static func factors(_ statistics: InputStatistics) throws -> [CurvatureFactor] {
+  static func factors(_ statistics: InputStatistics, workers: Workers) throws -> [CurvatureFactor] {
     try statistics.groups.map { group in
       try CurvatureFactor(
         covariance: group.covariance, dimension: group.mean.count,
-        relativeDamping: damping(patches: group.count, columns: group.mean.count))
+        relativeDamping: damping(patches: group.count, columns: group.mean.count), workers: workers)
     }
   }
 

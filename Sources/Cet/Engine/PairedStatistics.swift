@@ -45,6 +45,13 @@ private struct PairedMoments {
     if let part = other.residual { try residual?.merge(part) }
   }
 
+  mutating func flush() throws {
+    try f?.flush()
+    try q.flush()
+    try cross.flush()
+    try residual?.flush()
+  }
+
   func statistics(_ order: [Int]) throws -> PairedStatistics.Group {
     let k = q.dimension
     func vector(_ x: [Double]) -> [Double] {
@@ -91,42 +98,47 @@ extension Engine {
     var order: [Int] = []
     do {
       let reaching = try fp32.indices.filter { try reached(batches[$0].batch).contains(index) }
-      try workers.ordered(reaching.count) { [self] number in
-        let position = reaching[number]
-        let f = try fp32[position].value(name)
-        let q = try quantized[position].value(name)
-        // Both runs pass the residual at the same step, or neither has.
-        var difference: Tensor?
-        if let residual, let rf = fp32[position].passed(residual.name), let rq = quantized[position].passed(residual.name) {
-          difference = try residualDifference(
-            rf, rq, layer, patches: Patches.count(layer, node, input: f), slopes: residual.slopes)
-        }
-        var parts: [PairedMoments] = []
+      let parts = Engine.parts(reaching.count, columns: WeightView.columns(layer))
+      try workers.ordered(parts.count) { [self] part in
+        var found: [PairedMoments] = []
         var firstOrder: [Int] = []
-        let step = try patchStep(index, f, batches[position], samples: samples)
-        let kept = batches[position].rows[index]
-        for group in 0..<groups {
-          let patches = try Patches(layer, node, input: f, group: group, step: step, kept: kept)
-          if group == 0 { firstOrder = patches.order }
-          var moments = try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows, needsVariance: needsVariance)
-          try patches.forEach([f, q], context) { inputs, numbers in
-            try moments.f?.add(inputs[0], rows: numbers.count)
-            try moments.q.add(inputs[1], rows: numbers.count)
-            try moments.cross.add(inputs[0], inputs[1], rows: numbers.count)
-            if let difference {
-              let picked = try Tensor(uninitialized: .float32, [numbers.count, rows], arena: context.arena)
-              for (row, number) in numbers.enumerated() {
-                (picked.floats + row * rows)
-                  .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
-              }
-              try withExtendedLifetime((picked, difference)) {
-                try moments.residual?.add(picked.floats, inputs[1], rows: numbers.count)
+        for position in reaching[parts[part]] {
+          let f = try fp32[position].value(name)
+          let q = try quantized[position].value(name)
+          // Both runs pass the residual at the same step, or neither has.
+          var difference: Tensor?
+          if let residual, let rf = fp32[position].passed(residual.name), let rq = quantized[position].passed(residual.name) {
+            difference = try residualDifference(
+              rf, rq, layer, patches: Patches.count(layer, node, input: f), slopes: residual.slopes)
+          }
+          let step = try patchStep(index, f, batches[position], samples: samples)
+          let kept = batches[position].rows[index]
+          for group in 0..<groups {
+            let patches = try Patches(layer, node, input: f, group: group, step: step, kept: kept)
+            if found.count == group {
+              firstOrder = patches.order
+              found.append(
+                try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows, needsVariance: needsVariance))
+            }
+            try patches.forEach([f, q], context) { inputs, numbers in
+              try found[group].f?.add(inputs[0], rows: numbers.count)
+              try found[group].q.add(inputs[1], rows: numbers.count)
+              try found[group].cross.add(inputs[0], inputs[1], rows: numbers.count)
+              if let difference {
+                let picked = try Tensor(uninitialized: .float32, [numbers.count, rows], arena: context.arena)
+                for (row, number) in numbers.enumerated() {
+                  (picked.floats + row * rows)
+                    .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
+                }
+                try withExtendedLifetime((picked, difference)) {
+                  try found[group].residual?.add(picked.floats, inputs[1], rows: numbers.count)
+                }
               }
             }
           }
-          parts.append(moments)
         }
-        return (parts, firstOrder)
+        for group in found.indices { try found[group].flush() }
+        return (found, firstOrder)
       } combine: { _, part in
         if sums.isEmpty {
           (sums, order) = part

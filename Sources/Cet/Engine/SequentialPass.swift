@@ -52,7 +52,7 @@ extension Engine {
           shared = try FactoredStatistics(
             pairedStatistics(
               index, batches, fp32: fp32, quantized: quantized, needsVariance: options.matchesVariance),
-            columns: WeightView.columns(layers[index]))
+            columns: WeightView.columns(layers[index]), workers)
         }
         if let shared { result[index] = try sequentialLayer(index, bits: width, shared, granularity: granularity, options) }
         done += 1
@@ -73,12 +73,12 @@ extension Engine {
     let paired: PairedStatistics
     let factors: [CurvatureFactor]
 
-    init(_ paired: PairedStatistics, columns: Int) throws {
+    init(_ paired: PairedStatistics, columns: Int, _ workers: Workers) throws {
       self.paired = paired
       factors = try paired.groups.map { group in
         try CurvatureFactor(
           covariance: group.covariance, dimension: columns,
-          relativeDamping: LayerRounding.damping(patches: group.count, columns: columns))
+          relativeDamping: LayerRounding.damping(patches: group.count, columns: columns), workers: workers)
       }
     }
   }
@@ -103,7 +103,7 @@ extension Engine {
           : OutputCorrection.leastSquaresTarget(
             part, quantizedCovariance: group.covariance, crossCovariance: group.cross,
             residualCovariance: group.residual.isEmpty ? nil : group.residual, relativeRidge: options.ridge,
-            patches: group.count)
+            patches: group.count, workers: workers)
         targetValues += (target ?? part).values
       }
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
@@ -117,8 +117,8 @@ extension Engine {
         for (g, group) in statistics.groups.enumerated() {
           let range = (g * perGroup * columns)..<((g + 1) * perGroup * columns)
           before += try OutputCorrection.variance(
-            Array(view.matrix.values[range]), rows: perGroup, covariance: group.covarianceF)
-          after += try OutputCorrection.variance(Array(rounded[range]), rows: perGroup, covariance: group.covariance)
+            Array(view.matrix.values[range]), rows: perGroup, covariance: group.covarianceF, workers: workers)
+          after += try OutputCorrection.variance(Array(rounded[range]), rows: perGroup, covariance: group.covariance, workers: workers)
         }
         try matrix.scaleRows(
           by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: granularity.ofMatrix))

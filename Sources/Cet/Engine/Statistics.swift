@@ -58,6 +58,13 @@ extension Engine {
     return WeightView.groups(layer) * k * k * 8
   }
 
+  /// Runs of batches whose moments are gathered in one place. Merging moments costs as much as some hundred patches, so
+  /// that wide layers have few runs; their number must not depend on that of the threads.
+  static func parts(_ batches: Int, columns: Int) -> [Range<Int>] {
+    let count = min(batches, columns > 1024 ? 8 : 32)
+    return (0..<count).map { ($0 * batches / count)..<(($0 + 1) * batches / count) }
+  }
+
   /// Input statistics of the given layers (indices into `layers`) in the unquantized model. Layers are taken
   /// together as far as their moments fit `memory` bytes: each further round costs one forward pass. `each` is called
   /// once for all layers that share their statistics.
@@ -95,36 +102,40 @@ extension Engine {
   ) throws -> [(groups: [SecondMoment], order: [Int])] {
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
     var sums = [(groups: [SecondMoment], order: [Int])](repeating: ([], []), count: indices.count)
-    try workers.ordered(batches.count) { [self] position in
-      let batch = batches[position]
-      let reached = try reached(batch.batch)
-      let places = indices.indices.filter { reached.contains(indices[$0]) }
-      let names = places.map { layers[indices[$0]].input ?? "" }
-      let outputs = try programs.forward(batch.batch, outputs: names).run(batch.batch, weights: weights)
-      return try zip(places, outputs).map { place, activation in
-        let index = indices[place]
-        let layer = layers[index]
-        let step = try patchStep(index, activation, batch, samples: samples)
-        var order: [Int] = []
-        let groups = try (0..<WeightView.groups(layer)).map { group in
-          let patches = try Patches(
-            layer, layer.node, input: activation, group: group, step: step, kept: batch.rows[index])
-          var moment = try SecondMoment(dimension: patches.columns)
-          try patches.forEach([activation], context) { try moment.add($0[0], rows: $1.count) }
-          if group == 0 { order = patches.order }
-          return moment
+    let parts = Engine.parts(batches.count, columns: indices.map { WeightView.columns(layers[$0]) }.max() ?? 0)
+    try workers.ordered(parts.count) { [self] part in
+      var found = [(groups: [SecondMoment], order: [Int])](repeating: ([], []), count: indices.count)
+      for batch in batches[parts[part]] {
+        let reached = try reached(batch.batch)
+        let places = indices.indices.filter { reached.contains(indices[$0]) }
+        let names = places.map { layers[indices[$0]].input ?? "" }
+        let outputs = try programs.forward(batch.batch, outputs: names).run(batch.batch, weights: weights)
+        for (place, activation) in zip(places, outputs) {
+          let index = indices[place]
+          let layer = layers[index]
+          let step = try patchStep(index, activation, batch, samples: samples)
+          for group in 0..<WeightView.groups(layer) {
+            let patches = try Patches(
+              layer, layer.node, input: activation, group: group, step: step, kept: batch.rows[index])
+            if found[place].groups.count == group {
+              found[place].groups.append(try SecondMoment(dimension: patches.columns))
+              found[place].order = patches.order
+            }
+            try patches.forEach([activation], context) { try found[place].groups[group].add($0[0], rows: $1.count) }
+          }
         }
-        return (place: place, groups: groups, order: order)
       }
-    } combine: { position, partial in
-      for part in partial {
-        if sums[part.place].groups.isEmpty {
-          sums[part.place] = (part.groups, part.order)
+      for place in found.indices { for group in found[place].groups.indices { try found[place].groups[group].flush() } }
+      return found
+    } combine: { part, partial in
+      for (place, found) in partial.enumerated() where !found.groups.isEmpty {
+        if sums[place].groups.isEmpty {
+          sums[place] = found
         } else {
-          for group in part.groups.indices { try sums[part.place].groups[group].merge(part.groups[group]) }
+          for group in found.groups.indices { try sums[place].groups[group].merge(found.groups[group]) }
         }
       }
-      try progress(position + 1)
+      try progress(parts[part].upperBound)
     }
     return sums
   }

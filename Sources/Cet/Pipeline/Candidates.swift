@@ -68,7 +68,7 @@ extension Session {
     ) { run, statistics in
       let factors: [CurvatureFactor]
       do {
-        factors = try LayerRounding.factors(statistics)
+        factors = try LayerRounding.factors(statistics, workers: engine.workers)
       } catch let error as CetError {
         throw error.at("initializer '\(engine.layers[run[0]].name)'")
       }

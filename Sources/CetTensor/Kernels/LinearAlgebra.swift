@@ -54,23 +54,6 @@ public enum LinearAlgebra {
     }
   }
 
-  /// The m×n product A B of full row-major arrays, A m×k and B k×n.
-  public static func product(_ a: [Double], _ b: [Double], m: Int, k: Int, n: Int) throws -> [Double] {
-    guard a.count == m * k, b.count == k * n else {
-      throw CetError(.shapeMismatch, "product of \([m, k].shapeText) and \([k, n].shapeText) got \(a.count) and \(b.count) values")
-    }
-    var result = [Double](repeating: 0, count: m * n)
-    try result.withUnsafeMutableBufferPointer { c in
-      try a.withUnsafeBufferPointer { a in
-        try b.withUnsafeBufferPointer { b in
-          guard let a = a.baseAddress, let b = b.baseAddress, let c = c.baseAddress else { return }
-          try dgemm(a, .plain, stride: k, b, .plain, stride: n, into: c, stride: n, m: m, n: n, k: k)
-        }
-      }
-    }
-    return result
-  }
-
   /// C = Aᵀ A + beta C in single precision, A rows×n with the given row stride, C n×n. Only the lower triangle of
   /// the result counts.
   public static func ssyrk(
@@ -101,19 +84,18 @@ public enum LinearAlgebra {
 
   // MARK: Cholesky. LAPACK is column-major: its upper triangle is the lower one of the same row-major memory.
 
-  /// A = L Lᵀ in place: reads the lower triangle of the n×n matrix and writes L there; the strict upper
-  /// triangle is untouched. False when A is not positive definite to working precision.
-  public static func choleskyInPlace(_ a: UnsafeMutablePointer<Double>, n: Int) throws -> Bool {
-    let size = try lapackSize(n)
-    let info = SerialKernels.run { LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, upper, size, a, max(size, 1)) }
+  /// A = L Lᵀ in place of the lower triangle of A, whose rows are `stride` apart; false when A is not positive definite.
+  static func factor(_ a: UnsafeMutablePointer<Double>, n: Int, stride: Int) throws -> Bool {
+    let (size, step) = (try lapackSize(n), try lapackSize(stride))
+    let info = SerialKernels.run { LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, upper, size, a, max(step, 1)) }
     guard info >= 0 else { throw failure("dpotrf", info) }
     return info == 0
   }
 
-  /// L⁻¹ in place of the lower triangular L (its strict upper triangle is untouched).
-  public static func invertLowerTriangleInPlace(_ l: UnsafeMutablePointer<Double>, n: Int) throws {
-    let size = try lapackSize(n)
-    let info = SerialKernels.run { LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(size, 1)) }
+  /// L⁻¹ in place of the lower triangular L, whose rows are `stride` apart.
+  static func invertTriangle(_ l: UnsafeMutablePointer<Double>, n: Int, stride: Int) throws {
+    let (size, step) = (try lapackSize(n), try lapackSize(stride))
+    let info = SerialKernels.run { LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(step, 1)) }
     guard info == 0 else { throw failure("dtrtri", info) }
   }
 
@@ -124,11 +106,10 @@ public enum LinearAlgebra {
     guard info == 0 else { throw failure("dpotri", info) }
   }
 
-  /// X = B A⁻¹ in place of B (rows×n), given A = L Lᵀ. (A is symmetric: each row of B is one right-hand side.)
-  public static func solveFromCholesky(
+  /// X = B A⁻¹ in place of B (rows×n), given A = L Lᵀ.
+  static func solve(
     _ l: UnsafePointer<Double>, n: Int, rightHandSides b: UnsafeMutablePointer<Double>, rows: Int
   ) throws {
-    guard rows > 0, n > 0 else { return }
     let (size, count) = (try lapackSize(n), try lapackSize(rows))
     let info = SerialKernels.run { LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, upper, size, count, l, size, b, size) }
     guard info == 0 else { throw failure("dpotrs", info) }
@@ -184,6 +165,9 @@ public enum LinearAlgebra {
   private static func failure(_ routine: String, _ info: Int32) -> CetError {
     CetError(.numeric, "\(routine) failed with info \(info)")
   }
+
+  /// n, where BLAS and LAPACK can take it.
+  static func checkedSize(_ n: Int) throws -> Int { Int(try lapackSize(n)) }
 
   private static func lapackSize(_ n: Int) throws -> Int32 {
     guard n >= 0, n <= 1 << 30 else { throw CetError(.shapeMismatch, "matrix size \(n) is beyond LAPACK's range") }
