@@ -19,7 +19,8 @@ import Testing
     var inverse = a
     var solution = right(n)
     try factor.withUnsafeMutableBufferPointer {
-      #expect(try LinearAlgebra.choleskyInPlace(try #require($0.baseAddress), n: n, workers: workers))
+      let base = try #require($0.baseAddress)
+      #expect(try LinearAlgebra.choleskyInPlace(base, n: n, workers: workers))
     }
     inverse = factor
     try inverse.withUnsafeMutableBufferPointer {
@@ -37,7 +38,8 @@ import Testing
     var factor = a
     var solution = right(n)
     try factor.withUnsafeMutableBufferPointer {
-      #expect(try LinearAlgebra.factor(try #require($0.baseAddress), n: n, stride: n))
+      let base = try #require($0.baseAddress)
+      #expect(try LinearAlgebra.factor(base, n: n, stride: n))
     }
     var inverse = factor
     try inverse.withUnsafeMutableBufferPointer {
