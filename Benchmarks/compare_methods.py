@@ -1,6 +1,6 @@
 """Losses of all methods at the same size, on samples that none of them saw.
 
-usage: compare_methods.py MODEL.onnx CALIBRATION.npz [--samples 512] [--ratios 8,11,12.8] [--threads 2]
+usage: compare_methods.py MODEL.onnx CALIBRATION.npz [--samples 512] [--ratios 8,11,12.8] [--methods cet,paper] [--threads 2]
 
 The first --samples samples calibrate; the rest (at most --held) are run through the unquantized and the written model
 with ONNX Runtime. The loss is the mean KL divergence of softmax(output) for models whose plan uses `kl`, else half the
@@ -49,6 +49,7 @@ def main():
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--held", type=int, default=512)
     parser.add_argument("--ratios", default="8,11,12.8")
+    parser.add_argument("--methods", help="with commas; default: all")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     model = cet.Model(arguments.model)
@@ -58,7 +59,10 @@ def main():
     held = {k: v[arguments.samples:arguments.samples + arguments.held] for k, v in arrays.items()}
     reference = outputs(arguments.model, held)
     print(f"{'method':10}{'rounding':13}{'ratio':>7}{'held-out loss':>15}{'file bytes':>12}{'seconds':>9}", flush=True)
+    wanted = arguments.methods.split(",") if arguments.methods else [name for name, _ in METHODS]
     for method, rounding in METHODS:
+        if method not in wanted:
+            continue
         for ratio in map(float, arguments.ratios.split(",")):
             start = time.time()
             plan = cet.plan(model, data, method=method, rounding=rounding, target_ratio=ratio, threads=arguments.threads)
