@@ -50,6 +50,14 @@ import Testing
     }
   }
 
+  @Test(arguments: [0, 1, 2, nil] as [Int?]) func movedTensorsOfTwoBits_haveBlocks(_ axis: Int?) throws {
+    let tensor = try Self.tensor(shape: [6, 4, 5], bits: 2, axis: axis)
+    var encoding = DequantizeEncoding(Model(graph: Graph()))
+    try encoding.add(tensor, as: .float32, isMoved: true)
+    #expect(encoding.nodes[0].attributes["block_size"] != nil)
+    #expect(try Self.values(encoding).array(as: Float.self) == tensor.dequantized())
+  }
+
   @Test func versions_areWhatTypesAndGridsNeed() throws {
     func versions(_ bits: Int, axis: Int? = 0, block: Int = 0, unit: Int = 1) throws -> [Int] {
       let encoding = try Self.encoded(Self.tensor(shape: [4, 10], bits: bits, axis: axis, blockSize: block, zeroUnit: unit))

@@ -37,15 +37,17 @@ struct DequantizeEncoding {
   }
 
   /// Adds what makes the value `tensor.name` from its codes: float32, or a 16-bit float.
-  mutating func add(_ tensor: QuantizedTensor, as type: ElementType) throws {
+  /// - Parameter isMoved: whether something else than a layer reads it, such as Transpose. ONNX Runtime moves that before
+  ///   DequantizeLinear and fails to fold it for UINT2, except where scales are in blocks: one block a row, then.
+  mutating func add(_ tensor: QuantizedTensor, as type: ElementType, isMoved: Bool = false) throws {
     let name = type == .float32 ? tensor.name : "\(tensor.name).cet.wide"
-    try add(tensor, making: name)
+    try add(tensor, making: name, isMoved: isMoved)
     if name != tensor.name {
       nodes.append(Node("Cast", inputs: [name], outputs: [tensor.name], attributes: ["to": .int(Int64(type.rawValue))]))
     }
   }
 
-  private mutating func add(_ tensor: QuantizedTensor, making result: String) throws {
+  private mutating func add(_ tensor: QuantizedTensor, making result: String, isMoved: Bool) throws {
     let layout = RowLayout(tensor)
     let storage = DequantizeEncoding.storage(bits: tensor.bits, zeroUnit: tensor.zeroUnit)
     let unit = UInt8(tensor.zeroUnit)
@@ -60,9 +62,9 @@ struct DequantizeEncoding {
     var attributes: [String: Attribute] = [:]
     var (codeShape, gridShape) = (tensor.shape, tensor.axis == nil ? [] : [layout.rows])
     var output = result
-    if blocks > 1, let axis = tensor.axis {
-      attributes["block_size"] = .int(Int64(tensor.blockSize))
-      let rowsLast = axis == tensor.shape.count - 1 && axis > 0
+    if blocks > 1 || isMoved && storage == .uint2 {
+      attributes["block_size"] = .int(Int64(blocks > 1 ? tensor.blockSize : max(1, layout.columns)))
+      let rowsLast = rowsAreLast(tensor)
       if rowsLast {
         // The rows are the last axis already: the matrix is the tensor's own order, its blocks go down.
         codeShape = [layout.columns, layout.rows]
@@ -101,8 +103,7 @@ struct DequantizeEncoding {
 
   /// From the matrix to the tensor's shape.
   private mutating func reshape(_ tensor: QuantizedTensor, _ layout: RowLayout, _ matrix: String, making result: String) throws {
-    let rowsLast = tensor.axis == tensor.shape.count - 1
-    guard !rowsLast, !layout.transposition.isEmpty else {
+    guard !rowsAreLast(tensor), !layout.transposition.isEmpty else {
       nodes.append(Node("Reshape", inputs: [matrix, try shape(tensor.shape)], outputs: [result]))
       return
     }
@@ -113,6 +114,10 @@ struct DequantizeEncoding {
     }
     nodes.append(
       Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
+  }
+
+  private func rowsAreLast(_ tensor: QuantizedTensor) -> Bool {
+    if let axis = tensor.axis { axis == tensor.shape.count - 1 && axis > 0 } else { false }
   }
 
   private mutating func need(opset: Int, irVersion: Int64? = nil) {

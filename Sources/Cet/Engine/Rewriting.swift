@@ -34,7 +34,7 @@ struct Rewriting {
         try planes.add(result.tensor, as: layer.elementType)
       case .qdq:
         if !found.constantNodes.contains(layer.name) { edit.removedInitializers.insert(layer.name) }
-        try dequantized.add(result.tensor, as: layer.elementType)
+        try dequantized.add(result.tensor, as: layer.elementType, isMoved: layer.isMoved)
       }
       if let name = biasNames[index], let values = result.bias {
         let old = model.graph.initializers.first { $0.name == name }?.tensor.shape
@@ -58,7 +58,8 @@ struct Rewriting {
       _ = try edit.applied(to: original)
     } catch let error as CetError {
       throw CetError(
-        error.code, "encoding 'qdq' needs operator set \(minimum), \(error.message); encoding 'planes' keeps operator set \(original.opset)")
+        error.code,
+        "encoding 'qdq' needs operator set \(minimum), \(error.message); encoding '\(original.opset < 7 ? "float" : "planes")' keeps operator set \(original.opset)")
     }
   }
 

@@ -26,15 +26,15 @@ struct RowLayout {
       codeShape = [rows, blocks, tensor.blockSize]
       gridShape = [rows, blocks, 1]
       needsReordering = true
-      transposition = axis == 0 ? [] : tensor.shape.indices.map { $0 == axis ? 0 : ($0 < axis ? $0 + 1 : $0) }
     } else {
       paddedColumns = columns
       codeShape = tensor.shape
       let size = rows
       gridShape = tensor.shape.indices.map { $0 == tensor.axis ? size : 1 }
       needsReordering = false
-      transposition = []
     }
+    let first = axis
+    transposition = first == 0 ? [] : tensor.shape.indices.map { $0 == first ? 0 : ($0 < first ? $0 + 1 : $0) }
   }
 
   /// Codes in the order of `codeShape`; padding is zero.
