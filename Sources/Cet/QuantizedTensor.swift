@@ -68,10 +68,6 @@ public struct QuantizedTensor: Sendable, Equatable {
       zeroUnit: zeroUnit)
   }
 
-  /// What zero points of a written tensor count in: halves where a level between two codes is worth having. It
-  /// depends on the bits alone, so that the size of a file is known before its codes are.
-  static func zeroUnit(bits: Int) -> Int { bits <= 3 ? 2 : 1 }
-
   public static func packedByteCount(_ count: Int, bits: Int) -> Int { (count * bits + 7) / 8 }
 
   static func pack(_ values: [UInt8], bits: Int) -> [UInt8] {

@@ -14,7 +14,8 @@ public struct ModelEdit: Sendable {
   public var replacedNodes: [String: [Node]] = [:]
   /// Nodes to put in front of all others; they may read initializers only.
   public var leadingNodes: [Node] = []
-  /// Lowest versions that the edit's own nodes and types need; the file's are raised only when lower.
+  /// Lowest versions that the edit's own nodes and types need; the file's are raised only when lower. Leading nodes are
+  /// of the raised operator set, replacements of the model's; `OpsetRaise` converts those and the model's own.
   public var minimumOpset: Int?
   public var minimumIRVersion: Int64?
   /// Added to, or replaced in, the model's metadata_props.
@@ -23,7 +24,7 @@ public struct ModelEdit: Sendable {
   public init() {}
 
   /// The edited model in memory.
-  public func applied(to model: Model) -> Model {
+  public func applied(to model: Model) throws -> Model {
     var result = model
     let replaced = Dictionary(initializers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
     var kept: [Initializer] = []
@@ -43,9 +44,16 @@ public struct ModelEdit: Sendable {
       if let new = replaced[input.name] { return input.describes(new.tensor) ? input : ValueInfo(of: new) }
       return removedInitializers.contains(input.name) ? nil : input
     }
-    result.graph.nodes =
-      leadingNodes
-      + nodes(model.graph.nodes, dropping: removedInitializers.union(replaced.keys))
+    var nodes = nodes(model.graph.nodes, dropping: removedInitializers.union(replaced.keys))
+    if let raise = OpsetRaise(model, to: minimumOpset) {
+      nodes = try raise.raised(nodes, from: model.opset)
+      for index in result.functions.indices {
+        guard let version = result.functions[index].opsets[""], version < raise.target else { continue }
+        result.functions[index].nodes = try raise.raised(result.functions[index].nodes, from: version)
+        result.functions[index].opsets[""] = raise.target
+      }
+    }
+    result.graph.nodes = leadingNodes + nodes
     if let minimumOpset { result.opsets[""] = max(model.opset, minimumOpset) }
     if let minimumIRVersion { result.irVersion = max(model.irVersion, minimumIRVersion) }
     if result.irVersion < 4 {

@@ -11,8 +11,13 @@ struct ModelRewriter {
   private let model: Model
   private let edit: ModelEdit
   private let changed: [String: Initializer]
-  /// Whether the edit names something inside a branch or body.
+  /// Whether the edit may change something inside a branch or body.
   private let editsSubgraphs: Bool
+  private let raise: OpsetRaise?
+  /// The operator set of the nodes that are walked: the model's, or a function's.
+  private var version: Int
+  /// Names in a function are its own: an edit means none of them.
+  private var isInFunction = false
   private var encoder: MessageEncoder
 
   var externalData: WireWriter? { encoder.external?.data }
@@ -23,7 +28,9 @@ struct ModelRewriter {
     model = file.model
     self.edit = edit
     changed = Dictionary(edit.initializers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
-    editsSubgraphs = file.model.graph.nodes.contains { $0.subgraphs.contains(where: edit.touches) }
+    raise = OpsetRaise(file.model, to: edit.minimumOpset)
+    version = file.model.opset
+    editsSubgraphs = raise != nil || file.model.graph.nodes.contains { $0.subgraphs.contains(where: edit.touches) }
     encoder = MessageEncoder(external: externalLocation.map(ExternalOutput.init(location:)))
   }
 
@@ -39,11 +46,11 @@ struct ModelRewriter {
         try reader.skip(field)
         output.integer(ModelField.irVersion, irVersion)
       case ModelField.opsetImport:
-        output.message(ModelField.opsetImport, try opset(reader.message(field)))
+        output.message(ModelField.opsetImport, try opset(reader.message(field), of: model.opset))
       case ModelField.graph:
         output.message(ModelField.graph, try mainGraph(reader.message(field), irVersion: irVersion))
       case ModelField.functions:
-        output.message(ModelField.functions, try copy(reader.message(field), as: .function))
+        output.message(ModelField.functions, try function(reader.message(field)))
       case ModelField.metadata:
         let key = try string(EntryField.key, of: reader.message(field))
         if let index = metadata.firstIndex(where: { $0.key == key }) {
@@ -66,10 +73,10 @@ struct ModelRewriter {
   }
 
   /// The import with its version raised when it is the default domain's and too low.
-  private func opset(_ message: WireReader) throws -> WireWriter {
+  private func opset(_ message: WireReader, of current: Int) throws -> WireWriter {
     var output = WireWriter()
     let domain = canonicalDomain(try string(OpsetField.domain, of: message))
-    guard domain.isEmpty, let minimum = edit.minimumOpset, minimum > model.opset else {
+    guard domain.isEmpty, let minimum = edit.minimumOpset, minimum > current else {
       append(message.position..<message.end, to: &output)
       return output
     }
@@ -80,6 +87,41 @@ struct ModelRewriter {
     }
     output.integer(OpsetField.version, Int64(minimum))
     return output
+  }
+
+  /// A function imports operator sets of its own, but what it calls must mean the same in the model's: it rises too.
+  private mutating func function(_ message: WireReader) throws -> WireWriter {
+    isInFunction = true
+    defer { (isInFunction, version) = (false, model.opset) }
+    guard raise != nil, let current = try defaultOpset(ofFunction: message) else { return try copy(message, as: .function) }
+    version = current
+    var output = WireWriter()
+    var reader = message
+    while let field = try reader.next() {
+      switch field.number {
+      case FunctionField.node: try appendRaised(reader.message(field), to: &output, as: FunctionField.node)
+      case FunctionField.opsetImport:
+        output.message(field.number, try opset(reader.message(field), of: current))
+      case FunctionField.attributeDefault: output.message(field.number, try copy(reader.message(field), as: .attribute))
+      default:
+        try reader.skip(field)
+        append(field.start..<reader.position, to: &output)
+      }
+    }
+    return output
+  }
+
+  private func defaultOpset(ofFunction message: WireReader) throws -> Int? {
+    var reader = message
+    while let field = try reader.next() {
+      guard field.number == FunctionField.opsetImport else {
+        try reader.skip(field)
+        continue
+      }
+      let entry = try reader.message(field)
+      if canonicalDomain(try string(OpsetField.domain, of: entry)).isEmpty { return Int(try integer(OpsetField.version, of: entry)) }
+    }
+    return nil
   }
 
   // MARK: The main graph
@@ -130,10 +172,25 @@ struct ModelRewriter {
   }
 
   private mutating func appendNode(_ message: WireReader, to output: inout WireWriter) throws {
-    guard let replacement = edit.replacedNodes[try firstOutput(of: message)] else {
-      return output.message(GraphField.node, try copy(message, as: .node))
+    guard !isInFunction, let replacement = edit.replacedNodes[try firstOutput(of: message)] else {
+      return try appendRaised(message, to: &output, as: GraphField.node)
     }
-    for node in replacement { output.message(GraphField.node, try encoder.node(node)) }
+    for node in try raise?.raised(replacement, from: version) ?? replacement {
+      output.message(GraphField.node, try encoder.node(node))
+    }
+  }
+
+  /// A node that the edit does not name, written anew only if a later operator set asks for it.
+  private mutating func appendRaised(_ message: WireReader, to output: inout WireWriter, as field: Int) throws {
+    if let raise {
+      let type = try string(NodeField.operatorType, of: message)
+      if raise.changes(type, domain: canonicalDomain(try string(NodeField.domain, of: message)), from: version) {
+        var reader = ModelReader(source: source, folder: nil)
+        for node in try raise.raised(reader.node(message), from: version) { output.message(field, try encoder.node(node)) }
+        return
+      }
+    }
+    output.message(field, try copy(message, as: .node))
   }
 
   /// A branch or body: its nodes as in the main graph, without the initializers that the main graph has now.
@@ -147,7 +204,7 @@ struct ModelRewriter {
       case GraphField.initializer:
         let tensor = try reader.message(field)
         let name = try string(TensorField.name, of: tensor)
-        if changed[name] == nil && !edit.removedInitializers.contains(name) {
+        if isInFunction || changed[name] == nil && !edit.removedInitializers.contains(name) {
           output.message(GraphField.initializer, try copy(tensor, as: .tensor))
         }
       case GraphField.sparseInitializer:
@@ -239,6 +296,15 @@ struct ModelRewriter {
       if field.number == number { text = try reader.string(field) } else { try reader.skip(field) }
     }
     return text
+  }
+
+  private func integer(_ number: Int, of message: WireReader) throws -> Int64 {
+    var reader = message
+    var value: Int64 = 0
+    while let field = try reader.next() {
+      if field.number == number { value = try reader.integer(field) } else { try reader.skip(field) }
+    }
+    return value
   }
 
   /// The first output of a node that has a name.

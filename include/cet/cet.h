@@ -227,7 +227,7 @@ typedef int32_t cet_encoding;
 enum {
   CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
   CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 7 on */
-  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear; not written by this version (INVALID_ARGUMENT) */
+  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on UINT2 (opset 25), UINT4 (21; 3 bits too) and UINT8 (13) */
   CET_ENCODING_FLOAT = 3    /* "float": dequantized weights, no smaller than the original */
 };
 
@@ -344,7 +344,7 @@ typedef struct cet_plan_options {
   uint32_t threads; /* 0: as many as there are processors */
 
   /* Exactly one of these four is positive. */
-  double target_ratio;  /* 32 / mean code bits over the planned weights; scales are not counted */
+  double target_ratio;  /* 32 / mean code bits (of `bits`, whatever stores them); scales are not counted */
   double target_bits;   /* mean code bits over the planned weights */
   uint64_t target_size; /* bytes of the written file in `encoding`, everything counted, never exceeded */
   double max_loss;      /* the smallest plan whose predicted loss change is at most this */
@@ -409,7 +409,7 @@ typedef struct cet_plan_tensor {
   double predicted_loss_change;
   /* Loss that one more byte for this tensor would save, at the chosen bits (dual price). */
   double loss_per_byte;
-  uint64_t code_bytes;   /* packed codes */
+  uint64_t code_bytes;   /* packed codes in the file; "qdq" stores 3 bits in 4, 5 to 7 in 8 */
   uint64_t stored_bytes; /* codes, scales, zero points */
   /* By bits (index 2 to 8): loss change measured with only this tensor quantized, and the same from
      curvature (half the quadratic form of the error). NaN where there is no value. */
@@ -513,7 +513,7 @@ typedef struct cet_initializer_view {
   int32_t bits;
   int32_t axis;
   uint32_t block_size;
-  uint32_t zero_point_unit; /* 1, or 2: zero points count in halves, so that they can lie between two codes */
+  uint32_t zero_point_unit; /* 1, or 2 (3 bits, and 2 except with "qdq"): zero points count in halves of a code */
   const uint8_t *codes;
   uint64_t code_bytes;
   const float *scale;
@@ -551,7 +551,9 @@ CET_API cet_status cet_save_options_init(cet_save_options *options, size_t size)
 
 /*
  * Writes the ONNX file. It appears under `path` complete or not at all (an existing file is replaced).
- * Errors: IO; INVALID_ARGUMENT when the encoding cannot hold the plan.
+ * "qdq" raises the model's operator set and IR version where its codes need later ones, and converts nodes.
+ * Errors: IO; INVALID_ARGUMENT when the encoding cannot hold the plan; UNSUPPORTED_OPERATOR for a node that the raised
+ * operator set has no form for, by name.
  */
 CET_API cet_status cet_quantized_save_file(
     const cet_quantized *quantized, const char *path, const cet_save_options *options);

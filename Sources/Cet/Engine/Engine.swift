@@ -43,7 +43,7 @@ final class Engine: @unchecked Sendable {
       }
     }
     biasNames = names
-    let biased = edit.applied(to: found.model)
+    let biased = try edit.applied(to: found.model)
     model = biased
     let held = Dictionary(biased.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
     var weights: [String: Tensor] = [:]

@@ -37,12 +37,12 @@ struct LayerRounding {
   static func damping(patches: Int, columns: Int) -> Double { patches < 4 * columns ? 0.05 : 0.01 }
 
   /// Steps 0 to 2 and 4: grid, GPTQ with coordinate descent, bias. Without statistics Step 0 and nearest codes.
-  func quantized(bits: Int, granularity: Granularity, effort: RoundingEffort = .usual) throws -> QuantizedLayer {
+  func quantized(bits: Int, form: GridForm, effort: RoundingEffort = .usual) throws -> QuantizedLayer {
     let layer = engine.layers[index]
     do {
       let grid = try ScaleSearch.search(
-        view.matrix, bits: bits, granularity: granularity.ofMatrix,
-        zeroUnit: QuantizedTensor.zeroUnit(bits: bits), workers: engine.workers)
+        view.matrix, bits: bits, granularity: form.granularity.ofMatrix,
+        zeroUnit: form.zeroUnit(bits: bits), workers: engine.workers)
       guard !factors.isEmpty else {
         return QuantizedLayer(
           tensor: try view.assembled(CetQuantize.Rounding.nearest(view.matrix, grid: grid)), bias: nil)

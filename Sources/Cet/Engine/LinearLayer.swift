@@ -42,6 +42,8 @@ struct LinearLayer: Sendable {
   let bias: Bias
   /// Element type of the bias in the file.
   let biasType: ElementType
+  /// Whether a node that is no layer reads the weight, such as Transpose.
+  var isMoved = false
   /// What replaces the node in the engine alone, so that `input` is a value of the graph.
   var probe: [Node] = []
 

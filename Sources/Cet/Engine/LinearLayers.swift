@@ -132,11 +132,14 @@ private struct LayerFinder {
       probe = RecurrentProbe.nodes(node, states: states, hidden: tensor.shape[2], opset: opset)
       input = states
     }
-    let bias: LinearLayer.Bias = isPlain && kind != .leftMatrix ? bias(node, tensor, source.name, axis) : .none
+    var bias: LinearLayer.Bias = isPlain && kind != .leftMatrix ? bias(node, tensor, source.name, axis) : .none
+    // Nodes are replaced by what they make: one whose output has its name in another branch too cannot be.
+    if case .addable = bias, sites.makers[node.firstOutput] == nil { bias = .none }
     return LinearLayer(
       name: source.name, shape: tensor.shape, elementType: tensor.type, kind: kind, axis: axis, node: node, input: input,
       output: isRecurrent || kind == .leftMatrix || node.operatorType == "Attention" ? "" : node.outputs.first ?? "",
-      bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type, probe: probe)
+      bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type,
+      isMoved: readers.contains { LayerFinder.weightSlots(sites.nodes[$0]).isEmpty }, probe: probe)
   }
 
   private func biasType(_ bias: LinearLayer.Bias) -> ElementType? {

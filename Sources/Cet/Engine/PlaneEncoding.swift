@@ -24,10 +24,15 @@ struct PlaneEncoding {
 
   init(_ model: Model) {
     opset = model.opset
-    let taken = PlaneEncoding.names(in: model.graph)
+    prefix = PlaneEncoding.freePrefix(in: model.graph)
+  }
+
+  /// Begins no name in the graph.
+  static func freePrefix(in graph: Graph) -> String {
+    let taken = names(in: graph)
     var prefix = "cet."
     while taken.contains(where: { $0.hasPrefix(prefix) }) { prefix = "cet_" + prefix }
-    self.prefix = prefix
+    return prefix
   }
 
   static func names(in graph: Graph) -> Set<String> {
@@ -135,59 +140,5 @@ struct PlaneEncoding {
     let name = try add(make(), prefix + key)
     shared[key] = name
     return name
-  }
-}
-
-/// The order and shape in which codes are unpacked, so that scales broadcast against them.
-private struct RowLayout {
-  let rows: Int
-  let columns: Int
-  let paddedColumns: Int
-  /// Shape of the codes before the grid is applied.
-  let codeShape: [Int]
-  /// Shape of scales and zero points.
-  let gridShape: [Int]
-  /// Blocked grids work on [rows, blocks, block size] with the quantization axis first.
-  let needsReordering: Bool
-  let rowsFirstShape: [Int]
-  /// From rows first back to the tensor's order; empty when that is the same.
-  let transposition: [Int]
-  private let axis: Int
-
-  init(_ tensor: QuantizedTensor) {
-    axis = tensor.axis ?? 0
-    rows = tensor.axis.map { tensor.shape[$0] } ?? 1
-    columns = rows > 0 ? tensor.count / rows : 0
-    let others = tensor.shape.indices.filter { $0 != (tensor.axis ?? -1) }
-    rowsFirstShape = tensor.axis == nil ? tensor.shape : [rows] + others.map { tensor.shape[$0] }
-    if tensor.blockSize > 0, let axis = tensor.axis {
-      let blocks = (columns + tensor.blockSize - 1) / tensor.blockSize
-      paddedColumns = blocks * tensor.blockSize
-      codeShape = [rows, blocks, tensor.blockSize]
-      gridShape = [rows, blocks, 1]
-      needsReordering = true
-      transposition = axis == 0 ? [] : tensor.shape.indices.map { $0 == axis ? 0 : ($0 < axis ? $0 + 1 : $0) }
-    } else {
-      paddedColumns = columns
-      codeShape = tensor.shape
-      let size = rows
-      gridShape = tensor.shape.indices.map { $0 == tensor.axis ? size : 1 }
-      needsReordering = false
-      transposition = []
-    }
-  }
-
-  /// Codes in the order of `codeShape`; padding is zero.
-  func padded(_ codes: [UInt8]) -> [UInt8] {
-    guard needsReordering else { return codes }
-    let inner = axis + 1 < rowsFirstShape.count ? rowsFirstShape[(axis + 1)...].reduce(1, *) : 1
-    var result = [UInt8](repeating: 0, count: rows * paddedColumns)
-    for row in 0..<rows {
-      for column in 0..<columns {
-        let (outer, i) = (column / inner, column % inner)
-        result[row * paddedColumns + column] = codes[(outer * rows + row) * inner + i]
-      }
-    }
-    return result
   }
 }

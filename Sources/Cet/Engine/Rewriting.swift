@@ -5,6 +5,8 @@ import CetTensor
 /// Turns quantized layers into an edit of the model file.
 struct Rewriting {
   let found: LinearLayers
+  /// The model as its file has it.
+  let original: Model
   /// Bias initializer of each layer, where it has or can have one.
   let biasNames: [String?]
 
@@ -18,6 +20,7 @@ struct Rewriting {
     }
     let model = found.model
     var planes = PlaneEncoding(model)
+    var dequantized = DequantizeEncoding(model)
     for (index, layer) in found.layers.enumerated() {
       guard let result = quantized[index] else { continue }
       // An initializer of the main graph takes the place of a Constant node, or of an initializer in a branch.
@@ -30,7 +33,8 @@ struct Rewriting {
         if !found.constantNodes.contains(layer.name) { edit.removedInitializers.insert(layer.name) }
         try planes.add(result.tensor, as: layer.elementType)
       case .qdq:
-        throw CetError(.invalidArgument, "encoding 'qdq' is not available in this version, use 'planes' or 'float'")
+        if !found.constantNodes.contains(layer.name) { edit.removedInitializers.insert(layer.name) }
+        try dequantized.add(result.tensor, as: layer.elementType, isMoved: layer.isMoved)
       }
       if let name = biasNames[index], let values = result.bias {
         let old = model.graph.initializers.first { $0.name == name }?.tensor.shape
@@ -40,9 +44,23 @@ struct Rewriting {
         if case .addable(_, let replacement) = layer.bias { edit.replacedNodes[layer.node.firstOutput] = replacement }
       }
     }
-    edit.initializers += planes.initializers
-    edit.leadingNodes = planes.nodes
+    edit.initializers += planes.initializers + dequantized.initializers
+    edit.leadingNodes = planes.nodes + dequantized.nodes
+    (edit.minimumOpset, edit.minimumIRVersion) = (dequantized.minimumOpset, dequantized.minimumIRVersion)
+    try checkRaise(edit)
     return edit
+  }
+
+  /// A node that the raised operator set has no form for is named with the way out.
+  private func checkRaise(_ edit: ModelEdit) throws {
+    guard let minimum = edit.minimumOpset, minimum > original.opset else { return }
+    do {
+      _ = try edit.applied(to: original)
+    } catch let error as CetError {
+      throw CetError(
+        error.code,
+        "encoding 'qdq' needs operator set \(minimum), \(error.message); encoding '\(original.opset < 7 ? "float" : "planes")' keeps operator set \(original.opset)")
+    }
   }
 
   private func narrowed(_ tensor: Tensor, to type: ElementType) throws -> Tensor {

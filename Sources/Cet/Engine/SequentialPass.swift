@@ -19,7 +19,7 @@ extension Engine {
   ///   - fixed: layers that are quantized already (tables), by index.
   ///   - progress: layers done, of how many.
   func sequential(
-    _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [FittingBatch], granularity: Granularity,
+    _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [FittingBatch], form: GridForm,
     _ options: SequentialOptions, progress: (Int, Int) throws -> Void
   ) throws -> [Int: QuantizedLayer] {
     let order = try observable(bits.keys.sorted().filter { fixed[$0] == nil }, batches)
@@ -54,7 +54,7 @@ extension Engine {
               index, batches, fp32: fp32, quantized: quantized, needsVariance: options.matchesVariance),
             columns: WeightView.columns(layers[index]), workers)
         }
-        if let shared { result[index] = try sequentialLayer(index, bits: width, shared, granularity: granularity, options) }
+        if let shared { result[index] = try sequentialLayer(index, bits: width, shared, form: form, options) }
         done += 1
       }
       for index in run {
@@ -84,7 +84,7 @@ extension Engine {
   }
 
   private func sequentialLayer(
-    _ index: Int, bits: Int, _ factored: FactoredStatistics, granularity: Granularity, _ options: SequentialOptions
+    _ index: Int, bits: Int, _ factored: FactoredStatistics, form: GridForm, _ options: SequentialOptions
   ) throws -> QuantizedLayer {
     let statistics = factored.paired
     let layer = layers[index]
@@ -108,7 +108,7 @@ extension Engine {
       }
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
       let grid = try ScaleSearch.search(
-        target, bits: bits, granularity: granularity.ofMatrix, zeroUnit: QuantizedTensor.zeroUnit(bits: bits), workers: workers)
+        target, bits: bits, granularity: form.granularity.ofMatrix, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
       var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, options: options.effort.options(target), workers: workers).matrix
       if options.matchesVariance {
         let rounded = matrix.dequantize()
@@ -121,7 +121,7 @@ extension Engine {
           after += try OutputCorrection.variance(Array(rounded[range]), rows: perGroup, covariance: group.covariance, workers: workers)
         }
         try matrix.scaleRows(
-          by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: granularity.ofMatrix))
+          by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: form.granularity.ofMatrix))
       }
       return QuantizedLayer(
         tensor: try view.assembled(matrix),

@@ -40,7 +40,7 @@ extension Session {
   /// Every layer in `widths` quantized at each of its widths.
   /// - Parameter widths: by layer index.
   func candidates(
-    _ widths: [Int: [Int]], fitting: [FittingBatch], rounding: Rounding, granularity: Granularity, maxMemory: Int?,
+    _ widths: [Int: [Int]], fitting: [FittingBatch], rounding: Rounding, form: GridForm, maxMemory: Int?,
     effort: RoundingEffort = .usual, monitor: Monitor
   ) throws -> [Int: [QuantizedLayer]] {
     var result: [Int: [QuantizedLayer]] = [:]
@@ -50,7 +50,7 @@ extension Session {
     func quantize(_ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
       let layer = try LayerRounding(engine, index, statistics, factors)
       result[index] = try (widths[index] ?? []).map { bits in
-        let made = try layer.quantized(bits: bits, granularity: granularity, effort: effort)
+        let made = try layer.quantized(bits: bits, form: form, effort: effort)
         done += 1
         try monitor.report(.rounding, done, of: total)
         return made

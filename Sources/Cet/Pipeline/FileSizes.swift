@@ -14,8 +14,14 @@ struct FileSizes {
 
   /// Codes, scales and zero points of a layer in the file.
   func storedBytes(_ layer: LinearLayer, bits: Int, granularity: Granularity) -> (codes: Int, stored: Int) {
+    let grids = FileSizes.gridCount(layer, granularity)
+    if encoding == .qdq {
+      let unit = GridForm(granularity: granularity, encoding: encoding).zeroUnit(bits: bits)
+      let bytes = DequantizeEncoding.storedBytes(count: layer.count, gridCount: grids, bits: bits, zeroUnit: unit)
+      return (bytes.codes, bytes.codes + bytes.grids)
+    }
     let codes = QuantizedTensor.packedByteCount(layer.count, bits: bits)
-    return (codes, codes + 5 * FileSizes.gridCount(layer, granularity))
+    return (codes, codes + 5 * grids)
   }
 
   private static func gridCount(_ layer: LinearLayer, _ granularity: Granularity) -> Int {
@@ -31,6 +37,7 @@ struct FileSizes {
   /// The whole file when layer i has `bits[i]` bits (nil: unchanged), exactly.
   func bytes(bits: [Int?], granularity: Granularity, addsBiases: Bool) throws -> Int {
     var quantized: [Int: QuantizedLayer] = [:]
+    let form = GridForm(granularity: granularity, encoding: encoding)
     for (index, layer) in model.found.layers.enumerated() {
       guard let width = bits[index] else { continue }
       let grid = FileSizes.gridCount(layer, granularity)
@@ -39,11 +46,11 @@ struct FileSizes {
         blockSize: granularity.blockSize,
         codes: [UInt8](repeating: 0, count: QuantizedTensor.packedByteCount(layer.count, bits: width)),
         scales: [Float](repeating: 1, count: grid), zeroPoints: [UInt8](repeating: 0, count: grid),
-        zeroUnit: QuantizedTensor.zeroUnit(bits: width))
+        zeroUnit: form.zeroUnit(bits: width))
       let takesBias = addsBiases && Engine.usesStatistics(layer)
       quantized[index] = QuantizedLayer(tensor: tensor, bias: takesBias ? [Float](repeating: 0, count: layer.channels) : nil)
     }
-    let rewriting = Rewriting(found: model.found, biasNames: model.found.layers.map(\.biasName))
+    let rewriting = Rewriting(found: model.found, original: model.file.model, biasNames: model.found.layers.map(\.biasName))
     let metadata = FileMetadata.ofUnknownLosses(model, bits: bits)
     return try ModelWriter.size(edit: rewriting.edit(quantized, encoding: encoding, metadata: metadata), of: model.file)
   }

@@ -15,7 +15,7 @@ extension Session {
     let widths = Dictionary(uniqueKeysWithValues: draft.planned.map { ($0, draft.widths[$0]) })
     let (fitting, heldOut) = try split()
     let quantized = try candidates(
-      widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, granularity: options.granularity,
+      widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, form: options.gridForm,
       maxMemory: options.maxMemory, monitor: monitor)
     let versions = engine.layers.indices.map { quantized[$0] ?? [] }
     let count = versions.reduce(0) { $0 + $1.count }

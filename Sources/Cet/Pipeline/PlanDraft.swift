@@ -40,6 +40,10 @@ struct PlanDraft {
           : "the keep patterns leave nothing to quantize")
     }
     sizes = try FileSizes(model, encoding: options.encoding)
+    if options.encoding == .qdq {
+      // A model that the narrowest type's operator set has no form for is refused before anything is measured.
+      _ = try sizes.bytes(bits: widths.map(\.first), granularity: options.granularity, addsBiases: false)
+    }
   }
 
   var planned: [Int] { layers.indices.filter { !widths[$0].isEmpty } }

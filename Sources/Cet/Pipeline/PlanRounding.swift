@@ -7,7 +7,7 @@ struct PlanRounding {
   let session: Session
   /// By layer index.
   let bits: [Int: Int]
-  let granularity: Granularity
+  let form: GridForm
   let maxMemory: Int?
   let monitor: Monitor
 
@@ -24,7 +24,7 @@ struct PlanRounding {
     _ rounding: Rounding, _ bits: [Int: Int], _ batches: [FittingBatch], effort: RoundingEffort = .usual
   ) throws -> [Int: QuantizedLayer] {
     try session.candidates(
-      bits.mapValues { [$0] }, fitting: batches, rounding: rounding, granularity: granularity, maxMemory: maxMemory,
+      bits.mapValues { [$0] }, fitting: batches, rounding: rounding, form: form, maxMemory: maxMemory,
       effort: effort, monitor: monitor
     ).compactMapValues(\.first)
   }
@@ -33,11 +33,11 @@ struct PlanRounding {
   private let tables = Once<[Int: QuantizedLayer]>()
 
   init(
-    session: Session, bits: [Int: Int], granularity: Granularity, maxMemory: Int?, monitor: Monitor
+    session: Session, bits: [Int: Int], form: GridForm, maxMemory: Int?, monitor: Monitor
   ) {
     self.session = session
     self.bits = bits
-    self.granularity = granularity
+    self.form = form
     self.maxMemory = maxMemory
     self.monitor = monitor
   }
@@ -49,7 +49,7 @@ struct PlanRounding {
     var fixed = try tables.value { try parallel(.nearest, bits.filter { !observed.contains($0.key) }, batches) }
     let recurrent = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].probe.isEmpty }
     if !recurrent.isEmpty { fixed.merge(try parallel(.gptq, recurrent, batches, effort: options.effort)) { $1 } }
-    return try session.engine.sequential(bits, fixed: fixed, batches: batches, granularity: granularity, options) {
+    return try session.engine.sequential(bits, fixed: fixed, batches: batches, form: form, options) {
       try monitor.report(.rounding, $0, of: $1)
     }
   }

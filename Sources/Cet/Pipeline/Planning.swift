@@ -90,7 +90,7 @@ extension Session {
       draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
     let rows = try self.fitting(options.rounding)
     let quantized = try candidates(
-      widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, granularity: options.granularity,
+      widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, form: options.gridForm,
       maxMemory: options.maxMemory, monitor: monitor)
     let errors = CandidateErrors(engine: engine, widths: draft.widths, quantized: quantized)
     switch options.method {

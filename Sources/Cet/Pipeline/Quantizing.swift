@@ -48,7 +48,7 @@ private func nearest(
     model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads), context: ComputeContext())
   var layers: [Int: QuantizedLayer] = [:]
   for (index, width) in bits {
-    layers[index] = try LayerRounding(engine, index, nil).quantized(bits: width, granularity: plan.options.granularity)
+    layers[index] = try LayerRounding(engine, index, nil).quantized(bits: width, form: plan.options.gridForm)
   }
   var done = plan
   done.options.rounding = .nearest
@@ -66,7 +66,7 @@ private func carryOut(
     threads: options.threads, monitor: monitor)
   let references = try session.references()
   let rounder = PlanRounding(
-    session: session, bits: bits, granularity: plan.options.granularity,
+    session: session, bits: bits, form: plan.options.gridForm,
     maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
   let layers = try rounder.layers(rounding, references: references)
   var changed: [String: Tensor] = [:]
@@ -133,7 +133,7 @@ public final class QuantizedModel: @unchecked Sendable {
     self.model = model
     self.layers = layers
     self.probe = probe
-    let rewriting = Rewriting(found: model.found, biasNames: biasNames)
+    let rewriting = Rewriting(found: model.found, original: model.file.model, biasNames: biasNames)
     self.rewriting = rewriting
     var plan = plan
     let metadata = FileMetadata.entries(model, plan: plan)

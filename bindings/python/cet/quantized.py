@@ -81,7 +81,7 @@ class Initializer:
 
     @property
     def zero_point(self) -> np.ndarray:
-        """float32, in codes: whole numbers, or halves for 2 and 3 bits; as many as scales."""
+        """float32, in codes: whole numbers, or halves for 3 bits and (except with "qdq") 2; as many as scales."""
         stored = np.ctypeslib.as_array(self._view.zero_point, (self._view.scale_count,))
         return stored.astype(np.float32) / np.float32(self._view.zero_point_unit)
 

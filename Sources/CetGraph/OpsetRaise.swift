@@ -1,0 +1,267 @@
+import CetTensor
+
+/// Writes the nodes of a model's default domain so that they mean in a later operator set what they mean in theirs.
+///
+/// Between versions most operators only gain types, attributes and inputs whose defaults are the old meaning; those
+/// stay as they are. `OpsetStep.all` has the others. What needs a constant gets a Constant node in front of it, so that
+/// branches, bodies and functions are treated alike.
+public struct OpsetRaise: Sendable {
+  /// Before it, operators broadcast by attributes.
+  static let oldest = 7
+
+  public let target: Int
+  private let names: Set<String>
+  /// Values that something reads.
+  private let read: Set<String>
+  /// Number of axes of the graph's inputs and outputs that tell it.
+  private let ranks: [String: Int]
+  private let constants: [String: Tensor]
+  private let hasOnlyFloat32: Bool
+
+  /// nil when nothing of the model is older than `target`.
+  public init?(_ model: Model, to target: Int?) {
+    let versions = [model.opsets[""]] + model.functions.map { $0.opsets[""] }
+    guard let target, versions.contains(where: { $0 ?? target < target }) else { return nil }
+    self.target = target
+    var survey = Survey()
+    survey.add(model.graph)
+    for function in model.functions {
+      survey.read.formUnion(function.outputs)
+      survey.names.formUnion(function.inputs)
+      for node in function.nodes { survey.add(node) }
+    }
+    names = survey.names
+    read = survey.read
+    constants = survey.constants
+    hasOnlyFloat32 = !survey.hasFloat64 && !model.hasHalfPrecision
+    ranks = Dictionary(
+      (model.graph.inputs + model.graph.outputs).compactMap { info in info.shape.map { (info.name, $0.count) } },
+      uniquingKeysWith: { first, _ in first })
+  }
+
+  /// Whether a node of operator set `version` may have to change.
+  public func changes(_ operatorType: String, domain: String, from version: Int) -> Bool {
+    domain.isEmpty && (step(operatorType, after: version) != nil || version < OpsetRaise.oldest && version < target)
+  }
+
+  /// The node of operator set `version` as the target has it, with what it needs before and after it.
+  public func raised(_ node: Node, from version: Int) throws -> [Node] {
+    guard changes(node.operatorType, domain: node.domain, from: version) else { return [node] }
+    var rising = RisingNode(node, version: version, raise: self)
+    guard version >= OpsetRaise.oldest else { throw rising.refusal("below \(OpsetRaise.oldest) nothing is converted") }
+    var reached = version
+    while let step = step(rising.node.operatorType, after: reached) {
+      try step.convert(&rising)
+      reached = step.version
+    }
+    return rising.before + [rising.node] + rising.after
+  }
+
+  /// All nodes, those of branches and bodies included.
+  public func raised(_ nodes: [Node], from version: Int) throws -> [Node] {
+    try nodes.flatMap { node in
+      var node = node
+      for (name, attribute) in node.attributes {
+        switch attribute {
+        case .graph(let graph): node.attributes[name] = .graph(try raised(graph, from: version))
+        case .graphs(let graphs): node.attributes[name] = .graphs(try graphs.map { try raised($0, from: version) })
+        default: break
+        }
+      }
+      return try raised(node, from: version)
+    }
+  }
+
+  private func raised(_ graph: Graph, from version: Int) throws -> Graph {
+    var graph = graph
+    graph.nodes = try raised(graph.nodes, from: version)
+    return graph
+  }
+
+  private func step(_ operatorType: String, after version: Int) -> OpsetStep? {
+    OpsetStep.all[operatorType]?.first { $0.version > version && $0.version <= target }
+  }
+
+  // MARK: What steps ask
+
+  func free(_ name: String) -> String {
+    var name = name
+    while names.contains(name) { name += "_" }
+    return name
+  }
+
+  func isRead(_ name: String) -> Bool { !name.isEmpty && read.contains(name) }
+
+  func rank(_ name: String) -> Int? { ranks[name] }
+
+  func constant(_ name: String) -> Tensor? { constants[name] }
+
+  var knowsFloatType: Bool { hasOnlyFloat32 }
+}
+
+/// One pass over a model for what conversions must know.
+private struct Survey {
+  var names: Set<String> = []
+  var read: Set<String> = []
+  var constants: [String: Tensor] = [:]
+  var hasFloat64 = false
+
+  mutating func add(_ graph: Graph) {
+    for initializer in graph.initializers {
+      constants[initializer.name] = initializer.tensor
+      note(initializer.tensor.type)
+    }
+    for info in graph.inputs + graph.outputs { if let type = info.type { note(type) } }
+    names.formUnion(graph.initializers.map(\.name) + graph.opaqueInitializers + graph.inputs.map(\.name))
+    read.formUnion(graph.outputs.map(\.name))
+    for node in graph.nodes { add(node) }
+  }
+
+  mutating func add(_ node: Node) {
+    names.formUnion(node.outputs)
+    read.formUnion(node.inputs)
+    for (name, attribute) in node.attributes {
+      switch attribute {
+      case .tensor(let value):
+        if node.operatorType == "Constant" { constants[node.firstOutput] = value.tensor }
+        note(value.tensor.type)
+      case .int(let value):
+        if name == "to" || name == "dtype", let type = ElementType(rawValue: Int32(truncatingIfNeeded: value)) { note(type) }
+      default: break
+      }
+    }
+    for graph in node.subgraphs { add(graph) }
+  }
+
+  private mutating func note(_ type: ElementType) { if type == .float64 { hasFloat64 = true } }
+}
+
+/// A node on its way to the target.
+struct RisingNode {
+  var node: Node
+  private(set) var before: [Node] = []
+  private(set) var after: [Node] = []
+  let raise: OpsetRaise
+  private let original: Node
+  private let version: Int
+
+  init(_ node: Node, version: Int, raise: OpsetRaise) {
+    self.node = node
+    original = node
+    self.version = version
+    self.raise = raise
+  }
+
+  func refusal(_ reason: String) -> CetError {
+    CetError(
+      .unsupportedOperator,
+      "node '\(original.displayName)': \(original.operatorType) of operator set \(version) cannot be written for operator set \(raise.target): \(reason)")
+  }
+
+  /// The name of a value that belongs to this node.
+  func value(_ role: String) -> String { raise.free("\(original.firstOutput).cet.\(role)") }
+
+  // MARK: Attributes
+
+  private func value(of name: String) throws -> Attribute? {
+    guard let attribute = node.attributes[name] else { return nil }
+    if case .reference = attribute { throw refusal("attribute '\(name)' is an argument of its function") }
+    return attribute
+  }
+
+  private func malformed(_ name: String) -> CetError {
+    CetError(.invalidModel, "node '\(original.displayName)': attribute '\(name)' is of another kind than its operator has")
+  }
+
+  func int(_ name: String) throws -> Int64? {
+    guard let attribute = try value(of: name) else { return nil }
+    guard case .int(let value) = attribute else { throw malformed(name) }
+    return value
+  }
+
+  func string(_ name: String) throws -> String? {
+    guard let attribute = try value(of: name) else { return nil }
+    guard case .string(let value) = attribute else { throw malformed(name) }
+    return String(decoding: value, as: UTF8.self)
+  }
+
+  mutating func takeInt(_ name: String) throws -> Int64? {
+    defer { node.attributes[name] = nil }
+    return try int(name)
+  }
+
+  /// An empty list counts as none.
+  mutating func takeInts(_ name: String) throws -> [Int64]? {
+    defer { node.attributes[name] = nil }
+    guard let attribute = try value(of: name) else { return nil }
+    guard case .ints(let values) = attribute else {
+      guard case .floats(let none) = attribute, none.isEmpty else { throw malformed(name) }
+      return nil
+    }
+    return values.isEmpty ? nil : values
+  }
+
+  mutating func takeFloat(_ name: String) throws -> Float? {
+    defer { node.attributes[name] = nil }
+    guard let attribute = try value(of: name) else { return nil }
+    guard case .float(let value) = attribute else { throw malformed(name) }
+    return value
+  }
+
+  mutating func takeFloats(_ name: String) throws -> [Float]? {
+    defer { node.attributes[name] = nil }
+    guard let attribute = try value(of: name) else { return nil }
+    guard case .floats(let values) = attribute else { throw malformed(name) }
+    return values
+  }
+
+  mutating func set(_ name: String, _ text: String) { node.attributes[name] = .string(Array(text.utf8)) }
+
+  // MARK: Values
+
+  func input(_ index: Int) -> String { index < node.inputs.count ? node.inputs[index] : "" }
+
+  mutating func setInput(_ index: Int, _ name: String) {
+    while node.inputs.count <= index { node.inputs.append("") }
+    node.inputs[index] = name
+  }
+
+  mutating func prepend(_ type: String, _ inputs: [String], _ role: String, _ attributes: [String: Attribute] = [:]) -> String {
+    let name = value(role)
+    before.append(Node(type, inputs: inputs, outputs: [name], attributes: attributes))
+    return name
+  }
+
+  mutating func append(_ type: String, _ inputs: [String], makes output: String) {
+    after.append(Node(type, inputs: inputs, outputs: [output]))
+  }
+
+  private mutating func constant(_ role: String, _ tensor: Tensor) -> String {
+    prepend("Constant", [], role, ["value": .tensor(Initializer(name: "", tensor: tensor))])
+  }
+
+  mutating func constant(_ role: String, _ values: [Int64]) throws -> String {
+    constant(role, try Tensor(values, shape: [values.count]))
+  }
+
+  mutating func scalar(_ role: String, _ value: Int64) throws -> String { constant(role, try Tensor(scalar: value)) }
+
+  mutating func scalar(_ role: String, _ value: Float) throws -> String { constant(role, try Tensor(scalar: value)) }
+
+  mutating func constant(_ role: String, _ values: [Float]) throws -> String {
+    constant(role, try Tensor(values, shape: [values.count]))
+  }
+
+  /// A number of the same type as the first input, whose type the file does not always tell.
+  mutating func likeFirstInput(_ role: String, _ value: Float) throws -> String {
+    if raise.knowsFloatType { return try scalar(role, value) }
+    guard raise.target >= 15 else { throw refusal("the type of its \(role) does not follow from the file") }
+    let number = try scalar(role + ".float32", value)
+    return prepend("CastLike", [number, input(0)], role)
+  }
+
+  /// An attribute that became the input `index`.
+  mutating func moveInts(_ name: String, toInput index: Int) throws {
+    if let values = try takeInts(name) { setInput(index, try constant(name, values)) }
+  }
+}

@@ -1,0 +1,167 @@
+/// How a node changes when it passes a version of the default operator set that gave its operator another form.
+struct OpsetStep: Sendable {
+  /// The version in which the operator has the new form.
+  let version: Int
+  let convert: @Sendable (inout RisingNode) throws -> Void
+
+  init(_ version: Int, _ convert: @escaping @Sendable (inout RisingNode) throws -> Void) {
+    self.version = version
+    self.convert = convert
+  }
+
+  /// By operator, versions ascending. An operator that is renamed goes on with the steps of its new name.
+  static let all: [String: [OpsetStep]] = [
+    "BatchNormalization": [OpsetStep(9, withoutSpatial), OpsetStep(14, inferenceOutputs)],
+    "Clip": [OpsetStep(11, clipBounds)],
+    "DFT": [OpsetStep(20) { $0.setInput(2, try $0.scalar("axis", $0.takeInt("axis") ?? 1)) }],
+    "Dropout": [OpsetStep(10, droppedMask), OpsetStep(12, dropoutRatio)],
+    "GridSample": [OpsetStep(20, gridSampleMode)],
+    "GroupNormalization": [OpsetStep(21, scalesOfChannels)],
+    "Hardmax": [OpsetStep(13, flattened)],
+    "LogSoftmax": [OpsetStep(13, flattened)],
+    "Pad": [OpsetStep(11, padInputs)],
+    "ReduceL1": axesInput(18),
+    "ReduceL2": axesInput(18),
+    "ReduceLogSum": axesInput(18),
+    "ReduceLogSumExp": axesInput(18),
+    "ReduceMax": axesInput(18),
+    "ReduceMean": axesInput(18),
+    "ReduceMin": axesInput(18),
+    "ReduceProd": axesInput(18),
+    "ReduceSum": axesInput(13),
+    "ReduceSumSquare": axesInput(18),
+    "Resize": [OpsetStep(11, resizeCoordinates), OpsetStep(13, resizeSizes)],
+    "RoiAlign": [OpsetStep(16) { $0.set("coordinate_transformation_mode", "output_half_pixel") }],
+    "Scan": [OpsetStep(9) { throw $0.refusal("its sequences have lengths") }],
+    "Scatter": [OpsetStep(11) { $0.node.operatorType = "ScatterElements" }],
+    "Slice": [OpsetStep(10, sliceInputs)],
+    "Softmax": [OpsetStep(13, flattened)],
+    "Split": [OpsetStep(13) { try $0.moveInts("split", toInput: 1) }, OpsetStep(18, outputCount)],
+    "Squeeze": axesInput(13),
+    "TopK": [OpsetStep(10) { $0.setInput(1, try $0.constant("k", [$0.takeInt("k") ?? 0])) }],
+    "Unsqueeze": axesInput(13),
+    "Upsample": [OpsetStep(9, upsampleScales), OpsetStep(10, upsampleToResize)],
+  ]
+
+  private static func axesInput(_ version: Int) -> [OpsetStep] {
+    [OpsetStep(version) { try $0.moveInts("axes", toInput: 1) }]
+  }
+
+  // MARK: Normalization
+
+  private static func withoutSpatial(_ call: inout RisingNode) throws {
+    guard try call.takeInt("spatial") ?? 1 != 0 else { throw call.refusal("spatial is 0") }
+  }
+
+  /// Before 14 further outputs meant training.
+  private static func inferenceOutputs(_ call: inout RisingNode) throws {
+    guard call.node.outputs.dropFirst().allSatisfy(\.isEmpty) else { throw call.refusal("it has outputs of training") }
+    call.node.outputs = Array(call.node.outputs.prefix(1))
+  }
+
+  /// The mask had the type of the data before 10, and is bool since.
+  private static func droppedMask(_ call: inout RisingNode) throws {
+    guard !call.node.outputs.dropFirst().contains(where: call.raise.isRead) else { throw call.refusal("its mask is read") }
+    call.node.outputs = Array(call.node.outputs.prefix(1))
+  }
+
+  private static func dropoutRatio(_ call: inout RisingNode) throws {
+    if let ratio = try call.takeFloat("ratio") { call.setInput(1, try call.scalar("ratio", ratio)) }
+  }
+
+  /// One scale and bias for each channel instead of each group.
+  private static func scalesOfChannels(_ call: inout RisingNode) throws {
+    let groups = try call.constant("groups", [call.int("num_groups") ?? 1])
+    let channels = call.prepend("Shape", [call.input(0)], "channels", ["start": .int(1), "end": .int(2)])
+    let members = call.prepend("Div", [channels, groups], "members")
+    let wide = call.prepend("Concat", [groups, members], "wide", ["axis": .int(0)])
+    let column = try call.constant("column", [-1, 1] as [Int64])
+    let line = try call.constant("line", [-1] as [Int64])
+    for (index, role) in [(1, "scale"), (2, "bias")] {
+      let tall = call.prepend("Reshape", [call.input(index), column], role + ".column")
+      let spread = call.prepend("Expand", [tall, wide], role + ".wide")
+      call.setInput(index, call.prepend("Reshape", [spread, line], role))
+    }
+  }
+
+  // MARK: Softmax and its kin
+
+  /// Before 13 they worked on the matrix that the axes before `axis` and those from it on make; since, along one axis.
+  private static func flattened(_ call: inout RisingNode) throws {
+    let axis = try call.int("axis") ?? 1
+    call.node.attributes["axis"] = .int(-1)
+    let (x, y) = (call.input(0), call.node.firstOutput)
+    if axis == -1 { return }
+    if let rank = call.raise.rank(x) ?? call.raise.rank(y), axis == rank - 1 { return }
+    let shape = call.prepend("Shape", [x], "shape")
+    call.setInput(0, call.prepend("Flatten", [x], "matrix", ["axis": .int(axis)]))
+    let result = call.value("rows")
+    call.node.outputs = [result]
+    call.append("Reshape", [result, shape], makes: y)
+  }
+
+  // MARK: Attributes that became inputs
+
+  private static func clipBounds(_ call: inout RisingNode) throws {
+    if let low = try call.takeFloat("min") { call.setInput(1, try call.likeFirstInput("min", low)) }
+    if let high = try call.takeFloat("max") { call.setInput(2, try call.likeFirstInput("max", high)) }
+  }
+
+  private static func padInputs(_ call: inout RisingNode) throws {
+    call.setInput(1, try call.constant("pads", call.takeInts("pads") ?? []))
+    if let value = try call.takeFloat("value"), value != 0 { call.setInput(2, try call.likeFirstInput("value", value)) }
+  }
+
+  private static func sliceInputs(_ call: inout RisingNode) throws {
+    try call.moveInts("starts", toInput: 1)
+    try call.moveInts("ends", toInput: 2)
+    try call.moveInts("axes", toInput: 3)
+  }
+
+  private static func outputCount(_ call: inout RisingNode) throws {
+    if call.input(1).isEmpty { call.node.attributes["num_outputs"] = .int(Int64(call.node.outputs.count)) }
+  }
+
+  // MARK: Resampling
+
+  private static func gridSampleMode(_ call: inout RisingNode) throws {
+    let mode = try call.string("mode") ?? "bilinear"
+    call.set("mode", ["bilinear": "linear", "bicubic": "cubic"][mode] ?? mode)
+  }
+
+  private static func upsampleScales(_ call: inout RisingNode) throws {
+    call.setInput(1, try call.constant("scales", call.takeFloats("scales") ?? []))
+  }
+
+  /// Upsample only enlarges, which Resize of 10 leaves open: its form of 11 comes at once where it may.
+  private static func upsampleToResize(_ call: inout RisingNode) throws {
+    call.node.operatorType = "Resize"
+    if call.raise.target >= 11 { setAsymmetric(&call) }
+  }
+
+  private static func setAsymmetric(_ call: inout RisingNode) {
+    call.set("coordinate_transformation_mode", "asymmetric")
+    call.set("nearest_mode", "floor")
+    call.setInput(2, call.input(1))
+    call.setInput(1, "")
+  }
+
+  private static func resizeCoordinates(_ call: inout RisingNode) throws {
+    guard call.node.attributes["coordinate_transformation_mode"] == nil else { return }
+    if try call.string("mode") ?? "nearest" == "nearest" {
+      // How a smaller picture takes the nearest pixel, operator set 10 does not say, and runtimes differ.
+      guard let scales = call.raise.constant(call.input(1)), scales.type == .float32,
+        try scales.array(as: Float.self).allSatisfy({ $0 >= 1 })
+      else { throw call.refusal("which pixel is nearest is not said for scales that are below 1 or not constant") }
+    }
+    setAsymmetric(&call)
+  }
+
+  /// Since 13 either scales or sizes are given; before, scales without numbers stood beside sizes.
+  private static func resizeSizes(_ call: inout RisingNode) throws {
+    guard try call.string("coordinate_transformation_mode") != "tf_half_pixel_for_nn" else {
+      throw call.refusal("tf_half_pixel_for_nn is gone")
+    }
+    if !call.input(3).isEmpty { call.setInput(2, "") }
+  }
+}
