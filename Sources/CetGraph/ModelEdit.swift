@@ -17,6 +17,8 @@ public struct ModelEdit: Sendable {
   /// Lowest versions that the edit's own nodes and types need; the file's are raised only when lower.
   public var minimumOpset: Int?
   public var minimumIRVersion: Int64?
+  /// Functions to drop; nothing may call them any more.
+  public var removedFunctions: Set<FunctionKey> = []
   /// Added to, or replaced in, the model's metadata_props.
   public var metadata: [(key: String, value: String)] = []
 
@@ -43,9 +45,8 @@ public struct ModelEdit: Sendable {
       if let new = replaced[input.name] { return input.describes(new.tensor) ? input : ValueInfo(of: new) }
       return removedInitializers.contains(input.name) ? nil : input
     }
-    result.graph.nodes =
-      leadingNodes
-      + nodes(model.graph.nodes, dropping: removedInitializers.union(replaced.keys))
+    result.graph.nodes = leadingNodes + applied(to: model.graph.nodes)
+    result.functions.removeAll { removedFunctions.contains($0.key) }
     if let minimumOpset { result.opsets[""] = max(model.opset, minimumOpset) }
     if let minimumIRVersion { result.irVersion = max(model.irVersion, minimumIRVersion) }
     if result.irVersion < 4 {
@@ -68,6 +69,11 @@ public struct ModelEdit: Sendable {
     graph.initializers.contains { initializer in
       removedInitializers.contains(initializer.name) || initializers.contains { $0.name == initializer.name }
     } || graph.nodes.contains { replacedNodes[$0.firstOutput] != nil || $0.subgraphs.contains(where: touches) }
+  }
+
+  /// The nodes with replacements and without what goes from their branches and bodies.
+  public func applied(to nodes: [Node]) -> [Node] {
+    self.nodes(nodes, dropping: removedInitializers.union(initializers.map(\.name)))
   }
 
   private func nodes(_ nodes: [Node], dropping: Set<String>) -> [Node] {

@@ -142,37 +142,6 @@ public final class Scope {
   }
 }
 
-extension Node {
-  /// The node with references to attributes of its function replaced; without those that the caller omits.
-  func resolved(_ given: [String: Attribute]) -> Node {
-    var node = self
-    for (name, attribute) in attributes {
-      switch attribute {
-      case .reference(let source): node.attributes[name] = given[source]
-      case .graph(let graph): node.attributes[name] = .graph(graph.resolved(given))
-      case .graphs(let graphs): node.attributes[name] = .graphs(graphs.map { $0.resolved(given) })
-      default: break
-      }
-    }
-    return node
-  }
-}
-
-extension Graph {
-  fileprivate func resolved(_ given: [String: Attribute]) -> Graph {
-    var graph = self
-    graph.nodes = nodes.map { $0.resolved(given) }
-    return graph
-  }
-}
-
-extension Model {
-  /// The model-local function that a node calls.
-  func function(for node: Node) -> Function? {
-    functions.first { $0.name == node.operatorType && $0.domain == node.domain && $0.overload == node.overload }
-  }
-}
-
 /// What one model's scopes share.
 private final class InnerValues {
   var values: [String: Value] = [:]

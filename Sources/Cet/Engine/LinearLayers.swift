@@ -3,15 +3,19 @@ import CetTensor
 
 /// Finds the weights that can be quantized, in the order in which the graph first reads them: float constants of rank
 /// 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul or a recurrent network, or the table of Gather,
-/// in the main graph or in branches and bodies, as they are or after operators that only move elements.
+/// in the main graph, in branches and bodies or in functions, as they are or after operators that only move elements.
 struct LinearLayers: Sendable {
   let layers: [LinearLayer]
   /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
   let model: Model
   /// Those of them that Constant nodes hold in the file.
   let constantNodes: Set<String>
+  /// Functions are looked into as if their nodes stood in place of the calls.
+  let inlining: Inlining
 
-  init(_ original: Model) throws {
+  init(_ file: Model) throws {
+    inlining = Inlining(file)
+    let original = inlining.model
     let sites = GraphSites(original)
     var moved = ModelEdit()
     for name in sites.inner.sorted() {

@@ -42,7 +42,7 @@ struct Rewriting {
     }
     edit.initializers += planes.initializers
     edit.leadingNodes = planes.nodes
-    return edit
+    return found.inlining.outward(edit)
   }
 
   private func narrowed(_ tensor: Tensor, to type: ElementType) throws -> Tensor {
