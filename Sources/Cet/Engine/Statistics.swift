@@ -15,8 +15,13 @@ struct InputStatistics: Sendable {
   }
   let groups: [Group]
 
-  init(_ moments: [SecondMoment], order: [Int], centred: Bool) throws {
-    groups = try moments.map { moment in
+  init(_ moments: Moments, _ layer: LinearLayer, centred: Bool) throws {
+    let order = moments.order
+    if case .blocks(let names) = layer.kind {
+      groups = try names.map { try InputStatistics.group($0.compactMap { name in moments.byName[name] }) }
+      return
+    }
+    groups = try moments.groups.map { moment in
       let k = moment.dimension
       let covariance = try moment.covariance(centred: centred)
       let mean = try moment.mean()
@@ -32,13 +37,46 @@ struct InputStatistics: Sendable {
       return Group(mean: sortedMean, covariance: sorted, count: moment.count)
     }
   }
+
+  /// Blocks see each other's inputs in no product: their covariance is zero.
+  private static func group(_ blocks: [SecondMoment]) throws -> Group {
+    let columns = blocks.reduce(0) { $0 + $1.dimension }
+    var mean: [Double] = []
+    var covariance = [Double](repeating: 0, count: columns * columns)
+    for block in blocks {
+      let (k, first) = (block.dimension, mean.count)
+      let values = try block.covariance(centred: false)
+      for i in 0..<k { for j in 0..<k { covariance[(first + i) * columns + first + j] = values[i * k + j] } }
+      mean += try block.mean()
+    }
+    return Group(mean: mean, covariance: covariance, count: blocks.map(\.count).min() ?? 0)
+  }
+
+  /// What is gathered for one layer.
+  struct Moments {
+    /// One a convolution group.
+    var groups: [SecondMoment] = []
+    /// Of the values that blocks see.
+    var byName: [String: SecondMoment] = [:]
+    /// Entry j of a patch is entry `order[j]` of a weight row.
+    var order: [Int] = []
+
+    mutating func merge(_ other: Moments) throws {
+      if order.isEmpty && byName.isEmpty {
+        self = other
+        return
+      }
+      for index in groups.indices { try groups[index].merge(other.groups[index]) }
+      for (name, moment) in other.byName { try byName[name]?.merge(moment) }
+    }
+  }
 }
 
 extension Engine {
   /// Whether the layer's rounding uses statistics of its inputs.
   static func usesStatistics(_ layer: LinearLayer) -> Bool {
     switch layer.kind {
-    case .convolution, .matrix, .leftMatrix: true
+    case .convolution, .matrix, .leftMatrix, .blocks: true
     case .transposedConvolution(let groups): groups == 1
     case .table, .other: false
     }
@@ -54,8 +92,12 @@ extension Engine {
 
   /// Bytes that the moments of a layer take while they are gathered.
   private static func momentBytes(_ layer: LinearLayer) -> Int {
-    let k = WeightView.columns(layer)
-    return WeightView.groups(layer) * k * k * 8
+    var (k, count) = (WeightView.columns(layer), WeightView.groups(layer))
+    if case .blocks(let names) = layer.kind {
+      k /= max(1, names.first?.count ?? 1)
+      count = layer.observed.count
+    }
+    return count * k * k * 8
   }
 
   /// Input statistics of the given layers (indices into `layers`) in the unquantized model. Layers are taken
@@ -83,27 +125,32 @@ extension Engine {
       var sums = try moments(round.map { $0[0] }, batches) { try progress(number * batches.count + $0, rounds.count * batches.count) }
       for (position, run) in round.enumerated() where position < sums.count {
         let centred = biasNames[run[0]] != nil
-        try each(run, InputStatistics(sums[position].groups, order: sums[position].order, centred: centred))
-        sums[position].groups = []
+        try each(run, InputStatistics(sums[position], layers[run[0]], centred: centred))
+        sums[position] = .init()
       }
     }
   }
 
-  /// Moments of the layers' inputs, one a convolution group, and the order of their entries.
+  /// Moments of the layers' inputs.
   private func moments(
     _ indices: [Int], _ batches: [FittingBatch], progress: (Int) throws -> Void
-  ) throws -> [(groups: [SecondMoment], order: [Int])] {
+  ) throws -> [InputStatistics.Moments] {
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
-    var sums = [(groups: [SecondMoment], order: [Int])](repeating: ([], []), count: indices.count)
+    var sums = [InputStatistics.Moments](repeating: .init(), count: indices.count)
     try workers.ordered(batches.count) { [self] position in
       let batch = batches[position]
       let reached = try reached(batch.batch)
       let places = indices.indices.filter { reached.contains(indices[$0]) }
-      let names = places.map { layers[indices[$0]].input ?? "" }
+      let names = places.flatMap { layers[indices[$0]].observed }
       let outputs = try programs.forward(batch.batch, outputs: names).run(batch.batch, weights: weights)
-      return try zip(places, outputs).map { place, activation in
+      let activations = Dictionary(zip(names, outputs), uniquingKeysWith: { first, _ in first })
+      return try places.map { place in
         let index = indices[place]
         let layer = layers[index]
+        if case .blocks(let names) = layer.kind {
+          return (place: place, moments: try blockMoments(layer, names, activations, batch, samples: samples))
+        }
+        guard let activation = layer.input.flatMap({ activations[$0] }) else { throw CetError(.internal, "layer '\(layer.name)' has no input") }
         let step = try patchStep(index, activation, batch, samples: samples)
         var order: [Int] = []
         let groups = try (0..<WeightView.groups(layer)).map { group in
@@ -114,18 +161,38 @@ extension Engine {
           if group == 0 { order = patches.order }
           return moment
         }
-        return (place: place, groups: groups, order: order)
+        return (place: place, moments: InputStatistics.Moments(groups: groups, order: order))
       }
     } combine: { position, partial in
-      for part in partial {
-        if sums[part.place].groups.isEmpty {
-          sums[part.place] = (part.groups, part.order)
-        } else {
-          for group in part.groups.indices { try sums[part.place].groups[group].merge(part.groups[group]) }
-        }
-      }
+      for part in partial { try sums[part.place].merge(part.moments) }
       try progress(position + 1)
     }
     return sums
+  }
+
+  /// Moments of the rows of every value that the layer's blocks see.
+  private func blockMoments(
+    _ layer: LinearLayer, _ names: [[String]], _ activations: [String: Tensor], _ batch: FittingBatch, samples: Int
+  ) throws -> InputStatistics.Moments {
+    let columns = WeightView.columns(layer) / max(1, names.first?.count ?? 1)
+    var result = InputStatistics.Moments()
+    for name in layer.observed {
+      guard let activation = try activations[name]?.rowMajor(), activation.shape.last == columns else {
+        throw CetError(.internal, "layer '\(layer.name)': '\(name)' does not end with \(columns)")
+      }
+      let rows = activation.count / max(1, columns)
+      let all = Double(rows) / Double(max(1, batch.sampleCount)) * Double(samples)
+      let step = Patches.step(patches: Int(min(all, 1e15)), columns: columns)
+      var moment = try SecondMoment(dimension: columns)
+      if step == 1 {
+        try withExtendedLifetime(activation) { try moment.add(activation.floats, rows: rows) }
+      } else {
+        try withExtendedLifetime(activation) {
+          for row in stride(from: 0, to: rows, by: step) { try moment.add(activation.floats + row * columns, rows: 1) }
+        }
+      }
+      result.byName[name] = moment
+    }
+    return result
   }
 }
