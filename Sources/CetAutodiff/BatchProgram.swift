@@ -65,17 +65,25 @@ public final class BatchProgram {
   }
 
   /// Lowers what these values of the graph need. Values in branches and bodies come with the graph's outputs, when
-  /// this batch takes the branch.
+  /// this batch takes the branch; those of all turns of a loop come as one, side by side.
   public func values(_ names: [String]) throws -> [Value] {
     let isOuter = names.map { scope.value($0) != nil || outerNames.contains($0) }
     var outer = zip(names, isOuter).filter(\.1).map(\.0)
     if isOuter.contains(false) { outer += model.graph.outputs.map(\.name) }
     _ = try scope.lower(model.graph, outputs: outer)
     return try names.map { name in
-      guard let value = scope.value(name) ?? scope.innerValue(name) else {
+      guard let value = try scope.value(name) ?? joined(scope.innerValues(name)) else {
         throw CetError(.invalidModel, "value '\(name)' is not produced by any node")
       }
       return value
     }
+  }
+
+  /// Values of one shape one after the other: along the first axis, which is a sample or position axis from rank 3 on,
+  /// along a new one below. Of values of several shapes the last.
+  private func joined(_ turns: [Value]) throws -> Value? {
+    guard turns.count > 1, let last = turns.last, turns.allSatisfy({ $0.type == last.type }) else { return turns.last }
+    let rows = try last.rank >= 3 ? turns : turns.map { try emitter.reshape($0, [1] + $0.shape) }
+    return try emitter.emit(Concatenate(axis: 0), rows)[0]
   }
 }

@@ -18,6 +18,8 @@ public struct ModelEdit: Sendable {
   /// of the raised operator set, replacements of the model's; `OpsetRaise` converts those and the model's own.
   public var minimumOpset: Int?
   public var minimumIRVersion: Int64?
+  /// Functions to drop; nothing may call them any more.
+  public var removedFunctions: Set<FunctionKey> = []
   /// Added to, or replaced in, the model's metadata_props.
   public var metadata: [(key: String, value: String)] = []
 
@@ -44,7 +46,8 @@ public struct ModelEdit: Sendable {
       if let new = replaced[input.name] { return input.describes(new.tensor) ? input : ValueInfo(of: new) }
       return removedInitializers.contains(input.name) ? nil : input
     }
-    var nodes = nodes(model.graph.nodes, dropping: removedInitializers.union(replaced.keys))
+    var nodes = applied(to: model.graph.nodes)
+    result.functions.removeAll { removedFunctions.contains($0.key) }
     if let raise = OpsetRaise(model, to: minimumOpset) {
       nodes = try raise.raised(nodes, from: model.opset)
       for index in result.functions.indices {
@@ -76,6 +79,11 @@ public struct ModelEdit: Sendable {
     graph.initializers.contains { initializer in
       removedInitializers.contains(initializer.name) || initializers.contains { $0.name == initializer.name }
     } || graph.nodes.contains { replacedNodes[$0.firstOutput] != nil || $0.subgraphs.contains(where: touches) }
+  }
+
+  /// The nodes with replacements and without what goes from their branches and bodies.
+  public func applied(to nodes: [Node]) -> [Node] {
+    self.nodes(nodes, dropping: removedInitializers.union(initializers.map(\.name)))
   }
 
   private func nodes(_ nodes: [Node], dropping: Set<String>) -> [Node] {

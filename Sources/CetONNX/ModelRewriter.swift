@@ -50,7 +50,10 @@ struct ModelRewriter {
       case ModelField.graph:
         output.message(ModelField.graph, try mainGraph(reader.message(field), irVersion: irVersion))
       case ModelField.functions:
-        output.message(ModelField.functions, try function(reader.message(field)))
+        let message = try reader.message(field)
+        if try edit.removedFunctions.isEmpty || !edit.removedFunctions.contains(functionKey(message)) {
+          output.message(ModelField.functions, try function(message))
+        }
       case ModelField.metadata:
         let key = try string(EntryField.key, of: reader.message(field))
         if let index = metadata.firstIndex(where: { $0.key == key }) {
@@ -319,6 +322,12 @@ struct ModelRewriter {
       if !name.isEmpty { return name }
     }
     return ""
+  }
+
+  private func functionKey(_ message: WireReader) throws -> FunctionKey {
+    FunctionKey(
+      domain: canonicalDomain(try string(FunctionField.domain, of: message)), name: try string(FunctionField.name, of: message),
+      overload: try string(FunctionField.overload, of: message))
   }
 
   private func sparseTensorName(_ message: WireReader) throws -> String {

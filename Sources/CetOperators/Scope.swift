@@ -39,9 +39,14 @@ public final class Scope {
   }
 
   public func value(_ name: String) -> Value? { values[name] }
-  /// The value of this name inside a branch or body that was lowered; of several turns of a loop the last one's.
-  public func innerValue(_ name: String) -> Value? { inner.values[name] }
-  public func set(_ name: String, _ value: Value) { values[name] = value }
+  /// The values of this name inside branches and bodies that were lowered, one a turn of a loop.
+  public func innerValues(_ name: String) -> [Value] { inner.values[name] ?? [] }
+  /// Makes a value that no graph names known to statistics, as one more turn of `name`.
+  public func observe(_ name: String, _ value: Value) { inner.values[name, default: []].append(value) }
+  public func set(_ name: String, _ value: Value) {
+    values[name] = value
+    if depth > 0 { observe(name, value) }
+  }
 
   /// Lowers the nodes that `outputs` need and gives their values. Names already set (inputs, parameters) are
   /// used as they are; other initializers become constants.
@@ -116,8 +121,7 @@ public final class Scope {
       throw error.at(place)
     }
     for (name, value) in zip(node.outputs, outputs) where !name.isEmpty {
-      values[name] = value
-      if depth > 0 { inner.values[name] = value }
+      set(name, value)
     }
   }
 
@@ -142,38 +146,7 @@ public final class Scope {
   }
 }
 
-extension Node {
-  /// The node with references to attributes of its function replaced; without those that the caller omits.
-  func resolved(_ given: [String: Attribute]) -> Node {
-    var node = self
-    for (name, attribute) in attributes {
-      switch attribute {
-      case .reference(let source): node.attributes[name] = given[source]
-      case .graph(let graph): node.attributes[name] = .graph(graph.resolved(given))
-      case .graphs(let graphs): node.attributes[name] = .graphs(graphs.map { $0.resolved(given) })
-      default: break
-      }
-    }
-    return node
-  }
-}
-
-extension Graph {
-  fileprivate func resolved(_ given: [String: Attribute]) -> Graph {
-    var graph = self
-    graph.nodes = nodes.map { $0.resolved(given) }
-    return graph
-  }
-}
-
-extension Model {
-  /// The model-local function that a node calls.
-  func function(for node: Node) -> Function? {
-    functions.first { $0.name == node.operatorType && $0.domain == node.domain && $0.overload == node.overload }
-  }
-}
-
 /// What one model's scopes share.
 private final class InnerValues {
-  var values: [String: Value] = [:]
+  var values: [String: [Value]] = [:]
 }

@@ -6,7 +6,7 @@ import CetTensor
 /// the programs bound to the batches' shapes.
 final class Engine: @unchecked Sendable {
   let layers: [LinearLayer]
-  /// With every addable bias in place (zeros), and what statistics ask for.
+  /// With every addable bias in place (zeros).
   let model: Model
   let output: String
   let loss: LossKind
@@ -31,7 +31,6 @@ final class Engine: @unchecked Sendable {
     var edit = ModelEdit()
     var names: [String?] = []
     for layer in layers {
-      if !layer.probe.isEmpty { edit.replacedNodes[layer.node.firstOutput] = layer.probe }
       switch layer.bias {
       case .present(let name): names.append(name)
       case .addable(let name, let replacement):

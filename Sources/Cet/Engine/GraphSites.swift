@@ -6,8 +6,8 @@ import CetTensor
 /// where one looks from.
 struct GraphSites {
   private(set) var nodes: [Node] = []
-  /// Nodes of branches and bodies, by index into `nodes`.
-  private(set) var innerNodes: Set<Int> = []
+  /// Nodes of loop bodies, which run once a turn, by index into `nodes`.
+  private(set) var repeatedNodes: Set<Int> = []
   /// Readers of each value, by index into `nodes`.
   private(set) var readers: [String: [Int]] = [:]
   private(set) var makers: [String: Int] = [:]
@@ -23,7 +23,7 @@ struct GraphSites {
   private var made: [String: Int] = [:]
 
   init(_ model: Model) {
-    visit(model.graph, isMain: true)
+    visit(model.graph, isMain: true, isRepeated: false)
     for (name, count) in made where count > 1 {
       makers[name] = nil
       constants[name] = nil
@@ -32,7 +32,7 @@ struct GraphSites {
     }
   }
 
-  private mutating func visit(_ graph: Graph, isMain: Bool) {
+  private mutating func visit(_ graph: Graph, isMain: Bool, isRepeated: Bool) {
     for initializer in graph.initializers { constant(initializer.name, initializer.tensor, isInner: !isMain) }
     // Before IR 4 the initializers are among the inputs; they are made once.
     let held = Set(graph.initializers.map(\.name))
@@ -41,7 +41,7 @@ struct GraphSites {
     for node in graph.nodes {
       let index = nodes.count
       nodes.append(node)
-      if !isMain { innerNodes.insert(index) }
+      if isRepeated { repeatedNodes.insert(index) }
       for name in node.inputs where !name.isEmpty { readers[name, default: []].append(index) }
       if node.operatorType == "Constant", node.domain.isEmpty, let name = node.outputs.first,
         case .tensor(let value) = node.attributes["value"]
@@ -54,7 +54,8 @@ struct GraphSites {
           makers[name] = index
         }
       }
-      for graph in node.subgraphs { visit(graph, isMain: false) }
+      let repeats = node.domain.isEmpty && ["Loop", "Scan"].contains(node.operatorType)
+      for graph in node.subgraphs { visit(graph, isMain: false, isRepeated: isRepeated || repeats) }
     }
   }
 

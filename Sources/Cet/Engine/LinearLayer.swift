@@ -11,6 +11,9 @@ struct LinearLayer: Sendable {
     case matrix(rowsFirst: Bool)
     /// A matrix product W·x: [M, K].
     case leftMatrix
+    /// Rows in equally many groups, whose entries are blocks that see values of their own: what each block of each group
+    /// multiplies. Recurrent weights.
+    case blocks([[String]])
     /// Rows picked by index.
     case table
     /// Used in ways that have no common matrix form: rounded without input statistics.
@@ -35,7 +38,7 @@ struct LinearLayer: Sendable {
   let axis: Int
   /// The node that reads the weight; the first one when several do.
   let node: Node
-  /// Name of the activation that the weight multiplies; nil for tables.
+  /// Name of the activation that the weight multiplies; nil for tables, and for blocks, which name theirs.
   let input: String?
   /// Name of the product; "" where there is none by itself.
   let output: String
@@ -44,9 +47,19 @@ struct LinearLayer: Sendable {
   let biasType: ElementType
   /// Whether a node that is no layer reads the weight, such as Transpose.
   var isMoved = false
-  /// What replaces the node in the engine alone, so that `input` is a value of the graph.
-  var probe: [Node] = []
+  /// Whether the node stands in a loop's body.
+  var isRepeated = false
 
+  /// Names of the values that statistics are taken from, each once.
+  var observed: [String] {
+    guard case .blocks(let names) = kind else { return input.map { [$0] } ?? [] }
+    return names.flatMap { $0 }.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+  }
+  /// Whether all of the layer's inputs are there before its first output, so that it can be fitted to them in turn.
+  var isSequential: Bool {
+    if case .blocks = kind { return false }
+    return !isRepeated
+  }
   var count: Int { shape.elementCount }
   /// Output channels, the length of a bias.
   var channels: Int { shape[axis] }

@@ -1,17 +1,22 @@
 import CetGraph
+import CetOperators
 import CetTensor
 
 /// Finds the weights that can be quantized, in the order in which the graph first reads them: float constants of rank
 /// 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul or a recurrent network, or the table of Gather,
-/// in the main graph or in branches and bodies, as they are or after operators that only move elements.
+/// in the main graph, in branches and bodies or in functions, as they are or after operators that only move elements.
 struct LinearLayers: Sendable {
   let layers: [LinearLayer]
   /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
   let model: Model
   /// Those of them that Constant nodes hold in the file.
   let constantNodes: Set<String>
+  /// Functions are looked into as if their nodes stood in place of the calls.
+  let inlining: Inlining
 
-  init(_ original: Model) throws {
+  init(_ file: Model) throws {
+    inlining = Inlining(file)
+    let original = inlining.model
     let sites = GraphSites(original)
     var moved = ModelEdit()
     for name in sites.inner.sorted() {
@@ -22,7 +27,7 @@ struct LinearLayers: Sendable {
     constantNodes = Set(moved.replacedNodes.keys)
     model = try moved.applied(to: original).widened()
 
-    var finder = LayerFinder(sites: sites, opset: original.opset)
+    var finder = LayerFinder(sites: sites)
     for index in sites.nodes.indices { finder.visit(index) }
     layers = finder.found
   }
@@ -35,14 +40,10 @@ extension ElementType {
 
 private struct LayerFinder {
   let sites: GraphSites
-  let opset: Int
   private(set) var found: [LinearLayer] = []
   private var seen: Set<String> = []
 
-  init(sites: GraphSites, opset: Int) {
-    self.sites = sites
-    self.opset = opset
-  }
+  init(sites: GraphSites) { self.sites = sites }
 
   mutating func visit(_ index: Int) {
     let node = sites.nodes[index]
@@ -51,7 +52,7 @@ private struct LayerFinder {
         guard let tensor = sites.constants[source.name], tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0,
           !sites.outputs.contains(source.name), seen.insert(source.name).inserted
         else { continue }
-        found.append(layer(node, slot, source, tensor, isInner: sites.innerNodes.contains(index)))
+        found.append(layer(index, slot, source, tensor))
       }
       // One constant operand of a product is its weight.
       if node.operatorType == "MatMul", sites.constants[node.inputs[slot]] != nil { break }
@@ -60,7 +61,9 @@ private struct LayerFinder {
 
   private static func weightSlots(_ node: Node) -> [Int] {
     switch (node.domain, node.operatorType) {
-    case ("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("com.microsoft", "FusedMatMul"), ("com.microsoft", "Attention"): [1]
+    case ("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("com.microsoft", "FusedMatMul"), ("com.microsoft", "Attention"),
+      ("com.microsoft", "FusedConv"), ("com.microsoft", "FusedGemm"):
+      [1]
     case ("", "MatMul"): [1, 0]
     case ("", "Gather"): [0]
     case ("", "LSTM"), ("", "GRU"), ("", "RNN"): [1, 2]
@@ -114,32 +117,27 @@ private struct LayerFinder {
 
   // MARK: The layer
 
-  private func layer(_ node: Node, _ slot: Int, _ source: Source, _ tensor: Tensor, isInner: Bool) -> LinearLayer {
+  private func layer(_ index: Int, _ slot: Int, _ source: Source, _ tensor: Tensor) -> LinearLayer {
+    let node = sites.nodes[index]
     let readers = sites.readers[source.name] ?? []
     let isPlain = readers.count == 1 && source.path != .other
-    let isRecurrent = ["LSTM", "GRU", "RNN"].contains(node.operatorType)
-    // Nothing reads the states that statistics ask for, and what nothing reads is not computed inside a branch.
-    let isAsked = isPlain && !(isRecurrent && slot == 2 && isInner)
-    let (kind, axis) = form(node, slot, tensor.shape, source.path, isPlain: isAsked)
+    let (kind, axis) = form(node, slot, tensor.shape, source.path, isPlain: isPlain)
     var input: String?
-    var probe: [Node] = []
     switch kind {
-    case .table, .other: break
+    case .table, .other, .blocks: break
     default: input = slot == 0 ? node.inputs[1] : node.inputs[0]
-    }
-    if isRecurrent, slot == 2, input != nil {
-      let states = "\(source.name).cet.states"
-      probe = RecurrentProbe.nodes(node, states: states, hidden: tensor.shape[2], opset: opset)
-      input = states
     }
     var bias: LinearLayer.Bias = isPlain && kind != .leftMatrix ? bias(node, tensor, source.name, axis) : .none
     // Nodes are replaced by what they make: one whose output has its name in another branch too cannot be.
     if case .addable = bias, sites.makers[node.firstOutput] == nil { bias = .none }
+    // Of these the output is more than the product.
+    let isProduct = !["LSTM", "GRU", "RNN", "Attention", "FusedConv", "FusedGemm"].contains(node.operatorType)
     return LinearLayer(
       name: source.name, shape: tensor.shape, elementType: tensor.type, kind: kind, axis: axis, node: node, input: input,
-      output: isRecurrent || kind == .leftMatrix || node.operatorType == "Attention" ? "" : node.outputs.first ?? "",
+      output: isProduct && kind != .leftMatrix ? node.outputs.first ?? "" : "",
       bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type,
-      isMoved: readers.contains { LayerFinder.weightSlots(sites.nodes[$0]).isEmpty }, probe: probe)
+      isMoved: readers.contains { LayerFinder.weightSlots(sites.nodes[$0]).isEmpty },
+      isRepeated: sites.repeatedNodes.contains(index))
   }
 
   private func biasType(_ bias: LinearLayer.Bias) -> ElementType? {
@@ -161,22 +159,29 @@ private struct LayerFinder {
     }
     if path == .other { return (.other, 0) }
     switch node.operatorType {
-    case "Conv": return (isPlain && path == .direct ? .convolution(groups: groups) : .other, 0)
+    case "Conv", "FusedConv": return (isPlain && path == .direct ? .convolution(groups: groups) : .other, 0)
     case "ConvTranspose": return (isPlain && path == .direct ? .transposedConvolution(groups: groups) : .other, 1)
-    case "Gemm": return matrix(turned: int(node, "transB", 0) != 0, int(node, "transA", 0) == 0)
+    case "Gemm", "FusedGemm": return matrix(turned: int(node, "transB", 0) != 0, int(node, "transA", 0) == 0)
     case "FusedMatMul":
       let isUsual = int(node, "transA", 0) == 0 && int(node, "transBatchA", 0) == 0 && int(node, "transBatchB", 0) == 0
       return matrix(turned: int(node, "transB", 0) != 0, isUsual)
     case "Attention": return matrix(turned: false)
     case "Gather": return (isPlain && shape.count == 2 && int(node, "axis", 0) == 0 ? .table : .other, 0)
     case "LSTM", "GRU", "RNN":
-      // [directions, gates · hidden, inputs]; two directions read the input in their own ways.
-      let isOne = isPlain && path == .direct && shape.count == 3 && shape[0] == 1 && int(node, "layout", 0) == 0
-      return (isOne ? .matrix(rowsFirst: true) : .other, shape.count == 3 ? 1 : 0)
+      guard isPlain, path == .direct, shape.count == 3 else { return (.other, shape.count == 3 ? 1 : 0) }
+      return (recurrent(node, slot, directions: shape[0]), 1)
     default:  // MatMul
       guard slot == 0 else { return matrix(turned: false) }
       return (isPlain && shape.count == 2 && path == .direct ? .leftMatrix : .other, path == .direct ? max(0, shape.count - 2) : shape.count - 1)
     }
+  }
+
+  /// [directions, gates · hidden, inputs or hidden]: each direction is a block.
+  private func recurrent(_ node: Node, _ slot: Int, directions: Int) -> LinearLayer.Kind {
+    if slot == 1 { return directions == 1 ? .matrix(rowsFirst: true) : .blocks([(0..<directions).map { _ in node.inputs[0] }]) }
+    func states(gate: Int) -> [String] { (0..<directions).map { recurrentStates(node, direction: $0, gate: gate) } }
+    // The third gate of a GRU may multiply the reset state.
+    return .blocks(node.operatorType == "GRU" ? [states(gate: 0), states(gate: 0), states(gate: 2)] : [states(gate: 0)])
   }
 
   private func bias(_ node: Node, _ weight: Tensor, _ weightName: String, _ axis: Int) -> LinearLayer.Bias {
@@ -192,14 +197,14 @@ private struct LayerFinder {
       return .addable(name: name, replacement: [replacement])
     }
     switch node.operatorType {
-    case "Conv":
-      if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name]) }
+    case "Conv", "FusedConv":
+      if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name] + node.inputs.dropFirst(3)) }
       return isOwn(node.inputs[2]) ? .present(name: node.inputs[2]) : .none
     case "ConvTranspose":
       guard int(node, "group", 1) == 1 else { return .none }
       if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name]) }
       return isOwn(node.inputs[2]) ? .present(name: node.inputs[2]) : .none
-    case "Gemm":
+    case "Gemm", "FusedGemm":
       if case .float(let beta) = node.attributes["beta"], beta != 1 { return .none }
       if case .float(let alpha) = node.attributes["alpha"], alpha != 1 { return .none }
       // Before opset 11 the operand C is required, so it is there.
@@ -223,45 +228,5 @@ private struct LayerFinder {
       return .addable(name: name, replacement: [product, Node("Add", inputs: [product.outputs[0], name], outputs: [output])])
     default: return .none
     }
-  }
-}
-
-/// The states that the recurrent weight of one direction multiplies: the initial one and all outputs but the last.
-private enum RecurrentProbe {
-  static func nodes(_ node: Node, states: String, hidden: Int, opset: Int) -> [Node] {
-    var network = node
-    while network.outputs.isEmpty { network.outputs.append("") }
-    if network.outputs[0].isEmpty { network.outputs[0] = "\(states).outputs" }
-    let output = network.outputs[0]
-    func constant(_ name: String, _ values: [Int64]) -> Node? {
-      guard let tensor = try? Tensor(values, shape: [values.count]) else { return nil }
-      return Node(
-        "Constant", inputs: [], outputs: [name], attributes: ["value": .tensor(Initializer(name: "", tensor: tensor))])
-    }
-    // Y is [time, 1, batch, hidden]. A network that runs backward saw the later outputs.
-    var isBackward = false
-    if case .string(let text)? = node.attributes["direction"] { isBackward = text == Array("reverse".utf8) }
-    let (start, end): (Int64, Int64) = isBackward ? (1, Int64.max) : (0, -1)
-    let hasInitialState = node.inputs.count > 5 && !node.inputs[5].isEmpty
-    // Without an initial state the first one is zero, which changes no second moment.
-    let sliced = hasInitialState ? "\(states).seen" : states
-    var added: [Node?] = []
-    if opset < 10 {
-      added.append(
-        Node(
-          "Slice", inputs: [output], outputs: [sliced],
-          attributes: ["axes": .ints([0]), "starts": .ints([start]), "ends": .ints([end])]))
-    } else {
-      added += [constant("\(states).start", [start]), constant("\(states).end", [end]), constant("\(states).axis", [0])]
-      added.append(
-        Node("Slice", inputs: [output, "\(states).start", "\(states).end", "\(states).axis"], outputs: [sliced]))
-    }
-    if hasInitialState {
-      added.append(constant("\(states).shape", [1, 1, -1, Int64(hidden)]))
-      added.append(Node("Reshape", inputs: [node.inputs[5], "\(states).shape"], outputs: ["\(states).first"]))
-      added.append(
-        Node("Concat", inputs: ["\(states).first", sliced], outputs: [states], attributes: ["axis": .int(0)]))
-    }
-    return [network] + added.compactMap { $0 }
   }
 }

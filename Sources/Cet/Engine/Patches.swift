@@ -45,7 +45,7 @@ struct Patches {
           .shapeMismatch, "node '\(node.displayName)': input \(input.shape.shapeText) does not end with \(columns)")
       }
       form = .rows
-    case .transposedConvolution, .table, .other:
+    case .transposedConvolution, .blocks, .table, .other:
       throw CetError(.internal, "layer '\(layer.name)' has no patches")
     }
   }

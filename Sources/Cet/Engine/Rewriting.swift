@@ -47,8 +47,9 @@ struct Rewriting {
     edit.initializers += planes.initializers + dequantized.initializers
     edit.leadingNodes = planes.nodes + dequantized.nodes
     (edit.minimumOpset, edit.minimumIRVersion) = (dequantized.minimumOpset, dequantized.minimumIRVersion)
-    try checkRaise(edit)
-    return edit
+    let outward = found.inlining.outward(edit)
+    try checkRaise(outward)
+    return outward
   }
 
   /// A node that the raised operator set has no form for is named with the way out.

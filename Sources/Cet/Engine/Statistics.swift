@@ -15,8 +15,13 @@ struct InputStatistics: Sendable {
   }
   let groups: [Group]
 
-  init(_ moments: [SecondMoment], order: [Int], centred: Bool) throws {
-    groups = try moments.map { moment in
+  init(_ moments: Moments, _ layer: LinearLayer, centred: Bool) throws {
+    let order = moments.order
+    if case .blocks(let names) = layer.kind {
+      groups = try names.map { try InputStatistics.group($0.compactMap { name in moments.byName[name] }) }
+      return
+    }
+    groups = try moments.groups.map { moment in
       let k = moment.dimension
       let covariance = try moment.covariance(centred: centred)
       let mean = try moment.mean()
@@ -32,13 +37,54 @@ struct InputStatistics: Sendable {
       return Group(mean: sortedMean, covariance: sorted, count: moment.count)
     }
   }
+
+  /// Blocks see each other's inputs in no product: their covariance is zero.
+  private static func group(_ blocks: [SecondMoment]) throws -> Group {
+    let columns = blocks.reduce(0) { $0 + $1.dimension }
+    var mean: [Double] = []
+    var covariance = [Double](repeating: 0, count: columns * columns)
+    for block in blocks {
+      let (k, first) = (block.dimension, mean.count)
+      let values = try block.covariance(centred: false)
+      for i in 0..<k { for j in 0..<k { covariance[(first + i) * columns + first + j] = values[i * k + j] } }
+      mean += try block.mean()
+    }
+    return Group(mean: mean, covariance: covariance, count: blocks.map(\.count).min() ?? 0)
+  }
+
+  /// What is gathered for one layer.
+  struct Moments {
+    /// One a convolution group.
+    var groups: [SecondMoment] = []
+    /// Of the values that blocks see.
+    var byName: [String: SecondMoment] = [:]
+    /// Entry j of a patch is entry `order[j]` of a weight row.
+    var order: [Int] = []
+
+    private var isEmpty: Bool { groups.isEmpty && byName.isEmpty }
+
+    mutating func flush() throws {
+      for index in groups.indices { try groups[index].flush() }
+      for name in byName.keys { try byName[name]?.flush() }
+    }
+
+    mutating func merge(_ other: Moments) throws {
+      if other.isEmpty { return }
+      if isEmpty {
+        self = other
+        return
+      }
+      for index in groups.indices { try groups[index].merge(other.groups[index]) }
+      for (name, moment) in other.byName { try byName[name]?.merge(moment) }
+    }
+  }
 }
 
 extension Engine {
   /// Whether the layer's rounding uses statistics of its inputs.
   static func usesStatistics(_ layer: LinearLayer) -> Bool {
     switch layer.kind {
-    case .convolution, .matrix, .leftMatrix: true
+    case .convolution, .matrix, .leftMatrix, .blocks: true
     case .transposedConvolution(let groups): groups == 1
     case .table, .other: false
     }
@@ -54,8 +100,12 @@ extension Engine {
 
   /// Bytes that the moments of a layer take while they are gathered.
   private static func momentBytes(_ layer: LinearLayer) -> Int {
-    let k = WeightView.columns(layer)
-    return WeightView.groups(layer) * k * k * 8
+    var (k, count) = (WeightView.columns(layer), WeightView.groups(layer))
+    if case .blocks(let names) = layer.kind {
+      k /= max(1, names.first?.count ?? 1)
+      count = layer.observed.count
+    }
+    return count * k * k * 8
   }
 
   /// Runs of batches whose moments are gathered in one place. Merging moments costs as much as some hundred patches, so
@@ -90,53 +140,82 @@ extension Engine {
       var sums = try moments(round.map { $0[0] }, batches) { try progress(number * batches.count + $0, rounds.count * batches.count) }
       for (position, run) in round.enumerated() where position < sums.count {
         let centred = biasNames[run[0]] != nil
-        try each(run, InputStatistics(sums[position].groups, order: sums[position].order, centred: centred))
-        sums[position].groups = []
+        try each(run, InputStatistics(sums[position], layers[run[0]], centred: centred))
+        sums[position] = .init()
       }
     }
   }
 
-  /// Moments of the layers' inputs, one a convolution group, and the order of their entries.
+  /// Moments of the layers' inputs.
   private func moments(
     _ indices: [Int], _ batches: [FittingBatch], progress: (Int) throws -> Void
-  ) throws -> [(groups: [SecondMoment], order: [Int])] {
+  ) throws -> [InputStatistics.Moments] {
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
-    var sums = [(groups: [SecondMoment], order: [Int])](repeating: ([], []), count: indices.count)
+    var sums = [InputStatistics.Moments](repeating: .init(), count: indices.count)
     let parts = Engine.parts(batches.count, columns: indices.map { WeightView.columns(layers[$0]) }.max() ?? 0)
     try workers.ordered(parts.count) { [self] part in
-      var found = [(groups: [SecondMoment], order: [Int])](repeating: ([], []), count: indices.count)
+      var found = [InputStatistics.Moments](repeating: .init(), count: indices.count)
       for batch in batches[parts[part]] {
         let reached = try reached(batch.batch)
         let places = indices.indices.filter { reached.contains(indices[$0]) }
-        let names = places.map { layers[indices[$0]].input ?? "" }
+        let names = places.flatMap { layers[indices[$0]].observed }
         let outputs = try programs.forward(batch.batch, outputs: names).run(batch.batch, weights: weights)
-        for (place, activation) in zip(places, outputs) {
-          let index = indices[place]
-          let layer = layers[index]
-          let step = try patchStep(index, activation, batch, samples: samples)
-          for group in 0..<WeightView.groups(layer) {
-            let patches = try Patches(
-              layer, layer.node, input: activation, group: group, step: step, kept: batch.rows[index])
-            if found[place].groups.count == group {
-              found[place].groups.append(try SecondMoment(dimension: patches.columns))
-              found[place].order = patches.order
-            }
-            try patches.forEach([activation], context) { try found[place].groups[group].add($0[0], rows: $1.count) }
-          }
+        let activations = Dictionary(zip(names, outputs), uniquingKeysWith: { first, _ in first })
+        for place in places {
+          try add(indices[place], activations, batch, samples: samples, to: &found[place])
         }
       }
-      for place in found.indices { for group in found[place].groups.indices { try found[place].groups[group].flush() } }
+      for place in found.indices { try found[place].flush() }
       return found
     } combine: { part, partial in
-      for (place, found) in partial.enumerated() where !found.groups.isEmpty {
-        if sums[place].groups.isEmpty {
-          sums[place] = found
-        } else {
-          for group in found.groups.indices { try sums[place].groups[group].merge(found.groups[group]) }
-        }
-      }
+      for (place, found) in partial.enumerated() { try sums[place].merge(found) }
       try progress(parts[part].upperBound)
     }
     return sums
+  }
+
+  /// Adds a batch's patches of one layer.
+  private func add(
+    _ index: Int, _ activations: [String: Tensor], _ batch: FittingBatch, samples: Int, to moments: inout InputStatistics.Moments
+  ) throws {
+    let layer = layers[index]
+    if case .blocks(let names) = layer.kind {
+      return try addBlocks(layer, names, activations, batch, samples: samples, to: &moments)
+    }
+    guard let activation = layer.input.flatMap({ activations[$0] }) else {
+      throw CetError(.internal, "layer '\(layer.name)' has no input")
+    }
+    let step = try patchStep(index, activation, batch, samples: samples)
+    for group in 0..<WeightView.groups(layer) {
+      let patches = try Patches(
+        layer, layer.node, input: activation, group: group, step: step, kept: batch.rows[index])
+      if moments.groups.count == group {
+        moments.groups.append(try SecondMoment(dimension: patches.columns))
+        moments.order = patches.order
+      }
+      try patches.forEach([activation], context) { try moments.groups[group].add($0[0], rows: $1.count) }
+    }
+  }
+
+  /// The rows of every value that the layer's blocks see.
+  private func addBlocks(
+    _ layer: LinearLayer, _ names: [[String]], _ activations: [String: Tensor], _ batch: FittingBatch, samples: Int,
+    to moments: inout InputStatistics.Moments
+  ) throws {
+    let columns = WeightView.columns(layer) / max(1, names.first?.count ?? 1)
+    for name in layer.observed {
+      guard let activation = try activations[name]?.rowMajor(), activation.shape.last == columns else {
+        throw CetError(.internal, "layer '\(layer.name)': '\(name)' does not end with \(columns)")
+      }
+      let rows = activation.count / max(1, columns)
+      let all = Double(rows) / Double(max(1, batch.sampleCount)) * Double(samples)
+      let step = Patches.step(patches: Int(min(all, 1e15)), columns: columns)
+      if moments.byName[name] == nil { moments.byName[name] = try SecondMoment(dimension: columns) }
+      try withExtendedLifetime(activation) {
+        let first = activation.floats
+        if step == 1 { return try moments.byName[name]?.add(first, rows: rows) ?? () }
+        for row in stride(from: 0, to: rows, by: step) { try moments.byName[name]?.add(first + row * columns, rows: 1) }
+      }
+    }
   }
 }

@@ -15,8 +15,11 @@ struct WeightView: Sendable {
 
   /// Groups of rows that see different inputs.
   static func groups(_ layer: LinearLayer) -> Int {
-    if case .convolution(let groups) = layer.kind { return max(1, groups) }
-    return 1
+    switch layer.kind {
+    case .convolution(let groups): max(1, groups)
+    case .blocks(let names): max(1, names.count)
+    default: 1
+    }
   }
 
   static func columns(_ layer: LinearLayer) -> Int { layer.count / max(layer.channels, 1) }

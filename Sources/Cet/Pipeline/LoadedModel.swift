@@ -63,14 +63,20 @@ public final class LoadedModel: @unchecked Sendable {
     }
   }
 
-  /// Throws when a node cannot be executed, before any work starts.
-  func checkOperators() throws {
-    for node in file.model.graph.nodes {
+  /// Throws when a node cannot be executed, before any work starts. Branches of If are left aside: the data may never
+  /// take them.
+  func checkOperators() throws { try check(found.inlining.model.graph.nodes) }
+
+  private func check(_ nodes: [Node]) throws {
+    for node in nodes {
       if let obstacle = OperatorRegistry.obstacle(to: node, in: file.model) {
         throw CetError(.unsupportedOperator, "node '\(node.displayName)': \(obstacle)")
       }
+      if node.operatorType != "If" { for body in node.subgraphs { try check(body.nodes) } }
     }
   }
+
+  private var canRun: Bool { (try? checkOperators()) != nil }
 }
 
 extension LoadedModel {
@@ -87,12 +93,17 @@ extension LoadedModel {
     }
   }
 
-  /// What the model consists of: operators and whether they have exact derivatives, inputs, outputs,
-  /// parameters, and the smallest file that 2 bits everywhere would give. One JSON document.
+  private static func allNodes(_ graph: Graph) -> [Node] {
+    graph.nodes.flatMap { [$0] + $0.subgraphs.flatMap(allNodes) }
+  }
+
+  /// What the model consists of: operators (those of functions, branches and bodies as well) and whether they have
+  /// exact derivatives, inputs, outputs, parameters, and the smallest file that 2 bits everywhere would give. One JSON
+  /// document.
   public func inspectJSON() throws -> String {
     let model = file.model
     var counts: [(key: String, node: Node, count: Int)] = []
-    for node in model.graph.nodes {
+    for node in LoadedModel.allNodes(found.inlining.model.graph) {
       let domain = node.domain == "ai.onnx" ? "" : node.domain
       let key = domain.isEmpty ? node.operatorType : "\(domain).\(node.operatorType)"
       if let index = counts.firstIndex(where: { $0.key == key }) {
@@ -144,17 +155,10 @@ extension LoadedModel {
       .init("producer", .string(model.producer)), .init("sha256", .string(sha256)),
       .init("file_bytes", .integer(byteCount)), .init("smallest_file_bytes", .integer(smallest)),
       .init("nodes", .integer(model.graph.nodes.count)), .init("quantizable_weights", .integer(weights)),
-      .init("supported", .bool(operators.allSatisfy { $0["supported"] == .bool(true) })),
+      .init("supported", .bool(canRun)),
       .init("inputs", values(model.graph.requiredInputs)), .init("outputs", values(model.graph.outputs)),
       .init("operators", .array(operators)), .init("parameters", .array(list)),
     ])
     return document.serialized()
-  }
-}
-
-extension JSON {
-  fileprivate subscript(name: String) -> JSON? {
-    if case .object(let members) = self { return members.first { $0.name == name }?.value }
-    return nil
   }
 }

@@ -43,12 +43,12 @@ struct PlanRounding {
   }
 
   /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error, and
-  /// recurrent weights, whose inputs they make themselves.
+  /// recurrent weights and those of loops, whose inputs they make themselves.
   private func sequential(_ options: SequentialOptions, _ batches: [FittingBatch]) throws -> [Int: QuantizedLayer] {
     let observed = Set(try session.engine.observable(Array(bits.keys), batches))
     var fixed = try tables.value { try parallel(.nearest, bits.filter { !observed.contains($0.key) }, batches) }
-    let recurrent = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].probe.isEmpty }
-    if !recurrent.isEmpty { fixed.merge(try parallel(.gptq, recurrent, batches, effort: options.effort)) { $1 } }
+    let repeated = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].isSequential }
+    if !repeated.isEmpty { fixed.merge(try parallel(.gptq, repeated, batches, effort: options.effort)) { $1 } }
     return try session.engine.sequential(bits, fixed: fixed, batches: batches, form: form, options) {
       try monitor.report(.rounding, $0, of: $1)
     }

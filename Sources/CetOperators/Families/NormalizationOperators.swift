@@ -36,7 +36,8 @@ let normalizationOperators: [OperatorEntry] = [
     let normal = try standardized(x, axes: Array(2..<x.rank), epsilon: call.float("epsilon", Double(Float(1e-5))), e).y
     return [try e.add(e.multiply(normal, e.reshape(call.input(1), channels)), e.reshape(call.input(2), channels))]
   },
-  OperatorEntry("LayerNormalization", versions: 17...newestOpset) { call in
+  // onnxruntime's optimizer writes it into models of older operator sets too.
+  OperatorEntry("LayerNormalization", versions: allOpsets) { call in
     let (x, e) = (try call.input(0), call.e)
     let axis = try call.axis(call.int("axis", -1), rank: x.rank)
     let parts = try standardized(x, axes: Array(axis..<x.rank), epsilon: call.float("epsilon", Double(Float(1e-5))), e)

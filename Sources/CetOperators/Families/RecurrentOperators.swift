@@ -46,6 +46,12 @@ let recurrentOperators: [OperatorEntry] = [
   },
 ]
 
+/// The name under which statistics find what the rows of one gate of a recurrent weight are multiplied with, over all
+/// steps of one direction.
+public func recurrentStates(_ node: Node, direction: Int, gate: Int) -> String {
+  "\(node.firstOutput).cet.states.\(direction).\(gate)"
+}
+
 /// What one step of one direction sees.
 private struct RecurrentStep {
   let e: Emitter
@@ -59,6 +65,8 @@ private struct RecurrentStep {
   let peepholes: Value?
   let hidden: Int
   let clip: Double
+  /// Takes note of what the rows of these gates are multiplied with.
+  let observe: (Range<Int>, Value) -> Void
   let activations: ArraySlice<RecurrentActivation>
 
   /// Columns of these gates.
@@ -68,6 +76,7 @@ private struct RecurrentStep {
 
   /// h Rᵀ + b_R of these gates
   func recurrent(_ h: Value, gates range: Range<Int>) throws -> Value {
+    observe(range, h)
     let rows = try e.slice(weight, axis: 0, from: range.lowerBound * hidden, count: range.count * hidden)
     let product = try e.matrixProduct(h, rows, transposeRight: true)
     return try bias.map { try e.add(product, gates($0, range)) } ?? product
@@ -195,7 +204,9 @@ private struct RecurrentNetwork {
         let step = RecurrentStep(
           e: e, input: try e.reshape(e.slice(projected, axis: 0, from: t, count: 1), [batch, gates * hidden]), states: state,
           weight: weight, bias: recurrentBias, peepholes: peepholes, hidden: hidden, clip: try call.float("clip", 0),
-          activations: own)
+          observe: { range, h in
+            for gate in range { call.scope.observe(recurrentStates(call.node, direction: d, gate: gate), h) }
+          }, activations: own)
         var next = try cell(step)
         var output = next[0]
         if let lengths {  // past its end a sequence keeps its state and gives 0
