@@ -121,7 +121,12 @@ private struct LayerFinder {
     let node = sites.nodes[index]
     let readers = sites.readers[source.name] ?? []
     let isPlain = readers.count == 1 && source.path != .other
-    let (kind, axis) = form(node, slot, tensor.shape, source.path, isPlain: isPlain)
+    var (kind, axis) = form(node, slot, tensor.shape, source.path, isPlain: isPlain)
+    if !isPlain, ["LSTM", "GRU", "RNN"].contains(node.operatorType),
+      let rows = RecurrentRows.kind(source.name, tensor.shape, index: index, slot: slot, sites)
+    {
+      (kind, axis) = (rows, tensor.rank - 2)
+    }
     var input: String?
     switch kind {
     case .table, .other, .blocks: break
