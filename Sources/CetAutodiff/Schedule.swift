@@ -81,4 +81,24 @@ struct Schedule: Sendable {
       for id in released[position] { values[id] = nil }
     }
   }
+
+  /// What `run` allocates and gives back, without computing. Beside its results a step may hold copies of its
+  /// operands in another layout.
+  func simulate(_ program: Program, _ values: inout ValueModel, _ buffers: inout BufferModel) {
+    for (position, instruction) in instructions.enumerated() {
+      let step = program.steps[instruction.step]
+      if let sum = instruction.sum {
+        let last = released[position].contains(sum.addend)
+        if !last || !values.replace(sum.addend, by: sum.result, &buffers) {
+          values.make(sum.result, by: step, &buffers)
+        }
+      } else {
+        for output in step.outputs { values.make(output, by: step, &buffers) }
+      }
+      let scratch = step.primitive is any AccumulatingPrimitive ? step.inputs : []
+      for id in scratch { buffers.take(program.values[id].type.byteCount) }
+      for id in scratch { buffers.give(program.values[id].type.byteCount) }
+      for id in released[position] { values.release(id, &buffers) }
+    }
+  }
 }

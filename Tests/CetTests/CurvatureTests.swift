@@ -44,7 +44,7 @@ import Testing
     options.threads = threads
     options.batchSize = batch
     options.maxMemory = memory
-    return try Curvature(loaded, data, options)
+    return try Curvature { (loaded, data, options) }
   }
 
   private static func wave(_ k: Int, _ count: Int) -> [Float] {
