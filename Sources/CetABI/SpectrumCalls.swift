@@ -26,7 +26,7 @@ public func cet_eigensolve_curvature(
   boundary(making: spectrum, "spectrum") {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
     return try curvature.together {
-      try solve(dimension: curvature.dimension, options) { v, result in try curvature.apply(count: 1) { (v, result) } }
+      try solve(dimension: curvature.dimension, options) { try curvature.apply($0, $1) }
     }
   }
 }

@@ -23,14 +23,6 @@ public final class Communicator: @unchecked Sendable {
     self.sum = sum
   }
 
-  /// The process that has all leaves of a subtree; nil when several have.
-  func rank(holding node: ShardTree.Node) -> Int? {
-    (0..<size).first {
-      let leaves = ShardTree.leaves(ofRank: $0, of: size)
-      return leaves.lowerBound <= node.lower && node.upper <= leaves.upperBound
-    }
-  }
-
   /// Sums over all processes, in place.
   func add(_ values: UnsafeMutablePointer<Double>, count: Int) throws {
     if let broken { throw broken }

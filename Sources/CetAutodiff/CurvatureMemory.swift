@@ -10,8 +10,8 @@ public struct CurvatureMemory: Sendable {
   public let workers: Int
   /// Batches, the first ones, whose primals stay between products.
   public let keptBatches: Int
-  /// Directions whose products are computed in one pass over the batches.
-  public let directions: Int
+  /// Directions whose products are computed in one pass over the batches; the same on all processes.
+  public internal(set) var directions: Int
 
   /// What memory is needed for, in bytes.
   struct Needs {

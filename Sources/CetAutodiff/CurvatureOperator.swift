@@ -38,7 +38,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   /// Of all processes.
   public let sampleCount: Int
   public var dimension: Int { parameters.last.map { $0.offset + $0.count } ?? 0 }
-  public let memory: CurvatureMemory
+  public private(set) var memory: CurvatureMemory
   public var batchCount: Int { batches.count }
 
   private let batches: [Batch]
@@ -94,13 +94,17 @@ public final class CurvatureOperator: @unchecked Sendable {
     }
     let dimension = parameters.last.map { $0.offset + $0.count } ?? 0
     let live = tree.liveSums(ofRank: share.communicator?.rank ?? 0, of: share.communicator?.size ?? 1)
+    // Buffers that making the programs has left behind go: runs need others.
+    context.arena.trim()
+    var known = Set(model.graph.initializers.map { ObjectIdentifier($0.tensor.storage) })
+    let constants = programs.values.reduce(0) { $0 + $1.constants(besides: &known) }
     fixedBytes =
       model.graph.initializers.reduce(0) { $0 + $1.tensor.byteCount }
       + batches.reduce(0) { $0 + $1.inputs.values.reduce(0) { $0 + $1.byteCount } + ($1.labels?.byteCount ?? 0) }
     let referenceBytes = each { program, _ in program.referenceBytes }.reduce(0, +)
     memory = try CurvatureMemory(
       .init(
-        fixed: fixedBytes + referenceBytes, run: each { $1.run }, kept: each { $1.kept },
+        fixed: fixedBytes + constants + referenceBytes, run: each { $1.run }, kept: each { $1.kept },
         sums: live * dimension * MemoryLayout<Double>.stride, product: dimension * MemoryLayout<Float>.stride),
       limit: memoryLimit, threads: workers.threads)
     self.workers = memoryLimit == nil ? workers : Workers(threads: memory.workers)
@@ -117,6 +121,13 @@ public final class CurvatureOperator: @unchecked Sendable {
       }
     }
     self.references = references
+  }
+
+  /// Takes no more directions together than any other process does: a pass is made by all.
+  public func agreeOnDirections() throws {
+    guard let communicator = share.communicator else { return }
+    let all = try communicator.gather([Double(memory.directions)])
+    memory.directions = all.reduce(memory.directions) { min($0, Int($1[0])) }
   }
 
   /// The most bytes that were held so far, of what `memory` predicts.

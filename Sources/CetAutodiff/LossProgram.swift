@@ -73,8 +73,17 @@ final class LossProgram: Sendable {
   var memory: (run: Int, kept: Int) {
     var buffers = BufferModel()
     let kept = product.simulate(&buffers)
-    _ = gradient.simulate(&buffers)
-    return (buffers.byteCount, kept)
+    for other in [gradient, loss, forward] { _ = other.simulate(&buffers) }
+    // Kernels have scratch memory beyond what is walked through: a megabyte, and more in large layers.
+    return (buffers.byteCount + buffers.byteCount / 16 + (1 << 20), kept)
+  }
+
+  /// Memory of what was computed while the program was made.
+  func constants(besides held: inout Set<ObjectIdentifier>) -> Int {
+    product.program.sources.reduce(0) { sum, source in
+      guard case .constant(let tensor) = source, held.insert(ObjectIdentifier(tensor.storage)).inserted else { return sum }
+      return sum + tensor.storage.byteCount
+    }
   }
 
   /// Bytes of the output that the loss reads.

@@ -82,8 +82,8 @@ struct Schedule: Sendable {
     }
   }
 
-  /// What `run` allocates and gives back, without computing. Beside its results a step may hold copies of its
-  /// operands in another layout.
+  /// What `run` allocates and gives back, without computing. Beside its result a product may hold copies of its
+  /// operands in another layout, and transformed weights (`Winograd`: 36 for 9).
   func simulate(_ program: Program, _ values: inout ValueModel, _ buffers: inout BufferModel) {
     for (position, instruction) in instructions.enumerated() {
       let step = program.steps[instruction.step]
@@ -95,9 +95,12 @@ struct Schedule: Sendable {
       } else {
         for output in step.outputs { values.make(output, by: step, &buffers) }
       }
-      let scratch = step.primitive is any AccumulatingPrimitive ? step.inputs : []
-      for id in scratch { buffers.take(program.values[id].type.byteCount) }
-      for id in scratch { buffers.give(program.values[id].type.byteCount) }
+      if step.primitive is any AccumulatingPrimitive {
+        var scratch = (step.inputs + step.outputs).map { program.values[$0].type.byteCount }
+        scratch.append(4 * (scratch.min() ?? 0))
+        for bytes in scratch { buffers.take(bytes) }
+        for bytes in scratch { buffers.give(bytes) }
+      }
       for id in released[position] { values.release(id, &buffers) }
     }
   }

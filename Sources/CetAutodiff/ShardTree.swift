@@ -23,9 +23,25 @@ public struct ShardTree: Sendable {
     }
   }
 
-  /// Leaves of one of `size` processes.
-  static func leaves(ofRank rank: Int, of size: Int) -> Range<Int> {
-    leafCount * rank / size..<leafCount * (rank + 1) / size
+  /// Leaves of one of `size` processes. With at least as many batches as processes each has some.
+  func leaves(ofRank rank: Int, of size: Int) -> Range<Int> {
+    firstLeaf(ofRank: rank, of: size)..<firstLeaf(ofRank: rank + 1, of: size)
+  }
+
+  /// Equal numbers of leaves, unless that would leave a process without batches: then equal numbers of batches, each of
+  /// which is a leaf of its own.
+  private func firstLeaf(ofRank rank: Int, of size: Int) -> Int {
+    func even(_ rank: Int) -> Int { ShardTree.leafCount * rank / size }
+    let isIdle = (0..<size).contains { firstBatch(ofLeaf: even($0)) == firstBatch(ofLeaf: even($0 + 1)) }
+    return isIdle && rank > 0 && rank < size ? leaf(ofBatch: batchCount * rank / size) : even(rank)
+  }
+
+  /// The process that has all leaves of a subtree; nil when several have.
+  func rank(holding node: Node, of size: Int) -> Int? {
+    (0..<size).first {
+      let leaves = leaves(ofRank: $0, of: size)
+      return leaves.lowerBound <= node.lower && node.upper <= leaves.upperBound
+    }
   }
 
   /// ⌈batchCount·leaf / 16⌉, without overflow.
@@ -36,7 +52,7 @@ public struct ShardTree: Sendable {
 
   /// Batches of one of `size` processes.
   public func batches(ofRank rank: Int, of size: Int) -> Range<Int> {
-    let leaves = ShardTree.leaves(ofRank: rank, of: size)
+    let leaves = leaves(ofRank: rank, of: size)
     return firstBatch(ofLeaf: leaves.lowerBound)..<firstBatch(ofLeaf: leaves.upperBound)
   }
 
@@ -55,9 +71,10 @@ public struct ShardTree: Sendable {
     return Node(lower: a.lower / width * width, upper: a.lower / width * width + width)
   }
 
-  /// Sums that a process has at a time: subtrees that wait for their neighbour, and the run that it is at.
+  /// Sums that a process has at a time: subtrees that wait for their neighbour, and the run that it is at; then, with
+  /// several processes, those of the exchange.
   func liveSums(ofRank rank: Int, of size: Int) -> Int {
-    let range = ShardTree.leaves(ofRank: rank, of: size)
+    let range = leaves(ofRank: rank, of: size)
     var waiting: [Node] = []
     var most = 1
     for leaf in range where !isEmpty(Node(lower: leaf, upper: leaf + 1)) {
@@ -69,8 +86,44 @@ public struct ShardTree: Sendable {
         waiting.append(node)
       }
     }
-    // The exchange with other processes takes one more.
-    return size == 1 ? most : max(most, waiting.count + 1)
+    return max(most, exchangeSums(ofRank: rank, of: size, waiting: waiting.count))
+  }
+
+  /// Where the sum of a subtree is to be had.
+  enum Place {
+    case nowhere
+    /// With one process.
+    case at(Int)
+    case everywhere
+  }
+
+  /// Sums that a process has at a time while `waiting` subtrees of its own become part of the whole.
+  func exchangeSums(ofRank rank: Int, of size: Int, waiting: Int) -> Int {
+    var held = waiting
+    var most = max(1, waiting)
+    func exchange(_ ranks: [Int]) -> Place {
+      if !ranks.contains(rank) { held += 1 }
+      most = max(most, held)
+      return .everywhere
+    }
+    func place(_ node: Node) -> Place {
+      guard !isEmpty(node) else { return .nowhere }
+      if let holder = self.rank(holding: node, of: size) { return size == 1 ? .everywhere : .at(holder) }
+      let (left, right) = node.children
+      switch (place(left), place(right)) {
+      case (.nowhere, let other), (let other, .nowhere): return other
+      case (.at(let a), .at(let b)) where a == b:
+        if a == rank { held -= 1 }
+        return .at(a)
+      case (.at(let a), .at(let b)): return exchange([a, b])
+      case (.at(let a), .everywhere), (.everywhere, .at(let a)): _ = exchange([a])
+      case (.everywhere, .everywhere): break
+      }
+      held -= 1
+      return .everywhere
+    }
+    if case .at(let holder) = place(.root) { _ = exchange([holder]) }
+    return most
   }
 
   /// The next leaf with batches; the end of the range when there is none.

@@ -21,7 +21,7 @@ final class ShardedSum {
     self.count = count
     self.communicator = communicator
     self.meter = meter
-    leaves = ShardTree.leaves(ofRank: communicator?.rank ?? 0, of: communicator?.size ?? 1)
+    leaves = tree.leaves(ofRank: communicator?.rank ?? 0, of: communicator?.size ?? 1)
   }
 
   deinit { meter?.add(-allocated) }
@@ -42,7 +42,9 @@ final class ShardedSum {
   func close() throws {
     if let leaf { close(leaf) }
     leaf = nil
-    if communicator != nil { spare.append(try spare.popLast() ?? allocate()) }
+    guard let communicator else { return }
+    let needed = tree.exchangeSums(ofRank: communicator.rank, of: communicator.size, waiting: waiting.count)
+    while sums.count + spare.count < needed { spare.append(try allocate()) }
   }
 
   private func close(_ leaf: Int) {
@@ -79,7 +81,7 @@ final class ShardedSum {
   private func value(_ node: ShardTree.Node) throws -> Place {
     guard !tree.isEmpty(node) else { return .nowhere }
     guard let communicator else { return sums.popLast().map { .everywhere($0) } ?? .nowhere }
-    if let rank = communicator.rank(holding: node) { return .at(rank) }
+    if let rank = tree.rank(holding: node, of: communicator.size) { return .at(rank) }
     let (left, right) = node.children
     switch (try value(left), try value(right)) {
     case (.nowhere, let other), (let other, .nowhere): return other

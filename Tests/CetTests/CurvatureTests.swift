@@ -44,7 +44,7 @@ import Testing
     options.threads = threads
     options.batchSize = batch
     options.maxMemory = memory
-    return try Curvature { (loaded, data, options) }
+    return try Curvature(loaded, data, options)
   }
 
   private static func wave(_ k: Int, _ count: Int) -> [Float] {
@@ -54,7 +54,9 @@ import Testing
   private static func apply(_ map: Curvature, _ v: [Float]) throws -> [Float] {
     var result = [Float](repeating: .nan, count: v.count)
     try v.withUnsafeBufferPointer { v in
-      try result.withUnsafeMutableBufferPointer { try map.apply(#require(v.baseAddress), #require($0.baseAddress)) }
+      try result.withUnsafeMutableBufferPointer { hv in
+        try map.apply(count: v.count / map.dimension) { (try #require(v.baseAddress), try #require(hv.baseAddress)) }
+      }
     }
     return result
   }
@@ -81,7 +83,7 @@ import Testing
       }
     }
     var gradient = [Float](repeating: 0, count: map.dimension)
-    try gradient.withUnsafeMutableBufferPointer { try map.gradient(#require($0.baseAddress)) }
+    try gradient.withUnsafeMutableBufferPointer { g in try map.gradient { try #require(g.baseAddress) } }
     let row = try #require(Self.expected["\(loss.rawValue) gradient"])
     for k in 0..<4 { #expect(abs(Self.dot(gradient, waves[k]) - row[k]) < 2e-5) }
   }
@@ -115,9 +117,35 @@ import Testing
     #expect(try Self.apply(Self.curvature(.kl, threads: threads), v) == one)
   }
 
-  @Test func product_isTheSameWhenNothingIsKept() throws {
-    let v = Self.wave(3, try Self.curvature(.kl).dimension)
-    #expect(try Self.apply(Self.curvature(.kl, memory: 1), v) == Self.apply(Self.curvature(.kl), v))
+  @Test(arguments: [LossKind.kl, .crossEntropy])
+  func leastMemory_isNamedAndEnoughForTheSameProducts(_ loss: LossKind) throws {
+    let error = #expect(throws: CetError.self) { try Self.curvature(loss, memory: 1) }
+    #expect(error?.code == .outOfMemory)
+    let words = try #require(error?.message.split(separator: " "))
+    let least = try #require(words.firstIndex(of: "least").flatMap { Int(words[$0 + 1]) })
+    #expect(throws: CetError.self) { try Self.curvature(loss, memory: least - 1) }
+    let small = try Self.curvature(loss, memory: least)
+    let usual = try Self.curvature(loss)
+    let v = Self.wave(3, small.dimension)
+    #expect(try Self.apply(small, v) == Self.apply(usual, v))
+    #expect(small.memory.keptBatches == 0 && small.memory.workers == 1 && small.memory.directions == 1)
+    #expect(usual.memory.keptBatches == usual.batchCount && usual.memory.workers == 2)
+    _ = try Self.apply(usual, (0..<usual.memory.directions).flatMap { Self.wave($0, usual.dimension) })
+    for map in [small, usual] {
+      #expect(map.memory.predicted <= map.memory.limit)
+      #expect(map.peakBytes <= map.memory.predicted)
+      #expect(2 * map.peakBytes > map.memory.predicted)
+    }
+  }
+
+  /// Batches of 5 on 1 and 4 threads; of 32 on 4, which share the directions of the one batch.
+  @Test(arguments: [(1, 5), (4, 5), (4, 32)]) func blockProducts_areTheSingleOnes(_ threads: Int, _ batch: Int) throws {
+    let map = try Self.curvature(.crossEntropy, threads: threads, batch: batch)
+    let waves = (0..<11).map { Self.wave($0, map.dimension) }
+    #expect(map.memory.directions > 1 && map.memory.directions < waves.count)
+    let together = try Self.apply(map, waves.flatMap { $0 })
+    let least = try Self.curvature(.crossEntropy, threads: 1, batch: batch)
+    #expect(try together == waves.flatMap { try Self.apply(least, $0) })
   }
 
   /// 32 samples in batches of 5 leave a ragged one of 2.

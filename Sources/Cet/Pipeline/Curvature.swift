@@ -1,5 +1,6 @@
 import CetAutodiff
 import CetGraph
+import CetSpectral
 import CetTensor
 
 public typealias Communicator = CetAutodiff.Communicator
@@ -9,7 +10,7 @@ public typealias CurvatureMemory = CetAutodiff.CurvatureMemory
 ///
 /// With a communicator the samples are those of all its processes, each of which makes the same calls: whatever a call
 /// computes or refuses is the same on all of them.
-public final class Curvature: @unchecked Sendable {
+public final class Curvature: LinearMap, @unchecked Sendable {
   private let map: CurvatureOperator
   public let parameters: [ParameterInfo]
   public let communicator: Communicator?
@@ -25,7 +26,7 @@ public final class Curvature: @unchecked Sendable {
   ///   - communicator: nil: this process has all samples.
   ///   - arguments: model, data fitted to it, and options; what is wrong with them is told to the other processes.
   public init(
-    _ communicator: Communicator? = nil, _ arguments: () throws -> (LoadedModel, Calibration, CurvatureOptions)
+    _ communicator: Communicator? = nil, arguments: () throws -> (LoadedModel, Calibration, CurvatureOptions)
   ) throws {
     self.communicator = communicator
     let (model, samples, options) = try communicator.agree {
@@ -53,6 +54,12 @@ public final class Curvature: @unchecked Sendable {
         context: session.engine.context,
         memoryLimit: memoryLimit(options.maxMemory, processes: communicator?.size ?? 1), share: share)
     }
+    try map.agreeOnDirections()
+  }
+
+  /// Of samples that this process has all of; `data` is fitted to the model.
+  public convenience init(_ model: LoadedModel, _ data: Calibration, _ options: CurvatureOptions) throws {
+    try self.init { (model, data, options) }
   }
 
   private static func slots(_ model: LoadedModel, keep: [String]) throws -> [ParameterSlot] {
@@ -78,7 +85,13 @@ public final class Curvature: @unchecked Sendable {
     try map.apply(v, count: count, hv)
   }
 
-  public func apply(_ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>) throws { try map.apply(v, hv) }
+  public func apply(_ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>) throws {
+    try apply(count: 1) { (v, hv) }
+  }
+
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws {
+    try apply(count: count) { (v, hv) }
+  }
 
   public func gradient(_ arguments: () throws -> UnsafeMutablePointer<Float>) throws {
     try map.gradient(communicator.agree(arguments))
@@ -91,8 +104,8 @@ public final class Curvature: @unchecked Sendable {
 
   public func loss() throws -> Double { try map.loss() }
 
-  /// Work that applies the map as often as on every other process, each time by `joined`. What fails on one process
-  /// between two products (a callback that cancels, memory) is told to the others, which wait in the next.
+  /// Work that applies the map as often as on every other process. What fails on one process between two products (a
+  /// callback that cancels, memory) is told to the others, which wait in the next.
   public func together<Result>(_ work: () throws -> Result) throws -> Result {
     guard let communicator else { return try work() }
     let known = communicator.failures
@@ -144,10 +157,12 @@ public func communicatorRange(total: Int, batchSize: Int, size: Int, rank: Int) 
     throw CetError(.invalidArgument, "size: expected 1 to \(ShardTree.leafCount) ranks, got \(size)")
   }
   guard rank >= 0, rank < size else { throw CetError(.invalidArgument, "rank: expected one below \(size), got \(rank)") }
-  let batches = ShardTree(batchCount: total / batchSize + (total % batchSize == 0 ? 0 : 1)).batches(ofRank: rank, of: size)
-  guard !batches.isEmpty else {
+  let tree = ShardTree(batchCount: total / batchSize + (total % batchSize == 0 ? 0 : 1))
+  guard tree.batchCount >= size else {
     throw CetError(
-      .invalidArgument, "rank \(rank) of \(size) gets no samples: \(total) samples are too few in batches of \(batchSize)")
+      .invalidArgument, "\(total) samples in batches of \(batchSize) are too few for \(size) ranks")
   }
-  return min(total, batches.lowerBound * batchSize)..<min(total, batches.upperBound * batchSize)
+  let batches = tree.batches(ofRank: rank, of: size)
+  func first(_ batch: Int) -> Int { batch > total / batchSize ? total : min(total, batch * batchSize) }
+  return first(batches.lowerBound)..<first(batches.upperBound)
 }
