@@ -46,6 +46,12 @@ public final class Communicator: @unchecked Sendable {
     return (0..<size).map { Array(all[$0 * mine.count..<($0 + 1) * mine.count]) }
   }
 
+  /// The least of what the processes give: for choices that depend on a machine's memory and must be the same for all.
+  public func least(_ value: Int) throws -> Int {
+    let all = try gather([Double(min(value, 1 << 53))])
+    return all.reduce(value) { min($0, Int($1[0])) }
+  }
+
   /// Work of this process that may fail. When it fails anywhere, it fails everywhere: here with its own error, on the
   /// others with the same code and the rank, so that none waits for one that has given up.
   public func agree<Result>(_ work: () throws -> Result) throws -> Result {

@@ -26,7 +26,7 @@ public struct CurvatureMemory: Sendable {
     var product: Int
   }
 
-  /// More directions read weights and primals no less often per direction in any way that can be measured.
+  /// Preparing primals costs less than a product: an eighth of it is little.
   private static let mostDirections = 8
 
   /// - Parameter limit: nil: the least memory that is enough for one thread, and nothing kept.
@@ -40,18 +40,34 @@ public struct CurvatureMemory: Sendable {
         .outOfMemory,
         "curvature needs at least \(least) bytes (weights, samples and references \(needs.fixed), sums \(needs.sums), buffers \(run)), max_memory is \(limit)")
     }
-    workers = max(1, min(threads, needs.run.count, run == 0 ? threads : (limit - needs.fixed - needs.sums) / run))
+    var workers = max(1, min(threads, needs.run.count, run == 0 ? threads : (limit - needs.fixed - needs.sums) / run))
     var used = needs.fixed + needs.sums + workers * run
-    let direction = needs.sums + workers * needs.product
     let all = needs.kept.reduce(0, +)
-    // Primals are prepared once for all directions of a pass, so directions come first where not all can be kept.
     var directions = 1
-    while directions < CurvatureMemory.mostDirections, direction > 0,
-      used + direction <= limit - (all <= limit - used - direction ? all : (limit - used) / 4 * 3)
-    {
-      directions += 1
-      used += direction
+    if used + all <= limit {
+      // Workers that have no batch share the directions of one.
+      let more = needs.sums + needs.run.count * run
+      while workers == needs.run.count * directions, workers + needs.run.count <= threads, used + all + more <= limit {
+        directions += 1
+        workers += needs.run.count
+        used += more
+      }
     }
+    // Single products have nothing from further directions: a quarter of what is left is spent on them at most.
+    let direction = needs.sums + workers * needs.product
+    let rest = limit - used
+    let spare = (all <= rest ? rest - all : rest) / 4
+    let most = max(directions, min(CurvatureMemory.mostDirections, directions + spare / max(1, direction)))
+    if all <= rest {
+      used += (most - directions) * direction
+      directions = most
+    } else {
+      // A pass prepares primals once for all its directions: what is not kept, by the number of directions, is least.
+      let missing = { (count: Int) in Double(all - rest + (count - 1) * direction) / Double(count) }
+      directions = (1...most).min { missing($0) < missing($1) } ?? 1
+      used += (directions - 1) * direction
+    }
+    self.workers = workers
     self.directions = directions
     var kept = 0
     for bytes in needs.kept {

@@ -52,6 +52,8 @@ public final class CurvatureOperator: @unchecked Sendable {
   private let tree: ShardTree
   private let sumMeter = ByteMeter()
   private let fixedBytes: Int
+  /// Memory of the last sum, for the next.
+  private let formerSum = Kept<ShardedSum>()
 
   /// - Parameters:
   ///   - parameters: initializers of `model` to differentiate; in the order of the parameter vector.
@@ -126,8 +128,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   /// Takes no more directions together than any other process does: a pass is made by all.
   public func agreeOnDirections() throws {
     guard let communicator = share.communicator else { return }
-    let all = try communicator.gather([Double(memory.directions)])
-    memory.directions = all.reduce(memory.directions) { min($0, Int($1[0])) }
+    memory.directions = try communicator.least(memory.directions)
   }
 
   /// The most bytes that were held so far, of what `memory` predicts.
@@ -234,7 +235,16 @@ public final class CurvatureOperator: @unchecked Sendable {
     _ compute: @escaping (_ batch: Int, _ part: Int, LossProgram) throws -> [Partial]
   ) throws {
     let n = dimension
-    let sum = ShardedSum(tree, count: vectors * n, share.communicator, meter: sumMeter)
+    var sum = formerSum.take()
+    if sum?.count != vectors * n { sum = nil }
+    try accumulate(into: result, sum ?? ShardedSum(tree, count: vectors * n, share.communicator, meter: sumMeter), parts, compute)
+  }
+
+  private func accumulate(
+    into result: UnsafeMutablePointer<Float>, _ sum: ShardedSum, _ parts: Int,
+    _ compute: @escaping (_ batch: Int, _ part: Int, LossProgram) throws -> [Partial]
+  ) throws {
+    let n = dimension
     try share.communicator.agree {
       try workers.ordered(batches.count * parts) { index in
         let batch = index / parts
@@ -259,12 +269,29 @@ public final class CurvatureOperator: @unchecked Sendable {
     withExtendedLifetime(total) {
       let sums = ShardedSum.doubles(total)
       let scale = 1 / Double(sampleCount)
-      for i in 0..<vectors * n { result[i] = Float(sums[i] * scale) }
+      for i in 0..<sum.count { result[i] = Float(sums[i] * scale) }
     }
+    sum.reuse(total)
+    formerSum.put(sum)
   }
 }
 
 private final class Keeper {}
+
+/// A place for one object that is used by one call at a time.
+private final class Kept<Object: AnyObject>: @unchecked Sendable {
+  private let lock = Lock()
+  private var object: Object?
+
+  func put(_ object: Object) { lock.withLock { self.object = object } }
+
+  func take() -> Object? {
+    lock.withLock {
+      defer { object = nil }
+      return object
+    }
+  }
+}
 
 /// What products of the first batches share.
 private final class PreparedCache: @unchecked Sendable {

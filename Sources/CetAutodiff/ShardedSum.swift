@@ -4,7 +4,7 @@ import Glibc
 /// A sum of vectors over all batches of all processes, in double, in the order of a `ShardTree`.
 final class ShardedSum {
   private let tree: ShardTree
-  private let count: Int
+  let count: Int
   private let communicator: Communicator?
   private let leaves: Range<Int>
   private var leaf: Int?
@@ -69,6 +69,14 @@ final class ShardedSum {
     case .everywhere(let sum): return sum
     case .at(let rank): return try exchange([rank])
     }
+  }
+
+  /// Takes the whole sum back; another may begin in the same memory.
+  func reuse(_ total: Storage) {
+    spare.append(total)
+    spare += sums
+    sums = []
+    waiting = []
   }
 
   private enum Place {

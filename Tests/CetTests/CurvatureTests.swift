@@ -33,7 +33,7 @@ import Testing
 
   private static func curvature(
     _ loss: LossKind, curvature: CurvatureKind = .hessian, model: String = "model.onnx", threads: Int = 2, batch: Int? = nil,
-    memory: Int? = nil
+    memory: Int? = nil, keep: [String] = []
   ) throws -> Curvature {
     let loaded = try LoadedModel(path: fixture("digits_cnn/\(model)"))
     let data = try Calibration(npz: fixture("digits_cnn/calibration.npz")).fitted(to: loaded.requiredInputs)
@@ -44,6 +44,7 @@ import Testing
     options.threads = threads
     options.batchSize = batch
     options.maxMemory = memory
+    options.keep = keep
     return try Curvature(loaded, data, options)
   }
 
@@ -138,14 +139,29 @@ import Testing
     }
   }
 
-  /// Batches of 5 on 1 and 4 threads; of 32 on 4, which share the directions of the one batch.
+  /// Batches of 5; of 32 on 4 threads, which share the directions of the one batch.
   @Test(arguments: [(1, 5), (4, 5), (4, 32)]) func blockProducts_areTheSingleOnes(_ threads: Int, _ batch: Int) throws {
     let map = try Self.curvature(.crossEntropy, threads: threads, batch: batch)
-    let waves = (0..<11).map { Self.wave($0, map.dimension) }
-    #expect(map.memory.directions > 1 && map.memory.directions < waves.count)
-    let together = try Self.apply(map, waves.flatMap { $0 })
-    let least = try Self.curvature(.crossEntropy, threads: 1, batch: batch)
-    #expect(try together == waves.flatMap { try Self.apply(least, $0) })
+    #expect(map.memory.directions > 1 && map.memory.keptBatches == map.batchCount)
+    #expect(map.memory.workers == threads)
+    try Self.checkBlock(map, Self.curvature(.crossEntropy, threads: 1, batch: batch))
+  }
+
+  /// In memory that is too small to keep all primals, and large enough for several directions: those of one tensor.
+  @Test func blockProducts_inLittleMemoryAreTheSingleOnes() throws {
+    let others = try Self.curvature(.crossEntropy).parameters.dropFirst().map(\.name)
+    let usual = try Self.curvature(.crossEntropy, threads: 1, batch: 2, keep: others)
+    let map = try Self.curvature(
+      .crossEntropy, threads: 1, batch: 2, memory: usual.memory.predicted * 4 / 5, keep: others)
+    #expect(map.memory.directions > 1 && map.memory.keptBatches < map.batchCount)
+    try Self.checkBlock(map, usual)
+  }
+
+  private static func checkBlock(_ map: Curvature, _ one: Curvature) throws {
+    let waves = (0..<11).map { wave($0, map.dimension) }
+    let together = try apply(map, waves.flatMap { $0 })
+    #expect(try together == waves.flatMap { try apply(one, $0) })
+    #expect(map.peakBytes <= map.memory.predicted)
   }
 
   /// 32 samples in batches of 5 leave a ragged one of 2.

@@ -35,7 +35,8 @@
  * Ownership   Handles and buffers that the library returns belong to the caller: each handle has its own
  *             _free function, buffers go to cet_free(). Pointers inside info and view structs are borrowed:
  *             they stay valid until the handle they came from is freed.
- *             What the caller passes in is read during the call only and never kept.
+ *             What the caller passes in is read during the call only and never kept, but for the function and user
+ *             data of a cet_communicator.
  * Strings     UTF-8, NUL-terminated. Paths are bytes that open(2) takes.
  * Arrays      C order (last axis fastest), densely packed, native (little) byte order.
  * Shapes      int64_t per axis; rank 0 is a scalar. An unknown or symbolic size of a model input is -1.
@@ -798,7 +799,8 @@ CET_API cet_status cet_eigensolve(
     cet_apply_fn apply, void *apply_data, size_t n, const cet_eigensolve_options *options,
     cet_spectrum **spectrum);
 
-/* Eigenpairs of a curvature handle. */
+/* Eigenpairs of a curvature handle. With a communicator all ranks call it with the same options but for callbacks; when
+   one rank's callback cancels, all ranks get CET_CANCELLED. */
 CET_API cet_status cet_eigensolve_curvature(
     cet_curvature *curvature, const cet_eigensolve_options *options, cet_spectrum **spectrum);
 
