@@ -58,6 +58,11 @@ if command -v apt-get >/dev/null; then
     { $root apt-get update -qq && install 'libonnx-testdata=1.12*'; } 2>/dev/null ||
       echo "setup: libonnx-testdata 1.12 is not offered here; its cases are left out"
   fi
+  if [ "$what" = tests ] && ! command -v mpirun >/dev/null; then
+    echo "setup: installing openmpi-bin"
+    { $root apt-get update -qq && install openmpi-bin; } 2>/dev/null ||
+      echo "setup: openmpi-bin is not offered here; tests with several MPI processes are skipped"
+  fi
 else
   for tool in pkg-config strip; do
     command -v $tool >/dev/null || fail "no $tool here, and no apt-get to install it with"
@@ -86,6 +91,8 @@ if ! .venv/bin/python -c '' 2>/dev/null; then
 fi
 provide tools/requirements.txt || fail "pip could not install tools/requirements.txt"
 [ "$what" = tests ] || exit 0
+
+provide tools/requirements-mpi.txt || echo "setup: pip could not install mpi4py; tests that need it are skipped"
 
 # ---- PyTorch ----
 

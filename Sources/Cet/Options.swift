@@ -164,6 +164,11 @@ public struct CurvatureOptions: Sendable, Equatable {
   }
 }
 
+/// Bytes that a call may hold: what its options say, or a share of the memory that is available now.
+func memoryLimit(_ asked: Int?, processes: Int = 1) -> Int {
+  asked ?? (SystemMemory.availableBytes ?? 8 << 30) / 5 * 3 / processes
+}
+
 private func check<Value>(_ condition: Bool, _ option: String, _ found: Value, _ expected: String) throws {
   guard condition else { throw CetError(.invalidArgument, "option \(option): expected \(expected), got \(found)") }
 }

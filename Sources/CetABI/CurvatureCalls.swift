@@ -8,10 +8,30 @@ public func cet_curvature_create(
   _ curvature: UnsafeMutablePointer<OpaquePointer?>?
 ) -> cet_status {
   boundary(making: curvature, "curvature") {
-    let model = try Handle.get(model, as: ModelObject.self).model
-    let data = try Handle.get(calibration, as: CalibrationObject.self).calibration
-    let options = try CurvatureOptions(options)
-    return try CurvatureObject(Curvature(model, data.fitted(to: model.requiredInputs), options))
+    // First of all: what is wrong with the rest is told to the other processes.
+    let communicator = try communicator(options)
+    return try CurvatureObject(
+      Curvature(communicator) {
+        let model = try Handle.get(model, as: ModelObject.self).model
+        let data = try Handle.get(calibration, as: CalibrationObject.self).calibration
+        return (model, try data.fitted(to: model.requiredInputs), try CurvatureOptions(options))
+      })
+  }
+}
+
+@implementation @_cdecl("cet_communicator_range")
+public func cet_communicator_range(
+  _ total: UInt64, _ batchSize: UInt64, _ size: UInt32, _ rank: UInt32, _ first: UnsafeMutablePointer<UInt64>?,
+  _ count: UnsafeMutablePointer<UInt64>?
+) -> cet_status {
+  boundary {
+    let first = try required(first, "first")
+    let count = try required(count, "count")
+    let range = try communicatorRange(
+      total: CetABI.size(total, "total_samples"), batchSize: CetABI.size(batchSize, "batch_size"), size: Int(size),
+      rank: Int(rank))
+    first.pointee = UInt64(range.lowerBound)
+    count.pointee = UInt64(range.count)
   }
 }
 
@@ -24,15 +44,31 @@ public func cet_curvature_dimension(_ curvature: OpaquePointer?) -> Int {
 public func cet_curvature_apply(
   _ curvature: OpaquePointer?, _ v: UnsafePointer<Float>?, _ hv: UnsafeMutablePointer<Float>?, _ n: Int
 ) -> cet_status {
-  boundary {
-    let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
+  boundary { try apply(curvature, v, hv, n, 1) }
+}
+
+@implementation @_cdecl("cet_curvature_apply_block")
+public func cet_curvature_apply_block(
+  _ curvature: OpaquePointer?, _ v: UnsafePointer<Float>?, _ hv: UnsafeMutablePointer<Float>?, _ n: Int, _ count: Int
+) -> cet_status {
+  boundary { try apply(curvature, v, hv, n, count) }
+}
+
+private func apply(
+  _ curvature: OpaquePointer?, _ v: UnsafePointer<Float>?, _ hv: UnsafeMutablePointer<Float>?, _ n: Int, _ count: Int
+) throws {
+  let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
+  var product: UnsafePointer<Float>?
+  try curvature.apply(count: count) {
     let v = try required(v, "v")
     let hv = try required(hv, "hv")
     try checkCount(n, curvature.dimension, "n")
-    try checkFinite(v, n, "v")
-    try curvature.apply(v, hv)
-    try checkFinite(UnsafePointer(hv), n, "the Hessian-vector product")
+    guard count >= 0, count <= Int.max / 4 / max(1, n) else { throw invalid("count: \(UInt(bitPattern: count)) vectors") }
+    try checkFinite(v, n * count, "v")
+    product = UnsafePointer(hv)
+    return (v, hv)
   }
+  if let product { try checkFinite(product, n * count, "the Hessian-vector product") }
 }
 
 /// Names the place, because such a value spreads everywhere in one step.
@@ -48,9 +84,10 @@ public func cet_curvature_gradient(
 ) -> cet_status {
   boundary {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
-    let gradient = try required(gradient, "gradient")
-    try checkCount(n, curvature.dimension, "n")
-    try curvature.gradient(gradient)
+    try curvature.gradient {
+      try checkCount(n, curvature.dimension, "n")
+      return try required(gradient, "gradient")
+    }
   }
 }
 
@@ -58,7 +95,28 @@ public func cet_curvature_gradient(
 public func cet_curvature_loss(_ curvature: OpaquePointer?, _ loss: UnsafeMutablePointer<Double>?) -> cet_status {
   boundary {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
-    try required(loss, "loss").pointee = curvature.loss()
+    try curvature.loss { try required(loss, "loss") }
+  }
+}
+
+@implementation @_cdecl("cet_curvature_get_info")
+public func cet_curvature_get_info(
+  _ curvature: OpaquePointer?, _ info: UnsafeMutablePointer<cet_curvature_info>?
+) -> cet_status {
+  boundary {
+    let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
+    let memory = curvature.memory
+    var c = cet_curvature_info()
+    c.threads = UInt32(clamping: memory.workers)
+    c.dimension = UInt64(clamping: curvature.dimension)
+    c.samples = UInt64(clamping: curvature.sampleCount)
+    c.batches = UInt64(clamping: curvature.batchCount)
+    c.kept_batches = UInt64(clamping: memory.keptBatches)
+    c.directions = UInt64(clamping: memory.directions)
+    c.max_memory = UInt64(clamping: memory.limit)
+    c.predicted_bytes = UInt64(clamping: memory.predicted)
+    c.peak_bytes = UInt64(clamping: curvature.peakBytes)
+    try SizedStruct.write(c, to: info, "cet_curvature_info")
   }
 }
 

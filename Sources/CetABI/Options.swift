@@ -116,6 +116,17 @@ extension CurvatureOptions {
   }
 }
 
+/// The communicator of a call; nil when the options name none.
+func communicator(_ pointer: UnsafePointer<cet_curvature_options>?) throws -> Communicator? {
+  let options = try SizedStruct.read(pointer, cet_curvature_options(), "cet_curvature_options")
+  guard options.communicator != nil else { return nil }
+  let c = try SizedStruct.read(options.communicator, cet_communicator(), "cet_communicator")
+  guard let sum = c.allreduce_sum else { throw invalid("communicator: allreduce_sum is NULL") }
+  guard c.reserved == 0 else { throw invalid("cet_communicator: reserved is \(c.reserved), expected 0") }
+  let userData = c.user_data
+  return try Communicator(rank: Int(c.rank), size: Int(c.size)) { sum($0, $1, userData) }
+}
+
 /// The monitor of a call whose options carry these callbacks.
 func monitor(_ progress: cet_progress_fn?, _ log: cet_log_fn?, _ userData: UnsafeMutableRawPointer?) -> Monitor {
   Monitor(

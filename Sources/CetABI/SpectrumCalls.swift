@@ -25,7 +25,9 @@ public func cet_eigensolve_curvature(
 ) -> cet_status {
   boundary(making: spectrum, "spectrum") {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
-    return try solve(dimension: curvature.dimension, options) { try curvature.apply($0, $1) }
+    return try curvature.together {
+      try solve(dimension: curvature.dimension, options) { try curvature.apply($0, $1) }
+    }
   }
 }
 

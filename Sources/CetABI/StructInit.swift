@@ -54,6 +54,16 @@ public func cet_curvature_options_init(
   boundary { try SizedStruct.initialize(options, size, "cet_curvature_options") }
 }
 
+@implementation @_cdecl("cet_communicator_init")
+public func cet_communicator_init(_ communicator: UnsafeMutablePointer<cet_communicator>?, _ size: Int) -> cet_status {
+  boundary { try SizedStruct.initialize(communicator, size, "cet_communicator") }
+}
+
+@implementation @_cdecl("cet_curvature_info_init")
+public func cet_curvature_info_init(_ info: UnsafeMutablePointer<cet_curvature_info>?, _ size: Int) -> cet_status {
+  boundary { try SizedStruct.initialize(info, size, "cet_curvature_info") }
+}
+
 @implementation @_cdecl("cet_eigensolve_options_init")
 public func cet_eigensolve_options_init(
   _ options: UnsafeMutablePointer<cet_eigensolve_options>?, _ size: Int

@@ -9,15 +9,37 @@ public enum CurvatureKind: String, Sendable, CaseIterable {
   case gaussNewton = "gauss-newton"
 }
 
+/// The part of the calibration that this process has, in batches.
+public struct CalibrationShare: Sendable {
+  /// nil: this process has everything.
+  public let communicator: Communicator?
+  /// The number of this process's first batch among all.
+  public let firstBatch: Int
+  /// Of all processes.
+  public let batchCount: Int
+  public let sampleCount: Int
+
+  public init(_ communicator: Communicator?, firstBatch: Int, batchCount: Int, sampleCount: Int) {
+    self.communicator = communicator
+    self.firstBatch = firstBatch
+    self.batchCount = batchCount
+    self.sampleCount = sampleCount
+  }
+}
+
 /// The second derivative of the mean loss over calibration batches in the parameter vector, as a linear map.
 ///
 /// The product is exact: the gradient is emitted as a program (reverse mode) and differentiated along v
 /// (forward mode over reverse mode; Pearlmutter 1994). Batches run on all workers; their products are added in
-/// double, in the order of the batches, so that the result does not depend on the number of threads.
+/// double, in an order that depends on the number of batches alone (`ShardTree`), so that the result does not depend
+/// on the number of threads, of processes, or of directions in a pass.
 public final class CurvatureOperator: @unchecked Sendable {
   public let parameters: [ParameterSlot]
+  /// Of all processes.
   public let sampleCount: Int
   public var dimension: Int { parameters.last.map { $0.offset + $0.count } ?? 0 }
+  public private(set) var memory: CurvatureMemory
+  public var batchCount: Int { batches.count }
 
   private let batches: [Batch]
   private let weights: [String: Tensor]
@@ -26,23 +48,33 @@ public final class CurvatureOperator: @unchecked Sendable {
   private let workers: Workers
   private let context: ComputeContext
   private let cache: PreparedCache
+  private let share: CalibrationShare
+  private let tree: ShardTree
+  private let sumMeter = ByteMeter()
+  private let fixedBytes: Int
+  /// Memory of the last sum, for the next.
+  private let formerSum = Kept<ShardedSum>()
 
   /// - Parameters:
   ///   - parameters: initializers of `model` to differentiate; in the order of the parameter vector.
   ///   - output: graph output that the loss reads.
   ///   - references: reference output of every batch for `kl` and `mse`; nil takes the model's own output.
-  ///   - cacheBytes: memory for what products share (primals, cotangents); the rest is recomputed.
+  ///   - memoryLimit: bytes for weights, samples and everything that is computed; what they leave keeps primals between
+  ///     products. nil: no limit, and nothing is kept.
+  ///   - share: nil: the batches are all there are.
   public init(
     model: Model, output: String, parameters: [ParameterSlot], batches: [Batch], loss: LossKind,
     curvature: CurvatureKind, references given: [Tensor]? = nil, workers: Workers, context: ComputeContext,
-    cacheBytes: Int
+    memoryLimit: Int?, share asked: CalibrationShare? = nil
   ) throws {
     self.parameters = parameters
     self.batches = batches
-    self.workers = workers
     self.context = context
-    sampleCount = batches.reduce(0) { $0 + $1.sampleCount }
-    guard sampleCount > 0 else { throw CetError(.invalidArgument, "the calibration data is empty") }
+    let own = batches.reduce(0) { $0 + $1.sampleCount }
+    share = asked ?? CalibrationShare(nil, firstBatch: 0, batchCount: batches.count, sampleCount: own)
+    tree = ShardTree(batchCount: share.batchCount)
+    sampleCount = share.sampleCount
+    guard own > 0 else { throw CetError(.invalidArgument, "the calibration data is empty") }
     let held = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
     var weights: [String: Tensor] = [:]
     for slot in parameters { weights[slot.name] = held[slot.name] }
@@ -57,12 +89,34 @@ public final class CurvatureOperator: @unchecked Sendable {
         model, batch: batch, output: output, parameters: parameters, loss: loss, curvature: curvature, context)
     }
     self.programs = programs
-    cache = PreparedCache(count: batches.count, capacity: cacheBytes)
+
+    let costs = programs.mapValues { (program: $0, memory: $0.memory) }
+    func each(_ value: (LossProgram, (run: Int, kept: Int)) -> Int) -> [Int] {
+      batches.map { costs[$0.signature].map { value($0.program, $0.memory) } ?? 0 }
+    }
+    let dimension = parameters.last.map { $0.offset + $0.count } ?? 0
+    let live = tree.liveSums(ofRank: share.communicator?.rank ?? 0, of: share.communicator?.size ?? 1)
+    // Buffers that making the programs has left behind go: runs need others.
+    context.arena.trim()
+    var known = Set(model.graph.initializers.map { ObjectIdentifier($0.tensor.storage) })
+    let constants = programs.values.reduce(0) { $0 + $1.constants(besides: &known) }
+    fixedBytes =
+      model.graph.initializers.reduce(0) { $0 + $1.tensor.byteCount }
+      + batches.reduce(0) { $0 + $1.inputs.values.reduce(0) { $0 + $1.byteCount } + ($1.labels?.byteCount ?? 0) }
+    let referenceBytes = each { program, _ in program.referenceBytes }.reduce(0, +)
+    memory = try CurvatureMemory(
+      .init(
+        fixed: fixedBytes + constants + referenceBytes, run: each { $1.run }, kept: each { $1.kept },
+        sums: live * dimension * MemoryLayout<Double>.stride, product: dimension * MemoryLayout<Float>.stride),
+      limit: memoryLimit, threads: workers.threads)
+    self.workers = memoryLimit == nil ? workers : Workers(threads: memory.workers)
+    cache = PreparedCache(count: memory.keptBatches)
+
     var references = [Tensor?](repeating: nil, count: batches.count)
     if let given, given.count == batches.count {
       references = given
     } else if loss == .kl || loss == .mse {
-      try workers.ordered(batches.count) { index in
+      try self.workers.ordered(batches.count) { index in
         try programs[batches[index].signature]?.forwardOutput(batches[index], weights, context)
       } combine: { index, tensor in
         references[index] = tensor
@@ -71,31 +125,62 @@ public final class CurvatureOperator: @unchecked Sendable {
     self.references = references
   }
 
-  /// hv = H·v, the mean over samples. Both have `dimension` elements and may not overlap.
-  public func apply(
-    _ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>, progress: ((Int) throws -> Void)? = nil
-  ) throws {
-    let keeper = Keeper()
-    let tangents = try parameters.map { slot in
-      try Tensor(
-        type: .float32, shape: slot.shape,
-        storage: Storage(borrowing: v + slot.offset, byteCount: slot.count * 4, keeper: keeper))
+  /// Takes no more directions together than any other process does: a pass is made by all.
+  public func agreeOnDirections() throws {
+    guard let communicator = share.communicator else { return }
+    memory.directions = try communicator.least(memory.directions)
+  }
+
+  /// The most bytes that were held so far, of what `memory` predicts.
+  public var peakBytes: Int { fixedBytes + context.arena.peakByteCount + sumMeter.peak }
+
+  /// hv = H·v, the mean over samples, for `count` directions that lie one after the other. Each has `dimension`
+  /// elements; v and hv do not overlap. Weights and primals are read once for several directions.
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws {
+    for start in stride(from: 0, to: count, by: memory.directions) {
+      let end = min(start + memory.directions, count)
+      try pass(v + start * dimension, count: end - start, hv + start * dimension)
     }
-    try accumulate(into: hv, progress: progress) { index, program in
+  }
+
+  public func apply(_ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>) throws {
+    try apply(v, count: 1, hv)
+  }
+
+  /// One pass over the batches.
+  private func pass(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws {
+    let n = dimension
+    // With fewer batches than workers, the directions of a batch are shared among them.
+    let parts = min(count, max(1, workers.threads / max(1, batches.count)))
+    let step = (count + parts - 1) / parts
+    try accumulate(into: hv, vectors: count, parts: parts) { index, part, program in
       let prepared = try self.cache.value(index) {
         try program.product.prepare(program.feeds(self.batches[index], self.weights, self.references[index]), self.context)
       }
-      var feeds: [Int: Tensor] = [:]
-      for (value, tangent) in zip(program.tangents, tangents) { feeds[value.id] = tangent }
-      return (program.productSlots, try program.product.run(prepared, feeds: feeds, self.context))
+      return try (part * step..<min(count, (part + 1) * step)).map { direction in
+        let tangents = try self.tangents(v + direction * n)
+        var feeds: [Int: Tensor] = [:]
+        for (value, tangent) in zip(program.tangents, tangents) { feeds[value.id] = tangent }
+        let products = try program.product.run(prepared, feeds: feeds, self.context)
+        return Partial(vector: direction, slots: program.productSlots, tensors: products)
+      }
+    }
+  }
+
+  private func tangents(_ v: UnsafePointer<Float>) throws -> [Tensor] {
+    let keeper = Keeper()
+    return try parameters.map { slot in
+      try Tensor(
+        type: .float32, shape: slot.shape,
+        storage: Storage(borrowing: v + slot.offset, byteCount: slot.count * 4, keeper: keeper))
     }
   }
 
   /// The gradient of the mean loss, `dimension` elements.
   public func gradient(_ result: UnsafeMutablePointer<Float>) throws {
-    try accumulate(into: result, progress: nil) { index, program in
+    try accumulate(into: result, vectors: 1, parts: 1) { index, _, program in
       let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
-      return (program.gradientSlots, try program.gradient.run(feeds, self.context))
+      return [Partial(vector: 0, slots: program.gradientSlots, tensors: try program.gradient.run(feeds, self.context))]
     }
   }
 
@@ -103,9 +188,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   /// those with a non-zero gradient) a row-major tensor.
   public func batchGradients(_ each: (_ batch: Int, _ gradients: [Int: Tensor]) throws -> Void) throws {
     try workers.ordered(batches.count) { index in
-      guard let program = self.programs[self.batches[index].signature] else {
-        throw CetError(.internal, "batch \(index) has no program")
-      }
+      let program = try self.program(index)
       let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
       let tensors = try program.gradient.run(feeds, self.context).map { try $0.rowMajor(arena: self.context.arena) }
       return Dictionary(zip(program.gradientSlots, tensors), uniquingKeysWith: { $1 })
@@ -116,147 +199,112 @@ public final class CurvatureOperator: @unchecked Sendable {
 
   /// The mean loss over samples.
   public func loss() throws -> Double {
-    var total = 0.0
-    try workers.ordered(batches.count) { index in
-      guard let program = self.programs[self.batches[index].signature] else { return 0 }
-      let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
-      let outputs = try program.loss.run(feeds, self.context)
-      // A pointer keeps no tensor alive, and an array goes with its last use.
-      return withExtendedLifetime(outputs) { Double(outputs[0].floats[0]) }
-    } combine: { _, value in
-      total += value
+    let sum = ShardedSum(tree, count: 1, share.communicator)
+    try share.communicator.agree {
+      try workers.ordered(batches.count) { index in
+        let program = try self.program(index)
+        let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
+        let outputs = try program.loss.run(feeds, self.context)
+        // A pointer keeps no tensor alive, and an array goes with its last use.
+        return withExtendedLifetime(outputs) { Double(outputs[0].floats[0]) }
+      } combine: { index, value in
+        try sum.add(batch: self.share.firstBatch + index) { $0[0] += value }
+      }
+      try sum.close()
     }
-    return total / Double(sampleCount)
+    let total = try sum.total()
+    return withExtendedLifetime(total) { ShardedSum.doubles(total)[0] } / Double(sampleCount)
+  }
+
+  private func program(_ index: Int) throws -> LossProgram {
+    guard let program = programs[batches[index].signature] else {
+      throw CetError(.internal, "batch \(index) has no program")
+    }
+    return program
+  }
+
+  /// What a batch adds to one of the sums.
+  private struct Partial {
+    let vector: Int
+    let slots: [Int]
+    var tensors: [Tensor]
   }
 
   private func accumulate(
-    into result: UnsafeMutablePointer<Float>, progress: ((Int) throws -> Void)?,
-    _ compute: @escaping (Int, LossProgram) throws -> ([Int], [Tensor])
+    into result: UnsafeMutablePointer<Float>, vectors: Int, parts: Int,
+    _ compute: @escaping (_ batch: Int, _ part: Int, LossProgram) throws -> [Partial]
   ) throws {
-    let count = dimension
-    let sums = UnsafeMutablePointer<Double>.allocate(capacity: max(count, 1))
-    sums.initialize(repeating: 0, count: max(count, 1))
-    defer { sums.deallocate() }
-    try workers.ordered(batches.count, progress: progress) { index in
-      guard let program = self.programs[self.batches[index].signature] else {
-        throw CetError(.internal, "batch \(index) has no program")
+    let n = dimension
+    var sum = formerSum.take()
+    if sum?.count != vectors * n { sum = nil }
+    try accumulate(into: result, sum ?? ShardedSum(tree, count: vectors * n, share.communicator, meter: sumMeter), parts, compute)
+  }
+
+  private func accumulate(
+    into result: UnsafeMutablePointer<Float>, _ sum: ShardedSum, _ parts: Int,
+    _ compute: @escaping (_ batch: Int, _ part: Int, LossProgram) throws -> [Partial]
+  ) throws {
+    let n = dimension
+    try share.communicator.agree {
+      try workers.ordered(batches.count * parts) { index in
+        let batch = index / parts
+        return try compute(batch, index % parts, self.program(batch)).map { partial in
+          var partial = partial
+          partial.tensors = try partial.tensors.map { try $0.rowMajor(arena: self.context.arena) }
+          return partial
+        }
+      } combine: { index, partials in
+        try sum.add(batch: self.share.firstBatch + index / parts) { sums in
+          for partial in partials {
+            for (slot, tensor) in zip(partial.slots, partial.tensors) {
+              let target = sums + partial.vector * n + self.parameters[slot].offset
+              Elementwise.accumulate(tensor.floats, into: target, count: tensor.count)
+            }
+          }
+        }
       }
-      let (slots, tensors) = try compute(index, program)
-      return (slots, try tensors.map { try $0.rowMajor(arena: self.context.arena) })
-    } combine: { _, partial in
-      for (slot, tensor) in zip(partial.0, partial.1) {
-        let target = sums + self.parameters[slot].offset
-        Elementwise.accumulate(tensor.floats, into: target, count: tensor.count)
-      }
+      try sum.close()
     }
-    let scale = 1 / Double(sampleCount)
-    for i in 0..<count { result[i] = Float(sums[i] * scale) }
+    let total = try sum.total()
+    withExtendedLifetime(total) {
+      let sums = ShardedSum.doubles(total)
+      let scale = 1 / Double(sampleCount)
+      for i in 0..<sum.count { result[i] = Float(sums[i] * scale) }
+    }
+    sum.reuse(total)
+    formerSum.put(sum)
   }
 }
 
 private final class Keeper {}
 
-/// Loss, gradient and curvature product of one batch shape.
-private final class LossProgram: Sendable {
-  let loss: Executable
-  let gradient: Executable
-  /// Parameter indices of the gradient's outputs: those with a non-zero gradient.
-  let gradientSlots: [Int]
-  let product: Executable
-  let productSlots: [Int]
-  let tangents: [Value]
-  private let forward: Executable
-  private let inputs: [String: Value]
-  private let labels: Value?
-  private let reference: Value?
-  private let parameterValues: [(name: String, value: Value)]
+/// A place for one object that is used by one call at a time.
+private final class Kept<Object: AnyObject>: @unchecked Sendable {
+  private let lock = Lock()
+  private var object: Object?
 
-  init(
-    _ model: Model, batch: Batch, output: String, parameters: [ParameterSlot], loss kind: LossKind,
-    curvature: CurvatureKind, _ context: ComputeContext
-  ) throws {
-    let bound = try BatchProgram(
-      model, batch: batch, parameters: parameters.map(\.name), context)
-    let e = bound.emitter
-    inputs = bound.inputs
-    parameterValues = try parameters.map { slot in
-      guard let value = bound.parameters[slot.name] else {
-        throw CetError(.internal, "initializer '\(slot.name)' is not in the model")
-      }
-      return (slot.name, value)
+  func put(_ object: Object) { lock.withLock { self.object = object } }
+
+  func take() -> Object? {
+    lock.withLock {
+      defer { object = nil }
+      return object
     }
-    let values = parameterValues.map(\.value)
-    let z = try bound.values([output])[0]
-    labels = batch.labels.map { e.source(.input("labels"), TensorType(.int64, $0.shape)) }
-    reference = kind == .kl || kind == .mse ? e.source(.input("reference output"), z.type) : nil
-    let total = try Loss.emit(kind, output: z, labels: labels, reference: reference, e)
-    let one = try e.scalar(1)
-    forward = Executable(bound.program, outputs: [z])
-    loss = Executable(bound.program, outputs: [total])
-    let gradients = try Differentiate.cotangents(of: values, seeds: [total: one], e)
-    gradientSlots = gradients.indices.filter { gradients[$0] != nil }
-    gradient = Executable(bound.program, outputs: gradients.compactMap { $0 })
-
-    tangents = zip(parameters, values).map { e.source(.tangent($0.name), $1.type) }
-    let directions = Dictionary(uniqueKeysWithValues: zip(values, tangents))
-    let products: [Value?]
-    switch curvature {
-    case .hessian:
-      let targets = gradients.compactMap { $0 }
-      let moved = try Differentiate.tangents(of: targets, along: directions, e)
-      var all = [Value?](repeating: nil, count: values.count)
-      for (slot, value) in zip(gradientSlots, moved) { all[slot] = value }
-      products = all
-    case .gaussNewton:
-      // u = H_ℓ·(J·v), then Jᵀ·u
-      let outputTangent = try Differentiate.tangents(of: [z], along: directions, e)[0]
-      let outputGradient = try Differentiate.cotangents(of: [z], seeds: [total: one], e)[0]
-      if let outputTangent, let outputGradient,
-        let u = try Differentiate.tangents(of: [outputGradient], along: [z: outputTangent], e)[0]
-      {
-        products = try Differentiate.cotangents(of: values, seeds: [z: u], e)
-      } else {
-        products = values.map { _ in nil }
-      }
-    }
-    productSlots = products.indices.filter { products[$0] != nil }
-    product = Executable(bound.program, outputs: products.compactMap { $0 }, lateSources: tangents)
-  }
-
-  func feeds(_ batch: Batch, _ weights: [String: Tensor], _ referenceOutput: Tensor?) -> [Int: Tensor] {
-    var feeds: [Int: Tensor] = [:]
-    for (name, value) in inputs { feeds[value.id] = batch.inputs[name] }
-    for (name, value) in parameterValues { feeds[value.id] = weights[name] }
-    if let labels { feeds[labels.id] = batch.labels }
-    if let reference { feeds[reference.id] = referenceOutput }
-    return feeds
-  }
-
-  func forwardOutput(_ batch: Batch, _ weights: [String: Tensor], _ context: ComputeContext) throws -> Tensor {
-    try forward.run(feeds(batch, weights, nil), context)[0]
   }
 }
 
-/// Keeps what products share, first batches first, up to a number of bytes.
+/// What products of the first batches share.
 private final class PreparedCache: @unchecked Sendable {
   private let lock = Lock()
   private var entries: [Executable.Prepared?]
-  private var room: Int
 
-  init(count: Int, capacity: Int) {
-    entries = [Executable.Prepared?](repeating: nil, count: count)
-    room = capacity
-  }
+  init(count: Int) { entries = [Executable.Prepared?](repeating: nil, count: count) }
 
   func value(_ index: Int, _ make: () throws -> Executable.Prepared) throws -> Executable.Prepared {
+    guard index < entries.count else { return try make() }
     if let entry = lock.withLock({ entries[index] }) { return entry }
     let made = try make()
-    lock.withLock {
-      if made.byteCount <= room {
-        room -= made.byteCount
-        entries[index] = made
-      }
-    }
+    lock.withLock { entries[index] = made }
     return made
   }
 }

@@ -33,8 +33,6 @@ public final class Executable: Sendable {
   /// Values that the late part needs, computed once for a batch.
   public struct Prepared: @unchecked Sendable {
     fileprivate let values: [Int: Tensor]
-    /// Bytes held, shared storage counted once.
-    public let byteCount: Int
   }
 
   public func prepare(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> Prepared {
@@ -42,14 +40,11 @@ public final class Executable: Sendable {
     for (id, tensor) in feeds { values[id] = tensor }
     try early.run(program, &values, context)
     var kept: [Int: Tensor] = [:]
-    var bytes = 0
-    var seen: Set<ObjectIdentifier> = []
     for id in handedOver {
       guard let tensor = values[id] else { throw missing(id) }
       kept[id] = tensor
-      if seen.insert(ObjectIdentifier(tensor.storage)).inserted { bytes += tensor.storage.byteCount }
     }
-    return Prepared(values: kept, byteCount: bytes)
+    return Prepared(values: kept)
   }
 
   public func run(_ prepared: Prepared, feeds: [Int: Tensor], _ context: ComputeContext) throws -> [Tensor] {
@@ -67,6 +62,16 @@ public final class Executable: Sendable {
 
   public func run(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> [Tensor] {
     try run(prepare(feeds, context), feeds: [:], context)
+  }
+
+  /// Goes through one run without computing; returns the bytes of what `prepare` hands over.
+  func simulate(_ buffers: inout BufferModel) -> Int {
+    var values = ValueModel(program)
+    early.simulate(program, &values, &buffers)
+    let kept = values.byteCount(handedOver)
+    late.simulate(program, &values, &buffers)
+    values.releaseAll(&buffers)
+    return kept
   }
 
   private func missing(_ id: Int) -> CetError {

@@ -81,4 +81,27 @@ struct Schedule: Sendable {
       for id in released[position] { values[id] = nil }
     }
   }
+
+  /// What `run` allocates and gives back, without computing. Beside its result a product may hold copies of its
+  /// operands in another layout, and transformed weights (`Winograd`: 36 for 9).
+  func simulate(_ program: Program, _ values: inout ValueModel, _ buffers: inout BufferModel) {
+    for (position, instruction) in instructions.enumerated() {
+      let step = program.steps[instruction.step]
+      if let sum = instruction.sum {
+        let last = released[position].contains(sum.addend)
+        if !last || !values.replace(sum.addend, by: sum.result, &buffers) {
+          values.make(sum.result, by: step, &buffers)
+        }
+      } else {
+        for output in step.outputs { values.make(output, by: step, &buffers) }
+      }
+      if step.primitive is any AccumulatingPrimitive {
+        var scratch = (step.inputs + step.outputs).map { program.values[$0].type.byteCount }
+        scratch.append(4 * (scratch.min() ?? 0))
+        for bytes in scratch { buffers.take(bytes) }
+        for bytes in scratch { buffers.give(bytes) }
+      }
+      for id in released[position] { values.release(id, &buffers) }
+    }
+  }
 }

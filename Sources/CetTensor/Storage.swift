@@ -97,6 +97,8 @@ public final class Arena: @unchecked Sendable {
   private let lock = Lock()
   private var free: [Int: [UnsafeMutableRawPointer]] = [:]
   private var held = 0
+  private var total = 0
+  private var most = 0
 
   public init() {}
 
@@ -108,17 +110,27 @@ public final class Arena: @unchecked Sendable {
       return pointer
     }
     let pointer = try recycled ?? Storage.allocate(capacity)
+    if recycled == nil {
+      lock.withLock {
+        total += capacity
+        most = max(most, total)
+      }
+    }
     return Storage(pointer: pointer, byteCount: byteCount, arena: self, capacity: capacity)
   }
 
   /// Bytes that are kept for reuse and not in use.
   public var idleByteCount: Int { lock.withLock { held } }
 
+  /// The most bytes that were held at a time, in use or idle.
+  public var peakByteCount: Int { lock.withLock { most } }
+
   /// Returns all idle buffers to the system.
   public func trim() {
     let pointers = lock.withLock {
       let all = free.values.flatMap { $0 }
       free.removeAll()
+      total -= held
       held = 0
       return all
     }
@@ -137,7 +149,7 @@ public final class Arena: @unchecked Sendable {
   }
 
   /// Sizes are rounded up to an eighth of their power of two: few classes, at most 12.5 % waste.
-  private static func capacity(for byteCount: Int) -> Int {
+  public static func capacity(for byteCount: Int) -> Int {
     guard byteCount > 512 else { return 512 }
     let step = 1 << (Int.bitWidth - 1 - (byteCount - 1).leadingZeroBitCount - 3)
     return (byteCount + step - 1) / step * step

@@ -33,7 +33,7 @@ import Testing
 
   private static func curvature(
     _ loss: LossKind, curvature: CurvatureKind = .hessian, model: String = "model.onnx", threads: Int = 2, batch: Int? = nil,
-    memory: Int? = nil
+    memory: Int? = nil, keep: [String] = []
   ) throws -> Curvature {
     let loaded = try LoadedModel(path: fixture("digits_cnn/\(model)"))
     let data = try Calibration(npz: fixture("digits_cnn/calibration.npz")).fitted(to: loaded.requiredInputs)
@@ -44,6 +44,7 @@ import Testing
     options.threads = threads
     options.batchSize = batch
     options.maxMemory = memory
+    options.keep = keep
     return try Curvature(loaded, data, options)
   }
 
@@ -54,7 +55,9 @@ import Testing
   private static func apply(_ map: Curvature, _ v: [Float]) throws -> [Float] {
     var result = [Float](repeating: .nan, count: v.count)
     try v.withUnsafeBufferPointer { v in
-      try result.withUnsafeMutableBufferPointer { try map.apply(#require(v.baseAddress), #require($0.baseAddress)) }
+      try result.withUnsafeMutableBufferPointer { hv in
+        try map.apply(count: v.count / map.dimension) { (try #require(v.baseAddress), try #require(hv.baseAddress)) }
+      }
     }
     return result
   }
@@ -81,7 +84,7 @@ import Testing
       }
     }
     var gradient = [Float](repeating: 0, count: map.dimension)
-    try gradient.withUnsafeMutableBufferPointer { try map.gradient(#require($0.baseAddress)) }
+    try gradient.withUnsafeMutableBufferPointer { g in try map.gradient { try #require(g.baseAddress) } }
     let row = try #require(Self.expected["\(loss.rawValue) gradient"])
     for k in 0..<4 { #expect(abs(Self.dot(gradient, waves[k]) - row[k]) < 2e-5) }
   }
@@ -115,9 +118,50 @@ import Testing
     #expect(try Self.apply(Self.curvature(.kl, threads: threads), v) == one)
   }
 
-  @Test func product_isTheSameWhenNothingIsKept() throws {
-    let v = Self.wave(3, try Self.curvature(.kl).dimension)
-    #expect(try Self.apply(Self.curvature(.kl, memory: 1), v) == Self.apply(Self.curvature(.kl), v))
+  @Test(arguments: [LossKind.kl, .crossEntropy])
+  func leastMemory_isNamedAndEnoughForTheSameProducts(_ loss: LossKind) throws {
+    let error = #expect(throws: CetError.self) { try Self.curvature(loss, memory: 1) }
+    #expect(error?.code == .outOfMemory)
+    let words = try #require(error?.message.split(separator: " "))
+    let least = try #require(words.firstIndex(of: "least").flatMap { Int(words[$0 + 1]) })
+    #expect(throws: CetError.self) { try Self.curvature(loss, memory: least - 1) }
+    let small = try Self.curvature(loss, memory: least)
+    let usual = try Self.curvature(loss)
+    let v = Self.wave(3, small.dimension)
+    #expect(try Self.apply(small, v) == Self.apply(usual, v))
+    #expect(small.memory.keptBatches == 0 && small.memory.workers == 1 && small.memory.directions == 1)
+    #expect(usual.memory.keptBatches == usual.batchCount && usual.memory.workers == 2)
+    _ = try Self.apply(usual, (0..<usual.memory.directions).flatMap { Self.wave($0, usual.dimension) })
+    for map in [small, usual] {
+      #expect(map.memory.predicted <= map.memory.limit)
+      #expect(map.peakBytes <= map.memory.predicted)
+      #expect(2 * map.peakBytes > map.memory.predicted)
+    }
+  }
+
+  /// Batches of 5; of 32 on 4 threads, which share the directions of the one batch.
+  @Test(arguments: [(1, 5), (4, 5), (4, 32)]) func blockProducts_areTheSingleOnes(_ threads: Int, _ batch: Int) throws {
+    let map = try Self.curvature(.crossEntropy, threads: threads, batch: batch)
+    #expect(map.memory.directions > 1 && map.memory.keptBatches == map.batchCount)
+    #expect(map.memory.workers == threads)
+    try Self.checkBlock(map, Self.curvature(.crossEntropy, threads: 1, batch: batch))
+  }
+
+  /// In memory that is too small to keep all primals, and large enough for several directions: those of one tensor.
+  @Test func blockProducts_inLittleMemoryAreTheSingleOnes() throws {
+    let others = try Self.curvature(.crossEntropy).parameters.dropFirst().map(\.name)
+    let usual = try Self.curvature(.crossEntropy, threads: 1, batch: 2, keep: others)
+    let map = try Self.curvature(
+      .crossEntropy, threads: 1, batch: 2, memory: usual.memory.predicted * 4 / 5, keep: others)
+    #expect(map.memory.directions > 1 && map.memory.keptBatches < map.batchCount)
+    try Self.checkBlock(map, usual)
+  }
+
+  private static func checkBlock(_ map: Curvature, _ one: Curvature) throws {
+    let waves = (0..<11).map { wave($0, map.dimension) }
+    let together = try apply(map, waves.flatMap { $0 })
+    #expect(try together == waves.flatMap { try apply(one, $0) })
+    #expect(map.peakBytes <= map.memory.predicted)
   }
 
   /// 32 samples in batches of 5 leave a ragged one of 2.

@@ -15,7 +15,9 @@ SAME(size_save_options, sizeof(cet_save_options) == 8);
 SAME(size_value_info, sizeof(cet_value_info) == 32);
 SAME(size_parameter_info, sizeof(cet_parameter_info) == 40);
 SAME(size_run_options, sizeof(cet_run_options) == 8);
-SAME(size_curvature_options, sizeof(cet_curvature_options) == 64);
+SAME(size_curvature_options, sizeof(cet_curvature_options) == 72);
+SAME(size_communicator, sizeof(cet_communicator) == 32);
+SAME(size_curvature_info, sizeof(cet_curvature_info) == 72);
 SAME(size_eigensolve_options, sizeof(cet_eigensolve_options) == 80);
 SAME(size_spectrum_info, sizeof(cet_spectrum_info) == 64);
 SAME(size_correction_view, sizeof(cet_correction_view) == 40);
@@ -27,6 +29,7 @@ SAME(offset_options_progress, offsetof(cet_plan_options, progress) == 160);
 SAME(offset_plan_tensor_reason, offsetof(cet_plan_tensor, reason) == 48);
 SAME(offset_plan_tensor_measured, offsetof(cet_plan_tensor, measured_loss) == 88);
 SAME(offset_view_codes, offsetof(cet_initializer_view, codes) == 48);
+SAME(offset_communicator, offsetof(cet_curvature_options, communicator) == 64);
 SAME(status_size, sizeof(cet_status) == 4 && CET_OK == 0 && CET_INTERNAL == -11);
 
 int main(void) { return cet_version_number() == CET_VERSION_NUMBER ? 0 : 1; }

@@ -88,14 +88,14 @@ def tool():
 def compile_c(tmp_path_factory):
     """Compiles a C program against a prefix and gives the path of the executable."""
 
-    def compile(source, prefix=BUILD):
+    def compile(source, prefix=BUILD, more=()):
         output = tmp_path_factory.mktemp("c") / pathlib.Path(source).stem
         environment = dict(os.environ, PKG_CONFIG_PATH=str(pathlib.Path(prefix) / "lib" / "pkgconfig"))
         flags = subprocess.run(
             ["pkg-config", "--cflags", "--libs", "cet"], check=True, capture_output=True, text=True, env=environment)
         subprocess.run(
-            ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", str(source), *flags.stdout.split(), "-lm",
-             f"-Wl,-rpath,{prefix}/lib", "-o", str(output)],
+            ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", str(source), *map(str, more),
+             *flags.stdout.split(), "-lm", f"-Wl,-rpath,{prefix}/lib", "-o", str(output)],
             check=True)
         return output
 

@@ -52,6 +52,32 @@ def test_hessian_is_a_scipy_operator(hessian):
     np.testing.assert_array_equal((operator @ block)[:, 1], operator @ block[:, 1])
 
 
+def test_matrix_products_are_those_of_the_columns(hessian):
+    operator, _ = hessian
+    matrix = vectors(operator, 11, seed=6).T
+    expected = np.stack([operator @ column for column in matrix.T], axis=1)
+    np.testing.assert_array_equal(operator @ matrix, expected)
+    np.testing.assert_array_equal(operator @ np.asfortranarray(matrix), expected)
+    assert (operator @ matrix[:, :0]).shape == (operator.shape[0], 0)
+
+
+def test_max_memory_is_predicted_kept_and_named(model, calibration):
+    """The least that is enough gives the same products as the default."""
+    with pytest.raises(cet.OutOfMemory, match=r"curvature needs at least \d+ bytes .* max_memory is 1000$") as raised:
+        cet.Hessian(model, calibration, max_memory=1000)
+    least = int(str(raised.value).split("at least ")[1].split()[0])
+    small, usual = cet.Hessian(model, calibration, max_memory=least), cet.Hessian(model, calibration)
+    matrix = vectors(usual, 3, seed=7).T
+    np.testing.assert_array_equal(small @ matrix, usual @ matrix)
+    assert small.info.threads == 1 and small.info.kept_batches == 0 and small.info.max_memory == least
+    assert usual.info.kept_batches == usual.info.batches and usual.info.samples == len(calibration)
+    for info in (small.info, usual.info):
+        assert 0 < info.peak_bytes <= info.predicted_bytes <= info.max_memory
+    with open("/proc/meminfo") as file:
+        total = next(int(line.split()[1]) for line in file if line.startswith("MemTotal"))
+    assert usual.info.max_memory <= 0.6 * 1024 * total
+
+
 def test_kl_loss_and_gradient_are_zero(model, calibration):
     operator = cet.Hessian(model, calibration, loss="kl")
     labelled = cet.Hessian(model, calibration, loss="cross-entropy")

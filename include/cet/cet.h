@@ -35,7 +35,8 @@
  * Ownership   Handles and buffers that the library returns belong to the caller: each handle has its own
  *             _free function, buffers go to cet_free(). Pointers inside info and view structs are borrowed:
  *             they stay valid until the handle they came from is freed.
- *             What the caller passes in is read during the call only and never kept.
+ *             What the caller passes in is read during the call only and never kept, but for the function and user
+ *             data of a cet_communicator.
  * Strings     UTF-8, NUL-terminated. Paths are bytes that open(2) takes.
  * Arrays      C order (last axis fastest), densely packed, native (little) byte order.
  * Shapes      int64_t per axis; rank 0 is a scalar. An unknown or symbolic size of a model input is -1.
@@ -369,7 +370,7 @@ typedef struct cet_plan_options {
 
   uint64_t seed;
   uint64_t samples;        /* use the first so many samples; 0: all */
-  uint64_t max_memory;     /* bytes that the call tries not to exceed; 0: no limit */
+  uint64_t max_memory;     /* bytes that the call tries not to exceed; 0: 60 % of what is available */
   uint32_t batch_size;     /* samples computed together; 0: chosen by the library */
   uint32_t eigenpairs;     /* method paper: stiff axes; 0: chosen by the library */
   uint32_t max_iterations; /* methods paper and hawq-v2: Hessian-vector products; 0: chosen by the library */
@@ -472,7 +473,7 @@ typedef struct cet_quantize_options {
   cet_rounding rounding; /* default: the plan's */
   uint32_t batch_size;   /* samples computed together; 0: chosen by the library */
   uint64_t samples;      /* use the first so many samples; 0: as many as the plan used */
-  uint64_t max_memory;   /* bytes that the call tries not to exceed; 0: no limit */
+  uint64_t max_memory;   /* bytes that the call tries not to exceed; 0: 60 % of what is available */
   cet_progress_fn progress;
   cet_log_fn log;
   void *user_data;
@@ -654,18 +655,45 @@ CET_API cet_status cet_outputs_find(const cet_outputs *outputs, const char *name
 
 /* ---- Curvature ---- */
 
+/*
+ * Sums over processes, through an engine that the host brings (MPI: examples/mpi). values[i] becomes the sum of all
+ * ranks' values[i], on every rank, in place; the call returns when that is done. Called on the thread that called the
+ * library. Non-zero return stops the library's call with CET_CANCELLED, on this rank alone, and every later one.
+ */
+typedef int32_t (*cet_allreduce_fn)(double *values, size_t count, void *user_data);
+
+/* One process of several that share the calibration samples. */
+typedef struct cet_communicator {
+  uint32_t struct_size;
+  uint32_t rank; /* of this process, 0 to size - 1 */
+  uint32_t size; /* processes, 1 to 16 */
+  uint32_t reserved;
+  cet_allreduce_fn allreduce_sum;
+  void *user_data; /* handed to allreduce_sum; both are used until the handle that was made with them is freed */
+} cet_communicator;
+
+CET_API cet_status cet_communicator_init(cet_communicator *communicator, size_t size);
+
+/*
+ * Which samples are whose: rank `rank` of `size` adds `count` samples from number `first` on, of `total_samples` that
+ * are computed in batches of `batch_size`. Errors: INVALID_ARGUMENT, also when a rank would get no samples.
+ */
+CET_API cet_status cet_communicator_range(
+    uint64_t total_samples, uint64_t batch_size, uint32_t size, uint32_t rank, uint64_t *first, uint64_t *count);
+
 typedef struct cet_curvature_options {
   uint32_t struct_size;
   uint32_t threads; /* 0: as many as there are processors */
   cet_loss loss;
   cet_curvature_kind curvature;
   uint64_t samples;    /* use the first so many samples; 0: all */
-  uint64_t max_memory; /* bytes that the handle tries not to exceed; 0: no limit */
+  uint64_t max_memory; /* bytes that the handle tries not to exceed; 0: 60 % of what is available */
   uint32_t batch_size; /* samples computed together; 0: chosen by the library */
   uint32_t reserved;
   const char *output;               /* graph output that the loss reads; NULL: the first */
   const char *const *keep_patterns; /* initializers to leave out of the parameter vector, as in cet_plan */
   uint64_t keep_count;
+  const cet_communicator *communicator; /* NULL: this process has all samples */
 } cet_curvature_options;
 
 CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, size_t size);
@@ -673,7 +701,20 @@ CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, si
 /*
  * The loss over the calibration samples as a function of the parameter vector, at the model's weights. The handle
  * holds what it needs of both: model and calibration may be freed before it.
- * Errors: as for cet_plan; INVALID_ARGUMENT for cross-entropy without labels.
+ *
+ * Memory: what the handle will hold (weights, samples, references, buffers of each thread, sums) is computed before
+ * anything runs. What max_memory leaves beyond that keeps what products share; when it leaves too little, fewer threads
+ * work. Results do not depend on it. CET_OUT_OF_MEMORY when it is not enough for one thread: the message has the
+ * bytes that are. The default is taken when the handle is made, and divided by the ranks of a communicator.
+ *
+ * With a communicator each rank adds its own samples (cet_communicator_range), loads the same model and makes the same
+ * calls with the same vectors and options, those of cet_eigensolve_curvature included; getters are free. Losses,
+ * gradients, products and so spectra are those of all samples, and the same bits on every rank and for any number of
+ * ranks. `samples` must be 0; batch_size 0 chooses by the samples of all ranks. When a call fails on one rank it fails
+ * on all, elsewhere with the same status and the number of that rank. INVALID_ARGUMENT on all ranks when samples are
+ * split otherwise than cet_communicator_range says.
+ *
+ * Errors: as for cet_plan; INVALID_ARGUMENT for cross-entropy without labels; OUT_OF_MEMORY.
  */
 CET_API cet_status cet_curvature_create(
     const cet_model *model, const cet_calibration *calibration, const cet_curvature_options *options,
@@ -688,11 +729,34 @@ CET_API size_t cet_curvature_dimension(const cet_curvature *curvature);
  */
 CET_API cet_status cet_curvature_apply(cet_curvature *curvature, const float *v, float *hv, size_t n);
 
+/*
+ * The same for `count` vectors, one after the other in `v` and `hv`: n * count elements each. The same bits as single
+ * products; weights and activations are read once for several vectors (`directions` of cet_curvature_info).
+ */
+CET_API cet_status cet_curvature_apply_block(
+    cet_curvature *curvature, const float *v, float *hv, size_t n, size_t count);
+
 /* The gradient, mean over the samples. */
 CET_API cet_status cet_curvature_gradient(cet_curvature *curvature, float *gradient, size_t n);
 
 /* The loss, mean over the samples. */
 CET_API cet_status cet_curvature_loss(cet_curvature *curvature, double *loss);
+
+typedef struct cet_curvature_info {
+  uint32_t struct_size;
+  uint32_t threads;         /* that compute; fewer than asked for when max_memory is short */
+  uint64_t dimension;       /* of the parameter vector */
+  uint64_t samples;         /* of all ranks */
+  uint64_t batches;         /* of this rank */
+  uint64_t kept_batches;    /* batches of which activations stay in memory between products */
+  uint64_t directions;      /* vectors whose products are computed in one pass */
+  uint64_t max_memory;      /* bytes: the option, or what its default came to */
+  uint64_t predicted_bytes; /* most that the handle holds, as computed before anything ran */
+  uint64_t peak_bytes;      /* most that it has held so far */
+} cet_curvature_info;
+
+CET_API cet_status cet_curvature_info_init(cet_curvature_info *info, size_t size);
+CET_API cet_status cet_curvature_get_info(const cet_curvature *curvature, cet_curvature_info *info);
 
 /* What is where in the parameter vector. 0 for a bad handle. */
 CET_API size_t cet_curvature_parameter_count(const cet_curvature *curvature);
@@ -737,7 +801,8 @@ CET_API cet_status cet_eigensolve(
     cet_apply_fn apply, void *apply_data, size_t n, const cet_eigensolve_options *options,
     cet_spectrum **spectrum);
 
-/* Eigenpairs of a curvature handle. */
+/* Eigenpairs of a curvature handle. With a communicator all ranks call it with the same options but for callbacks; when
+   one rank's callback cancels, all ranks get CET_CANCELLED. */
 CET_API cet_status cet_eigensolve_curvature(
     cet_curvature *curvature, const cet_eigensolve_options *options, cet_spectrum **spectrum);
 

@@ -34,8 +34,8 @@ extension Session {
     return try fittingCache.value { try engine.fittingBatches(batches) }
   }
 
-  /// Memory for input statistics: a quarter of what the host allows, or of 4 GiB.
-  static func statisticsBytes(_ maxMemory: Int?) -> Int { (maxMemory ?? 4 << 30) / 4 }
+  /// Memory for input statistics: a quarter of the limit.
+  static func statisticsBytes(_ maxMemory: Int?) -> Int { memoryLimit(maxMemory) / 4 }
 
   /// Every layer in `widths` quantized at each of its widths.
   /// - Parameter widths: by layer index.

@@ -44,7 +44,7 @@ extension Session {
     try CurvatureOperator(
       model: engine.model, output: engine.output, parameters: slots, batches: batches, loss: loss,
       curvature: options.curvature, workers: engine.workers, context: engine.context,
-      cacheBytes: (options.maxMemory ?? 8 << 30) / 2)
+      memoryLimit: Cet.memoryLimit(options.maxMemory))
   }
 
   /// HAWQ-V2: mean Hessian trace of the tensor times the squared quantization error.
@@ -84,7 +84,7 @@ extension Session {
     let map = try CurvatureOperator(
       model: engine.model, output: engine.output, parameters: slots, batches: single,
       loss: loss == .kl ? .crossEntropy : loss, curvature: .gaussNewton, references: loss == .mse ? targets : nil,
-      workers: engine.workers, context: engine.context, cacheBytes: 0)
+      workers: engine.workers, context: engine.context, memoryLimit: nil)
     let deltas = try errors.widths.indices.map { index in
       try errors.widths[index].indices.map { try errors.error(index, $0) }
     }
@@ -134,8 +134,4 @@ extension Session {
   }
 }
 
-extension CurvatureOperator: LinearMap {
-  public func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws {
-    try apply(v, result, progress: nil)
-  }
-}
+extension CurvatureOperator: LinearMap {}

@@ -10,6 +10,8 @@ struct Session {
   let batches: [Batch]
   let loss: LossKind
   let sampleCount: Int
+  /// Whether the last batch has as many samples as batches of its kind have.
+  let lastBatchIsFull: Bool
   /// Which rows count in statistics, found when first asked for.
   let fittingCache = Once<[FittingBatch]>()
 
@@ -17,9 +19,10 @@ struct Session {
   ///   - data: fitted to the model.
   ///   - output: graph output that the loss reads; nil: the first.
   ///   - parts: the data is cut into at least as many batches, where it has so many samples.
+  ///   - totalSamples: with those of other processes; nil: the data's.
   init(
     _ model: LoadedModel, _ data: Calibration, loss asked: LossKind?, output: String?, batchSize: Int?,
-    parts: Int = Session.holdOutParts, threads: Int, monitor: Monitor
+    parts: Int = Session.holdOutParts, totalSamples: Int? = nil, threads: Int, monitor: Monitor
   ) throws {
     try monitor.report(.prepare, 0, of: 1)
     try model.checkOperators()
@@ -28,8 +31,11 @@ struct Session {
     let name = try Session.outputName(graph, output)
     let workers = Workers(threads: threads)
     let context = ComputeContext()
-    let cut = try Session.cut(data, size: batchSize, parts: parts, fixed: SampleAxes.fixedBatchSize(of: model.requiredInputs))
+    let (cut, isFull) = try Session.cut(
+      data, size: batchSize, usual: max(1, (totalSamples ?? data.sampleCount) / parts),
+      fixed: SampleAxes.fixedBatchSize(of: model.requiredInputs))
     batches = cut
+    lastBatchIsFull = isFull
     sampleCount = cut.reduce(0) { $0 + $1.sampleCount }
     let logits = Session.logits(behind: name, graph)
     let chosen = asked ?? (logits == nil ? .mse : .kl)
@@ -95,14 +101,17 @@ struct Session {
 
   /// Batches of a size that depends on the data alone, never on the number of threads: sums over batches are
   /// then the same for any number.
-  private static func cut(_ data: Calibration, size: Int?, parts: Int, fixed: Int?) throws -> [Batch] {
+  private static func cut(
+    _ data: Calibration, size: Int?, usual: Int, fixed: Int?
+  ) throws -> (batches: [Batch], lastIsFull: Bool) {
     if let size, let fixed, size != fixed {
       throw CetError(.invalidArgument, "option batch_size: the model takes batches of \(fixed), got \(size)")
     }
     var result: [Batch] = []
+    var isFull = true
     for part in data.batches {
       let elements = part.inputs.reduce(0) { $0 + $1.tensor.count } / max(1, part.sampleCount)
-      let step = fixed ?? size ?? min(elements > 1 << 15 ? 8 : 16, max(1, data.sampleCount / parts))
+      let step = fixed ?? size ?? min(elements > 1 << 15 ? 8 : 16, usual)
       var start = 0
       while start < part.sampleCount {
         let end = min(start + step, part.sampleCount)
@@ -117,11 +126,12 @@ struct Session {
             inputs: Dictionary(
               try rows.inputs.map { ($0.name, try Session.widened($0.tensor)) }, uniquingKeysWith: { $1 }),
             sampleAxes: rows.sampleAxes, labels: rows.labels, sampleCount: end - start))
+        isFull = end - start == step
         start = end
       }
     }
     guard !result.isEmpty else { throw CetError(.invalidArgument, "the calibration has no samples") }
-    return result
+    return (result, isFull)
   }
 
   /// The unquantized outputs; throws when one is not finite, because no loss could be compared then.

@@ -21,7 +21,9 @@ Memory
 Arrays that the package returns are copies and outlive the objects they came from.
 """
 
+from . import mpi
 from .calibration import Calibration
+from .communicator import Communicator
 from .errors import (
     Cancelled,
     CetError,
@@ -36,7 +38,7 @@ from .errors import (
     ShapeMismatch,
     UnsupportedOperator,
 )
-from .hessian import Hessian, Spectrum, eigsh
+from .hessian import CurvatureInfo, Hessian, Spectrum, eigsh
 from .library import library_path, library_version
 from .model import Model, Parameter, inspect, run
 from .plan import Plan, PlanSummary, PlanTensor, plan
@@ -44,8 +46,9 @@ from .quantized import Correction, Initializer, Quantized, quantize
 from .version import __version__
 
 __all__ = [
-    "Calibration", "Cancelled", "CetError", "Correction", "Hessian", "IOFailure", "InfeasibleBudget", "Initializer",
-    "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged", "NumericError", "OutOfMemory",
-    "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch", "Spectrum", "UnsupportedOperator",
-    "__version__", "eigsh", "inspect", "library_path", "library_version", "plan", "quantize", "run",
+    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "Hessian", "IOFailure",
+    "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged",
+    "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch",
+    "Spectrum", "UnsupportedOperator", "__version__", "eigsh", "inspect", "library_path", "library_version", "mpi",
+    "plan", "quantize", "run",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Callable, Iterable, List, Optional, Union
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from . import structs as s
 from . import words as w
 from .calibration import Calibration
+from .communicator import Communicator, raising
 from .errors import ShapeMismatch
 from .library import check, initialized, lib
 from .model import Model, Parameter, read_parameters
@@ -33,7 +34,7 @@ except ImportError:
         rmatvec = matvec
 
         def matmat(self, matrix):
-            return np.stack([self._matvec(column) for column in np.asarray(matrix).T], axis=1)
+            return self._matmat(np.asarray(matrix))
 
         def dot(self, other):
             return self.matvec(other) if np.ndim(other) == 1 else self.matmat(other)
@@ -45,6 +46,29 @@ class _Curvature(Handle):
     _free = "cet_curvature_free"
 
 
+@dataclass(frozen=True)
+class CurvatureInfo:
+    """How a Hessian is computed, and the memory that it takes."""
+
+    threads: int
+    """Fewer than asked for when max_memory is short."""
+    dimension: int
+    samples: int
+    """Of all processes."""
+    batches: int
+    """Of this process."""
+    kept_batches: int
+    """Batches of which activations stay in memory between products."""
+    directions: int
+    """Columns whose products are computed in one pass."""
+    max_memory: int
+    """Bytes."""
+    predicted_bytes: int
+    """The most that will be held, as computed before anything ran."""
+    peak_bytes: int
+    """The most that was held so far."""
+
+
 class Hessian(_Base):
     """Hessian (or Gauss-Newton matrix) of the loss with respect to the parameter vector, at the model's weights.
 
@@ -53,13 +77,17 @@ class Hessian(_Base):
 
     loss: "cross-entropy" (default with labels), "kl", "mse", "output". curvature: "hessian", "gauss-newton".
     samples: the first so many. batch_size: samples computed together. keep: patterns of initializers to leave out.
-    output: graph output that the loss reads. max_memory: bytes. threads: 0 for all processors.
+    output: graph output that the loss reads. threads: 0 for all processors. max_memory: bytes; 60 % of what is
+    available unless given. communicator: the samples are those of all its processes (see `cet.mpi`).
+
+    `H @ M` of a matrix reads weights and activations once for several columns.
     """
 
     def __init__(
         self, model: Model, calibration: Calibration, *, loss: Optional[str] = None,
         curvature: Optional[str] = None, samples: Optional[int] = None, batch_size: Optional[int] = None,
         keep: Iterable[str] = (), output: Optional[str] = None, max_memory: Optional[int] = None, threads: int = 0,
+        communicator: Optional[Communicator] = None,
     ):
         options = initialized(s.CurvatureOptions)
         options.threads = threads
@@ -71,21 +99,33 @@ class Hessian(_Base):
         options.output = None if output is None else name_bytes(output)
         patterns, options.keep_count = strings([keep] if isinstance(keep, str) else keep)
         options.keep_patterns = patterns
-        self._curvature = _Curvature(
-            made(lib.cet_curvature_create, model._handle, calibration._handle, c.byref(options)))
+        if communicator is not None:
+            options.communicator = c.pointer(communicator._struct)
+        # The handle calls back into it.
+        self._communicator = communicator
+        with raising(communicator):
+            self._curvature = _Curvature(
+                made(lib.cet_curvature_create, model._handle, calibration._handle, c.byref(options)))
         self._lock = threading.Lock()
         size = lib.cet_curvature_dimension(self._curvature._handle)
         super().__init__(np.float32, (size, size))
 
     def _matvec(self, vector: np.ndarray) -> np.ndarray:
         # A double vector is rounded to float32: the products are no more precise than that.
-        v = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
-        if v.size != self.shape[0]:
-            raise ShapeMismatch(f"vector has {v.size} elements, the parameter vector {self.shape[0]}")
-        product = np.empty_like(v)
-        with self._lock:
-            check(lib.cet_curvature_apply(self._curvature._handle, float_pointer(v), float_pointer(product), v.size))
-        return product
+        return self._products(np.ascontiguousarray(vector, dtype=np.float32).reshape(1, -1))[0]
+
+    def _matmat(self, matrix: np.ndarray) -> np.ndarray:
+        return self._products(np.ascontiguousarray(matrix.T, dtype=np.float32)).T
+
+    def _products(self, rows: np.ndarray) -> np.ndarray:
+        count, size = rows.shape
+        if size != self.shape[0]:
+            raise ShapeMismatch(f"vector has {size} elements, the parameter vector {self.shape[0]}")
+        products = np.empty_like(rows)
+        with self._lock, raising(self._communicator):
+            check(lib.cet_curvature_apply_block(
+                self._curvature._handle, float_pointer(rows), float_pointer(products), size, count))
+        return products
 
     _rmatvec = _matvec
 
@@ -95,16 +135,23 @@ class Hessian(_Base):
     def gradient(self) -> np.ndarray:
         """float32 [n], mean over the samples."""
         gradient = np.empty(self.shape[0], np.float32)
-        with self._lock:
+        with self._lock, raising(self._communicator):
             check(lib.cet_curvature_gradient(self._curvature._handle, float_pointer(gradient), gradient.size))
         return gradient
 
     def loss(self) -> float:
         """Mean over the samples."""
         loss = c.c_double()
-        with self._lock:
+        with self._lock, raising(self._communicator):
             check(lib.cet_curvature_loss(self._curvature._handle, c.byref(loss)))
         return loss.value
+
+    @property
+    def info(self) -> CurvatureInfo:
+        """What it holds and how it computes, now."""
+        info = initialized(s.CurvatureInfo)
+        check(lib.cet_curvature_get_info(self._curvature._handle, c.byref(info)))
+        return CurvatureInfo(*(getattr(info, field.name) for field in fields(CurvatureInfo)))
 
     @property
     def parameters(self) -> List[Parameter]:
@@ -167,7 +214,7 @@ def eigsh(
             raise ShapeMismatch(f"start has {start.size} elements, the map {size}")
         options.start = float_pointer(start)
     if isinstance(operator, Hessian):
-        with operator._lock:
+        with operator._lock, raising(operator._communicator):
             spectrum = callbacks.made(
                 _SpectrumHandle, lib.cet_eigensolve_curvature, operator._curvature._handle, c.byref(options))
     else:

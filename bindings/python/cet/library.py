@@ -78,6 +78,10 @@ _PROTOTYPES = {
     "cet_curvature_create": (s.Status, [_handle, _handle, _p(s.CurvatureOptions), _out]),
     "cet_curvature_dimension": (_size, [_handle]),
     "cet_curvature_apply": (s.Status, [_handle, _float_array, _float_array, _size]),
+    "cet_curvature_apply_block": (s.Status, [_handle, _float_array, _float_array, _size, _size]),
+    "cet_communicator_range": (
+        s.Status, [c.c_uint64, c.c_uint64, c.c_uint32, c.c_uint32, c.POINTER(c.c_uint64), c.POINTER(c.c_uint64)]),
+    "cet_curvature_get_info": (s.Status, [_handle, _p(s.CurvatureInfo)]),
     "cet_curvature_gradient": (s.Status, [_handle, _float_array, _size]),
     "cet_curvature_loss": (s.Status, [_handle, _double_array]),
     "cet_curvature_parameter_count": (_size, [_handle]),

@@ -7,6 +7,7 @@ import ctypes as c
 Status = c.c_int32
 ProgressFn = c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_uint64, c.c_uint64, c.c_void_p)
 LogFn = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
+AllreduceFn = c.CFUNCTYPE(c.c_int32, c.POINTER(c.c_double), c.c_size_t, c.c_void_p)
 ApplyFn = c.CFUNCTYPE(c.c_int32, c.POINTER(c.c_float), c.POINTER(c.c_float), c.c_size_t, c.c_void_p)
 
 _strings = c.POINTER(c.c_char_p)
@@ -179,6 +180,18 @@ class RunOptions(c.Structure):
     _fields_ = [("struct_size", c.c_uint32), ("threads", c.c_uint32)]
 
 
+class Communicator(c.Structure):
+    _c_name_ = "cet_communicator"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("rank", c.c_uint32),
+        ("size", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("allreduce_sum", AllreduceFn),
+        ("user_data", c.c_void_p),
+    ]
+
+
 class CurvatureOptions(c.Structure):
     _c_name_ = "cet_curvature_options"
     _fields_ = [
@@ -193,6 +206,23 @@ class CurvatureOptions(c.Structure):
         ("output", c.c_char_p),
         ("keep_patterns", _strings),
         ("keep_count", c.c_uint64),
+        ("communicator", c.POINTER(Communicator)),
+    ]
+
+
+class CurvatureInfo(c.Structure):
+    _c_name_ = "cet_curvature_info"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("threads", c.c_uint32),
+        ("dimension", c.c_uint64),
+        ("samples", c.c_uint64),
+        ("batches", c.c_uint64),
+        ("kept_batches", c.c_uint64),
+        ("directions", c.c_uint64),
+        ("max_memory", c.c_uint64),
+        ("predicted_bytes", c.c_uint64),
+        ("peak_bytes", c.c_uint64),
     ]
 
 
@@ -245,5 +275,5 @@ class CorrectionView(c.Structure):
 
 ALL = [
     Tensor, PlanOptions, PlanTensorInfo, PlanSummaryInfo, QuantizeOptions, InitializerView, SaveOptions, ValueInfo,
-    ParameterInfo, RunOptions, CurvatureOptions, EigensolveOptions, SpectrumInfo, CorrectionView,
+    ParameterInfo, RunOptions, Communicator, CurvatureOptions, CurvatureInfo, EigensolveOptions, SpectrumInfo, CorrectionView,
 ]

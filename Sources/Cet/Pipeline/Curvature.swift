@@ -1,0 +1,168 @@
+import CetAutodiff
+import CetGraph
+import CetSpectral
+import CetTensor
+
+public typealias Communicator = CetAutodiff.Communicator
+public typealias CurvatureMemory = CetAutodiff.CurvatureMemory
+
+/// The second derivative of the mean loss over the calibration samples in the parameter vector.
+///
+/// With a communicator the samples are those of all its processes, each of which makes the same calls: whatever a call
+/// computes or refuses is the same on all of them.
+public final class Curvature: LinearMap, @unchecked Sendable {
+  private let map: CurvatureOperator
+  public let parameters: [ParameterInfo]
+  public let communicator: Communicator?
+  public var dimension: Int { map.dimension }
+  /// Of all processes.
+  public var sampleCount: Int { map.sampleCount }
+  /// Of this process.
+  public var batchCount: Int { map.batchCount }
+  public var memory: CurvatureMemory { map.memory }
+  public var peakBytes: Int { map.peakBytes }
+
+  /// - Parameters:
+  ///   - communicator: nil: this process has all samples.
+  ///   - arguments: model, data fitted to it, and options; what is wrong with them is told to the other processes.
+  public init(
+    _ communicator: Communicator? = nil, arguments: () throws -> (LoadedModel, Calibration, CurvatureOptions)
+  ) throws {
+    self.communicator = communicator
+    let (model, samples, options) = try communicator.agree {
+      let (model, data, options) = try arguments()
+      try options.validate()
+      guard communicator == nil || options.samples == nil else {
+        throw CetError(.invalidArgument, "option samples: with a communicator each rank adds the samples that it uses")
+      }
+      return (model, try data.prefix(options.samples), options)
+    }
+    let total = try communicator?.gather([Double(samples.sampleCount)]).reduce(0) { $0 + Int($1[0]) }
+    let (session, slots) = try communicator.agree {
+      let asked = options.loss ?? (samples.hasLabels ? .crossEntropy : nil)
+      let session = try Session(
+        model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
+        parts: Session.curvatureParts, totalSamples: total, threads: options.threads, monitor: Monitor())
+      return (session, try Curvature.slots(model, keep: options.keep))
+    }
+    parameters = slots.map { ParameterInfo(name: $0.name, shape: $0.shape, offset: $0.offset, count: $0.count) }
+    let share = try communicator.map { try CalibrationShare($0, session, slots, options) }
+    map = try communicator.agree {
+      try CurvatureOperator(
+        model: session.engine.model, output: session.engine.output, parameters: slots, batches: session.batches,
+        loss: session.loss, curvature: options.curvature, workers: session.engine.workers,
+        context: session.engine.context,
+        memoryLimit: memoryLimit(options.maxMemory, processes: communicator?.size ?? 1), share: share)
+    }
+    try map.agreeOnDirections()
+  }
+
+  /// Of samples that this process has all of; `data` is fitted to the model.
+  public convenience init(_ model: LoadedModel, _ data: Calibration, _ options: CurvatureOptions) throws {
+    try self.init { (model, data, options) }
+  }
+
+  private static func slots(_ model: LoadedModel, keep: [String]) throws -> [ParameterSlot] {
+    var left: Set<Int> = []
+    let names = model.found.layers.map(\.name)
+    for pattern in keep { left.formUnion(try NamePattern(pattern).indices(in: names, use: "keep")) }
+    var slots: [ParameterSlot] = []
+    var offset = 0
+    for (index, layer) in model.found.layers.enumerated() where !left.contains(index) {
+      slots.append(ParameterSlot(name: layer.name, shape: layer.shape, offset: offset))
+      offset += layer.count
+    }
+    guard offset > 0 else { throw CetError(.invalidArgument, "the model has no parameters to differentiate") }
+    return slots
+  }
+
+  /// hv = H·v, the mean over samples, for `count` vectors one after the other. `arguments` checks the caller's
+  /// vectors, together with the other processes.
+  public func apply(
+    count: Int, _ arguments: () throws -> (v: UnsafePointer<Float>, hv: UnsafeMutablePointer<Float>)
+  ) throws {
+    let (v, hv) = try communicator.agree(arguments)
+    try map.apply(v, count: count, hv)
+  }
+
+  public func apply(_ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>) throws {
+    try apply(count: 1) { (v, hv) }
+  }
+
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws {
+    try apply(count: count) { (v, hv) }
+  }
+
+  public func gradient(_ arguments: () throws -> UnsafeMutablePointer<Float>) throws {
+    try map.gradient(communicator.agree(arguments))
+  }
+
+  public func loss(_ argument: () throws -> UnsafeMutablePointer<Double>) throws {
+    let result = try communicator.agree(argument)
+    result.pointee = try map.loss()
+  }
+
+  public func loss() throws -> Double { try map.loss() }
+
+  /// Work that applies the map as often as on every other process. What fails on one process between two products (a
+  /// callback that cancels, memory) is told to the others, which wait in the next.
+  public func together<Result>(_ work: () throws -> Result) throws -> Result {
+    guard let communicator else { return try work() }
+    let known = communicator.failures
+    let result = Swift.Result { try work() }
+    if case .failure(let error) = result, communicator.failures > known { throw error }
+    return try communicator.agree { try result.get() }
+  }
+}
+
+extension CalibrationShare {
+  /// Where this process's batches stand among all; throws on all processes when they do not fit together.
+  init(_ communicator: Communicator, _ session: Session, _ slots: [ParameterSlot], _ options: CurvatureOptions) throws {
+    let choices = [
+      LossKind.allCases.firstIndex(of: session.loss), CurvatureKind.allCases.firstIndex(of: options.curvature),
+      slots.last.map { $0.offset + $0.count },
+    ].map { Double($0 ?? 0) }
+    let own = [session.batches.count, session.sampleCount, session.lastBatchIsFull ? 1 : 0].map { Double($0) }
+    let all = try communicator.gather(own + choices)
+    for (rank, found) in all.enumerated() where Array(found[3...]) != Array(all[0][3...]) {
+      throw CetError(.invalidArgument, "communicator: rank \(rank) has another model, loss or curvature than rank 0")
+    }
+    let tree = ShardTree(batchCount: all.reduce(0) { $0 + Int($1[0]) })
+    var first = 0
+    for (rank, found) in all.enumerated() {
+      let expected = tree.batches(ofRank: rank, of: communicator.size)
+      let batches = first..<first + Int(found[0])
+      guard batches == expected else {
+        throw CetError(
+          .invalidArgument,
+          "communicator: rank \(rank) of \(communicator.size) has batches \(batches) of \(tree.batchCount), expected \(expected); cet_communicator_range says which samples are whose")
+      }
+      guard found[2] == 1 || rank == communicator.size - 1 else {
+        throw CetError(
+          .invalidArgument,
+          "communicator: the last batch of rank \(rank) is not full; cet_communicator_range says which samples are whose")
+      }
+      first = batches.upperBound
+    }
+    let before = all[..<communicator.rank].reduce(0) { $0 + Int($1[0]) }
+    self.init(
+      communicator, firstBatch: before, batchCount: tree.batchCount, sampleCount: all.reduce(0) { $0 + Int($1[1]) })
+  }
+}
+
+/// Samples of one of `size` processes, when all add the same `total` samples in batches of `batchSize`.
+public func communicatorRange(total: Int, batchSize: Int, size: Int, rank: Int) throws -> Range<Int> {
+  guard batchSize > 0 else { throw CetError(.invalidArgument, "batch_size: expected a positive number, got \(batchSize)") }
+  guard size >= 1, size <= ShardTree.leafCount else {
+    throw CetError(.invalidArgument, "size: expected 1 to \(ShardTree.leafCount) ranks, got \(size)")
+  }
+  guard rank >= 0, rank < size else { throw CetError(.invalidArgument, "rank: expected one below \(size), got \(rank)") }
+  let tree = ShardTree(batchCount: total / batchSize + (total % batchSize == 0 ? 0 : 1))
+  guard tree.batchCount >= size else {
+    throw CetError(
+      .invalidArgument, "\(total) samples in batches of \(batchSize) are too few for \(size) ranks")
+  }
+  let batches = tree.batches(ofRank: rank, of: size)
+  func first(_ batch: Int) -> Int { batch > total / batchSize ? total : min(total, batch * batchSize) }
+  return first(batches.lowerBound)..<first(batches.upperBound)
+}

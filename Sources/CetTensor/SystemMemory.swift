@@ -1,0 +1,37 @@
+import Glibc
+
+/// Memory of the machine, or of the control group that the process runs in.
+public enum SystemMemory {
+  /// Bytes that can be used without swapping; nil when the system does not say.
+  public static var availableBytes: Int? {
+    [machineBytes, groupBytes].compactMap { $0 }.min()
+  }
+
+  /// What the kernel estimates: free memory and what it can take back at once.
+  private static var machineBytes: Int? {
+    guard let line = text("/proc/meminfo")?.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
+      let kilobytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+    else { return nil }
+    return kilobytes * 1024
+  }
+
+  /// What the control group leaves (version 2; a limit "max" is none).
+  private static var groupBytes: Int? {
+    guard let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") else {
+      return nil
+    }
+    return max(0, limit - used)
+  }
+
+  private static func number(_ path: String) -> Int? {
+    text(path).flatMap { $0.split(separator: "\n").first.flatMap { Int($0) } }
+  }
+
+  private static func text(_ path: String) -> String? {
+    guard let file = fopen(path, "r") else { return nil }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: 1 << 13)
+    let count = fread(&bytes, 1, bytes.count, file)
+    return String(decoding: bytes.prefix(count), as: UTF8.self)
+  }
+}
