@@ -81,7 +81,7 @@ def constants(header, prefix):
     [
         ("CET_METHOD_", cet.words.METHODS), ("CET_LOSS_", cet.words.LOSSES), ("CET_CURVATURE_", cet.words.CURVATURES),
         ("CET_ROUNDING_", cet.words.ROUNDINGS), ("CET_ENCODING_", cet.words.ENCODINGS), ("CET_WHICH_", cet.words.ENDS),
-        ("CET_DECISION_", cet.words.DECISIONS), ("CET_GRANULARITY_", cet.words._GRANULARITIES),
+        ("CET_DECISION_", cet.words.DECISIONS), ("CET_BASIS_", cet.words.BASIS_TYPES), ("CET_GRANULARITY_", cet.words._GRANULARITIES),
     ])
 def test_words_have_the_headers_numbers(header, prefix, words):
     expected = {name.lower().replace("_", "-"): value for name, value in constants(header, prefix).items() if value}

@@ -707,15 +707,27 @@ CET_API cet_status cet_curvature_get_parameter(
  */
 typedef int32_t (*cet_apply_fn)(const float *v, float *result, size_t n, void *user_data);
 
+/* The same for `count` vectors of n elements, one after another without gaps, likewise the results. */
+typedef int32_t (*cet_apply_block_fn)(const float *v, float *result, size_t n, size_t count, void *user_data);
+
+/* What the vectors of a Krylov basis are stored as. */
+typedef int32_t cet_basis_type;
+enum {
+  CET_BASIS_DEFAULT = 0,  /* float32 */
+  CET_BASIS_FLOAT32 = 1,
+  CET_BASIS_BFLOAT16 = 2  /* half the memory; residual norms end at about 4e-3 of the |eigenvalue| */
+};
+
 typedef struct cet_eigensolve_options {
   uint32_t struct_size;
   uint32_t threads;          /* 0: as many as there are processors */
   uint32_t count;            /* eigenpairs wanted; 0: 10; at most n */
   cet_which which;
-  uint32_t krylov_dimension; /* basis vectors kept (n floats each); 0: chosen by the library */
+  uint32_t krylov_dimension; /* basis vectors kept; at least count + max(2, block_size), rounded up to whole blocks;
+                                0: chosen by the library, fewer where max_memory asks for it */
   uint32_t max_applies;      /* 0: chosen by the library */
-  double tolerance;          /* of the residual norm, relative to the pair's |eigenvalue|; 0: 1e-3. Single precision
-                                ends at 2e-6 of the largest |eigenvalue|, which always suffices. */
+  double tolerance;          /* of the residual norm, relative to the pair's |eigenvalue|; 0: 1e-3, bfloat16: 1e-2.
+                                Single precision ends at 2e-6 of the largest |eigenvalue|, which always suffices. */
   uint64_t seed;             /* of the start vector */
   const float *start;        /* start vector of n elements; NULL: random */
   uint32_t require_convergence; /* non-zero: CET_NOT_CONVERGED instead of pairs that missed the tolerance */
@@ -723,13 +735,28 @@ typedef struct cet_eigensolve_options {
   cet_progress_fn progress;
   cet_log_fn log;
   void *user_data; /* handed to progress and log */
+  uint32_t block_size;       /* vectors that the map is applied to at once; 0: 1 */
+  cet_basis_type basis_type;
+  const char *basis_path;    /* folder for the basis as a memory-mapped file without a name, which goes with the
+                                process; NULL: in memory */
+  uint64_t max_memory;       /* bytes for the basis (unless it is in a file) and 2 * block_size vectors of n floats; what
+                                the map itself needs is not counted. 0: 60 % of what the system has available. */
+  cet_apply_block_fn apply_block; /* of cet_eigensolve's map, for blocks; NULL: one vector after another */
+  const cet_spectrum *initial; /* pairs to start from, of the same parameters (or with the same fingerprint): those of
+                                  fewer samples, another loss, a former version of the weights; NULL: none */
+  const char *state_path;      /* file for the state after every restart. A solve of the same map with the same options
+                                  goes on from it, to the same bits as without interruption; that of another is refused
+                                  (INVALID_ARGUMENT). Removed when the solve ends. NULL: none */
+  const char *fingerprint;     /* the host's name for its map, kept in spectra and states; NULL: none. A curvature adds
+                                  model, data, loss, curvature and parameters by itself. */
 } cet_eigensolve_options;
 
 CET_API cet_status cet_eigensolve_options_init(cet_eigensolve_options *options, size_t size);
 
 /*
- * Eigenpairs of a map given by a callback; `apply_data` is handed to it.
- * Errors: INVALID_ARGUMENT, NUMERIC (the map gave NaN or infinity), NOT_CONVERGED, CANCELLED, OUT_OF_MEMORY.
+ * Eigenpairs of a map given by a callback; `apply_data` is handed to it and to apply_block.
+ * Errors: INVALID_ARGUMENT, NUMERIC (the map gave NaN or infinity), NOT_CONVERGED, CANCELLED, OUT_OF_MEMORY (with the
+ * bytes that are needed), IO (no room for the basis file, or its folder cannot be written).
  */
 CET_API cet_status cet_eigensolve(
     cet_apply_fn apply, void *apply_data, size_t n, const cet_eigensolve_options *options,
@@ -765,8 +792,22 @@ CET_API cet_status cet_spectrum_get_residual_norms(const cet_spectrum *spectrum,
 /* 1 for a pair that met the tolerance, else 0. */
 CET_API cet_status cet_spectrum_get_converged(const cet_spectrum *spectrum, uint8_t *converged, size_t count);
 
-/* The unit eigenvector of pair `index`; n = dimension (else SHAPE_MISMATCH). */
+/* The unit eigenvector of pair `index`; n = dimension (else SHAPE_MISMATCH). The spectrum keeps vectors in the memory
+   (or file) of its basis. With bfloat16 and krylov_dimension + block_size < 2 * count they are rounded like it. */
 CET_API cet_status cet_spectrum_get_vector(const cet_spectrum *spectrum, size_t index, float *vector, size_t n);
+
+/*
+ * Writes a spectrum with its vectors and what it belongs to. The file (docs/spectrum-file.md) appears under `path`
+ * complete or not at all. Errors: IO.
+ */
+CET_API cet_status cet_spectrum_save_file(const cet_spectrum *spectrum, const char *path);
+
+/* Errors: IO (no such file, or a damaged one), OUT_OF_MEMORY. */
+CET_API cet_status cet_spectrum_load_file(const char *path, cet_spectrum **spectrum);
+
+/* INVALID_ARGUMENT, with the first difference, unless the spectrum is one of this curvature: same model, data, loss,
+   curvature, parameters and batches. */
+CET_API cet_status cet_spectrum_check_curvature(const cet_spectrum *spectrum, const cet_curvature *curvature);
 
 /* ==== 6. Advanced ================================================================================ */
 

@@ -1,6 +1,7 @@
 import CetAutodiff
 import CetGraph
 import CetOperators
+import CetSpectral
 import CetTensor
 
 /// Forward run with the library's own executor: outputs in graph order, C order, owned by the caller.
@@ -23,10 +24,17 @@ func forward(_ model: Model, inputs: [(String, Tensor)]) throws -> [(name: Strin
 }
 
 /// The second derivative of the mean loss over the calibration samples in the parameter vector.
-public final class Curvature: @unchecked Sendable {
+public final class Curvature: LinearMap, @unchecked Sendable {
   private let map: CurvatureOperator
   public let parameters: [ParameterInfo]
   public var dimension: Int { map.dimension }
+  private let model: LoadedModel
+  private let properties: [Fingerprint.Field]
+
+  /// What the curvature is of.
+  public var fingerprint: Fingerprint {
+    Fingerprint([.init("model_sha256", model.sha256)] + properties)
+  }
 
   /// - Parameter data: fitted to the model.
   public init(_ model: LoadedModel, _ data: Calibration, _ options: CurvatureOptions) throws {
@@ -47,6 +55,13 @@ public final class Curvature: @unchecked Sendable {
     }
     guard offset > 0 else { throw CetError(.invalidArgument, "the model has no parameters to differentiate") }
     parameters = slots.map { ParameterInfo(name: $0.name, shape: $0.shape, offset: $0.offset, count: $0.count) }
+    self.model = model
+    properties = [
+      .init("data", Fingerprint.text(of: samples)), .init("loss", session.loss.rawValue),
+      .init("curvature", options.curvature.rawValue), .init("output", session.engine.output),
+      .init("parameters", Fingerprint.text(of: parameters)),
+      .init("batches", session.batches.map { String($0.sampleCount) }.joined(separator: " ")),
+    ]
     // What products share is kept within half of the limit; the other half is for the runs themselves.
     map = try CurvatureOperator(
       model: session.engine.model, output: session.engine.output, parameters: slots, batches: session.batches,
@@ -56,6 +71,9 @@ public final class Curvature: @unchecked Sendable {
 
   /// hv = H·v, the mean over samples; `dimension` floats each.
   public func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try map.apply(v, result) }
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws {
+    try map.apply(v, count: count, result)
+  }
   public func gradient(_ result: UnsafeMutablePointer<Float>) throws { try map.gradient(result) }
   public func loss() throws -> Double { try map.loss() }
 }

@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .errors import ShapeMismatch
 from .library import check, initialized, lib
 from .model import Model, Parameter, read_parameters
-from .native import Callbacks, Handle, Log, Progress, float_pointer, made, name_bytes, strings
+from .native import Callbacks, Handle, Log, Progress, float_pointer, made, name_bytes, path_bytes, strings
 
 try:
     from scipy.sparse.linalg import LinearOperator as _Base
@@ -139,13 +139,18 @@ def eigsh(
     operator: Union[Hessian, Callable[[np.ndarray], np.ndarray]], k: int = 10, which: str = "LM", *,
     n: Optional[int] = None, tolerance: float = 0.0, krylov_dimension: Optional[int] = None,
     max_applies: Optional[int] = None, start: Optional[np.ndarray] = None, seed: int = 0, threads: int = 0,
-    require_convergence: bool = False, progress: Optional[Progress] = None, log: Optional[Log] = None,
+    require_convergence: bool = False, block_size: int = 1, basis_type: Optional[str] = None, basis_path=None,
+    max_memory: Optional[int] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
 ) -> Spectrum:
     """Eigenpairs of a Hessian, or of any symmetric map.
 
     operator: a Hessian; or anything with `shape` and `@`; or a function of a float32 [n] vector, with n given.
     which: "LM" or "largest-magnitude", "LA" or "largest", "SA" or "smallest". tolerance: of the residual norm,
-    relative to the largest |eigenvalue|; 0 for 1e-4. max_applies: products at most. start: float32 [n].
+    relative to the pair's |eigenvalue|; 0 for 1e-3 (bfloat16: 1e-2). max_applies: products at most. start: float32 [n].
+    block_size: vectors multiplied at once; anything with `@` then gets float32 [n, count].
+    basis_type: "float32", or "bfloat16" for half the memory and fewer digits. basis_path: folder for the basis as a
+    memory-mapped file, for more vectors than memory holds. max_memory: bytes for basis and blocks; None for 60 % of
+    what is available; OutOfMemory says how many are needed.
     require_convergence: NotConverged instead of pairs that missed the tolerance.
     progress(phase, done, total); an exception raised in it, or in the operator, stops the iteration.
     """
@@ -160,6 +165,10 @@ def eigsh(
     options.seed = seed
     options.require_convergence = 1 if require_convergence else 0
     options.progress, options.log = callbacks.progress, callbacks.log
+    options.block_size = block_size
+    options.basis_type = w.code("basis_type", basis_type, w.BASIS_TYPES)
+    options.basis_path = None if basis_path is None else path_bytes(basis_path)
+    options.max_memory = max_memory or 0
     size = n if n is not None else operator.shape[0]
     if start is not None:
         start = np.ascontiguousarray(start, dtype=np.float32).reshape(-1)
@@ -172,6 +181,8 @@ def eigsh(
                 _SpectrumHandle, lib.cet_eigensolve_curvature, operator._curvature._handle, c.byref(options))
     else:
         apply = callbacks.apply(operator if callable(operator) else operator.__matmul__)
+        if block_size > 1 and not callable(operator):
+            options.apply_block = callbacks.apply_block(operator.__matmul__)
         spectrum = callbacks.made(_SpectrumHandle, lib.cet_eigensolve, apply, None, size, c.byref(options))
     return _read(spectrum)
 

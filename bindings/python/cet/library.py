@@ -90,6 +90,9 @@ _PROTOTYPES = {
     "cet_spectrum_get_residual_norms": (s.Status, [_handle, _double_array, _size]),
     "cet_spectrum_get_converged": (s.Status, [_handle, c.POINTER(c.c_uint8), _size]),
     "cet_spectrum_get_vector": (s.Status, [_handle, _size, _float_array, _size]),
+    "cet_spectrum_save_file": (s.Status, [_handle, _string]),
+    "cet_spectrum_load_file": (s.Status, [_string, _out]),
+    "cet_spectrum_check_curvature": (s.Status, [_handle, _handle]),
     "cet_live_handle_count": (c.c_uint64, []),
     **{f"{struct._c_name_}_init": (s.Status, [_p(struct), _size]) for struct in s.ALL if struct is not s.Tensor},
 }

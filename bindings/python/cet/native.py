@@ -140,6 +140,16 @@ class Callbacks:
 
         return s.ApplyFn(call)
 
+    def apply_block(self, function):
+        """The same for blocks: `function` takes and returns float32 [n, count]."""
+
+        def call(v, result, n, count, _):
+            product = self._call(function, np.ctypeslib.as_array(v, (count, n)).copy().T)
+            self._call(_fill, np.ctypeslib.as_array(result, (count, n)).T, product)
+            return 0 if self._error is None else 1
+
+        return s.ApplyBlockFn(call)
+
     def made(self, kind, function, *arguments):
         """The object of class `kind` that a call makes; what a callback raised comes before the library's own."""
         try:

@@ -8,6 +8,8 @@ Status = c.c_int32
 ProgressFn = c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_uint64, c.c_uint64, c.c_void_p)
 LogFn = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
 ApplyFn = c.CFUNCTYPE(c.c_int32, c.POINTER(c.c_float), c.POINTER(c.c_float), c.c_size_t, c.c_void_p)
+ApplyBlockFn = c.CFUNCTYPE(
+    c.c_int32, c.POINTER(c.c_float), c.POINTER(c.c_float), c.c_size_t, c.c_size_t, c.c_void_p)
 
 _strings = c.POINTER(c.c_char_p)
 _shape = c.POINTER(c.c_int64)
@@ -213,6 +215,14 @@ class EigensolveOptions(c.Structure):
         ("progress", ProgressFn),
         ("log", LogFn),
         ("user_data", c.c_void_p),
+        ("block_size", c.c_uint32),
+        ("basis_type", c.c_int32),
+        ("basis_path", c.c_char_p),
+        ("max_memory", c.c_uint64),
+        ("apply_block", ApplyBlockFn),
+        ("initial", c.c_void_p),
+        ("state_path", c.c_char_p),
+        ("fingerprint", c.c_char_p),
     ]
 
 

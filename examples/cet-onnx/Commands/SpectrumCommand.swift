@@ -11,8 +11,13 @@ struct SpectrumCommand: ParsableCommand {
   @Option(help: "Which end of the spectrum.") var which: Which = .largestMagnitude
   @Option(help: "The loss. (default: cross-entropy with labels, else kl or mse)") var loss: Loss?
   @Option(help: "The curvature. (default: hessian)") var curvature: CurvatureKind?
-  @Option(help: "Residual norm relative to the largest |eigenvalue|. (default: 1e-4)") var tolerance: Double?
+  @Option(help: "Residual norm relative to the pair's |eigenvalue|. (default: 1e-3, bfloat16: 1e-2)")
+  var tolerance: Double?
   @Option(help: "Hessian-vector products at most. (default: chosen by the library)") var maxApplies: UInt32?
+  @Option(help: "Vectors multiplied at once. (default: 1)") var blockSize: UInt32?
+  @Option(help: "What basis vectors are stored as. (default: float32)") var basisType: BasisType?
+  @Option(help: ArgumentHelp("Folder for the basis as a memory-mapped file. (default: in memory)", valueName: "folder"))
+  var basisPath: String?
   @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
   var lossOutput: String?
   @OptionGroup(title: "Effort") var effort: EffortArguments
@@ -34,7 +39,11 @@ struct SpectrumCommand: ParsableCommand {
     let lossValue = try operatorHandle.loss()
     let gradientNorm = try operatorHandle.gradientNorm()
     try Interrupt.check()
-    let spectrum = try operatorHandle.eigensolve(try solveOptions(monitor))
+    let spectrum = try withCStrings(basisPath.map { [$0] } ?? []) { paths in
+      var options = try solveOptions(monitor)
+      options.basis_path = paths.first ?? nil
+      return try operatorHandle.eigensolve(options)
+    }
     monitor.finish()
     let info = try spectrum.info()
     let pairs = try spectrum.pairs()
@@ -88,6 +97,8 @@ struct SpectrumCommand: ParsableCommand {
     options.which = which.code
     options.tolerance = tolerance ?? 0
     options.max_applies = maxApplies ?? 0
+    options.block_size = blockSize ?? 0
+    options.basis_type = basisType.code
     options.seed = effort.seed
     options.progress = Monitor.progress
     options.log = Monitor.log
