@@ -664,6 +664,8 @@ typedef struct cet_curvature_options {
   const char *output;               /* graph output that the loss reads; NULL: the first */
   const char *const *keep_patterns; /* initializers to leave out of the parameter vector, as in cet_plan */
   uint64_t keep_count;
+  const char *const *only_patterns; /* leave out all others: the diagonal block of these; none: all */
+  uint64_t only_count;
 } cet_curvature_options;
 
 CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, size_t size);
@@ -808,6 +810,70 @@ CET_API cet_status cet_spectrum_load_file(const char *path, cet_spectrum **spect
 /* INVALID_ARGUMENT, with the first difference, unless the spectrum is one of this curvature: same model, data, loss,
    curvature, parameters and batches. */
 CET_API cet_status cet_spectrum_check_curvature(const cet_spectrum *spectrum, const cet_curvature *curvature);
+
+/* ---- Trace, diagonal, spectral density ---- */
+
+/* How a trace is estimated. */
+typedef int32_t cet_trace_method;
+enum {
+  CET_TRACE_DEFAULT = 0,       /* hutchinson */
+  CET_TRACE_HUTCHINSON = 1,    /* "hutchinson": mean of z'Hz over random signs z */
+  CET_TRACE_HUTCHPLUSPLUS = 2  /* "hutch++": half of the samples span a Krylov space Q, tr(Q'HQ) is exact, and
+                                  Hutchinson's method does the rest: less error where few eigenvalues stick out */
+};
+
+typedef struct cet_estimate_options {
+  uint32_t struct_size;
+  uint32_t threads;        /* 0: as many as there are processors */
+  uint32_t samples;        /* random vectors, each one product (density: one per step); 0: 32, density: 8 */
+  uint32_t steps;          /* density: Lanczos steps per random vector; 0: 40 */
+  uint64_t seed;
+  cet_trace_method method; /* trace only */
+  cet_basis_type basis_type; /* density and hutch++, which keep `steps` or samples / 2 vectors */
+  const char *basis_path;  /* as in cet_eigensolve_options */
+  uint64_t max_memory;     /* bytes for these vectors; 0: 60 % of what the system has available */
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data;         /* handed to progress and log */
+} cet_estimate_options;
+
+CET_API cet_status cet_estimate_options_init(cet_estimate_options *options, size_t size);
+
+/*
+ * tr A with its standard error (infinite with one sample; NULL: not wanted).
+ * Errors of this and the following functions: INVALID_ARGUMENT, NUMERIC, CANCELLED, OUT_OF_MEMORY, IO.
+ */
+CET_API cet_status cet_trace_estimate(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, double *trace,
+    double *standard_error);
+CET_API cet_status cet_trace_estimate_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, double *trace, double *standard_error);
+
+/* The diagonal of A (mean of z * Az over random signs z), n elements, and the standard error of each element (may be
+   NULL). The mean over the samples exists for a diagonal A after one; elsewhere errors fall with the root of samples. */
+CET_API cet_status cet_diagonal_estimate(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, float *diagonal,
+    float *standard_errors);
+CET_API cet_status cet_diagonal_estimate_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, float *diagonal, float *standard_errors, size_t n);
+
+/*
+ * The density of A's eigenvalues (its integral is 1) by stochastic Lanczos quadrature: for each random vector `steps`
+ * nodes, ascending, with weights that sum to 1; where a Krylov space ends early the last nodes have weight 0.
+ * `count` is samples * steps (SHAPE_MISMATCH). The integral of f over the density is the mean over samples of the
+ * weighted sums of f(node), so that n times that estimates tr f(A).
+ */
+CET_API cet_status cet_spectral_density(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, double *nodes,
+    double *weights, size_t count);
+CET_API cet_status cet_spectral_density_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, double *nodes, double *weights, size_t count);
+
+/* The density at `count` points with every node widened to a Gaussian of standard deviation `width`, and its
+   standard error over the samples (NULL: not wanted; infinite with one sample). */
+CET_API cet_status cet_spectral_density_evaluate(
+    const double *nodes, const double *weights, size_t samples, size_t steps, double width, const double *points,
+    double *density, double *standard_errors, size_t count);
 
 /* ==== 6. Advanced ================================================================================ */
 

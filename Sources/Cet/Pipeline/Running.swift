@@ -44,8 +44,10 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     let session = try Session(
       model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
       parts: Session.curvatureParts, threads: options.threads, monitor: Monitor())
-    var left: Set<Int> = []
     let names = model.found.layers.map(\.name)
+    var wanted: Set<Int> = []
+    for pattern in options.only { wanted.formUnion(try NamePattern(pattern).indices(in: names, use: "only")) }
+    var left = options.only.isEmpty ? [] : Set(names.indices).subtracting(wanted)
     for pattern in options.keep { left.formUnion(try NamePattern(pattern).indices(in: names, use: "keep")) }
     var slots: [ParameterSlot] = []
     var offset = 0

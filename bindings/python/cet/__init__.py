@@ -13,8 +13,8 @@ bits of one code. Numbers that are not known are NaN.
 Threads
 -------
 Calls release the interpreter's lock. Model, Plan, Quantized and Spectrum are immutable and may be used by several
-threads at once; Calibration and Hessian lock themselves. Ctrl-C cancels a running call of `plan`, `quantize` and
-`eigsh` and raises KeyboardInterrupt.
+threads at once; Calibration and Hessian lock themselves. Ctrl-C cancels a running call of `plan`, `quantize`,
+`eigsh`, `trace`, `diagonal` and `spectral_density` and raises KeyboardInterrupt.
 
 Memory
 ------
@@ -36,6 +36,7 @@ from .errors import (
     ShapeMismatch,
     UnsupportedOperator,
 )
+from .estimates import SpectralDensity, diagonal, spectral_density, trace
 from .hessian import Hessian, Spectrum, eigsh
 from .library import library_path, library_version
 from .model import Model, Parameter, inspect, run
@@ -46,6 +47,7 @@ from .version import __version__
 __all__ = [
     "Calibration", "Cancelled", "CetError", "Correction", "Hessian", "IOFailure", "InfeasibleBudget", "Initializer",
     "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged", "NumericError", "OutOfMemory",
-    "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch", "Spectrum", "UnsupportedOperator",
-    "__version__", "eigsh", "inspect", "library_path", "library_version", "plan", "quantize", "run",
+    "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch", "SpectralDensity", "Spectrum",
+    "UnsupportedOperator", "__version__", "diagonal", "eigsh", "inspect", "library_path", "library_version", "plan",
+    "quantize", "run", "spectral_density", "trace",
 ]

@@ -101,6 +101,10 @@ def float_pointer(array: np.ndarray):
     return array.ctypes.data_as(c.POINTER(c.c_float))
 
 
+def double_pointer(array: np.ndarray):
+    return array.ctypes.data_as(c.POINTER(c.c_double))
+
+
 class Callbacks:
     """Progress and log callbacks of one call. An exception in one of them, or Ctrl-C, cancels the call and is raised
     from it."""
@@ -151,10 +155,18 @@ class Callbacks:
         return s.ApplyBlockFn(call)
 
     def made(self, kind, function, *arguments):
-        """The object of class `kind` that a call makes; what a callback raised comes before the library's own."""
+        """The object of class `kind` that a call makes."""
+        return self._run(lambda: kind(made(function, *arguments)))
+
+    def call(self, function, *arguments) -> None:
+        """A call that makes no object."""
+        self._run(lambda: check(function(*arguments)))
+
+    def _run(self, body):
+        """What a callback raised comes before the library's own."""
         try:
             with self._signals():
-                result = kind(made(function, *arguments))
+                result = body()
         except Cancelled:
             if self._error is not None:
                 raise self._error from None

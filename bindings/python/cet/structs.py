@@ -195,6 +195,8 @@ class CurvatureOptions(c.Structure):
         ("output", c.c_char_p),
         ("keep_patterns", _strings),
         ("keep_count", c.c_uint64),
+        ("only_patterns", _strings),
+        ("only_count", c.c_uint64),
     ]
 
 
@@ -241,6 +243,24 @@ class SpectrumInfo(c.Structure):
     ]
 
 
+class EstimateOptions(c.Structure):
+    _c_name_ = "cet_estimate_options"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("threads", c.c_uint32),
+        ("samples", c.c_uint32),
+        ("steps", c.c_uint32),
+        ("seed", c.c_uint64),
+        ("method", c.c_int32),
+        ("basis_type", c.c_int32),
+        ("basis_path", c.c_char_p),
+        ("max_memory", c.c_uint64),
+        ("progress", ProgressFn),
+        ("log", LogFn),
+        ("user_data", c.c_void_p),
+    ]
+
+
 class CorrectionView(c.Structure):
     _c_name_ = "cet_correction_view"
     _fields_ = [
@@ -255,5 +275,6 @@ class CorrectionView(c.Structure):
 
 ALL = [
     Tensor, PlanOptions, PlanTensorInfo, PlanSummaryInfo, QuantizeOptions, InitializerView, SaveOptions, ValueInfo,
-    ParameterInfo, RunOptions, CurvatureOptions, EigensolveOptions, SpectrumInfo, CorrectionView,
+    ParameterInfo, RunOptions, CurvatureOptions, EigensolveOptions, SpectrumInfo, EstimateOptions,
+    CorrectionView,
 ]
