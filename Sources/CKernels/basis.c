@@ -47,3 +47,67 @@ CLONES double ck_residual_squares(const float *y, double a, const float *x, size
   }
   return sum_lanes(sum);
 }
+
+/* A bfloat16 is the upper half of a float. */
+INLINE float widened(uint16_t x) {
+  union { uint32_t bits; float value; } u = {(uint32_t)x << 16};
+  return u.value;
+}
+
+CLONES void ck_basis_dots_bf16(
+    const uint16_t *v, size_t stride, size_t count, const float *w, size_t n, double *h) {
+  for (size_t i = 0; i < count; i++) {
+    const uint16_t *a = v + i * stride;
+    double sum[LANES] = {0};
+    size_t j = 0;
+    for (; j + LANES <= n; j += LANES)
+      for (int k = 0; k < LANES; k++) sum[k] += (double)widened(a[j + k]) * (double)w[j + k];
+    for (int k = 0; j < n; j++, k++) sum[k] += (double)widened(a[j]) * (double)w[j];
+    h[i] = sum_lanes(sum);
+  }
+}
+
+CLONES void ck_basis_subtract_bf16(
+    const uint16_t *v, size_t stride, size_t count, const double *h, float *w, size_t n) {
+  enum { RUN = 512 };
+  double sum[RUN];
+  for (size_t start = 0; start < n; start += RUN) {
+    size_t length = n - start < RUN ? n - start : RUN;
+    for (size_t j = 0; j < length; j++) sum[j] = (double)w[start + j];
+    for (size_t i = 0; i < count; i++) {
+      const uint16_t *x = v + i * stride + start;
+      double a = h[i];
+      for (size_t j = 0; j < length; j++) sum[j] -= a * (double)widened(x[j]);
+    }
+    for (size_t j = 0; j < length; j++) w[start + j] = (float)sum[j];
+  }
+}
+
+CLONES void ck_bf16_widen(const uint16_t *x, float *out, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = widened(x[i]);
+}
+
+CLONES void ck_bf16_round(const float *x, uint16_t *out, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    union { float value; uint32_t bits; } u = {x[i]};
+    out[i] = (uint16_t)((u.bits + 0x7fffu + (u.bits >> 16 & 1u)) >> 16);
+  }
+}
+
+CLONES void ck_block_combine(float *w, size_t stride, size_t count, const double *m, size_t n) {
+  enum { RUN = 256 };
+  double sum[RUN];
+  /* Column c reads columns up to c only: the last goes first. */
+  for (size_t start = 0; start < n; start += RUN) {
+    size_t length = n - start < RUN ? n - start : RUN;
+    for (size_t c = count; c-- > 0;) {
+      for (size_t j = 0; j < length; j++) sum[j] = 0;
+      for (size_t d = 0; d <= c; d++) {
+        const float *x = w + d * stride + start;
+        double a = m[d * count + c];
+        for (size_t j = 0; j < length; j++) sum[j] += a * (double)x[j];
+      }
+      for (size_t j = 0; j < length; j++) w[c * stride + start + j] = (float)sum[j];
+    }
+  }
+}

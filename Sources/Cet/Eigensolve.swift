@@ -1,6 +1,10 @@
 import CetSpectral
 import CetTensor
 
+public typealias LinearMap = CetSpectral.LinearMap
+public typealias BasisType = CetSpectral.BasisType
+public typealias Eigenvectors = CetSpectral.Eigenvectors
+
 public enum Which: String, Sendable, CaseIterable {
   case largestMagnitude = "largest-magnitude"
   case largest
@@ -13,14 +17,27 @@ public struct EigensolveOptions: Sendable {
   /// Basis vectors kept; nil: chosen by the solver.
   public var krylovDimension: Int?
   public var maxApplies: Int?
-  /// Of the residual norm, relative to the pair's |eigenvalue|.
-  public var tolerance = 1e-3
+  /// Of the residual norm, relative to the pair's |eigenvalue|; nil: 1e-3, with a bfloat16 basis 1e-2.
+  public var tolerance: Double?
   public var seed: UInt64 = 0
   /// nil: random.
   public var start: [Float]?
   /// Whether pairs that missed the tolerance are an error.
   public var requireConvergence = false
   public var threads = Workers.processorCount
+  /// Vectors that the map is applied to at once.
+  public var blockSize = 1
+  public var basisType = BasisType.float32
+  /// Folder for the basis as a memory-mapped file; nil: in memory.
+  public var basisPath: String?
+  /// Bytes for basis and blocks; nil: 60 % of what is available.
+  public var maxMemory: Int?
+  /// A spectrum of the same parameters to start from.
+  public var initial: Spectrum?
+  /// File for the state after every restart, from which an interrupted solve goes on.
+  public var statePath: String?
+  /// The host's name for its map: spectra and states of other maps are refused.
+  public var fingerprint: String?
 
   public init() {}
 }
@@ -31,7 +48,7 @@ public struct Spectrum: Sendable {
   public var dimension: Int
   public var values: [Double]
   /// Unit vectors, one a pair.
-  public var vectors: [[Float]]
+  public var vectors: Eigenvectors
   /// ||A x - lambda x||.
   public var residualNorms: [Double]
   public var converged: [Bool]
@@ -39,10 +56,12 @@ public struct Spectrum: Sendable {
   public var restarts: Int
   public var krylovDimension: Int
   public var tolerance: Double
+  /// What map it belongs to.
+  public var fingerprint: Fingerprint
 
   public init(
-    which: Which, dimension: Int, values: [Double], vectors: [[Float]], residualNorms: [Double], converged: [Bool],
-    applies: Int, restarts: Int, krylovDimension: Int, tolerance: Double
+    which: Which, dimension: Int, values: [Double], vectors: Eigenvectors, residualNorms: [Double], converged: [Bool],
+    applies: Int, restarts: Int, krylovDimension: Int, tolerance: Double, fingerprint: Fingerprint
   ) {
     self.which = which
     self.dimension = dimension
@@ -54,44 +73,98 @@ public struct Spectrum: Sendable {
     self.restarts = restarts
     self.krylovDimension = krylovDimension
     self.tolerance = tolerance
+    self.fingerprint = fingerprint
   }
 }
 
-/// Eigenpairs of the symmetric map that `apply` computes: result = A v, `dimension` elements each. The map, and the
-/// monitor's callbacks, are called on this thread.
+/// Eigenpairs of a symmetric map. The map, and the monitor's callbacks, are called on this thread.
+///
+/// - Parameter identity: what the map is, for the spectrum and the state file.
 public func eigensolve(
-  dimension: Int, _ options: EigensolveOptions, _ monitor: Monitor,
-  apply: (_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws -> Void
+  _ map: some LinearMap, _ options: EigensolveOptions, _ monitor: Monitor, identity: Fingerprint = Fingerprint()
 ) throws -> Spectrum {
+  var identity = identity
+  if let name = options.fingerprint { identity.fields.insert(.init("fingerprint", name), at: 0) }
+  let tolerance = options.tolerance ?? (options.basisType == .float32 ? 1e-3 : 1e-2)
   var settings = CetSpectral.EigensolveOptions(
-    count: options.count, part: options.which.part, basisDimension: options.krylovDimension,
-    tolerance: options.tolerance, seed: options.seed)
+    count: options.count, part: options.which.part, basisDimension: options.krylovDimension, tolerance: tolerance,
+    seed: options.seed)
   settings.start = options.start
   settings.maximumApplies = options.maxApplies ?? settings.maximumApplies
-  let limit = settings.maximumApplies
-  let pairs = try withoutActuallyEscaping(apply) { apply in
-    try CetSpectral.eigensolve(
-      ClosureMap(dimension: dimension, body: apply), settings, workers: Workers(threads: options.threads)
-    ) { applies, _ in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
+  settings.block = options.blockSize
+  settings.basisType = options.basisType
+  settings.basisFolder = options.basisPath
+  settings.maximumMemory = memoryLimit(options.maxMemory)
+  if let initial = options.initial {
+    guard initial.dimension == map.dimension else {
+      throw CetError(
+        .invalidArgument, "option initial: a spectrum of dimension \(initial.dimension), the map has \(map.dimension)")
+    }
+    if let difference = initial.fingerprint.difference(from: identity, names: ["fingerprint", "parameters"]) {
+      throw CetError(.invalidArgument, "option initial: a spectrum of another map: \(difference)")
+    }
+    settings.initial = initial.vectors
   }
+  let limit = settings.maximumApplies
+  let state = try options.statePath.map { path in
+    EigensolveStateFile(
+      path: path, identity: try stateIdentity(map.dimension, settings, identity), dimension: map.dimension,
+      type: options.basisType)
+  }
+  let pairs = try CetSpectral.eigensolve(
+    map, settings, workers: Workers(threads: options.threads), checkpoint: try state?.checkpoint()
+  ) { applies, _ in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
+  state?.remove()
   try monitor.report(.eigensolve, limit, of: limit)
   if options.requireConvergence, pairs.convergedCount < pairs.count {
     throw CetError(
       .notConverged,
-      "\(pairs.convergedCount) of \(pairs.count) eigenpairs reached the tolerance \(options.tolerance) after \(pairs.applies) applies")
+      "\(pairs.convergedCount) of \(pairs.count) eigenpairs reached the tolerance \(tolerance) after \(pairs.applies) applies")
   }
   return Spectrum(
-    which: options.which, dimension: dimension, values: pairs.values,
-    vectors: (0..<pairs.count).map { Array(pairs.vector($0)) }, residualNorms: pairs.residualNorms,
-    converged: pairs.converged, applies: pairs.applies, restarts: pairs.restarts,
-    krylovDimension: pairs.ritzValues.count, tolerance: options.tolerance)
+    which: options.which, dimension: map.dimension, values: pairs.values, vectors: pairs.vectors,
+    residualNorms: pairs.residualNorms, converged: pairs.converged, applies: pairs.applies, restarts: pairs.restarts,
+    krylovDimension: pairs.ritzValues.count, tolerance: tolerance, fingerprint: identity)
 }
 
-private struct ClosureMap: LinearMap {
-  let dimension: Int
-  let body: (UnsafePointer<Float>, UnsafeMutablePointer<Float>) throws -> Void
+/// All that the rest of a solve depends on besides its state.
+private func stateIdentity(
+  _ dimension: Int, _ settings: CetSpectral.EigensolveOptions, _ map: Fingerprint
+) throws -> Fingerprint {
+  let sizes = try EigensolveSizes(dimension: dimension, settings)
+  var begin = Checksum()
+  settings.start?.withUnsafeBytes { begin.update($0) }
+  if let initial = settings.initial {
+    for index in 0..<initial.count { initial.eachPiece(of: index) { begin.update($0) } }
+  }
+  return Fingerprint(
+    map.fields + [
+      .init("dimension", "\(dimension)"), .init("count", "\(sizes.wanted)"), .init("which", "\(settings.part)"),
+      .init("krylov_dimension", "\(sizes.capacity)"), .init("block_size", "\(sizes.block)"),
+      .init("basis_type", settings.basisType.rawValue), .init("tolerance", "\(settings.tolerance)"),
+      .init("max_applies", "\(settings.maximumApplies)"), .init("seed", "\(settings.seed)"),
+      .init("start", Checksum.hexadecimal(begin.value)),
+    ])
+}
 
-  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try body(v, result) }
+/// A symmetric map that a function computes.
+public struct ClosureMap: LinearMap {
+  public let dimension: Int
+  /// result = A v for `count` vectors of `dimension` elements, one after another.
+  private let body: (_ v: UnsafePointer<Float>, _ count: Int, _ result: UnsafeMutablePointer<Float>) throws -> Void
+
+  public init(
+    dimension: Int, body: @escaping (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) throws -> Void
+  ) {
+    self.dimension = dimension
+    self.body = body
+  }
+
+  public func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try body(v, 1, result) }
+
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws {
+    try body(v, count, result)
+  }
 }
 
 extension Which {

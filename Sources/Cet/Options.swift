@@ -155,6 +155,8 @@ public struct CurvatureOptions: Sendable, Equatable {
   public var output: String?
   /// Initializers to leave out of the parameter vector.
   public var keep: [String] = []
+  /// If there are any: all that match none of these are left out, too.
+  public var only: [String] = []
   public var threads = Workers.processorCount
 
   public init() {}

@@ -110,6 +110,7 @@ extension CurvatureOptions {
     maxMemory = try optional(c.max_memory, "max_memory")
     output = try c.output.map { try text($0, "output") }
     keep = try patterns(c.keep_patterns, c.keep_count, "keep_patterns")
+    only = try patterns(c.only_patterns, c.only_count, "only_patterns")
     threads = CetABI.threads(c.threads)
     guard c.reserved == 0 else { throw invalid("cet_curvature_options: reserved is \(c.reserved), expected 0") }
     try validate()

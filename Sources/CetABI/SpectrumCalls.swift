@@ -8,13 +8,9 @@ public func cet_eigensolve(
   _ options: UnsafePointer<cet_eigensolve_options>?, _ spectrum: UnsafeMutablePointer<OpaquePointer?>?
 ) -> cet_status {
   boundary(making: spectrum, "spectrum") {
-    let apply = try required(apply, "apply")
-    return try solve(dimension: n, options) { v, result in
-      guard apply(v, result, n, applyData) == 0 else {
-        throw CetError(.cancelled, "cancelled by the apply callback")
-      }
-      try checkFinite(UnsafePointer(result), n, "the result of the apply callback")
-    }
+    let c = try SizedStruct.read(options, cet_eigensolve_options(), "cet_eigensolve_options")
+    let map = try hostMap(apply, c.apply_block, applyData, n)
+    return try solve(map, EigensolveOptions(c, dimension: n), c)
   }
 }
 
@@ -26,46 +22,85 @@ public func cet_eigensolve_curvature(
   boundary(making: spectrum, "spectrum") {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
     return try curvature.together {
-      try solve(dimension: curvature.dimension, options) { try curvature.apply($0, $1) }
+      var (c, options) = try curvature.communicator.agree {
+        let c = try SizedStruct.read(options, cet_eigensolve_options(), "cet_eigensolve_options")
+        guard c.apply_block == nil else { throw invalid("option apply_block: a curvature brings its own") }
+        return (c, try EigensolveOptions(c, dimension: curvature.dimension))
+      }
+      options.maxMemory = try curvature.agreedMemory(options.maxMemory)
+      return try solve(curvature, options, c, identity: curvature.fingerprint)
     }
   }
 }
 
+/// The map that a host's callbacks compute.
+func hostMap(
+  _ apply: cet_apply_fn?, _ block: cet_apply_block_fn?, _ data: UnsafeMutableRawPointer?, _ n: Int
+) throws -> ClosureMap {
+  let apply = try required(apply, "apply")
+  guard n > 0, n <= 1 << 40 else { throw invalid("dimension \(UInt(bitPattern: n)): expected 1 to \(1 << 40)") }
+  return ClosureMap(dimension: n) { v, count, result in
+    if let block, count > 1 {
+      guard block(v, result, n, count, data) == 0 else {
+        throw CetError(.cancelled, "cancelled by the apply callback")
+      }
+    } else {
+      for i in 0..<count {
+        guard apply(v + i * n, result + i * n, n, data) == 0 else {
+          throw CetError(.cancelled, "cancelled by the apply callback")
+        }
+      }
+    }
+    for i in 0..<count { try checkFinite(UnsafePointer(result + i * n), n, "the result of the apply callback") }
+  }
+}
+
+extension EigensolveOptions {
+  fileprivate init(_ c: cet_eigensolve_options, dimension: Int) throws {
+    self.init()
+    count = try optional(c.count, "count") ?? min(count, dimension)
+    guard count <= dimension else {
+      throw invalid("option count: \(count) eigenpairs of a map of dimension \(dimension)")
+    }
+    which = try CetABI.which(c.which) ?? which
+    krylovDimension = try optional(c.krylov_dimension, "krylov_dimension")
+    if let krylovDimension, krylovDimension < count {
+      throw invalid("option krylov_dimension: \(krylovDimension) is less than count, \(count)")
+    }
+    maxApplies = try optional(c.max_applies, "max_applies")
+    guard c.tolerance >= 0, c.tolerance < 1 else {
+      throw invalid("option tolerance: expected 0 or a number below 1, got \(c.tolerance)")
+    }
+    if c.tolerance > 0 { tolerance = c.tolerance }
+    seed = c.seed
+    if let values = c.start {
+      try checkFinite(values, dimension, "option start")
+      start = Array(UnsafeBufferPointer(start: values, count: dimension))
+    }
+    requireConvergence = c.require_convergence != 0
+    threads = try checkedThreads(c.threads)
+    blockSize = try optional(c.block_size, "block_size") ?? 1
+    basisType = try CetABI.basisType(c.basis_type) ?? .float32
+    basisPath = try c.basis_path.map { try text($0, "basis_path") }
+    maxMemory = try optional(c.max_memory, "max_memory")
+    if let pairs = c.initial { initial = try Handle.get(pairs, as: SpectrumObject.self).spectrum }
+    statePath = try c.state_path.map { try text($0, "state_path") }
+    fingerprint = try c.fingerprint.map { try text($0, "fingerprint") }
+    guard c.reserved == 0 else { throw invalid("cet_eigensolve_options: reserved is \(c.reserved), expected 0") }
+  }
+}
+
 private func solve(
-  dimension: Int, _ pointer: UnsafePointer<cet_eigensolve_options>?,
-  apply: (UnsafePointer<Float>, UnsafeMutablePointer<Float>) throws -> Void
+  _ map: some LinearMap, _ options: EigensolveOptions, _ c: cet_eigensolve_options, identity: Fingerprint = Fingerprint()
 ) throws -> SpectrumObject {
-  let c = try SizedStruct.read(pointer, cet_eigensolve_options(), "cet_eigensolve_options")
-  guard dimension > 0, dimension <= 1 << 40 else {
-    throw invalid("dimension \(UInt(bitPattern: dimension)): expected 1 to \(1 << 40)")
-  }
-  var options = EigensolveOptions()
-  options.count = try optional(c.count, "count") ?? min(options.count, dimension)
-  guard options.count <= dimension else {
-    throw invalid("option count: \(options.count) eigenpairs of a map of dimension \(dimension)")
-  }
-  options.which = try which(c.which) ?? options.which
-  options.krylovDimension = try optional(c.krylov_dimension, "krylov_dimension")
-  if let krylov = options.krylovDimension, krylov < options.count {
-    throw invalid("option krylov_dimension: \(krylov) is less than count, \(options.count)")
-  }
-  options.maxApplies = try optional(c.max_applies, "max_applies")
-  guard c.tolerance >= 0, c.tolerance < 1 else {
-    throw invalid("option tolerance: expected 0 or a number below 1, got \(c.tolerance)")
-  }
-  if c.tolerance > 0 { options.tolerance = c.tolerance }
-  options.seed = c.seed
-  if let start = c.start {
-    try checkFinite(start, dimension, "option start")
-    options.start = Array(UnsafeBufferPointer(start: start, count: dimension))
-  }
-  options.requireConvergence = c.require_convergence != 0
-  options.threads = threads(c.threads)
-  guard options.threads <= 1024 else { throw invalid("option threads: expected at most 1024, got \(c.threads)") }
-  guard c.reserved == 0 else { throw invalid("cet_eigensolve_options: reserved is \(c.reserved), expected 0") }
   let monitor = monitor(c.progress, c.log, c.user_data)
   defer { monitor.flush() }
-  return SpectrumObject(try eigensolve(dimension: dimension, options, monitor, apply: apply))
+  return SpectrumObject(try eigensolve(map, options, monitor, identity: identity))
+}
+
+func checkedThreads(_ value: UInt32) throws -> Int {
+  guard threads(value) <= 1024 else { throw invalid("option threads: expected at most 1024, got \(value)") }
+  return threads(value)
 }
 
 @implementation @_cdecl("cet_spectrum_get_info")
@@ -122,7 +157,37 @@ public func cet_spectrum_get_vector(
 ) -> cet_status {
   boundary {
     let vectors = try Handle.get(spectrum, as: SpectrumObject.self).spectrum.vectors
-    try copyOut(element(vectors, index, "eigenpair"), vector, n, "vector")
+    guard index >= 0, index < vectors.count else {
+      throw invalid("eigenpair \(UInt(bitPattern: index)) does not exist, there are \(vectors.count)")
+    }
+    try checkCount(n, vectors.dimension, "vector")
+    vectors.copy(index, into: try required(vector, "vector"))
+  }
+}
+
+@implementation @_cdecl("cet_spectrum_save_file")
+public func cet_spectrum_save_file(_ spectrum: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> cet_status {
+  boundary {
+    let spectrum = try Handle.get(spectrum, as: SpectrumObject.self).spectrum
+    try spectrum.save(path: text(path, "path"))
+  }
+}
+
+@implementation @_cdecl("cet_spectrum_load_file")
+public func cet_spectrum_load_file(
+  _ path: UnsafePointer<CChar>?, _ spectrum: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary(making: spectrum, "spectrum") { SpectrumObject(try Spectrum(path: text(path, "path"))) }
+}
+
+@implementation @_cdecl("cet_spectrum_check_curvature")
+public func cet_spectrum_check_curvature(_ spectrum: OpaquePointer?, _ curvature: OpaquePointer?) -> cet_status {
+  boundary {
+    let spectrum = try Handle.get(spectrum, as: SpectrumObject.self).spectrum
+    let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
+    if let difference = spectrum.fingerprint.difference(from: curvature.fingerprint) {
+      throw invalid("the spectrum is of another curvature: \(difference)")
+    }
   }
 }
 

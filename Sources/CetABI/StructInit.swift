@@ -71,6 +71,11 @@ public func cet_eigensolve_options_init(
   boundary { try SizedStruct.initialize(options, size, "cet_eigensolve_options") }
 }
 
+@implementation @_cdecl("cet_estimate_options_init")
+public func cet_estimate_options_init(_ options: UnsafeMutablePointer<cet_estimate_options>?, _ size: Int) -> cet_status {
+  boundary { try SizedStruct.initialize(options, size, "cet_estimate_options") }
+}
+
 @implementation @_cdecl("cet_spectrum_info_init")
 public func cet_spectrum_info_init(_ info: UnsafeMutablePointer<cet_spectrum_info>?, _ size: Int) -> cet_status {
   boundary { try SizedStruct.initialize(info, size, "cet_spectrum_info") }

@@ -17,6 +17,8 @@ private let curvatures: [CurvatureKind] = [.hessian, .gaussNewton]
 private let roundings: [Rounding] = [.nearest, .gptq, .compensated]
 private let encodings: [Encoding] = [.planes, .qdq, .float]
 private let ends: [Which] = [.largestMagnitude, .largest, .smallest]
+private let traceMethods: [TraceMethod] = [.hutchinson, .hutchPlusPlus]
+private let basisTypes: [BasisType] = [.float32, .bfloat16]
 
 private func number<Value: Equatable>(_ value: Value, _ values: [Value]) -> Int32 {
   Int32(1 + (values.firstIndex(of: value) ?? -1))
@@ -28,6 +30,8 @@ func curvature(_ number: cet_curvature_kind) throws -> CurvatureKind? { try choi
 func rounding(_ number: cet_rounding) throws -> Rounding? { try choice(number, roundings, "rounding") }
 func encoding(_ number: cet_encoding) throws -> Encoding? { try choice(number, encodings, "encoding") }
 func which(_ number: cet_which) throws -> Which? { try choice(number, ends, "which") }
+func traceMethod(_ number: cet_trace_method) throws -> TraceMethod? { try choice(number, traceMethods, "method") }
+func basisType(_ number: cet_basis_type) throws -> BasisType? { try choice(number, basisTypes, "basis_type") }
 
 func granularity(_ number: cet_granularity, blockSize: UInt32) throws -> Granularity? {
   if Int(number) != Int(CET_GRANULARITY_BLOCK), blockSize != 0 {

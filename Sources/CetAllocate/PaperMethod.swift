@@ -138,7 +138,7 @@ public enum PaperMethod {
     for _ in 0..<options.samples {
       for i in 0..<n { delta[i] = Float(random.normal()) }
       let start = stiff.map { axis -> Double in
-        pairs.vectors.withUnsafeBufferPointer { v in v.baseAddress.map { ck_dot($0 + axis * n, delta, n) } ?? 0 }
+        pairs.vectors.dot(axis, delta)
       }
       let total = ck_dot(delta, delta, n)
       let flat = max(total - start.reduce(0) { $0 + $1 * $1 }, 0)
@@ -152,12 +152,9 @@ public enum PaperMethod {
       }
       // δ = rest · δ₀ + Σ (y_j − rest · y_j(0)) p_j
       delta.withUnsafeMutableBufferPointer { d in
-        pairs.vectors.withUnsafeBufferPointer { v in
-          guard let d = d.baseAddress else { return }
-          ck_scale(rest, d, n)
-          guard let v = v.baseAddress else { return }
-          for (j, axis) in stiff.enumerated() { ck_axpy(Float(y[j] - rest * start[j]), v + axis * n, d, n) }
-        }
+        guard let d = d.baseAddress else { return }
+        ck_scale(rest, d, n)
+        for (j, axis) in stiff.enumerated() { pairs.vectors.add(axis, times: y[j] - rest * start[j], to: d) }
       }
       delta.withUnsafeBufferPointer { d in
         guard let d = d.baseAddress else { return }
@@ -189,7 +186,7 @@ public enum PaperMethod {
   private static func validated(
     _ tensors: [Tensor], _ pairs: Eigenpairs, _ weights: [Float], _ budget: Int, _ options: Options
   ) throws -> [Tensor] {
-    guard weights.count == pairs.dimension, pairs.vectors.count == pairs.count * pairs.dimension else {
+    guard weights.count == pairs.dimension, pairs.vectors.count == pairs.count else {
       throw CetError(.shapeMismatch, "\(weights.count) weights got eigenvectors of dimension \(pairs.dimension)")
     }
     guard options.samples >= 1, options.steps >= 0, options.normWeight > 0, options.alpha >= 0 else {

@@ -3,14 +3,14 @@ import Glibc
 
 /// A file under a temporary name in the folder of its target, which takes the target's name when it is
 /// complete and on disk. One that is not committed disappears.
-final class PendingFile {
+public final class PendingFile {
   private let target: String
   private let temporary: String
   private var descriptor: Int32
   private var isCommitted = false
 
   /// `target` is a path from `target(of:)`.
-  init(_ target: String) throws {
+  public init(_ target: String) throws {
     self.target = target
     let folder = target.splitAtLastSlash.folder
     var attempt = 0
@@ -34,7 +34,7 @@ final class PendingFile {
   }
 
   /// Where a file at `path` is written: through symbolic links, and never over a folder or a device.
-  static func target(of path: String) throws -> String {
+  public static func target(of path: String) throws -> String {
     guard !path.isEmpty, !path.utf8.contains(0) else { throw CetError(.invalidArgument, "the output path is empty") }
     var status = stat()
     guard lstat(path, &status) == 0 else {
@@ -72,7 +72,7 @@ final class PendingFile {
   }
 
   /// Puts the complete file in the target's place.
-  func commit() throws {
+  public func commit() throws {
     guard fsync(descriptor) == 0 || errno == EINVAL else { throw failure() }
     let closed = close(descriptor)
     descriptor = -1
@@ -86,7 +86,8 @@ final class PendingFile {
     }
   }
 
-  private func writeAll(_ bytes: UnsafeRawBufferPointer) throws {
+  /// Appends bytes.
+  public func writeAll(_ bytes: UnsafeRawBufferPointer) throws {
     var rest = bytes
     while let start = rest.baseAddress, !rest.isEmpty {
       let written = Glibc.write(descriptor, start, min(rest.count, 1 << 30))

@@ -1,53 +1,149 @@
 import CKernels
 import CetTensor
 
-/// Up to `capacity` orthonormal float vectors of length n in one block of memory.
+/// Up to `rows` orthonormal vectors of length n, as float32 or bfloat16.
+///
+/// Coordinates are cut into panels: a panel holds its stretch of every vector, one after another. A pass over the
+/// basis reads memory (or a mapped file) once from front to back, and a rotation happens within each panel. A sum over
+/// a vector is the sum of the panels in their order, whatever the number of threads.
 final class Basis {
   let n: Int
-  let capacity: Int
-  private let storage: Storage
-  private let workers: Workers
+  let rows: Int
+  let type: BasisType
+  let workers: Workers
+  let memory: BasisMemory
 
-  /// Coordinates are worked on in runs of this length: a sum over a vector is the sum of the runs in their
-  /// order, whatever the number of threads.
-  private static let run = 1 << 16
+  static let width = 1 << 14
 
-  init(n: Int, capacity: Int, workers: Workers) throws {
-    guard let count = [n, capacity].validatedCount else {
-      throw CetError(.outOfMemory, "a basis of \(capacity) vectors of \(n) floats is too large")
+  init(n: Int, rows: Int, type: BasisType = .float32, folder: String? = nil, workers: Workers) throws {
+    guard let bytes = [n, rows, type.byteCount].validatedCount else {
+      throw CetError(.outOfMemory, "a basis of \(rows) vectors of \(n) elements is too large")
     }
     self.n = n
-    self.capacity = capacity
+    self.rows = rows
+    self.type = type
     self.workers = workers
-    storage = try Storage(byteCount: count * MemoryLayout<Float>.stride)
+    memory = try BasisMemory(byteCount: bytes, folder: folder)
   }
 
-  func vector(_ index: Int) -> UnsafeMutablePointer<Float> {
-    storage.pointer.assumingMemoryBound(to: Float.self) + index * n
+  var panels: Int { (n + Basis.width - 1) / Basis.width }
+
+  func columns(_ panel: Int) -> Range<Int> { (panel * Basis.width)..<min((panel + 1) * Basis.width, n) }
+
+  /// Row `row` of a panel.
+  func address(_ panel: Int, _ row: Int) -> UnsafeMutableRawPointer {
+    memory.pointer + (panel * Basis.width * rows + row * columns(panel).count) * type.byteCount
   }
 
-  private var runs: Int { (n + Basis.run - 1) / Basis.run }
+  func floats(_ panel: Int, _ row: Int) -> UnsafeMutablePointer<Float> {
+    address(panel, row).assumingMemoryBound(to: Float.self)
+  }
 
-  private func range(_ run: Int) -> Range<Int> { (run * Basis.run)..<min((run + 1) * Basis.run, n) }
+  func halves(_ panel: Int, _ row: Int) -> UnsafeMutablePointer<UInt16> {
+    address(panel, row).assumingMemoryBound(to: UInt16.self)
+  }
 
-  /// ⟨v_i, w⟩ for i < count.
-  func dots(_ w: UnsafePointer<Float>, count: Int) throws -> [Double] {
-    var sums = [Double](repeating: 0, count: count)
-    try workers.ordered(runs) { run in
-      let part = range(run)
-      var partial = [Double](repeating: 0, count: count)
-      ck_basis_dots(vector(0) + part.lowerBound, n, count, w + part.lowerBound, part.count, &partial)
+  /// The stored bytes of the first `count` rows of a panel.
+  func bytes(_ panel: Int, rows count: Int) -> UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(start: address(panel, 0), count: count * columns(panel).count * type.byteCount)
+  }
+
+  // MARK: Vectors in and out
+
+  /// Stores a vector, rounded to the basis's type.
+  func store(_ w: UnsafePointer<Float>, at row: Int) throws {
+    try workers.forEach(panels) { panel in
+      let part = columns(panel)
+      switch type {
+      case .float32: floats(panel, row).update(from: w + part.lowerBound, count: part.count)
+      case .bfloat16: ck_bf16_round(w + part.lowerBound, halves(panel, row), part.count)
+      }
+    }
+  }
+
+  /// The vector as it is stored.
+  func load(_ row: Int, into w: UnsafeMutablePointer<Float>) throws {
+    try workers.forEach(panels) { panel in
+      let part = columns(panel)
+      switch type {
+      case .float32: (w + part.lowerBound).update(from: floats(panel, row), count: part.count)
+      case .bfloat16: ck_bf16_widen(halves(panel, row), w + part.lowerBound, part.count)
+      }
+    }
+  }
+
+  /// Copies `count` rows to an earlier place.
+  func move(_ row: Int, to target: Int, count: Int) throws {
+    guard row != target, count > 0 else { return }
+    try workers.forEach(panels) { panel in
+      let stride = columns(panel).count * type.byteCount
+      for i in 0..<count {
+        (address(panel, target + i)).copyMemory(from: address(panel, row + i), byteCount: stride)
+      }
+    }
+  }
+
+  // MARK: Sums
+
+  /// Inner products of `count` vectors with the basis and with each other.
+  struct Products {
+    /// ⟨v_i, w_c⟩ at i · columns + c.
+    var withBasis: [Double]
+    /// ⟨w_c, w_d⟩ at c · columns + d.
+    var gram: [Double]
+  }
+
+  /// In one pass over the basis: w_c ← Σ_d w_d m[d][c] (upper triangular m), then w_c ← w_c − Σ_i v_i h[i][c], then
+  /// the products of the result. `w` holds `columns` vectors, `count` are the basis vectors in use.
+  func pass(
+    _ w: UnsafeMutablePointer<Float>, columns: Int, count: Int, combine m: [Double]? = nil, subtract h: [Double]? = nil
+  ) throws -> Products {
+    var sum = Products(
+      withBasis: [Double](repeating: 0, count: count * columns), gram: [Double](repeating: 0, count: columns * columns))
+    // Column by column, as the kernels take them.
+    let byColumn = h.map { h in (0..<columns).map { c in (0..<count).map { h[$0 * columns + c] } } }
+    try workers.ordered(panels) { panel in
+      let part = self.columns(panel)
+      let start = w + part.lowerBound
+      if let m { ck_block_combine(start, n, columns, m, part.count) }
+      var partial = Products(withBasis: [], gram: [Double](repeating: 0, count: columns * columns))
+      var dots = [Double](repeating: 0, count: count)
+      for c in 0..<columns {
+        let column = start + c * n
+        if let byColumn, count > 0 {
+          switch type {
+          case .float32: ck_basis_subtract(floats(panel, 0), part.count, count, byColumn[c], column, part.count)
+          case .bfloat16: ck_basis_subtract_bf16(halves(panel, 0), part.count, count, byColumn[c], column, part.count)
+          }
+        }
+        if count > 0 {
+          switch type {
+          case .float32: ck_basis_dots(floats(panel, 0), part.count, count, column, part.count, &dots)
+          case .bfloat16: ck_basis_dots_bf16(halves(panel, 0), part.count, count, column, part.count, &dots)
+          }
+          partial.withBasis += dots
+        }
+        for d in 0...c {
+          let product = ck_dot(column, start + d * n, part.count)
+          partial.gram[c * columns + d] = product
+          partial.gram[d * columns + c] = product
+        }
+      }
       return partial
     } combine: { _, partial in
-      for i in 0..<count { sums[i] += partial[i] }
+      for c in 0..<columns {
+        for i in 0..<count { sum.withBasis[i * columns + c] += partial.withBasis[c * count + i] }
+      }
+      for k in sum.gram.indices { sum.gram[k] += partial.gram[k] }
     }
-    return sums
+    return sum
   }
 
+  /// ⟨a, b⟩ of two vectors outside the basis.
   func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>) throws -> Double {
     var sum = 0.0
-    try workers.ordered(runs) { run in
-      let part = range(run)
+    try workers.ordered(panels) { panel in
+      let part = columns(panel)
       return ck_dot(a + part.lowerBound, b + part.lowerBound, part.count)
     } combine: { sum += $1 }
     return sum
@@ -58,68 +154,17 @@ final class Basis {
   /// ‖y − a x‖
   func residualNorm(_ y: UnsafePointer<Float>, _ a: Double, _ x: UnsafePointer<Float>) throws -> Double {
     var sum = 0.0
-    try workers.ordered(runs) { run in
-      let part = range(run)
+    try workers.ordered(panels) { panel in
+      let part = columns(panel)
       return ck_residual_squares(y + part.lowerBound, a, x + part.lowerBound, part.count)
     } combine: { sum += $1 }
     return sum.squareRoot()
   }
 
-  /// w ← w − Σ ⟨v_i, w⟩ v_i over i < count by classical Gram–Schmidt, repeated until the norm stops falling by
-  /// more than half ("twice is enough" unless w lies almost in the span). Returns the summed coefficients and
-  /// the norm that is left: 0 when nothing but round-off is.
-  func orthogonalize(_ w: UnsafeMutablePointer<Float>, count: Int) throws -> (coefficients: [Double], norm: Double) {
-    var total = [Double](repeating: 0, count: count)
-    var norm = try self.norm(w)
-    let whole = norm
-    guard count > 0, norm > 0 else { return (total, norm) }
-    for pass in 0..<5 {
-      let h = try dots(w, count: count)
-      try workers.forEach(runs) { run in
-        let part = range(run)
-        ck_basis_subtract(vector(0) + part.lowerBound, n, count, h, w + part.lowerBound, part.count)
-      }
-      for i in 0..<count { total[i] += h[i] }
-      let before = norm
-      norm = try self.norm(w)
-      if norm <= 1e-14 * whole { return (total, 0) }
-      if pass > 0 && norm > 0.5 * before { return (total, norm) }
-    }
-    return (total, 0)
-  }
-
   func scale(_ w: UnsafeMutablePointer<Float>, by factor: Double) throws {
-    try workers.forEach(runs) { run in
-      let part = range(run)
+    try workers.forEach(panels) { panel in
+      let part = columns(panel)
       ck_scale(factor, w + part.lowerBound, part.count)
-    }
-  }
-
-  /// Vector i ← Σ_j y[i][j] v_j for i < kept: rows of the kept × count matrix y are the new vectors' coordinates.
-  func rotate(_ y: [Double], kept: Int, count: Int) throws {
-    let width = 4096
-    let pieces = (n + width - 1) / width
-    try workers.forEach(pieces) { piece in
-      let start = piece * width
-      let length = min(width, n - start)
-      let old = try Storage(byteCount: count * length * MemoryLayout<Double>.stride)
-      let new = try Storage(byteCount: kept * length * MemoryLayout<Double>.stride)
-      let source = old.pointer.assumingMemoryBound(to: Double.self)
-      let target = new.pointer.assumingMemoryBound(to: Double.self)
-      for j in 0..<count {
-        let v = vector(j) + start
-        for k in 0..<length { source[j * length + k] = Double(v[k]) }
-      }
-      try y.withUnsafeBufferPointer { y in
-        guard let y = y.baseAddress else { return }
-        try LinearAlgebra.dgemm(
-          y, .plain, stride: count, source, .plain, stride: length, into: target, stride: length, m: kept, n: length,
-          k: count)
-      }
-      for i in 0..<kept {
-        let v = vector(i) + start
-        for k in 0..<length { v[k] = Float(target[i * length + k]) }
-      }
     }
   }
 }

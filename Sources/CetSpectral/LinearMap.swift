@@ -5,4 +5,15 @@ public protocol LinearMap {
 
   /// result = H v. The two do not overlap. Called from one thread at a time.
   func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws
+
+  /// result_i = H v_i for `count` vectors, one after another in memory without gaps, likewise the results. The
+  /// blocks do not overlap. By default one application after another; a map that can read its data once for
+  /// several vectors brings its own.
+  func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws
+}
+
+extension LinearMap {
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws {
+    for i in 0..<count { try apply(v + i * dimension, result + i * dimension) }
+  }
 }

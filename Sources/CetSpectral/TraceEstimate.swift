@@ -23,39 +23,114 @@ public func estimateTrace(
   progress: ((_ samples: Int) throws -> Void)? = nil
 ) throws -> TraceEstimate {
   let n = map.dimension
-  guard n >= 1 else { throw CetError(.invalidArgument, "the linear map has dimension \(n)") }
-  guard samples >= 1 else { throw CetError(.invalidArgument, "the trace needs at least 1 sample, got \(samples)") }
   for range in ranges where range.lowerBound < 0 || range.upperBound > n {
     throw CetError(.invalidArgument, "the range \(range) is outside a map of dimension \(n)")
   }
-  let memory = try Storage(byteCount: 2 * n * MemoryLayout<Float>.stride)
-  let z = memory.pointer.assumingMemoryBound(to: Float.self)
-  let product = z + n
-  var random = Random(seed: seed)
   var moments = [RunningMoments](repeating: RunningMoments(), count: ranges.count + 1)
-  for sample in 1...samples {
-    var bits: UInt64 = 0
-    for i in 0..<n {
-      if i % 64 == 0 { bits = random.next() }
-      z[i] = bits & 1 == 0 ? 1 : -1
-      bits >>= 1
-    }
-    try map.apply(z, product)
-    let whole = ck_dot(z, product, n)
-    guard whole.isFinite else {
-      throw CetError(.numeric, "the linear map returned a value that is not finite (apply \(sample))")
-    }
-    moments[0].add(whole)
+  try probe(map, samples: samples, seed: seed, what: "trace", progress: progress) { z, product in
+    moments[0].add(ck_dot(z, product, n))
     for (index, range) in ranges.enumerated() {
       moments[index + 1].add(ck_dot(z + range.lowerBound, product + range.lowerBound, range.count))
     }
-    try progress?(sample)
   }
   return TraceEstimate(whole: moments[0].value, ranges: moments.dropFirst().map(\.value), samples: samples)
 }
 
+/// The trace with its stiff part taken out: tr H = tr QᵀHQ + E[zᵀHz] over z = (I − QQᵀ)g, for any orthonormal Q and
+/// signs g, so that the variance is that of what Q leaves of H. As in Hutch++ (Meyer, Musco, Musco, Woodruff 2021) with
+/// the Krylov space of a random vector for Q instead of the range of a sketch (Chen, Hallman 2022): its products are
+/// already there, and it holds the ends of the spectrum. Half of the samples go into Q, all are applications.
+public func estimateTraceDeflated(
+  _ map: some LinearMap, _ options: ProbeOptions, workers: Workers = Workers(threads: 1),
+  progress: ((_ applies: Int) throws -> Void)? = nil
+) throws -> TraceEstimate.Value {
+  let n = map.dimension
+  guard n >= 1 else { throw CetError(.invalidArgument, "the linear map has dimension \(n)") }
+  guard options.samples >= 4 else {
+    throw CetError(.invalidArgument, "hutch++ needs at least 4 samples, got \(options.samples)")
+  }
+  let size = min(options.samples / 2, n)
+  try options.checkMemory(n, vectors: size, work: 2 * n)
+  var lanczos = try LanczosFactorization(
+    dimension: n, capacity: size, type: options.basisType, folder: options.basisFolder, seed: options.seed,
+    workers: workers)
+  while lanczos.size < size {
+    try lanczos.extend(map)
+    try progress?(lanczos.applies)
+  }
+  // tr of H on the span: Σ of the Ritz values, also for a basis that is only nearly orthonormal.
+  let stiff = try lanczos.ritzPairs().values.reduce(0, +)
+  guard size < n else { return TraceEstimate.Value(trace: stiff, standardError: 0) }
+  var random = Random(seed: options.seed ^ 0x9e37_79b9_7f4a_7c15)
+  var moments = RunningMoments()
+  for _ in size..<options.samples {
+    random.fillWithSigns(lanczos.input, n)
+    var products = try lanczos.basis.pass(lanczos.input, columns: 1, count: size)
+    for _ in 0..<2 {
+      products = try lanczos.basis.pass(lanczos.input, columns: 1, count: size, subtract: products.withBasis)
+    }
+    try lanczos.apply(map, count: 1)
+    moments.add(try lanczos.basis.dot(lanczos.input, lanczos.output))
+    try progress?(lanczos.applies)
+  }
+  return TraceEstimate.Value(trace: stiff + moments.mean, standardError: moments.standardError)
+}
+
+/// diag H = E[z ∘ Hz] over vectors z of independent signs (Bekas, Kokiopoulou, Saad 2007; the variance of element i is
+/// Σ_{j≠i} H_ij²), with the standard error of every element; infinite with one sample. One application per sample.
+public func estimateDiagonal(
+  _ map: some LinearMap, samples: Int, seed: UInt64 = 0, diagonal: UnsafeMutablePointer<Float>,
+  standardErrors: UnsafeMutablePointer<Float>?, progress: ((_ samples: Int) throws -> Void)? = nil
+) throws {
+  let n = map.dimension
+  let memory = try Storage(byteCount: (standardErrors == nil ? 1 : 2) * max(n, 0) * 8)
+  let mean = memory.pointer.assumingMemoryBound(to: Double.self)
+  mean.update(repeating: 0, count: max(n, 0))
+  let squares = standardErrors == nil ? nil : mean + n
+  squares?.update(repeating: 0, count: n)
+  var count = 0.0
+  try probe(map, samples: samples, seed: seed, what: "diagonal", progress: progress) { z, product in
+    count += 1
+    for i in 0..<n {
+      let x = Double(z[i]) * Double(product[i])
+      let d = x - mean[i]
+      mean[i] += d / count
+      if let squares { squares[i] += d * (x - mean[i]) }
+    }
+  }
+  for i in 0..<n {
+    diagonal[i] = Float(mean[i])
+    if let standardErrors, let squares {
+      standardErrors[i] = count > 1 ? Float((squares[i] / (count - 1) / count).squareRoot()) : .infinity
+    }
+  }
+}
+
+/// Products with vectors of random signs.
+private func probe(
+  _ map: some LinearMap, samples: Int, seed: UInt64, what: String, progress: ((Int) throws -> Void)?,
+  _ body: (UnsafePointer<Float>, UnsafePointer<Float>) -> Void
+) throws {
+  let n = map.dimension
+  guard n >= 1 else { throw CetError(.invalidArgument, "the linear map has dimension \(n)") }
+  guard samples >= 1 else { throw CetError(.invalidArgument, "the \(what) needs at least 1 sample, got \(samples)") }
+  let memory = try Storage(byteCount: 2 * n * MemoryLayout<Float>.stride)
+  let z = memory.pointer.assumingMemoryBound(to: Float.self)
+  let product = z + n
+  var random = Random(seed: seed)
+  for sample in 1...samples {
+    random.fillWithSigns(z, n)
+    try map.apply(z, product)
+    guard ck_dot(product, product, n).isFinite else {
+      throw CetError(.numeric, "the linear map returned a value that is not finite (apply \(sample))")
+    }
+    body(z, product)
+    try progress?(sample)
+  }
+}
+
 /// Mean and variance in one pass (Welford 1962).
-private struct RunningMoments {
+struct RunningMoments {
   var count = 0.0
   var mean = 0.0
   var squares = 0.0
@@ -67,8 +142,8 @@ private struct RunningMoments {
     squares += d * (x - mean)
   }
 
-  var value: TraceEstimate.Value {
-    TraceEstimate.Value(
-      trace: mean, standardError: count > 1 ? (squares / (count - 1) / count).squareRoot() : .infinity)
-  }
+  /// Of the mean; infinite with one value.
+  var standardError: Double { count > 1 ? (squares / (count - 1) / count).squareRoot() : .infinity }
+
+  var value: TraceEstimate.Value { TraceEstimate.Value(trace: mean, standardError: standardError) }
 }

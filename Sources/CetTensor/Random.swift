@@ -17,6 +17,17 @@ public struct Random: RandomNumberGenerator, Sendable {
     state = (next(), next(), next(), next())
   }
 
+  /// Where the generator stands, for `init(saved:)`.
+  public var saved: [UInt64] {
+    [state.0, state.1, state.2, state.3, spare == nil ? 0 : 1, (spare ?? 0).bitPattern]
+  }
+
+  /// Goes on from a place that `saved` told: 6 numbers.
+  public init(saved: [UInt64]) {
+    state = (saved[0], saved[1], saved[2], saved[3])
+    spare = saved[4] == 0 ? nil : Double(bitPattern: saved[5])
+  }
+
   public mutating func next() -> UInt64 {
     func rotate(_ x: UInt64, _ k: UInt64) -> UInt64 { (x << k) | (x >> (64 - k)) }
     let result = rotate(state.1 &* 5, 7) &* 9

@@ -14,8 +14,8 @@ import Testing
     var vectors = [Float](repeating: 0, count: 2 * n)
     vectors[3] = 1
     vectors[n + 7] = 1
-    let pairs = Eigenpairs(
-      dimension: n, values: [50, -10], vectors: vectors, residualNorms: [0, 0], converged: [true, true], applies: 0,
+    let pairs = try Eigenpairs(
+      dimension: n, values: [50, -10], vectors: Eigenvectors(dimension: n, vectors: vectors), residualNorms: [0, 0], converged: [true, true], applies: 0,
       restarts: 0, ritzValues: [])
     var start = 0
     let tensors = sizes.enumerated().map { index, size in
@@ -66,8 +66,8 @@ import Testing
 
   @Test func noPairsOrBadRange_allocate_validated() throws {
     var (pairs, weights, tensors) = try PaperMethodTests.problem()
-    let none = Eigenpairs(
-      dimension: 820, values: [], vectors: [], residualNorms: [], converged: [], applies: 0, restarts: 0, ritzValues: [])
+    let none = try Eigenpairs(
+      dimension: 820, values: [], vectors: Eigenvectors(dimension: 820, vectors: []), residualNorms: [], converged: [], applies: 0, restarts: 0, ritzValues: [])
     #expect(try PaperMethod.allocate(pairs: none, weights: weights, tensors: tensors, budget: 3000).bits.count == 3)
     tensors[0].range = 0..<821
     #expect(throws: CetError.self) { try PaperMethod.allocate(pairs: pairs, weights: weights, tensors: tensors, budget: 3000) }

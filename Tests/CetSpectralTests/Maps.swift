@@ -1,4 +1,5 @@
 import CetTensor
+import Glibc
 
 @testable import CetSpectral
 
@@ -61,7 +62,7 @@ final class DenseMap: LinearMap {
     }
   }
 
-  func residual(_ value: Double, _ v: ArraySlice<Float>) -> Double {
+  func residual(_ value: Double, _ v: [Float]) -> Double {
     let v = v.map(Double.init)
     var squares = 0.0
     for i in 0..<dimension {
@@ -80,5 +81,36 @@ final class DiagonalMap: LinearMap {
   init(_ diagonal: [Float]) { self.diagonal = diagonal }
   func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws {
     for i in 0..<dimension { result[i] = diagonal[i] * v[i] }
+  }
+}
+
+/// Remembers how many vectors each call had.
+final class BlockCountingMap: LinearMap {
+  let inner: DenseMap
+  var blocks: [Int] = []
+  var dimension: Int { inner.dimension }
+  init(_ inner: DenseMap) { self.inner = inner }
+  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try apply(v, count: 1, result) }
+  func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws {
+    blocks.append(count)
+    for i in 0..<count { try inner.apply(v + i * dimension, result + i * dimension) }
+  }
+}
+
+/// A folder that goes with the object.
+final class TemporaryFolder {
+  let path: String
+  init() throws {
+    var template = Array("/tmp/cet-test-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else { throw CetError(.io, "no temporary folder") }
+    path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+  deinit { rmdir(path) }
+  var isEmpty: Bool {
+    guard let folder = opendir(path) else { return false }
+    defer { closedir(folder) }
+    var count = 0
+    while readdir(folder) != nil { count += 1 }
+    return count == 2
   }
 }

@@ -2,7 +2,9 @@
 #include "check.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { dimension = 200 };
 
@@ -24,6 +26,11 @@ static int32_t stop(cet_phase phase, uint64_t done, uint64_t total, void *user_d
   (void)done;
   (void)total;
   CHECK(phase == CET_PHASE_EIGENSOLVE);
+  return ++*(int *)user_data >= 2;
+}
+
+static int32_t stop_estimate(cet_phase phase, uint64_t done, uint64_t total, void *user_data) {
+  CHECK(phase == CET_PHASE_CURVATURE && total == 8 && done <= total);
   return ++*(int *)user_data >= 2;
 }
 
@@ -124,8 +131,98 @@ static void failures(void) {
   CHECK(calls == 2 && spectrum == NULL);
 }
 
+/* The same map, four vectors at a time at most. */
+static int32_t apply_block(const float *v, float *result, size_t n, size_t count, void *user_data) {
+  size_t i;
+  CHECK(count >= 2 && count <= 4);
+  for (i = 0; i < count; i++) apply(v + i * n, result + i * n, n, user_data);
+  return 0;
+}
+
+static void blocks_and_files(void) {
+  static const char path[] = "eigensolve_pairs.tmp";
+  cet_eigensolve_options options;
+  cet_spectrum *spectrum = NULL, *again = NULL;
+  cet_spectrum_info info;
+  host h = {0, 0, 0};
+  double values[3], loaded[3];
+  float vector[dimension], other[dimension];
+  size_t k;
+  CHECK_STATUS(CET_OK, cet_eigensolve_options_init(&options, sizeof options));
+  options.count = 3, options.block_size = 4, options.apply_block = apply_block, options.fingerprint = "a diagonal";
+  CHECK_STATUS(CET_OK, cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+  CHECK_STATUS(CET_OK, cet_spectrum_info_init(&info, sizeof info));
+  CHECK_STATUS(CET_OK, cet_spectrum_get_info(spectrum, &info));
+  CHECK(info.converged_count == 3 && info.applies == (uint64_t)h.applies);
+  CHECK_STATUS(CET_OK, cet_spectrum_get_values(spectrum, values, 3));
+  CHECK(fabs(values[0] + 500) < 0.1 && fabs(values[1] - 199) < 0.1 && fabs(values[2] - 198) < 0.1);
+  CHECK_STATUS(CET_OK, cet_spectrum_save_file(spectrum, path));
+  CHECK_STATUS(CET_OK, cet_spectrum_load_file(path, &again));
+  CHECK_STATUS(CET_OK, cet_spectrum_get_values(again, loaded, 3));
+  for (k = 0; k < 3; k++) {
+    CHECK(loaded[k] == values[k]);
+    CHECK_STATUS(CET_OK, cet_spectrum_get_vector(spectrum, k, vector, dimension));
+    CHECK_STATUS(CET_OK, cet_spectrum_get_vector(again, k, other, dimension));
+    CHECK(memcmp(vector, other, sizeof vector) == 0);
+  }
+  cet_spectrum_free(spectrum);
+  options.initial = again;
+  CHECK_STATUS(CET_OK, cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+  cet_spectrum_free(spectrum);
+  options.fingerprint = "another";
+  CHECK_MESSAGE(CET_INVALID_ARGUMENT, "fingerprint is a diagonal, expected another",
+                cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+  options.initial = NULL;
+  options.max_memory = 10000;
+  CHECK_MESSAGE(CET_OUT_OF_MEMORY, "max_memory is 10000", cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+  options.max_memory = 0, options.basis_path = "/no/such/folder";
+  CHECK_MESSAGE(CET_IO, "/no/such/folder", cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+  options.basis_path = NULL, options.basis_type = 3;
+  CHECK_MESSAGE(CET_INVALID_ARGUMENT, "basis_type", cet_eigensolve(apply, &h, dimension, &options, &spectrum));
+  cet_spectrum_free(again);
+  CHECK(remove(path) == 0);
+  CHECK_MESSAGE(CET_IO, path, cet_spectrum_load_file(path, &again));
+  CHECK(again == NULL);
+}
+
+/* Random signs find a diagonal, and its trace, at once. */
+static void estimates(void) {
+  enum { samples = 3, steps = 20 };
+  cet_estimate_options options;
+  host h = {0, 0, 0};
+  double trace = 0, error = 0, nodes[samples * steps], weights[samples * steps], sum = 0, density = 0;
+  double point = -500;
+  float diagonal[dimension], errors[dimension];
+  int calls = 0;
+  size_t i;
+  CHECK_STATUS(CET_OK, cet_estimate_options_init(&options, sizeof options));
+  options.samples = samples, options.steps = steps;
+  CHECK_STATUS(CET_OK, cet_trace_estimate(apply, &h, dimension, &options, &trace, &error));
+  CHECK(fabs(trace - (199 * 100 - 500)) < 0.1 && error < 0.1 && h.applies == samples);
+  CHECK_STATUS(CET_OK, cet_diagonal_estimate(apply, &h, dimension, &options, diagonal, errors));
+  for (i = 0; i < dimension; i++) CHECK(diagonal[i] == (i + 1 == dimension ? -500.0f : (float)(i + 1)) && errors[i] == 0);
+  CHECK_STATUS(CET_OK, cet_spectral_density(apply, &h, dimension, &options, nodes, weights, samples * steps));
+  for (i = 0; i < samples * steps; i++) sum += weights[i];
+  CHECK(fabs(sum - samples) < 1e-9);
+  CHECK_STATUS(CET_OK, cet_spectral_density_evaluate(nodes, weights, samples, steps, 1.0, &point, &density, NULL, 1));
+  /* One of 200 eigenvalues, at the peak of a Gaussian of width 1. */
+  CHECK(fabs(density * 200 - 0.398942) < 1e-3);
+  CHECK_STATUS(CET_SHAPE_MISMATCH, cet_spectral_density(apply, &h, dimension, &options, nodes, weights, steps));
+  CHECK_STATUS(CET_INVALID_ARGUMENT,
+               cet_spectral_density_evaluate(nodes, weights, samples, steps, 0.0, &point, &density, NULL, 1));
+  options.method = CET_TRACE_HUTCHPLUSPLUS;
+  CHECK_MESSAGE(CET_INVALID_ARGUMENT, "at least 4", cet_trace_estimate(apply, &h, dimension, &options, &trace, NULL));
+  options.samples = 8;
+  CHECK_STATUS(CET_OK, cet_trace_estimate(apply, &h, dimension, &options, &trace, NULL));
+  options.method = 0, options.progress = stop_estimate, options.user_data = &calls;
+  CHECK_STATUS(CET_CANCELLED, cet_trace_estimate(apply, &h, dimension, &options, &trace, NULL));
+  CHECK(calls == 2);
+}
+
 int main(void) {
   known_spectrum();
+  blocks_and_files();
+  estimates();
   start_vectors();
   failures();
   CHECK(cet_live_handle_count() == 0);

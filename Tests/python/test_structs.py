@@ -81,12 +81,13 @@ def constants(header, prefix):
     [
         ("CET_METHOD_", cet.words.METHODS), ("CET_LOSS_", cet.words.LOSSES), ("CET_CURVATURE_", cet.words.CURVATURES),
         ("CET_ROUNDING_", cet.words.ROUNDINGS), ("CET_ENCODING_", cet.words.ENCODINGS), ("CET_WHICH_", cet.words.ENDS),
-        ("CET_DECISION_", cet.words.DECISIONS), ("CET_GRANULARITY_", cet.words._GRANULARITIES),
+        ("CET_DECISION_", cet.words.DECISIONS), ("CET_BASIS_", cet.words.BASIS_TYPES),
+        ("CET_TRACE_", cet.words.TRACE_METHODS), ("CET_GRANULARITY_", cet.words._GRANULARITIES),
     ])
 def test_words_have_the_headers_numbers(header, prefix, words):
     expected = {name.lower().replace("_", "-"): value for name, value in constants(header, prefix).items() if value}
     assert expected
-    assert {word: value for word, value in words.items() if not word.isupper()} == expected
+    assert {word.replace("+", "plus"): value for word, value in words.items() if not word.isupper()} == expected
 
 
 def test_errors_every_status_has_a_class(header):

@@ -180,6 +180,31 @@ def test_spectrum_prints_pairs(tool, digits, model, calibration):
     assert run.returncode == 0 and "residual norm" in run.stdout
 
 
+def test_spectrum_of_tensors_and_estimates(tool, digits, model, calibration, tmp_path):
+    arguments = ["spectrum", digits / "model.onnx", "--data", digits / "calibration.npz", "--samples", 64, "--json"]
+    run = tool(*arguments, "--per-tensor", "-k", 1)
+    assert run.returncode == 0, run.stderr
+    tensors = json.loads(run.stdout)["tensors"]
+    assert [tensor["name"] for tensor in tensors] == [p.name for p in model.parameters]
+    name = tensors[1]["name"]
+    run = tool(*arguments, "--tensor", name, "-k", 2, "--trace", "--density", "--save", tmp_path / "pairs")
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    block = cet.Hessian(model, calibration, samples=64, only=name)
+    assert document["dimension"] == block.shape[0]
+    assert document["pairs"][0]["eigenvalue"] == pytest.approx(tensors[1]["eigenvalues"][0], rel=1e-3)
+    assert (document["trace"], document["trace_standard_error"]) == cet.trace(block, samples=32)
+    density = document["density"]
+    assert np.trapezoid(density["density"], density["points"]) == pytest.approx(1, abs=0.02)
+    saved = cet.Spectrum.load(tmp_path / "pairs")
+    saved.check(block)
+    np.testing.assert_array_equal(saved.eigenvalues, [pair["eigenvalue"] for pair in document["pairs"]])
+    run = tool(*arguments, "--tensor", name, "-k", 2, "--initial", tmp_path / "pairs", "--block-size", 2)
+    assert run.returncode == 0, run.stderr
+    run = tool(*arguments, "--tensor", "nothing")
+    assert run.returncode == 1 and "only pattern 'nothing'" in run.stderr
+
+
 def test_check_compares_with_the_original(tool, digits, compressed):
     folder, _ = compressed
     arguments = ["--against", digits / "model.onnx", "--data", digits / "calibration.npz"]

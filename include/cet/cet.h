@@ -694,6 +694,8 @@ typedef struct cet_curvature_options {
   const char *const *keep_patterns; /* initializers to leave out of the parameter vector, as in cet_plan */
   uint64_t keep_count;
   const cet_communicator *communicator; /* NULL: this process has all samples */
+  const char *const *only_patterns; /* leave out all others: the diagonal block of these; none: all */
+  uint64_t only_count;
 } cet_curvature_options;
 
 CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, size_t size);
@@ -708,7 +710,8 @@ CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, si
  * bytes that are. The default is taken when the handle is made, and divided by the ranks of a communicator.
  *
  * With a communicator each rank adds its own samples (cet_communicator_range), loads the same model and makes the same
- * calls with the same vectors and options, those of cet_eigensolve_curvature included; getters are free. Losses,
+ * calls with the same vectors and options, those of cet_eigensolve_curvature and of the estimates included; only a
+ * state_path is each rank's own, and the samples in a spectrum's fingerprint are this rank's. Getters are free. Losses,
  * gradients, products and so spectra are those of all samples, and the same bits on every rank and for any number of
  * ranks. `samples` must be 0; batch_size 0 chooses by the samples of all ranks. When a call fails on one rank it fails
  * on all, elsewhere with the same status and the number of that rank. INVALID_ARGUMENT on all ranks when samples are
@@ -773,15 +776,28 @@ CET_API cet_status cet_curvature_get_parameter(
  */
 typedef int32_t (*cet_apply_fn)(const float *v, float *result, size_t n, void *user_data);
 
+/* The same for `count` vectors of n elements, one after another without gaps, likewise the results. */
+typedef int32_t (*cet_apply_block_fn)(const float *v, float *result, size_t n, size_t count, void *user_data);
+
+/* What the vectors of a Krylov basis are stored as. */
+typedef int32_t cet_basis_type;
+enum {
+  CET_BASIS_DEFAULT = 0,  /* float32 */
+  CET_BASIS_FLOAT32 = 1,
+  CET_BASIS_BFLOAT16 = 2  /* half the memory; residual norms end near 1e-3 of the |eigenvalue| where the wanted
+                             eigenvalues stand out, near 1e-2 in a flat spectrum (docs/numerics.md) */
+};
+
 typedef struct cet_eigensolve_options {
   uint32_t struct_size;
   uint32_t threads;          /* 0: as many as there are processors */
   uint32_t count;            /* eigenpairs wanted; 0: 10; at most n */
   cet_which which;
-  uint32_t krylov_dimension; /* basis vectors kept (n floats each); 0: chosen by the library */
+  uint32_t krylov_dimension; /* basis vectors kept; at least count + max(2, block_size), rounded up to whole blocks;
+                                0: chosen by the library, fewer where max_memory asks for it */
   uint32_t max_applies;      /* 0: chosen by the library */
-  double tolerance;          /* of the residual norm, relative to the pair's |eigenvalue|; 0: 1e-3. Single precision
-                                ends at 2e-6 of the largest |eigenvalue|, which always suffices. */
+  double tolerance;          /* of the residual norm, relative to the pair's |eigenvalue|; 0: 1e-3, bfloat16: 1e-2.
+                                Single precision ends at 2e-6 of the largest |eigenvalue|, which always suffices. */
   uint64_t seed;             /* of the start vector */
   const float *start;        /* start vector of n elements; NULL: random */
   uint32_t require_convergence; /* non-zero: CET_NOT_CONVERGED instead of pairs that missed the tolerance */
@@ -789,13 +805,28 @@ typedef struct cet_eigensolve_options {
   cet_progress_fn progress;
   cet_log_fn log;
   void *user_data; /* handed to progress and log */
+  uint32_t block_size;       /* vectors that the map is applied to at once; 0: 1 */
+  cet_basis_type basis_type;
+  const char *basis_path;    /* folder for the basis as a memory-mapped file without a name, which goes with the
+                                process; NULL: in memory */
+  uint64_t max_memory;       /* bytes for the basis (unless it is in a file) and 2 * block_size vectors of n floats; what
+                                the map itself needs is not counted. 0: 60 % of what the system has available. */
+  cet_apply_block_fn apply_block; /* of cet_eigensolve's map, for blocks; NULL: one vector after another */
+  const cet_spectrum *initial; /* pairs to start from, of the same parameters (or with the same fingerprint): those of
+                                  fewer samples, another loss, a former version of the weights; NULL: none */
+  const char *state_path;      /* file for the state after every restart. A solve of the same map with the same options
+                                  goes on from it, to the same bits as without interruption; that of another is refused
+                                  (INVALID_ARGUMENT). Removed when the solve ends. NULL: none */
+  const char *fingerprint;     /* the host's name for its map, kept in spectra and states; NULL: none. A curvature adds
+                                  model, data, loss, curvature and parameters by itself. */
 } cet_eigensolve_options;
 
 CET_API cet_status cet_eigensolve_options_init(cet_eigensolve_options *options, size_t size);
 
 /*
- * Eigenpairs of a map given by a callback; `apply_data` is handed to it.
- * Errors: INVALID_ARGUMENT, NUMERIC (the map gave NaN or infinity), NOT_CONVERGED, CANCELLED, OUT_OF_MEMORY.
+ * Eigenpairs of a map given by a callback; `apply_data` is handed to it and to apply_block.
+ * Errors: INVALID_ARGUMENT, NUMERIC (the map gave NaN or infinity), NOT_CONVERGED, CANCELLED, OUT_OF_MEMORY (with the
+ * bytes that are needed), IO (no room for the basis file, or its folder cannot be written).
  */
 CET_API cet_status cet_eigensolve(
     cet_apply_fn apply, void *apply_data, size_t n, const cet_eigensolve_options *options,
@@ -832,8 +863,86 @@ CET_API cet_status cet_spectrum_get_residual_norms(const cet_spectrum *spectrum,
 /* 1 for a pair that met the tolerance, else 0. */
 CET_API cet_status cet_spectrum_get_converged(const cet_spectrum *spectrum, uint8_t *converged, size_t count);
 
-/* The unit eigenvector of pair `index`; n = dimension (else SHAPE_MISMATCH). */
+/* The unit eigenvector of pair `index`; n = dimension (else SHAPE_MISMATCH). The spectrum keeps vectors in the memory
+   (or file) of its basis. With bfloat16 and krylov_dimension + block_size < 2 * count they are rounded like it. */
 CET_API cet_status cet_spectrum_get_vector(const cet_spectrum *spectrum, size_t index, float *vector, size_t n);
+
+/*
+ * Writes a spectrum with its vectors and what it belongs to. The file (docs/spectrum-file.md) appears under `path`
+ * complete or not at all. Errors: IO.
+ */
+CET_API cet_status cet_spectrum_save_file(const cet_spectrum *spectrum, const char *path);
+
+/* Errors: IO (no such file, or a damaged one), OUT_OF_MEMORY. */
+CET_API cet_status cet_spectrum_load_file(const char *path, cet_spectrum **spectrum);
+
+/* INVALID_ARGUMENT, with the first difference, unless the spectrum is one of this curvature: same model, data, loss,
+   curvature, parameters and batches. */
+CET_API cet_status cet_spectrum_check_curvature(const cet_spectrum *spectrum, const cet_curvature *curvature);
+
+/* ---- Trace, diagonal, spectral density ---- */
+
+/* How a trace is estimated. */
+typedef int32_t cet_trace_method;
+enum {
+  CET_TRACE_DEFAULT = 0,       /* hutchinson */
+  CET_TRACE_HUTCHINSON = 1,    /* "hutchinson": mean of z'Hz over random signs z */
+  CET_TRACE_HUTCHPLUSPLUS = 2  /* "hutch++": half of the samples span a Krylov space Q, tr(Q'HQ) is exact, and
+                                  Hutchinson's method does the rest: less error where few eigenvalues stick out */
+};
+
+typedef struct cet_estimate_options {
+  uint32_t struct_size;
+  uint32_t threads;        /* 0: as many as there are processors */
+  uint32_t samples;        /* random vectors, each one product (density: one per step); 0: 32, density: 8 */
+  uint32_t steps;          /* density: Lanczos steps per random vector; 0: 40 */
+  uint64_t seed;
+  cet_trace_method method; /* trace only */
+  cet_basis_type basis_type; /* density and hutch++, which keep `steps` or samples / 2 vectors */
+  const char *basis_path;  /* as in cet_eigensolve_options */
+  uint64_t max_memory;     /* bytes for these vectors; 0: 60 % of what the system has available */
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data;         /* handed to progress and log */
+} cet_estimate_options;
+
+CET_API cet_status cet_estimate_options_init(cet_estimate_options *options, size_t size);
+
+/*
+ * tr A with its standard error (infinite with one sample; NULL: not wanted).
+ * Errors of this and the following functions: INVALID_ARGUMENT, NUMERIC, CANCELLED, OUT_OF_MEMORY, IO.
+ */
+CET_API cet_status cet_trace_estimate(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, double *trace,
+    double *standard_error);
+CET_API cet_status cet_trace_estimate_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, double *trace, double *standard_error);
+
+/* The diagonal of A (mean of z * Az over random signs z), n elements, and the standard error of each element (may be
+   NULL). The mean over the samples exists for a diagonal A after one; elsewhere errors fall with the root of samples. */
+CET_API cet_status cet_diagonal_estimate(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, float *diagonal,
+    float *standard_errors);
+CET_API cet_status cet_diagonal_estimate_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, float *diagonal, float *standard_errors, size_t n);
+
+/*
+ * The density of A's eigenvalues (its integral is 1) by stochastic Lanczos quadrature: for each random vector `steps`
+ * nodes, ascending, with weights that sum to 1; where a Krylov space ends early the last nodes have weight 0.
+ * `count` is samples * steps (SHAPE_MISMATCH). The integral of f over the density is the mean over samples of the
+ * weighted sums of f(node), so that n times that estimates tr f(A).
+ */
+CET_API cet_status cet_spectral_density(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, double *nodes,
+    double *weights, size_t count);
+CET_API cet_status cet_spectral_density_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, double *nodes, double *weights, size_t count);
+
+/* The density at `count` points with every node widened to a Gaussian of standard deviation `width`, and its
+   standard error over the samples (NULL: not wanted; infinite with one sample). */
+CET_API cet_status cet_spectral_density_evaluate(
+    const double *nodes, const double *weights, size_t samples, size_t steps, double width, const double *points,
+    double *density, double *standard_errors, size_t count);
 
 /* ==== 6. Advanced ================================================================================ */
 

@@ -14,6 +14,8 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   private let map: CurvatureOperator
   public let parameters: [ParameterInfo]
   public let communicator: Communicator?
+  private let model: LoadedModel
+  private let properties: [Fingerprint.Field]
   public var dimension: Int { map.dimension }
   /// Of all processes.
   public var sampleCount: Int { map.sampleCount }
@@ -21,6 +23,10 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   public var batchCount: Int { map.batchCount }
   public var memory: CurvatureMemory { map.memory }
   public var peakBytes: Int { map.peakBytes }
+  /// What the curvature is of; of the samples, those of this process.
+  public var fingerprint: Fingerprint {
+    Fingerprint([.init("model_sha256", model.sha256)] + properties)
+  }
 
   /// - Parameters:
   ///   - communicator: nil: this process has all samples.
@@ -43,9 +49,16 @@ public final class Curvature: LinearMap, @unchecked Sendable {
       let session = try Session(
         model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
         parts: Session.curvatureParts, totalSamples: total, threads: options.threads, monitor: Monitor())
-      return (session, try Curvature.slots(model, keep: options.keep))
+      return (session, try Curvature.slots(model, options))
     }
     parameters = slots.map { ParameterInfo(name: $0.name, shape: $0.shape, offset: $0.offset, count: $0.count) }
+    self.model = model
+    properties = [
+      .init("data", Fingerprint.text(of: samples)), .init("loss", session.loss.rawValue),
+      .init("curvature", options.curvature.rawValue), .init("output", session.engine.output),
+      .init("parameters", Fingerprint.text(of: parameters)),
+      .init("batches", session.batches.map { String($0.sampleCount) }.joined(separator: " ")),
+    ]
     let share = try communicator.map { try CalibrationShare($0, session, slots, options) }
     map = try communicator.agree {
       try CurvatureOperator(
@@ -62,10 +75,12 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     try self.init { (model, data, options) }
   }
 
-  private static func slots(_ model: LoadedModel, keep: [String]) throws -> [ParameterSlot] {
-    var left: Set<Int> = []
+  private static func slots(_ model: LoadedModel, _ options: CurvatureOptions) throws -> [ParameterSlot] {
     let names = model.found.layers.map(\.name)
-    for pattern in keep { left.formUnion(try NamePattern(pattern).indices(in: names, use: "keep")) }
+    var wanted: Set<Int> = []
+    for pattern in options.only { wanted.formUnion(try NamePattern(pattern).indices(in: names, use: "only")) }
+    var left = options.only.isEmpty ? [] : Set(names.indices).subtracting(wanted)
+    for pattern in options.keep { left.formUnion(try NamePattern(pattern).indices(in: names, use: "keep")) }
     var slots: [ParameterSlot] = []
     var offset = 0
     for (index, layer) in model.found.layers.enumerated() where !left.contains(index) {
@@ -103,6 +118,12 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   }
 
   public func loss() throws -> Double { try map.loss() }
+
+  /// Bytes for work on the map that are the same on every process, because what is computed depends on them.
+  public func agreedMemory(_ asked: Int?) throws -> Int {
+    let own = memoryLimit(asked, processes: communicator?.size ?? 1)
+    return try communicator?.least(own) ?? own
+  }
 
   /// Work that applies the map as often as on every other process. What fails on one process between two products (a
   /// callback that cancels, memory) is told to the others, which wait in the next.

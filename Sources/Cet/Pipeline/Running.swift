@@ -1,6 +1,7 @@
 import CetAutodiff
 import CetGraph
 import CetOperators
+import CetSpectral
 import CetTensor
 
 /// Forward run with the library's own executor: outputs in graph order, C order, owned by the caller.

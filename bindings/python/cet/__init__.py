@@ -13,8 +13,8 @@ bits of one code. Numbers that are not known are NaN.
 Threads
 -------
 Calls release the interpreter's lock. Model, Plan, Quantized and Spectrum are immutable and may be used by several
-threads at once; Calibration and Hessian lock themselves. Ctrl-C cancels a running call of `plan`, `quantize` and
-`eigsh` and raises KeyboardInterrupt.
+threads at once; Calibration and Hessian lock themselves. Ctrl-C cancels a running call of `plan`, `quantize`,
+`eigsh`, `trace`, `diagonal` and `spectral_density` and raises KeyboardInterrupt.
 
 Memory
 ------
@@ -38,6 +38,7 @@ from .errors import (
     ShapeMismatch,
     UnsupportedOperator,
 )
+from .estimates import SpectralDensity, diagonal, spectral_density, trace
 from .hessian import CurvatureInfo, Hessian, Spectrum, eigsh
 from .library import library_path, library_version
 from .model import Model, Parameter, inspect, run
@@ -49,6 +50,6 @@ __all__ = [
     "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "Hessian", "IOFailure",
     "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged",
     "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch",
-    "Spectrum", "UnsupportedOperator", "__version__", "eigsh", "inspect", "library_path", "library_version", "mpi",
-    "plan", "quantize", "run",
+    "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "diagonal", "eigsh", "inspect", "library_path",
+    "library_version", "mpi", "plan", "quantize", "run", "spectral_density", "trace",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+import functools
 import threading
 from dataclasses import dataclass, fields
 from typing import Callable, Iterable, List, Optional, Union
@@ -16,7 +17,7 @@ from .communicator import Communicator, raising
 from .errors import ShapeMismatch
 from .library import check, initialized, lib
 from .model import Model, Parameter, read_parameters
-from .native import Callbacks, Handle, Log, Progress, float_pointer, made, name_bytes, strings
+from .native import Callbacks, Handle, Log, Progress, double_pointer, float_pointer, made, name_bytes, path_bytes, strings
 
 try:
     from scipy.sparse.linalg import LinearOperator as _Base
@@ -77,6 +78,7 @@ class Hessian(_Base):
 
     loss: "cross-entropy" (default with labels), "kl", "mse", "output". curvature: "hessian", "gauss-newton".
     samples: the first so many. batch_size: samples computed together. keep: patterns of initializers to leave out.
+    only: patterns; all other initializers are left out (one name: the diagonal block of that tensor).
     output: graph output that the loss reads. threads: 0 for all processors. max_memory: bytes; 60 % of what is
     available unless given. communicator: the samples are those of all its processes (see `cet.mpi`).
 
@@ -86,8 +88,8 @@ class Hessian(_Base):
     def __init__(
         self, model: Model, calibration: Calibration, *, loss: Optional[str] = None,
         curvature: Optional[str] = None, samples: Optional[int] = None, batch_size: Optional[int] = None,
-        keep: Iterable[str] = (), output: Optional[str] = None, max_memory: Optional[int] = None, threads: int = 0,
-        communicator: Optional[Communicator] = None,
+        keep: Iterable[str] = (), only: Iterable[str] = (), output: Optional[str] = None,
+        max_memory: Optional[int] = None, threads: int = 0, communicator: Optional[Communicator] = None,
     ):
         options = initialized(s.CurvatureOptions)
         options.threads = threads
@@ -99,6 +101,8 @@ class Hessian(_Base):
         options.output = None if output is None else name_bytes(output)
         patterns, options.keep_count = strings([keep] if isinstance(keep, str) else keep)
         options.keep_patterns = patterns
+        only_patterns, options.only_count = strings([only] if isinstance(only, str) else only)
+        options.only_patterns = only_patterns
         if communicator is not None:
             options.communicator = c.pointer(communicator._struct)
         # The handle calls back into it.
@@ -160,39 +164,85 @@ class Hessian(_Base):
             self._curvature._handle, lib.cet_curvature_parameter_count, lib.cet_curvature_get_parameter)
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """Eigenpairs in the order asked for: by falling magnitude, falling, or rising."""
+class _SpectrumHandle(Handle):
+    _free = "cet_spectrum_free"
 
-    eigenvalues: np.ndarray
-    """float64 [k]."""
-    eigenvectors: np.ndarray
-    """float32 [n, k], unit columns."""
-    residual_norms: np.ndarray
-    """float64 [k]: ||A x - lambda x||."""
-    converged: np.ndarray
-    """bool [k]: met the tolerance."""
-    applies: int
-    """Products with the map."""
-    restarts: int
-    krylov_dimension: int
-    tolerance: float
+
+class Spectrum:
+    """Eigenpairs in the order asked for: by falling magnitude, falling, or rising. Immutable.
+
+    eigenvalues, residual_norms (||A x - lambda x||): float64 [k]. converged: bool [k], met the tolerance. eigenvectors:
+    float32 [n, k], unit columns, copied out of the library when first asked for. applies: products with the map.
+    """
+
+    def __init__(self, handle: _SpectrumHandle):
+        self._spectrum = handle
+        info = initialized(s.SpectrumInfo)
+        check(lib.cet_spectrum_get_info(handle._handle, c.byref(info)))
+        count = info.count
+        self.which = w.word(info.which, w.ENDS)
+        self.shape = (info.dimension, count)
+        self.applies, self.restarts = info.applies, info.restarts
+        self.krylov_dimension, self.tolerance = info.krylov_dimension, info.tolerance
+        self.eigenvalues, self.residual_norms = np.empty(count), np.empty(count)
+        flags = np.empty(count, np.uint8)
+        check(lib.cet_spectrum_get_values(handle._handle, double_pointer(self.eigenvalues), count))
+        check(lib.cet_spectrum_get_residual_norms(handle._handle, double_pointer(self.residual_norms), count))
+        check(lib.cet_spectrum_get_converged(handle._handle, flags.ctypes.data_as(c.POINTER(c.c_uint8)), count))
+        self.converged = flags.astype(bool)
 
     def __len__(self) -> int:
-        return len(self.eigenvalues)
+        return self.shape[1]
+
+    @functools.cached_property
+    def eigenvectors(self) -> np.ndarray:
+        # Vectors are written one after the other: columns of an array in Fortran order.
+        vectors = np.empty((self.shape[1], self.shape[0]), np.float32)
+        for index in range(self.shape[1]):
+            self._copy(index, vectors[index])
+        return vectors.T
+
+    def eigenvector(self, index: int) -> np.ndarray:
+        """float32 [n], one vector without a copy of the others."""
+        vector = np.empty(self.shape[0], np.float32)
+        self._copy(range(self.shape[1])[index], vector)
+        return vector
+
+    def _copy(self, index: int, vector: np.ndarray) -> None:
+        check(lib.cet_spectrum_get_vector(self._spectrum._handle, index, float_pointer(vector), vector.size))
+
+    def save(self, path) -> None:
+        """Writes values, vectors and what they belong to; the file appears complete or not at all."""
+        check(lib.cet_spectrum_save_file(self._spectrum._handle, path_bytes(path)))
+
+    @classmethod
+    def load(cls, path) -> "Spectrum":
+        return cls(_SpectrumHandle(made(lib.cet_spectrum_load_file, path_bytes(path))))
+
+    def check(self, hessian: Hessian) -> None:
+        """Raises InvalidArgument, with the first difference, unless the spectrum is that of this Hessian."""
+        check(lib.cet_spectrum_check_curvature(self._spectrum._handle, hessian._curvature._handle))
 
 
 def eigsh(
     operator: Union[Hessian, Callable[[np.ndarray], np.ndarray]], k: int = 10, which: str = "LM", *,
     n: Optional[int] = None, tolerance: float = 0.0, krylov_dimension: Optional[int] = None,
     max_applies: Optional[int] = None, start: Optional[np.ndarray] = None, seed: int = 0, threads: int = 0,
-    require_convergence: bool = False, progress: Optional[Progress] = None, log: Optional[Log] = None,
+    require_convergence: bool = False, block_size: int = 1, basis_type: Optional[str] = None, basis_path=None,
+    max_memory: Optional[int] = None, initial: Optional[Spectrum] = None, state_path=None,
+    fingerprint: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
 ) -> Spectrum:
     """Eigenpairs of a Hessian, or of any symmetric map.
 
     operator: a Hessian; or anything with `shape` and `@`; or a function of a float32 [n] vector, with n given.
     which: "LM" or "largest-magnitude", "LA" or "largest", "SA" or "smallest". tolerance: of the residual norm,
-    relative to the largest |eigenvalue|; 0 for 1e-4. max_applies: products at most. start: float32 [n].
+    relative to the pair's |eigenvalue|; 0 for 1e-3 (bfloat16: 1e-2). max_applies: products at most. start: float32 [n].
+    block_size: vectors multiplied at once; anything with `@` then gets float32 [n, count].
+    basis_type: "float32", or "bfloat16" for half the memory and fewer digits. basis_path: folder for the basis as a
+    memory-mapped file, for more vectors than memory holds. max_memory: bytes for basis and blocks; None for 60 % of
+    what is available; OutOfMemory says how many are needed.
+    initial: a spectrum of the same parameters to start from. state_path: file that an interrupted solve goes on from, to
+    the same bits. fingerprint: a name for a map of your own, kept in spectra and states.
     require_convergence: NotConverged instead of pairs that missed the tolerance.
     progress(phase, done, total); an exception raised in it, or in the operator, stops the iteration.
     """
@@ -207,6 +257,13 @@ def eigsh(
     options.seed = seed
     options.require_convergence = 1 if require_convergence else 0
     options.progress, options.log = callbacks.progress, callbacks.log
+    options.block_size = block_size
+    options.basis_type = w.code("basis_type", basis_type, w.BASIS_TYPES)
+    options.basis_path = None if basis_path is None else path_bytes(basis_path)
+    options.max_memory = max_memory or 0
+    options.initial = None if initial is None else initial._spectrum._handle
+    options.state_path = None if state_path is None else path_bytes(state_path)
+    options.fingerprint = None if fingerprint is None else name_bytes(fingerprint)
     size = n if n is not None else operator.shape[0]
     if start is not None:
         start = np.ascontiguousarray(start, dtype=np.float32).reshape(-1)
@@ -219,27 +276,7 @@ def eigsh(
                 _SpectrumHandle, lib.cet_eigensolve_curvature, operator._curvature._handle, c.byref(options))
     else:
         apply = callbacks.apply(operator if callable(operator) else operator.__matmul__)
+        if block_size > 1 and not callable(operator):
+            options.apply_block = callbacks.apply_block(operator.__matmul__)
         spectrum = callbacks.made(_SpectrumHandle, lib.cet_eigensolve, apply, None, size, c.byref(options))
-    return _read(spectrum)
-
-
-class _SpectrumHandle(Handle):
-    _free = "cet_spectrum_free"
-
-
-def _read(spectrum: _SpectrumHandle) -> Spectrum:
-    handle = spectrum._handle
-    info = initialized(s.SpectrumInfo)
-    check(lib.cet_spectrum_get_info(handle, c.byref(info)))
-    values, norms = np.empty(info.count), np.empty(info.count)
-    converged = np.empty(info.count, np.uint8)
-    check(lib.cet_spectrum_get_values(handle, values.ctypes.data_as(c.POINTER(c.c_double)), info.count))
-    check(lib.cet_spectrum_get_residual_norms(handle, norms.ctypes.data_as(c.POINTER(c.c_double)), info.count))
-    check(lib.cet_spectrum_get_converged(handle, converged.ctypes.data_as(c.POINTER(c.c_uint8)), info.count))
-    # Vectors are written one after the other: columns of an array in Fortran order.
-    vectors = np.empty((info.count, info.dimension), np.float32)
-    for index in range(info.count):
-        check(lib.cet_spectrum_get_vector(handle, index, float_pointer(vectors[index]), info.dimension))
-    return Spectrum(
-        values, vectors.T, norms, converged.astype(bool), info.applies, info.restarts, info.krylov_dimension,
-        info.tolerance)
+    return Spectrum(spectrum)

@@ -94,6 +94,20 @@ _PROTOTYPES = {
     "cet_spectrum_get_residual_norms": (s.Status, [_handle, _double_array, _size]),
     "cet_spectrum_get_converged": (s.Status, [_handle, c.POINTER(c.c_uint8), _size]),
     "cet_spectrum_get_vector": (s.Status, [_handle, _size, _float_array, _size]),
+    "cet_spectrum_save_file": (s.Status, [_handle, _string]),
+    "cet_spectrum_load_file": (s.Status, [_string, _out]),
+    "cet_spectrum_check_curvature": (s.Status, [_handle, _handle]),
+    "cet_trace_estimate": (s.Status, [s.ApplyFn, c.c_void_p, _size, _p(s.EstimateOptions), _double_array, _double_array]),
+    "cet_trace_estimate_curvature": (s.Status, [_handle, _p(s.EstimateOptions), _double_array, _double_array]),
+    "cet_diagonal_estimate": (s.Status, [s.ApplyFn, c.c_void_p, _size, _p(s.EstimateOptions), _float_array, _float_array]),
+    "cet_diagonal_estimate_curvature": (s.Status, [_handle, _p(s.EstimateOptions), _float_array, _float_array, _size]),
+    "cet_spectral_density": (
+        s.Status, [s.ApplyFn, c.c_void_p, _size, _p(s.EstimateOptions), _double_array, _double_array, _size]),
+    "cet_spectral_density_curvature": (
+        s.Status, [_handle, _p(s.EstimateOptions), _double_array, _double_array, _size]),
+    "cet_spectral_density_evaluate": (
+        s.Status,
+        [_double_array, _double_array, _size, _size, c.c_double, _double_array, _double_array, _double_array, _size]),
     "cet_live_handle_count": (c.c_uint64, []),
     **{f"{struct._c_name_}_init": (s.Status, [_p(struct), _size]) for struct in s.ALL if struct is not s.Tensor},
 }

@@ -101,6 +101,10 @@ def float_pointer(array: np.ndarray):
     return array.ctypes.data_as(c.POINTER(c.c_float))
 
 
+def double_pointer(array: np.ndarray):
+    return array.ctypes.data_as(c.POINTER(c.c_double))
+
+
 class Callbacks:
     """Progress and log callbacks of one call. An exception in one of them, or Ctrl-C, cancels the call and is raised
     from it."""
@@ -140,11 +144,29 @@ class Callbacks:
 
         return s.ApplyFn(call)
 
+    def apply_block(self, function):
+        """The same for blocks: `function` takes and returns float32 [n, count]."""
+
+        def call(v, result, n, count, _):
+            product = self._call(function, np.ctypeslib.as_array(v, (count, n)).copy().T)
+            self._call(_fill, np.ctypeslib.as_array(result, (count, n)).T, product)
+            return 0 if self._error is None else 1
+
+        return s.ApplyBlockFn(call)
+
     def made(self, kind, function, *arguments):
-        """The object of class `kind` that a call makes; what a callback raised comes before the library's own."""
+        """The object of class `kind` that a call makes."""
+        return self._run(lambda: kind(made(function, *arguments)))
+
+    def call(self, function, *arguments) -> None:
+        """A call that makes no object."""
+        self._run(lambda: check(function(*arguments)))
+
+    def _run(self, body):
+        """What a callback raised comes before the library's own."""
         try:
             with self._signals():
-                result = kind(made(function, *arguments))
+                result = body()
         except Cancelled:
             if self._error is not None:
                 raise self._error from None

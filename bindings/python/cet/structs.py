@@ -9,6 +9,8 @@ ProgressFn = c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_uint64, c.c_uint64, c.c_void_
 LogFn = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
 AllreduceFn = c.CFUNCTYPE(c.c_int32, c.POINTER(c.c_double), c.c_size_t, c.c_void_p)
 ApplyFn = c.CFUNCTYPE(c.c_int32, c.POINTER(c.c_float), c.POINTER(c.c_float), c.c_size_t, c.c_void_p)
+ApplyBlockFn = c.CFUNCTYPE(
+    c.c_int32, c.POINTER(c.c_float), c.POINTER(c.c_float), c.c_size_t, c.c_size_t, c.c_void_p)
 
 _strings = c.POINTER(c.c_char_p)
 _shape = c.POINTER(c.c_int64)
@@ -207,6 +209,8 @@ class CurvatureOptions(c.Structure):
         ("keep_patterns", _strings),
         ("keep_count", c.c_uint64),
         ("communicator", c.POINTER(Communicator)),
+        ("only_patterns", _strings),
+        ("only_count", c.c_uint64),
     ]
 
 
@@ -243,6 +247,14 @@ class EigensolveOptions(c.Structure):
         ("progress", ProgressFn),
         ("log", LogFn),
         ("user_data", c.c_void_p),
+        ("block_size", c.c_uint32),
+        ("basis_type", c.c_int32),
+        ("basis_path", c.c_char_p),
+        ("max_memory", c.c_uint64),
+        ("apply_block", ApplyBlockFn),
+        ("initial", c.c_void_p),
+        ("state_path", c.c_char_p),
+        ("fingerprint", c.c_char_p),
     ]
 
 
@@ -261,6 +273,24 @@ class SpectrumInfo(c.Structure):
     ]
 
 
+class EstimateOptions(c.Structure):
+    _c_name_ = "cet_estimate_options"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("threads", c.c_uint32),
+        ("samples", c.c_uint32),
+        ("steps", c.c_uint32),
+        ("seed", c.c_uint64),
+        ("method", c.c_int32),
+        ("basis_type", c.c_int32),
+        ("basis_path", c.c_char_p),
+        ("max_memory", c.c_uint64),
+        ("progress", ProgressFn),
+        ("log", LogFn),
+        ("user_data", c.c_void_p),
+    ]
+
+
 class CorrectionView(c.Structure):
     _c_name_ = "cet_correction_view"
     _fields_ = [
@@ -275,5 +305,6 @@ class CorrectionView(c.Structure):
 
 ALL = [
     Tensor, PlanOptions, PlanTensorInfo, PlanSummaryInfo, QuantizeOptions, InitializerView, SaveOptions, ValueInfo,
-    ParameterInfo, RunOptions, Communicator, CurvatureOptions, CurvatureInfo, EigensolveOptions, SpectrumInfo, CorrectionView,
+    ParameterInfo, RunOptions, Communicator, CurvatureOptions, CurvatureInfo, EigensolveOptions, SpectrumInfo,
+    EstimateOptions, CorrectionView,
 ]

@@ -13,6 +13,8 @@ ROUNDINGS = {"nearest": 1, "gptq": 2, "compensated": 3}
 ENCODINGS = {"planes": 1, "qdq": 2, "float": 3}
 # SciPy's names beside the library's.
 ENDS = {"largest-magnitude": 1, "LM": 1, "largest": 2, "LA": 2, "smallest": 3, "SA": 3}
+BASIS_TYPES = {"float32": 1, "bfloat16": 2}
+TRACE_METHODS = {"hutchinson": 1, "hutch++": 2}
 DECISIONS = {"chosen": 1, "fixed": 2, "kept": 3}
 _GRANULARITIES = {"per-tensor": 1, "per-axis": 2, "block": 3}
 

@@ -11,8 +11,24 @@ struct SpectrumCommand: ParsableCommand {
   @Option(help: "Which end of the spectrum.") var which: Which = .largestMagnitude
   @Option(help: "The loss. (default: cross-entropy with labels, else kl or mse)") var loss: Loss?
   @Option(help: "The curvature. (default: hessian)") var curvature: CurvatureKind?
-  @Option(help: "Residual norm relative to the largest |eigenvalue|. (default: 1e-4)") var tolerance: Double?
+  @Option(help: "Residual norm relative to the pair's |eigenvalue|. (default: 1e-3, bfloat16: 1e-2)")
+  var tolerance: Double?
   @Option(help: "Hessian-vector products at most. (default: chosen by the library)") var maxApplies: UInt32?
+  @Option(
+    parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Only these tensors: their diagonal block; * and ? match. Repeatable.", valueName: "pattern"))
+  var tensor: [String] = []
+  @Flag(help: "The pairs of every tensor's own diagonal block.") var perTensor = false
+  @Flag(help: "Also the trace, with its standard error.") var trace = false
+  @Flag(help: "Also the density of all eigenvalues.") var density = false
+  @Option(help: "Random vectors for --trace and --density. (default: 32 and 8)") var probes: UInt32?
+  @Option(help: ArgumentHelp("Write the pairs with their vectors.", valueName: "file")) var save: String?
+  @Option(help: ArgumentHelp("Start from saved pairs of the same tensors.", valueName: "file")) var initial: String?
+  @Option(help: ArgumentHelp("File that an interrupted run goes on from.", valueName: "file")) var state: String?
+  @Option(help: "Vectors multiplied at once. (default: 1)") var blockSize: UInt32?
+  @Option(help: "What basis vectors are stored as. (default: float32)") var basisType: BasisType?
+  @Option(help: ArgumentHelp("Folder for the basis as a memory-mapped file. (default: in memory)", valueName: "folder"))
+  var basisPath: String?
   @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
   var lossOutput: String?
   @OptionGroup(title: "Effort") var effort: EffortArguments
@@ -23,6 +39,10 @@ struct SpectrumCommand: ParsableCommand {
     if let tolerance, !(tolerance > 0 && tolerance.isFinite) {
       throw ValidationError("--tolerance must be a positive number")
     }
+    if probes == 0 { throw ValidationError("--probes must be at least 1") }
+    if perTensor, save != nil || initial != nil || state != nil || trace || density {
+      throw ValidationError("--per-tensor goes with none of --trace, --density, --save, --initial and --state")
+    }
   }
 
   func run() throws {
@@ -30,22 +50,29 @@ struct SpectrumCommand: ParsableCommand {
     let monitor = Monitor(quiet: show.quiet)
     let model = try Model(path: input)
     let calibration = try CalibrationSet(path: data.data)
-    let operatorHandle = try makeCurvature(model, calibration)
+    if perTensor { return try showTensors(model, calibration, monitor, started) }
+    let operatorHandle = try makeCurvature(model, calibration, only: tensor)
     let lossValue = try operatorHandle.loss()
     let gradientNorm = try operatorHandle.gradientNorm()
     try Interrupt.check()
-    let spectrum = try operatorHandle.eigensolve(try solveOptions(monitor))
+    let spectrum = try solve(operatorHandle, monitor)
+    if let save { try spectrum.save(save) }
+    let traceValue = trace ? try operatorHandle.trace(estimateOptions(monitor, samples: 32)) : nil
+    let densityValue = density ? try operatorHandle.density(estimateOptions(monitor, samples: 8), points: 200) : nil
     monitor.finish()
     let info = try spectrum.info()
     let pairs = try spectrum.pairs()
     let seconds = monotonicSeconds() - started
-    let figures: [(String, JSONText)] = [
+    var figures: [(String, JSONText)] = [
       ("dimension", .integer(info.dimension)), ("which", .string(Which.word(info.which))),
       ("loss", .number(lossValue)), ("gradient_norm", .number(gradientNorm)),
       ("converged", .integer(info.converged_count)), ("applies", .integer(info.applies)),
       ("restarts", .integer(info.restarts)), ("krylov_dimension", .integer(info.krylov_dimension)),
       ("tolerance", .number(info.tolerance)), ("seconds", .number(seconds)),
     ]
+    if let traceValue {
+      figures += [("trace", .number(traceValue.trace)), ("trace_standard_error", .number(traceValue.standardError))]
+    }
     let document = JSONText.object(
       [("command", .string("spectrum")), ("input", .string(input))] + figures + [
         ("notes", .array(monitor.notes.map { .string($0) })),
@@ -59,15 +86,91 @@ struct SpectrumCommand: ParsableCommand {
               ])
             })
         ),
-      ])
+      ] + (densityValue.map { [("density", self.document(of: $0))] } ?? []))
     show.show(
       json: document,
-      text: table(pairs) + "\n"
+      text: table(pairs) + "\n" + (densityValue.map { table($0) + "\n" } ?? "")
         + listing(figures.map { ($0.0.split(separator: "_").joined(separator: " "), plain($0.1)) })
         + monitor.notes.map { "note: \($0)\n" }.joined())
   }
 
-  private func makeCurvature(_ model: Model, _ calibration: CalibrationSet) throws -> Curvature {
+  /// The largest pairs of every diagonal block, tensor by tensor.
+  private func showTensors(
+    _ model: Model, _ calibration: CalibrationSet, _ monitor: Monitor, _ started: Double
+  ) throws {
+    var rows: [JSONText] = []
+    var table = Table([
+      ("tensor", .left), ("weights", .right), ("eigenvalues", .left), ("residual norm", .right), ("converged", .left),
+    ])
+    let selected = try tensor.isEmpty ? nil : makeCurvature(model, calibration, only: tensor).parameterNames()
+    for (name, size) in try model.parameters() where selected?.contains(name) ?? true {
+      try Interrupt.check()
+      let block = try makeCurvature(model, calibration, only: [name])
+      let spectrum = try solve(block, monitor)
+      let pairs = try spectrum.pairs()
+      rows.append(
+        .object([
+          ("name", .string(name)), ("count", .integer(size)), ("applies", .integer(try spectrum.info().applies)),
+          ("eigenvalues", .array(pairs.map { .number($0.value) })),
+          ("residual_norms", .array(pairs.map { .number($0.residualNorm) })),
+          ("converged", .array(pairs.map { .bool($0.converged) })),
+        ]))
+      table.add([
+        name, grouped(size), pairs.prefix(4).map { String(format: "%.4g", $0.value) }.joined(separator: " "),
+        scientific(pairs.map(\.residualNorm).max() ?? 0), pairs.allSatisfy(\.converged) ? "yes" : "no",
+      ])
+    }
+    monitor.finish()
+    show.show(
+      json: .object([
+        ("command", .string("spectrum")), ("input", .string(input)), ("which", .string(which.rawValue)),
+        ("seconds", .number(monotonicSeconds() - started)), ("tensors", .array(rows)),
+      ]),
+      text: table.text)
+  }
+
+  private func solve(_ curvature: Curvature, _ monitor: Monitor) throws -> Spectrum {
+    let start = try initial.map { try Spectrum.read(path: $0) }
+    return try withCStrings([basisPath ?? "", state ?? ""]) { paths in
+      var options = try solveOptions(monitor)
+      options.count = UInt32(clamping: min(UInt64(count), UInt64(curvature.dimension)))
+      if basisPath != nil { options.basis_path = paths[0] }
+      if state != nil { options.state_path = paths[1] }
+      options.initial = start?.handle
+      return try withExtendedLifetime(start) { try curvature.eigensolve(options) }
+    }
+  }
+
+  private func estimateOptions(_ monitor: Monitor, samples: UInt32) throws -> cet_estimate_options {
+    var options: cet_estimate_options = try initialized(cet_estimate_options_init)
+    options.threads = effort.threads ?? 0
+    options.samples = probes ?? samples
+    options.steps = 40
+    options.seed = effort.seed
+    options.progress = Monitor.progress
+    options.log = Monitor.log
+    options.user_data = monitor.userData
+    return options
+  }
+
+  private func document(of density: DensityValues) -> JSONText {
+    .object([
+      ("width", .number(density.width)), ("points", .array(density.points.map { .number($0.value) })),
+      ("density", .array(density.points.map { .number($0.density) })),
+      ("standard_error", .array(density.points.map { .number($0.standardError) })),
+    ])
+  }
+
+  private func table(_ density: DensityValues) -> String {
+    var table = Table([("eigenvalue", .right), ("density", .right), ("standard error", .right)])
+    for index in stride(from: 0, to: density.points.count, by: max(1, density.points.count / 20)) {
+      let point = density.points[index]
+      table.add([String(format: "%.4g", point.value), scientific(point.density), scientific(point.standardError)])
+    }
+    return table.text
+  }
+
+  private func makeCurvature(_ model: Model, _ calibration: CalibrationSet, only: [String]) throws -> Curvature {
     var options: cet_curvature_options = try initialized(cet_curvature_options_init)
     options.threads = effort.threads ?? 0
     options.loss = loss.code
@@ -75,8 +178,10 @@ struct SpectrumCommand: ParsableCommand {
     options.samples = effort.samples ?? 0
     options.max_memory = effort.maxMemory?.bytes ?? 0
     options.batch_size = effort.batchSize ?? 0
-    return try withCStrings(lossOutput.map { [$0] } ?? []) { output in
-      options.output = output.first ?? nil
+    return try withCStrings([lossOutput ?? ""] + only) { texts in
+      if lossOutput != nil { options.output = texts[0] }
+      options.only_patterns = texts.baseAddress.map { $0 + 1 }
+      options.only_count = UInt64(only.count)
       return try Curvature(model, calibration, options)
     }
   }
@@ -88,6 +193,8 @@ struct SpectrumCommand: ParsableCommand {
     options.which = which.code
     options.tolerance = tolerance ?? 0
     options.max_applies = maxApplies ?? 0
+    options.block_size = blockSize ?? 0
+    options.basis_type = basisType.code
     options.seed = effort.seed
     options.progress = Monitor.progress
     options.log = Monitor.log

@@ -136,9 +136,14 @@ final class Curvature {
 }
 
 final class Spectrum {
-  private let handle: OpaquePointer
+  let handle: OpaquePointer
   fileprivate init(handle: OpaquePointer) { self.handle = handle }
   deinit { cet_spectrum_free(handle) }
+
+  static func read(path: String) throws -> Spectrum { Spectrum(handle: try made { cet_spectrum_load_file(path, $0) }) }
+
+  /// The file appears complete or not at all.
+  func save(_ path: String) throws { try check(cet_spectrum_save_file(handle, path)) }
 
   func info() throws -> cet_spectrum_info {
     var info: cet_spectrum_info = try initialized(cet_spectrum_info_init)

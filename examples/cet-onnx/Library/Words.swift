@@ -95,6 +95,17 @@ enum Which: String, Word {
   }
 }
 
+enum BasisType: String, Word {
+  case float32, bfloat16
+
+  var code: Int32 {
+    switch self {
+    case .float32: Int32(CET_BASIS_FLOAT32)
+    case .bfloat16: Int32(CET_BASIS_BFLOAT16)
+    }
+  }
+}
+
 /// `per-axis`, `per-tensor` or `block:N`.
 struct Granularity: ExpressibleByArgument {
   var code: Int32

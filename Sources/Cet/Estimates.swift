@@ -1,0 +1,76 @@
+import CetSpectral
+import CetTensor
+
+public enum TraceMethod: String, Sendable, CaseIterable {
+  case hutchinson
+  case hutchPlusPlus = "hutch++"
+}
+
+public struct EstimateOptions: Sendable {
+  /// Random vectors; nil: 32, for a density 8.
+  public var samples: Int?
+  /// Lanczos steps of a density; nil: 40.
+  public var steps: Int?
+  public var method = TraceMethod.hutchinson
+  public var seed: UInt64 = 0
+  public var threads = Workers.processorCount
+  public var basisType = BasisType.float32
+  /// Folder for a basis as a memory-mapped file; nil: in memory.
+  public var basisPath: String?
+  /// Bytes for a basis and work; nil: 60 % of what is available.
+  public var maxMemory: Int?
+
+  public init() {}
+
+  public var densitySamples: Int { samples ?? 8 }
+  public var densitySteps: Int { steps ?? 40 }
+
+  fileprivate func probes(_ samples: Int) -> ProbeOptions {
+    var result = ProbeOptions(samples: samples, steps: densitySteps, seed: seed)
+    result.basisType = basisType
+    result.basisFolder = basisPath
+    result.maximumMemory = memoryLimit(maxMemory)
+    return result
+  }
+}
+
+public typealias SpectralDensity = CetSpectral.SpectralDensity
+
+public func spectralDensity(
+  _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor
+) throws -> SpectralDensity {
+  let total = options.densitySamples * min(options.densitySteps, map.dimension)
+  let result = try estimateDensity(
+    map, options.probes(options.densitySamples), workers: Workers(threads: options.threads)
+  ) { try monitor.report(.curvature, $0, of: total) }
+  try monitor.report(.curvature, total, of: total)
+  return result
+}
+
+/// Trace and standard error.
+public func traceEstimate(
+  _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor
+) throws -> (trace: Double, standardError: Double) {
+  let samples = options.samples ?? 32
+  let progress = { (done: Int) in try monitor.report(.curvature, done, of: samples) }
+  switch options.method {
+  case .hutchinson:
+    let value = try estimateTrace(map, samples: samples, seed: options.seed, progress: progress).whole
+    return (value.trace, value.standardError)
+  case .hutchPlusPlus:
+    let value = try estimateTraceDeflated(
+      map, options.probes(samples), workers: Workers(threads: options.threads), progress: progress)
+    return (value.trace, value.standardError)
+  }
+}
+
+/// `dimension` elements each.
+public func diagonalEstimate(
+  _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor, diagonal: UnsafeMutablePointer<Float>,
+  standardErrors: UnsafeMutablePointer<Float>?
+) throws {
+  let samples = options.samples ?? 32
+  try estimateDiagonal(
+    map, samples: samples, seed: options.seed, diagonal: diagonal, standardErrors: standardErrors
+  ) { try monitor.report(.curvature, $0, of: samples) }
+}

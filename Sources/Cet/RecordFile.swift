@@ -1,0 +1,117 @@
+import CetONNX
+import CetTensor
+import Glibc
+
+/// The library's own binary files, little-endian: 8 bytes that say what it is, the header's length (uint64), the header
+/// (a JSON object), the contents, and a checksum (uint64) of all sections. A file appears complete or not at all.
+enum RecordFile {
+  final class Writer {
+    private let file: PendingFile
+    private var checksum = Checksum()
+    private var buffer: [UInt8] = []
+
+    init(path: String, magic: String, header: JSON) throws {
+      file = try PendingFile(PendingFile.target(of: path))
+      let text = Array(header.serialized(indented: false).utf8)
+      try add(Array(magic.utf8))
+      try add([UInt64(text.count)])
+      try add(text)
+    }
+
+    func add<Value: BitwiseCopyable>(_ values: [Value]) throws { try values.withUnsafeBytes(add) }
+
+    func add(_ bytes: UnsafeRawBufferPointer) throws {
+      checksum.update(bytes)
+      if buffer.count + bytes.count > 1 << 20 { try flush() }
+      if bytes.count > 1 << 19 { try file.writeAll(bytes) } else { buffer += bytes }
+    }
+
+    private func flush() throws {
+      try buffer.withUnsafeBytes(file.writeAll)
+      buffer.removeAll(keepingCapacity: true)
+    }
+
+    func finish() throws {
+      withUnsafeBytes(of: checksum.value) { buffer += $0 }
+      try flush()
+      try file.commit()
+    }
+  }
+
+  final class Reader {
+    let path: String
+    let header: JSONFields
+    private let file: UnsafeMutablePointer<FILE>
+    private var checksum = Checksum()
+    private var left: Int
+
+    /// nil when there is no file.
+    static func open(path: String, magic: String, what: String) throws -> Reader? {
+      guard let file = fopen(path, "rbe") else {
+        if errno == ENOENT { return nil }
+        throw CetError(.io, "cannot read \(what) '\(path)': \(systemMessage())")
+      }
+      do {
+        return try Reader(path, file, magic, what)
+      } catch {
+        fclose(file)
+        throw error
+      }
+    }
+
+    private init(_ path: String, _ file: UnsafeMutablePointer<FILE>, _ magic: String, _ what: String) throws {
+      func failure(_ text: String) -> CetError { CetError(.io, "\(what) '\(path)' \(text)") }
+      var status = stat()
+      guard fstat(fileno(file), &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        throw failure("is no regular file")
+      }
+      var sum = Checksum()
+      func take(_ count: Int) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        guard fread(&bytes, 1, count, file) == count else { throw failure("ends too early") }
+        bytes.withUnsafeBytes { sum.update($0) }
+        return bytes
+      }
+      guard Int(status.st_size) >= 24, try take(8) == Array(magic.utf8) else { throw failure("is no such file") }
+      let length = try take(8).withUnsafeBytes { $0.load(as: UInt64.self) }
+      guard length <= UInt64(status.st_size) - 24, length <= 1 << 28 else { throw failure("is damaged: the header is too long") }
+      let text = try take(Int(length))
+      do {
+        header = JSONFields(try text.withUnsafeBytes { try JSON.parse($0) })
+      } catch { throw failure("is damaged: the header is no JSON") }
+      self.path = path
+      self.file = file
+      checksum = sum
+      left = Int(status.st_size) - 24 - Int(length)
+    }
+
+    deinit { fclose(file) }
+
+    /// Bytes of the contents that are not read yet.
+    var remaining: Int { left }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+      guard buffer.count <= left, fread(buffer.baseAddress, 1, buffer.count, file) == buffer.count else {
+        throw CetError(.io, "'\(path)' ends too early")
+      }
+      left -= buffer.count
+      checksum.update(UnsafeRawBufferPointer(buffer))
+    }
+
+    func array<Value: BitwiseCopyable>(_ zero: Value, count: Int) throws -> [Value] {
+      guard count >= 0, count <= left / MemoryLayout<Value>.stride else { throw CetError(.io, "'\(path)' ends too early") }
+      var values = [Value](repeating: zero, count: count)
+      try values.withUnsafeMutableBytes(read)
+      return values
+    }
+
+    /// After the last of the contents.
+    func finish() throws {
+      var stored: UInt64 = 0
+      let found = withUnsafeMutableBytes(of: &stored) { fread($0.baseAddress, 1, 8, file) }
+      guard left == 0, found == 8, stored == checksum.value else {
+        throw CetError(.io, "'\(path)' is damaged: the checksum does not agree")
+      }
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import CetSpectral
+import CetTensor
+
+/// Spectra as files (docs/spectrum-file.md).
+extension Spectrum {
+  private static let magic = "CETSPEC1"
+
+  /// The file appears complete or not at all.
+  public func save(path: String) throws {
+    let header = JSON.object([
+      .init("library_version", .string(CompressionPlan.libraryVersion)),
+      .init("which", .string(which.rawValue)), .init("dimension", .integer(dimension)),
+      .init("count", .integer(values.count)), .init("vector_type", .string(vectors.type.rawValue)),
+      .init("applies", .integer(applies)), .init("restarts", .integer(restarts)),
+      .init("krylov_dimension", .integer(krylovDimension)), .init("tolerance", .double(tolerance)),
+      .init("fingerprint", fingerprint.json),
+    ])
+    let file = try RecordFile.Writer(path: path, magic: Spectrum.magic, header: header)
+    try file.add(values)
+    try file.add(residualNorms)
+    try file.add(converged.map { $0 ? UInt8(1) : 0 })
+    for index in values.indices { try vectors.eachPiece(of: index) { try file.add($0) } }
+    try file.finish()
+  }
+
+  public init(path: String) throws {
+    guard let file = try RecordFile.Reader.open(path: path, magic: Spectrum.magic, what: "spectrum file") else {
+      throw CetError(.io, "cannot read '\(path)': \(systemMessage())")
+    }
+    let header = file.header
+    let n: Int, count: Int, type: BasisType
+    do {
+      which = try header.required("which").choice()
+      n = try header.required("dimension").integer(1...(1 << 40))
+      count = try header.required("count").integer(0...(1 << 31))
+      type = try header.required("vector_type").choice()
+      applies = try header.required("applies").integer(0...Int.max)
+      restarts = try header.required("restarts").integer(0...Int.max)
+      krylovDimension = try header.required("krylov_dimension").integer(0...Int.max)
+      tolerance = try header.required("tolerance").double()
+      fingerprint = try Fingerprint(header.required("fingerprint"))
+    } catch let error as CetError { throw CetError(.io, "spectrum file '\(path)' is damaged: \(error.message)") }
+    dimension = n
+    let each = 17 + n * type.byteCount
+    guard count <= n, file.remaining % each == 0, file.remaining / each == count else {
+      throw CetError(.io, "spectrum file '\(path)' is damaged: \(count) pairs of dimension \(n) need other sizes")
+    }
+    values = try file.array(0.0, count: count)
+    residualNorms = try file.array(0.0, count: count)
+    converged = try file.array(UInt8(0), count: count).map { $0 != 0 }
+    vectors = try Eigenvectors(dimension: n, count: count, type: type) { try file.read(into: $0) }
+    try file.finish()
+    for value in values + residualNorms where !value.isFinite {
+      throw CetError(.io, "spectrum file '\(path)' is damaged: it holds \(value)")
+    }
+  }
+}

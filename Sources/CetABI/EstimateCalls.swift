@@ -1,0 +1,158 @@
+import CCet
+import Cet
+import CetTensor
+
+extension EstimateOptions {
+  fileprivate init(_ c: cet_estimate_options) throws {
+    self.init()
+    samples = try optional(c.samples, "samples")
+    steps = try optional(c.steps, "steps")
+    method = try traceMethod(c.method) ?? method
+    seed = c.seed
+    threads = try checkedThreads(c.threads)
+    basisType = try CetABI.basisType(c.basis_type) ?? basisType
+    basisPath = try c.basis_path.map { try text($0, "basis_path") }
+    maxMemory = try optional(c.max_memory, "max_memory")
+  }
+}
+
+/// Reads the options and calls `body` with a monitor that reports to the caller.
+private func estimate<Result>(
+  _ pointer: UnsafePointer<cet_estimate_options>?, _ body: (EstimateOptions, Monitor) throws -> Result
+) throws -> Result {
+  let c = try SizedStruct.read(pointer, cet_estimate_options(), "cet_estimate_options")
+  let monitor = monitor(c.progress, c.log, c.user_data)
+  defer { monitor.flush() }
+  return try body(EstimateOptions(c), monitor)
+}
+
+// MARK: Trace
+
+@implementation @_cdecl("cet_trace_estimate")
+public func cet_trace_estimate(
+  _ apply: cet_apply_fn?, _ applyData: UnsafeMutableRawPointer?, _ n: Int, _ options: UnsafePointer<cet_estimate_options>?,
+  _ trace: UnsafeMutablePointer<Double>?, _ standardError: UnsafeMutablePointer<Double>?
+) -> cet_status {
+  boundary { try writeTrace(hostMap(apply, nil, applyData, n), options, trace, standardError) }
+}
+
+@implementation @_cdecl("cet_trace_estimate_curvature")
+public func cet_trace_estimate_curvature(
+  _ curvature: OpaquePointer?, _ options: UnsafePointer<cet_estimate_options>?, _ trace: UnsafeMutablePointer<Double>?,
+  _ standardError: UnsafeMutablePointer<Double>?
+) -> cet_status {
+  boundary {
+    let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
+    try curvature.together { try writeTrace(curvature, options, trace, standardError) }
+  }
+}
+
+private func writeTrace(
+  _ map: some LinearMap, _ options: UnsafePointer<cet_estimate_options>?, _ trace: UnsafeMutablePointer<Double>?,
+  _ standardError: UnsafeMutablePointer<Double>?
+) throws {
+  let trace = try required(trace, "trace")
+  let value = try estimate(options) { try traceEstimate(map, $0, $1) }
+  trace.pointee = value.trace
+  standardError?.pointee = value.standardError
+}
+
+// MARK: Diagonal
+
+@implementation @_cdecl("cet_diagonal_estimate")
+public func cet_diagonal_estimate(
+  _ apply: cet_apply_fn?, _ applyData: UnsafeMutableRawPointer?, _ n: Int, _ options: UnsafePointer<cet_estimate_options>?,
+  _ diagonal: UnsafeMutablePointer<Float>?, _ standardErrors: UnsafeMutablePointer<Float>?
+) -> cet_status {
+  boundary { try writeDiagonal(hostMap(apply, nil, applyData, n), options, diagonal, standardErrors) }
+}
+
+@implementation @_cdecl("cet_diagonal_estimate_curvature")
+public func cet_diagonal_estimate_curvature(
+  _ curvature: OpaquePointer?, _ options: UnsafePointer<cet_estimate_options>?, _ diagonal: UnsafeMutablePointer<Float>?,
+  _ standardErrors: UnsafeMutablePointer<Float>?, _ n: Int
+) -> cet_status {
+  boundary {
+    let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
+    try curvature.together {
+      try checkCount(n, curvature.dimension, "n")
+      try writeDiagonal(curvature, options, diagonal, standardErrors)
+    }
+  }
+}
+
+private func writeDiagonal(
+  _ map: some LinearMap, _ options: UnsafePointer<cet_estimate_options>?, _ diagonal: UnsafeMutablePointer<Float>?,
+  _ standardErrors: UnsafeMutablePointer<Float>?
+) throws {
+  let diagonal = try required(diagonal, "diagonal")
+  try estimate(options) { try diagonalEstimate(map, $0, $1, diagonal: diagonal, standardErrors: standardErrors) }
+}
+
+// MARK: Density
+
+@implementation @_cdecl("cet_spectral_density")
+public func cet_spectral_density(
+  _ apply: cet_apply_fn?, _ applyData: UnsafeMutableRawPointer?, _ n: Int, _ options: UnsafePointer<cet_estimate_options>?,
+  _ nodes: UnsafeMutablePointer<Double>?, _ weights: UnsafeMutablePointer<Double>?, _ count: Int
+) -> cet_status {
+  boundary { try writeDensity(hostMap(apply, nil, applyData, n), options, nodes, weights, count) }
+}
+
+@implementation @_cdecl("cet_spectral_density_curvature")
+public func cet_spectral_density_curvature(
+  _ curvature: OpaquePointer?, _ options: UnsafePointer<cet_estimate_options>?, _ nodes: UnsafeMutablePointer<Double>?,
+  _ weights: UnsafeMutablePointer<Double>?, _ count: Int
+) -> cet_status {
+  boundary {
+    let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
+    try curvature.together { try writeDensity(curvature, options, nodes, weights, count) }
+  }
+}
+
+private func writeDensity(
+  _ map: some LinearMap, _ options: UnsafePointer<cet_estimate_options>?, _ nodes: UnsafeMutablePointer<Double>?,
+  _ weights: UnsafeMutablePointer<Double>?, _ count: Int
+) throws {
+  let nodes = try required(nodes, "nodes")
+  let weights = try required(weights, "weights")
+  try estimate(options) { options, monitor in
+    let steps = options.densitySteps
+    try checkCount(count, options.densitySamples * steps, "count")
+    let density = try spectralDensity(map, options, monitor)
+    for (probe, (values, shares)) in zip(density.nodes, density.weights).enumerated() {
+      for k in 0..<steps {
+        nodes[probe * steps + k] = k < values.count ? values[k] : values.last ?? 0
+        weights[probe * steps + k] = k < shares.count ? shares[k] : 0
+      }
+    }
+  }
+}
+
+@implementation @_cdecl("cet_spectral_density_evaluate")
+public func cet_spectral_density_evaluate(
+  _ nodes: UnsafePointer<Double>?, _ weights: UnsafePointer<Double>?, _ samples: Int, _ steps: Int, _ width: Double,
+  _ points: UnsafePointer<Double>?, _ density: UnsafeMutablePointer<Double>?,
+  _ standardErrors: UnsafeMutablePointer<Double>?, _ count: Int
+) -> cet_status {
+  boundary {
+    let nodes = try required(nodes, "nodes")
+    let weights = try required(weights, "weights")
+    guard samples >= 1, steps >= 1, samples <= 1 << 30, steps <= 1 << 30 else {
+      throw invalid("\(UInt(bitPattern: samples)) samples of \(UInt(bitPattern: steps)) steps: expected at least 1")
+    }
+    guard width > 0, width.isFinite else { throw invalid("argument 'width': expected a positive number, got \(width)") }
+    guard count > 0 else { return }
+    let points = try required(points, "points")
+    let density = try required(density, "density")
+    func rows(_ values: UnsafePointer<Double>) -> [[Double]] {
+      (0..<samples).map { Array(UnsafeBufferPointer(start: values + $0 * steps, count: steps)) }
+    }
+    let whole = SpectralDensity(dimension: 0, nodes: rows(nodes), weights: rows(weights), applies: 0)
+    for i in 0..<count {
+      let value = whole.value(at: points[i], width: width)
+      density[i] = value.density
+      standardErrors?[i] = value.standardError
+    }
+  }
+}
