@@ -816,7 +816,8 @@ typedef struct cet_eigensolve_options {
                                   fewer samples, another loss, a former version of the weights; NULL: none */
   const char *state_path;      /* file for the state after every restart. A solve of the same map with the same options
                                   goes on from it, to the same bits as without interruption; that of another is refused
-                                  (INVALID_ARGUMENT). Removed when the solve ends. NULL: none */
+                                  (INVALID_ARGUMENT). Removed when the solve ends. Where memory is short set
+                                  krylov_dimension or max_memory, too: what is available changes. NULL: none */
   const char *fingerprint;     /* the host's name for its map, kept in spectra and states; NULL: none. A curvature adds
                                   model, data, loss, curvature and parameters by itself. */
 } cet_eigensolve_options;
