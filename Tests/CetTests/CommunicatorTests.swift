@@ -61,7 +61,7 @@ import Testing
     options.tolerance = 1e-2
     options.threads = 1
     return try map.together {
-      try eigensolve(dimension: map.dimension, options, monitor) { v, hv in try map.apply(count: 1) { (v, hv) } }
+      try eigensolve(map, options, monitor)
     }
   }
 
@@ -89,7 +89,7 @@ import Testing
       for result in try Meeting(size).run({ try Self.spectrum(Self.curvature($0)) }) {
         let found = try result.get()
         #expect(found.values == expected.values)
-        #expect(found.vectors == expected.vectors)
+        for pair in 0..<3 { #expect(found.vectors[pair] == expected.vectors[pair]) }
         #expect(found.residualNorms == expected.residualNorms)
       }
     }

@@ -207,10 +207,10 @@
     /// of them wait for as many threads as they were compiled for.
     private static func withOneThread<Result>(_ body: () throws -> Result) rethrows -> Result {
       let before = omp_get_max_threads()
-      if before == 1 { return try body() }
+      if before == 1 { return try SignalGuard.run(body) }
       omp_set_num_threads(1)
       defer { omp_set_num_threads(before) }
-      return try body()
+      return try SignalGuard.run(body)
     }
 
     private func withOneThread<Result>(_ body: () throws -> Result) rethrows -> Result {
