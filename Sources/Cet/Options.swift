@@ -166,9 +166,10 @@ public struct CurvatureOptions: Sendable, Equatable {
   }
 }
 
-/// Bytes that a call may hold: what its options say, or a share of the memory that is available now.
-func memoryLimit(_ asked: Int?, processes: Int = 1) -> Int {
-  asked ?? (SystemMemory.availableBytes ?? 8 << 30) / 5 * 3 / processes
+/// Bytes that a call may hold: what its options say, or 60 % of the memory that is available now.
+/// - Parameter reserved: bytes that another part of this process will take of it.
+func memoryLimit(_ asked: Int?, processes: Int = 1, reserved: Int = 0) -> Int {
+  asked ?? max(0, (SystemMemory.availableBytes ?? 8 << 30) / processes - reserved) / 5 * 3
 }
 
 private func check<Value>(_ condition: Bool, _ option: String, _ found: Value, _ expected: String) throws {

@@ -810,7 +810,8 @@ typedef struct cet_eigensolve_options {
   const char *basis_path;    /* folder for the basis as a memory-mapped file without a name, which goes with the
                                 process; NULL: in memory */
   uint64_t max_memory;       /* bytes for the basis (unless it is in a file) and 2 * block_size vectors of n floats; what
-                                the map itself needs is not counted. 0: 60 % of what the system has available. */
+                                the map itself needs is not counted. 0: 60 % of what the system has available, less what a
+                                curvature will still take of it. */
   cet_apply_block_fn apply_block; /* of cet_eigensolve's map, for blocks; NULL: one vector after another */
   const cet_spectrum *initial; /* pairs to start from, of the same parameters (or with the same fingerprint): those of
                                   fewer samples, another loss, a former version of the weights; NULL: none */

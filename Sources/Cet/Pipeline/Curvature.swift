@@ -119,9 +119,11 @@ public final class Curvature: LinearMap, @unchecked Sendable {
 
   public func loss() throws -> Double { try map.loss() }
 
-  /// Bytes for work on the map that are the same on every process, because what is computed depends on them.
+  /// Bytes for work on the map: what is asked for, or a share of the available memory that the curvature itself will
+  /// not need. The same on every process, because what is computed depends on them.
   public func agreedMemory(_ asked: Int?) throws -> Int {
-    let own = memoryLimit(asked, processes: communicator?.size ?? 1)
+    let own = memoryLimit(
+      asked, processes: communicator?.size ?? 1, reserved: max(0, map.memory.predicted - map.peakBytes))
     return try communicator?.least(own) ?? own
   }
 

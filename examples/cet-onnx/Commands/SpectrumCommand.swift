@@ -134,6 +134,7 @@ struct SpectrumCommand: ParsableCommand {
     return try withCStrings([basisPath ?? "", state ?? ""]) { paths in
       var options = try solveOptions(monitor)
       options.count = UInt32(clamping: min(UInt64(count), UInt64(curvature.dimension)))
+      if let limit = effort.maxMemory?.bytes { options.max_memory = max(1, limit - (try curvature.predictedBytes())) }
       if basisPath != nil { options.basis_path = paths[0] }
       if state != nil { options.state_path = paths[1] }
       options.initial = start?.handle
@@ -176,7 +177,8 @@ struct SpectrumCommand: ParsableCommand {
     options.loss = loss.code
     options.curvature = curvature.code
     options.samples = effort.samples ?? 0
-    options.max_memory = effort.maxMemory?.bytes ?? 0
+    // The other half, and what the curvature leaves, is for the basis.
+    options.max_memory = (effort.maxMemory?.bytes ?? 0) / 2
     options.batch_size = effort.batchSize ?? 0
     return try withCStrings([lossOutput ?? ""] + only) { texts in
       if lossOutput != nil { options.output = texts[0] }

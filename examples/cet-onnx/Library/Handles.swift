@@ -116,6 +116,13 @@ final class Curvature {
 
   var dimension: Int { cet_curvature_dimension(handle) }
 
+  /// Bytes that the handle will hold at most.
+  func predictedBytes() throws -> UInt64 {
+    var info: cet_curvature_info = try initialized(cet_curvature_info_init)
+    try check(cet_curvature_get_info(handle, &info))
+    return info.predicted_bytes
+  }
+
   /// Mean over the samples.
   func loss() throws -> Double {
     var loss = 0.0
