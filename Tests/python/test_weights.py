@@ -441,3 +441,20 @@ def test_unfolded_normalization_costs_no_accuracy():
         _, before, after = compress(network(folded), inputs, ratio=1, fix=bits)
         errors[folded] = error(before, after)
     assert errors[False] < 1.25 * errors[True], errors
+
+
+def test_codes_do_not_depend_on_the_memory_for_statistics():
+    draw = random(5)
+    weights = {"narrow": draw.standard_normal((8, 1100)) / 3, "wide": draw.standard_normal((1100, 16)) / 30}
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "narrow"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
+         helper.make_node("MatMul", ["r", "wide"], ["y"])],
+        "two", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 16])],
+        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()])
+    model = cet.Model(helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    data = cet.Calibration({"x": draw.standard_normal((256, 8)).astype(np.float32)})
+    plan = cet.plan(model, data, method="uniform", target_bits=3)
+    ample, scarce = (cet.quantize(model, data, plan, max_memory=limit) for limit in (8 << 30, 16 << 20))
+    assert ample.to_bytes() == scarce.to_bytes()

@@ -136,8 +136,10 @@ extension Engine {
       rounds[rounds.count - 1].append(run)
       used += bytes
     }
+    // Of all layers: which of them share a round depends on the memory, and results must not.
+    let parts = Engine.parts(batches.count, columns: runs.map { WeightView.columns(layers[$0[0]]) }.max() ?? 0)
     for (number, round) in rounds.enumerated() {
-      var sums = try moments(round.map { $0[0] }, batches) { try progress(number * batches.count + $0, rounds.count * batches.count) }
+      var sums = try moments(round.map { $0[0] }, batches, parts) { try progress(number * batches.count + $0, rounds.count * batches.count) }
       for (position, run) in round.enumerated() where position < sums.count {
         let centred = biasNames[run[0]] != nil
         try each(run, InputStatistics(sums[position], layers[run[0]], centred: centred))
@@ -148,11 +150,10 @@ extension Engine {
 
   /// Moments of the layers' inputs.
   private func moments(
-    _ indices: [Int], _ batches: [FittingBatch], progress: (Int) throws -> Void
+    _ indices: [Int], _ batches: [FittingBatch], _ parts: [Range<Int>], progress: (Int) throws -> Void
   ) throws -> [InputStatistics.Moments] {
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
     var sums = [InputStatistics.Moments](repeating: .init(), count: indices.count)
-    let parts = Engine.parts(batches.count, columns: indices.map { WeightView.columns(layers[$0]) }.max() ?? 0)
     try workers.ordered(parts.count) { [self] part in
       var found = [InputStatistics.Moments](repeating: .init(), count: indices.count)
       for batch in batches[parts[part]] {
