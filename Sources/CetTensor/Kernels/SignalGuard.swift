@@ -1,8 +1,8 @@
 import Glibc
 
-/// Code that no signal handler may run in the middle of. oneDNN's generated matrix kernels keep data below the stack
-/// pointer, further down than the ABI protects: the frame of a handler that the host installed (for Ctrl-C, a timer, a
-/// profiler) would overwrite it, and the kernel would write through what it then reads back.
+/// Code that no signal handler may run in the middle of. A handler of the host (for Ctrl-C, a timer, a profiler) that
+/// interrupts oneDNN's generated matrix kernels leaves the heap corrupted: its frame seems to overwrite what they keep
+/// below the stack pointer, further down than the ABI protects (docs/adr/0016).
 enum SignalGuard {
   /// All signals but those that the running instruction itself causes.
   private static let deferred: sigset_t = {
