@@ -116,6 +116,7 @@ public func cet_curvature_get_info(
     c.max_memory = UInt64(clamping: memory.limit)
     c.predicted_bytes = UInt64(clamping: memory.predicted)
     c.peak_bytes = UInt64(clamping: curvature.peakBytes)
+    c.least_bytes = UInt64(clamping: memory.least)
     try SizedStruct.write(c, to: info, "cet_curvature_info")
   }
 }

@@ -2,6 +2,8 @@ import CetTensor
 
 /// What a curvature operator holds, decided before it computes.
 public struct CurvatureMemory: Sendable {
+  /// Bytes that are enough: one thread, nothing kept.
+  public let least: Int
   /// Bytes that may be held.
   public let limit: Int
   /// Bytes that will be held at most: weights, samples, references, kept primals, buffers of the runs, sums.
@@ -33,6 +35,7 @@ public struct CurvatureMemory: Sendable {
   init(_ needs: Needs, limit asked: Int?, threads: Int) throws {
     let run = needs.run.max() ?? 0
     let least = needs.fixed + needs.sums + run
+    self.least = least
     let limit = asked ?? least
     self.limit = limit
     guard least <= limit else {

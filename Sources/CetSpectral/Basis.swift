@@ -94,12 +94,15 @@ final class Basis {
   }
 
   /// In one pass over the basis: w_c ← Σ_d w_d m[d][c] (upper triangular m), then w_c ← w_c − Σ_i v_i h[i][c], then
-  /// the products of the result. `w` holds `columns` vectors, `count` are the basis vectors in use.
+  /// the products of the result (with the basis only if `measure`). `w` holds `columns` vectors, `count` are the basis
+  /// vectors in use.
   func pass(
-    _ w: UnsafeMutablePointer<Float>, columns: Int, count: Int, combine m: [Double]? = nil, subtract h: [Double]? = nil
+    _ w: UnsafeMutablePointer<Float>, columns: Int, count: Int, combine m: [Double]? = nil, subtract h: [Double]? = nil,
+    measure: Bool = true
   ) throws -> Products {
+    let measured = measure ? count : 0
     var sum = Products(
-      withBasis: [Double](repeating: 0, count: count * columns), gram: [Double](repeating: 0, count: columns * columns))
+      withBasis: [Double](repeating: 0, count: measured * columns), gram: [Double](repeating: 0, count: columns * columns))
     // Column by column, as the kernels take them.
     let byColumn = h.map { h in (0..<columns).map { c in (0..<count).map { h[$0 * columns + c] } } }
     try workers.ordered(panels) { panel in
@@ -107,7 +110,7 @@ final class Basis {
       let start = w + part.lowerBound
       if let m { ck_block_combine(start, n, columns, m, part.count) }
       var partial = Products(withBasis: [], gram: [Double](repeating: 0, count: columns * columns))
-      var dots = [Double](repeating: 0, count: count)
+      var dots = [Double](repeating: 0, count: measured)
       for c in 0..<columns {
         let column = start + c * n
         if let byColumn, count > 0 {
@@ -116,10 +119,10 @@ final class Basis {
           case .bfloat16: ck_basis_subtract_bf16(halves(panel, 0), part.count, count, byColumn[c], column, part.count)
           }
         }
-        if count > 0 {
+        if measured > 0 {
           switch type {
-          case .float32: ck_basis_dots(floats(panel, 0), part.count, count, column, part.count, &dots)
-          case .bfloat16: ck_basis_dots_bf16(halves(panel, 0), part.count, count, column, part.count, &dots)
+          case .float32: ck_basis_dots(floats(panel, 0), part.count, measured, column, part.count, &dots)
+          case .bfloat16: ck_basis_dots_bf16(halves(panel, 0), part.count, measured, column, part.count, &dots)
           }
           partial.withBasis += dots
         }
@@ -132,7 +135,7 @@ final class Basis {
       return partial
     } combine: { _, partial in
       for c in 0..<columns {
-        for i in 0..<count { sum.withBasis[i * columns + c] += partial.withBasis[c * count + i] }
+        for i in 0..<measured { sum.withBasis[i * columns + c] += partial.withBasis[c * measured + i] }
       }
       for k in sum.gram.indices { sum.gram[k] += partial.gram[k] }
     }

@@ -215,7 +215,8 @@ struct LanczosFactorization {
     for pass in 0..<6 {
       let m = kept.count
       guard m > 0 else { break }
-      products = try basis.pass(output, columns: m, count: count, subtract: products.withBasis)
+      // The second pass is nearly always the last: what is left along the basis is measured when it is needed.
+      products = try basis.pass(output, columns: m, count: count, subtract: products.withBasis, measure: pass == 0)
       let before = pass == 0 ? kept.map { whole[$0] } : [Double](repeating: 1, count: m)
       let (factor, alive, lost) = BlockFactor.factor(
         products.gram, m, before: before, floor: kept.indices.map {
@@ -231,7 +232,7 @@ struct LanczosFactorization {
       }
       r = next
       let transform = factor.inverse
-      products.withBasis = BlockFactor.transform(products.withBasis, rows: count, m, transform, alive)
+      if pass == 0 { products.withBasis = BlockFactor.transform(products.withBasis, rows: count, m, transform, alive) }
       _ = try basis.pass(output, columns: m, count: 0, combine: transform)
       if alive.count < m {
         for (target, source) in alive.enumerated() where target != source {
@@ -239,7 +240,10 @@ struct LanczosFactorization {
         }
       }
       kept = alive.map { kept[$0] }
-      if pass > 0 && !lost { return (kept.count, r) }
+      if pass > 0 {
+        guard lost else { return (kept.count, r) }
+        products = try basis.pass(output, columns: kept.count, count: count)
+      }
     }
     return (0, [])
   }

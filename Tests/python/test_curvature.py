@@ -70,6 +70,7 @@ def test_max_memory_is_predicted_kept_and_named(model, calibration):
     matrix = vectors(usual, 3, seed=7).T
     np.testing.assert_array_equal(small @ matrix, usual @ matrix)
     assert small.info.threads == 1 and small.info.kept_batches == 0 and small.info.max_memory == least
+    assert small.info.least_bytes == usual.info.least_bytes == least
     assert usual.info.kept_batches == usual.info.batches and usual.info.samples == len(calibration)
     for info in (small.info, usual.info):
         assert 0 < info.peak_bytes <= info.predicted_bytes <= info.max_memory

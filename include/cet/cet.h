@@ -756,6 +756,7 @@ typedef struct cet_curvature_info {
   uint64_t max_memory;      /* bytes: the option, or what its default came to */
   uint64_t predicted_bytes; /* most that the handle holds, as computed before anything ran */
   uint64_t peak_bytes;      /* most that it has held so far */
+  uint64_t least_bytes;     /* the smallest max_memory that suffices: one thread, nothing kept between products */
 } cet_curvature_info;
 
 CET_API cet_status cet_curvature_info_init(cet_curvature_info *info, size_t size);

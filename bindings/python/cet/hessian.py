@@ -68,6 +68,8 @@ class CurvatureInfo:
     """The most that will be held, as computed before anything ran."""
     peak_bytes: int
     """The most that was held so far."""
+    least_bytes: int
+    """The smallest max_memory that suffices: one thread, nothing kept between products."""
 
 
 class Hessian(_Base):

@@ -227,6 +227,7 @@ class CurvatureInfo(c.Structure):
         ("max_memory", c.c_uint64),
         ("predicted_bytes", c.c_uint64),
         ("peak_bytes", c.c_uint64),
+        ("least_bytes", c.c_uint64),
     ]
 
 

@@ -116,11 +116,10 @@ final class Curvature {
 
   var dimension: Int { cet_curvature_dimension(handle) }
 
-  /// Bytes that the handle will hold at most.
-  func predictedBytes() throws -> UInt64 {
+  func info() throws -> cet_curvature_info {
     var info: cet_curvature_info = try initialized(cet_curvature_info_init)
     try check(cet_curvature_get_info(handle, &info))
-    return info.predicted_bytes
+    return info
   }
 
   /// Mean over the samples.
