@@ -115,6 +115,21 @@ CK_CLONES void ck_accumulate_f64(double *y, const float *x, size_t count) {
   for (size_t i = 0; i < count; i++) y[i] += x[i];
 }
 
+CK_CLONES void ck_widen_f64(double *y, const float *x, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) y[i] = 0.0 + (double)x[i];
+}
+
+CK_CLONES void ck_add_f64(double *y, const double *x, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) y[i] += x[i];
+}
+
+CK_CLONES void ck_narrow_f64(double factor, const double *x, float *y, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) y[i] = (float)(x[i] * factor);
+}
+
 CK_CLONES void ck_relu_mask_f32(const float *x, const float *g, float *out, size_t count) {
   CK_INDEPENDENT
   for (size_t i = 0; i < count; i++) {

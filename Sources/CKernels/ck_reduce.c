@@ -38,6 +38,15 @@ CK_CLONES double ck_dot_f32(const float *x, const float *y, size_t count) {
   return ck_fold(lane);
 }
 
+CK_CLONES int ck_finite_f32(const float *x, size_t count) {
+  uint32_t largest = 0;
+  for (size_t i = 0; i < count; i++) {
+    const uint32_t magnitude = ck_bits(x[i]) & 0x7fffffffu;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  return largest < 0x7f800000u;
+}
+
 CK_CLONES double ck_sum_f32(const float *x, size_t count) { return sum(x, count); }
 
 CK_CLONES void ck_sum_rows_f32(const float *x, float *out, size_t rows, size_t n) {
@@ -80,6 +89,29 @@ CK_CLONES void ck_softmax_rows_f32(const float *x, float *out, size_t rows, size
     const double inverse = 1.0 / sum(y, n);
     CK_INDEPENDENT
     for (size_t j = 0; j < n; j++) y[j] = (float)((double)y[j] * inverse);
+  }
+}
+
+CK_CLONES void ck_standardize_rows_f32(const float *x, float *y, float *r, double epsilon, size_t rows, size_t n) {
+  for (size_t i = 0; i < rows; i++) {
+    const float *row = x + i * n;
+    float *out = y + i * n;
+    const double mean = sum(row, n) / (double)n;
+    double lane[CK_LANES] = {0};
+    size_t j = 0;
+    for (; j + CK_LANES <= n; j += CK_LANES)
+      for (int k = 0; k < CK_LANES; k++) {
+        const double d = (double)row[j + k] - mean;
+        lane[k] += d * d;
+      }
+    for (int k = 0; j < n; j++, k++) {
+      const double d = (double)row[j] - mean;
+      lane[k] += d * d;
+    }
+    const double inverse = 1.0 / __builtin_sqrt(ck_fold(lane) / (double)n + epsilon);
+    r[i] = (float)inverse;
+    CK_INDEPENDENT
+    for (size_t k = 0; k < n; k++) out[k] = (float)(((double)row[k] - mean) * inverse);
   }
 }
 

@@ -79,6 +79,10 @@ public final class BatchProgram {
     }
   }
 
+  /// The same for values that nothing else is read beside: of what lies behind them only the rows that they need are
+  /// computed.
+  public func outputs(_ names: [String]) throws -> [Value] { try SelectionPushdown.outputs(values(names), emitter) }
+
   /// Values of one shape one after the other: along the first axis, which is a sample or position axis from rank 3 on,
   /// along a new one below. Of values of several shapes the last.
   private func joined(_ turns: [Value]) throws -> Value? {

@@ -29,15 +29,19 @@ struct ValueModel {
 
   mutating func make(_ id: Int, by step: Step, _ buffers: inout BufferModel) {
     // A reshaped tensor shares the memory of its operand.
-    if step.primitive is Reshape, let operand = step.inputs.first {
-      guard let shared = owner[operand] else { return }
-      owner[id] = shared
-      users[shared, default: 0] += 1
-      return
-    }
+    if step.primitive is Reshape, let operand = step.inputs.first { share(id, with: operand) } else { make(id, &buffers) }
+  }
+
+  mutating func make(_ id: Int, _ buffers: inout BufferModel) {
     owner[id] = id
     users[id] = 1
     buffers.take(program.values[id].type.byteCount)
+  }
+
+  mutating func share(_ id: Int, with other: Int) {
+    guard let shared = owner[other] else { return }
+    owner[id] = shared
+    users[shared, default: 0] += 1
   }
 
   mutating func release(_ id: Int, _ buffers: inout BufferModel) {

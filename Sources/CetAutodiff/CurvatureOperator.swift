@@ -1,6 +1,7 @@
 import CetGraph
 import CetOperators
 import CetTensor
+import Glibc
 
 public enum CurvatureKind: String, Sendable, CaseIterable {
   /// The exact second derivative of the loss.
@@ -46,6 +47,8 @@ public final class CurvatureOperator: @unchecked Sendable {
   private let programs: [Batch.Signature: LossProgram]
   private let references: [Tensor?]
   private let workers: Workers
+  /// Share the elements of sums.
+  private let adders: Workers
   private let context: ComputeContext
   private let cache: PreparedCache
   private let share: CalibrationShare
@@ -109,6 +112,7 @@ public final class CurvatureOperator: @unchecked Sendable {
         fixed: fixedBytes + constants + referenceBytes, run: each { $1.run }, kept: each { $1.kept },
         sums: live * dimension * MemoryLayout<Double>.stride, product: dimension * MemoryLayout<Float>.stride),
       limit: memoryLimit, threads: workers.threads)
+    adders = workers
     self.workers = memoryLimit == nil ? workers : Workers(threads: memory.workers)
     cache = PreparedCache(count: memory.keptBatches)
 
@@ -237,7 +241,7 @@ public final class CurvatureOperator: @unchecked Sendable {
     let n = dimension
     var sum = formerSum.take()
     if sum?.count != vectors * n { sum = nil }
-    try accumulate(into: result, sum ?? ShardedSum(tree, count: vectors * n, share.communicator, meter: sumMeter), parts, compute)
+    try accumulate(into: result, sum ?? ShardedSum(tree, count: vectors * n, share.communicator, meter: sumMeter, workers: adders), parts, compute)
   }
 
   private func accumulate(
@@ -254,25 +258,49 @@ public final class CurvatureOperator: @unchecked Sendable {
           return partial
         }
       } combine: { index, partials in
-        try sum.add(batch: self.share.firstBatch + index / parts) { sums in
+        try sum.add(batch: self.share.firstBatch + index / parts) { sums, isNew in
+          // Directions that other parts of a new sum bring are zero until then.
+          if isNew, partials.count * n < sum.count { memset(sums, 0, sum.count * MemoryLayout<Double>.stride) }
+          let isNew = isNew && partials.count * n == sum.count
           for partial in partials {
-            for (slot, tensor) in zip(partial.slots, partial.tensors) {
-              let target = sums + partial.vector * n + self.parameters[slot].offset
-              Elementwise.accumulate(tensor.floats, into: target, count: tensor.count)
-            }
+            try self.add(partial, to: sums + partial.vector * n, isNew: isNew)
           }
         }
       }
       try sum.close()
     }
     let total = try sum.total()
-    withExtendedLifetime(total) {
+    try withExtendedLifetime(total) {
       let sums = ShardedSum.doubles(total)
       let scale = 1 / Double(sampleCount)
-      for i in 0..<sum.count { result[i] = Float(sums[i] * scale) }
+      try adders.split(sum.count) {
+        Elementwise.narrow(sums + $0.lowerBound, times: scale, into: result + $0.lowerBound, count: $0.count)
+      }
     }
     sum.reuse(total)
     formerSum.put(sum)
+  }
+
+  /// - Parameter isNew: the memory holds nothing yet, and the sum begins at 0.
+  private func add(_ partial: Partial, to sums: UnsafeMutablePointer<Double>, isNew: Bool) throws {
+    let tensors = Dictionary(zip(partial.slots, partial.tensors), uniquingKeysWith: { $1 })
+    try adders.split(dimension) { range in
+      for (index, slot) in parameters.enumerated() {
+        let part = range.clamped(to: slot.offset..<slot.offset + slot.count)
+        guard !part.isEmpty else { continue }
+        let target = sums + part.lowerBound
+        if let tensor = tensors[index] {
+          let source = tensor.floats + (part.lowerBound - slot.offset)
+          if isNew {
+            Elementwise.widen(source, into: target, count: part.count)
+          } else {
+            Elementwise.accumulate(source, into: target, count: part.count)
+          }
+        } else if isNew {
+          target.update(repeating: 0, count: part.count)
+        }
+      }
+    }
   }
 }
 

@@ -28,7 +28,7 @@ public final class DirectionalProgram: @unchecked Sendable {
     let bound = try BatchProgram(
       model, batch: batch, parameters: names.flatMap { $0 }, context)
     let e = bound.emitter
-    let z = try bound.values([output])[0]
+    let z = try bound.outputs([output])[0]
     self.output = z
     program = bound.program
     inputs = bound.inputs

@@ -24,6 +24,11 @@ extension Program {
     values[result] = try located(step) { try primitive.run(operands, addingTo: sum, context) }
   }
 
+  func execute(_ group: RowGroup, _ values: inout [Tensor?], _ context: ComputeContext) throws {
+    let operands = try group.operands.map { try operand($0, of: group.step, values) }
+    for (id, tensor) in try group.run(self, operands, context) { values[id] = tensor }
+  }
+
   private func operand(_ id: Int, of step: Step, _ values: [Tensor?]) throws -> Tensor {
     if case .constant(let tensor) = sources[id] { return tensor }
     if let tensor = values[id] { return tensor }

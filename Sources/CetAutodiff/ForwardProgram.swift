@@ -32,7 +32,7 @@ public final class ForwardProgram: @unchecked Sendable {
     program = bound.program
     inputs = bound.inputs
     self.parameters = bound.parameters
-    self.outputs = try bound.values(outputs)
+    self.outputs = try bound.outputs(outputs)
     self.context = context.fast  // nothing is differentiated at a kink here
     steps = program.steps(for: self.outputs)
   }

@@ -32,7 +32,7 @@ final class LossProgram: Sendable {
       return (slot.name, value)
     }
     let values = parameterValues.map(\.value)
-    let z = try bound.values([output])[0]
+    let z = try bound.outputs([output])[0]
     labels = batch.labels.map { e.source(.input("labels"), TensorType(.int64, $0.shape)) }
     reference = kind == .kl || kind == .mse ? e.source(.input("reference output"), z.type) : nil
     let total = try Loss.emit(kind, output: z, labels: labels, reference: reference, e)

@@ -13,14 +13,20 @@ final class ShardedSum {
   private var sums: [Storage] = []
   private var spare: [Storage] = []
   private let meter: ByteMeter?
+  private let workers: Workers
   private var allocated = 0
 
-  /// - Parameter count: elements of a vector.
-  init(_ tree: ShardTree, count: Int, _ communicator: Communicator?, meter: ByteMeter? = nil) {
+  /// - Parameters:
+  ///   - count: elements of a vector.
+  ///   - workers: share the elements of a sum.
+  init(
+    _ tree: ShardTree, count: Int, _ communicator: Communicator?, meter: ByteMeter? = nil, workers: Workers = Workers(threads: 1)
+  ) {
     self.tree = tree
     self.count = count
     self.communicator = communicator
     self.meter = meter
+    self.workers = workers
     leaves = tree.leaves(ofRank: communicator?.rank ?? 0, of: communicator?.size ?? 1)
   }
 
@@ -30,24 +36,33 @@ final class ShardedSum {
 
   /// Batches come in rising order. `body` adds the batch's vector.
   func add(batch: Int, _ body: (UnsafeMutablePointer<Double>) throws -> Void) throws {
+    try add(batch: batch) { sum, isNew in
+      if isNew { memset(sum, 0, byteCount) }
+      try body(sum)
+    }
+  }
+
+  /// The same; where the sum is new, `body` fills its memory with the batch's vector, added to 0.
+  func add(batch: Int, _ body: (_ sum: UnsafeMutablePointer<Double>, _ isNew: Bool) throws -> Void) throws {
     let found = tree.leaf(ofBatch: batch)
-    if let leaf, leaf != found { close(leaf) }
+    if let leaf, leaf != found { try close(leaf) }
     leaf = found
-    let sum = try current ?? zeros()
+    let isNew = current == nil
+    let sum = try current ?? spare.popLast() ?? allocate()
     current = sum
-    try withExtendedLifetime(sum) { try body(ShardedSum.doubles(sum)) }
+    try withExtendedLifetime(sum) { try body(ShardedSum.doubles(sum), isNew) }
   }
 
   /// Adds up what is here, as far as it makes whole subtrees. The exchange then fails on all processes or on none.
   func close() throws {
-    if let leaf { close(leaf) }
+    if let leaf { try close(leaf) }
     leaf = nil
     guard let communicator else { return }
     let needed = tree.exchangeSums(ofRank: communicator.rank, of: communicator.size, waiting: waiting.count)
     while sums.count + spare.count < needed { spare.append(try allocate()) }
   }
 
-  private func close(_ leaf: Int) {
+  private func close(_ leaf: Int) throws {
     guard let sum = current else { return }
     current = nil
     waiting.append(ShardTree.Node(lower: leaf, upper: leaf + 1))
@@ -57,7 +72,7 @@ final class ShardedSum {
       waiting.removeLast(2)
       waiting.append(node)
       let right = sums.removeLast()
-      add(right, to: sums[sums.count - 1])
+      try add(right, to: sums[sums.count - 1])
       spare.append(right)
     }
   }
@@ -94,16 +109,16 @@ final class ShardedSum {
     switch (try value(left), try value(right)) {
     case (.nowhere, let other), (let other, .nowhere): return other
     case (.everywhere(let a), .everywhere(let b)):
-      add(b, to: a)
+      try add(b, to: a)
       spare.append(b)
       return .everywhere(a)
     case (.at(let a), .at(let b)) where a == b:
-      if a == communicator.rank { mergeLastTwo(under: node) }
+      if a == communicator.rank { try mergeLastTwo(under: node) }
       return .at(a)
     case (.at(let a), .at(let b)): return .everywhere(try exchange([a, b], under: node))
     case (.at(let a), .everywhere(let b)), (.everywhere(let b), .at(let a)):
       let sum = try exchange([a], under: node)
-      add(b, to: sum)
+      try add(b, to: sum)
       spare.append(b)
       return .everywhere(sum)
     }
@@ -124,17 +139,17 @@ final class ShardedSum {
     return sum
   }
 
-  private func mergeLastTwo(under node: ShardTree.Node) {
+  private func mergeLastTwo(under node: ShardTree.Node) throws {
     let places = waiting.indices.filter { node.lower <= waiting[$0].lower && waiting[$0].upper <= node.upper }
     guard places.count == 2 else { return }
-    add(sums[places[1]], to: sums[places[0]])
+    try add(sums[places[1]], to: sums[places[0]])
     spare.append(sums.remove(at: places[1]))
     waiting.remove(at: places[1])
   }
 
-  private func add(_ b: Storage, to a: Storage) {
+  private func add(_ b: Storage, to a: Storage) throws {
     let (x, y) = (ShardedSum.doubles(a), ShardedSum.doubles(b))
-    for i in 0..<count { x[i] += y[i] }
+    try workers.split(count) { Elementwise.accumulate(y + $0.lowerBound, into: x + $0.lowerBound, count: $0.count) }
   }
 
   private func zeros() throws -> Storage {

@@ -40,6 +40,23 @@ public protocol AccumulatingPrimitive: Primitive {
   func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws -> Tensor
 }
 
+/// Primitives of which a part of the outputs, cut out along an axis, is the same primitive of parts of its inputs.
+public protocol SeparablePrimitive: Primitive {
+  /// For the outputs at some indices of `axis`: by input the axis that is cut to the same indices, nil for an input that is
+  /// read whole. nil when the primitive is not separable along the axis.
+  func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]?
+}
+
+extension SeparablePrimitive {
+  /// The rule of everything that acts element by element with broadcasting.
+  func broadcastAxes(forOutput axis: Int, of call: Call) -> [Int?] {
+    call.inputs.map { input in
+      let own = axis - (call.outputs[0].rank - input.rank)
+      return own >= 0 && input.shape[own] != 1 ? own : nil
+    }
+  }
+}
+
 /// Primitives whose outputs are piecewise constant in every input: the derivative is zero.
 public protocol PiecewiseConstant: Primitive {}
 

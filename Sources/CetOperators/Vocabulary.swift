@@ -72,6 +72,21 @@ extension Emitter {
   }
 
   public func matrixProduct(_ a: Value, _ b: Value, transposeLeft: Bool = false, transposeRight: Bool = false) throws -> Value {
-    try emit(MatrixProduct(transposeLeft: transposeLeft, transposeRight: transposeRight), a, b)
+    // A transposed operand is read so, and not made: its rows then stay together.
+    let (x, swapsLeft) = try withLastAxesInOrder(a)
+    let (y, swapsRight) = try withLastAxesInOrder(b)
+    return try emit(
+      MatrixProduct(transposeLeft: transposeLeft != swapsLeft, transposeRight: transposeRight != swapsRight), x, y)
+  }
+
+  /// For the transpose of a value that exchanges what are now its last two axes, the transpose that does not; both are
+  /// matrices of the same rows or columns.
+  private func withLastAxesInOrder(_ x: Value) throws -> (Value, swapped: Bool) {
+    guard case .step(let index) = program.sources[x.id], let made = program.steps[index].primitive as? Transpose, x.rank >= 2,
+      made.permutation[x.rank - 2] > made.permutation[x.rank - 1]
+    else { return (x, false) }
+    var permutation = made.permutation
+    permutation.swapAt(x.rank - 2, x.rank - 1)
+    return (try transpose(program.values[program.steps[index].inputs[0]], permutation), true)
   }
 }

@@ -17,6 +17,13 @@ public struct Workers: Sendable {
     try ordered(count, progress: progress, compute: body) { _, _ in }
   }
 
+  /// Cuts elements into ranges, one a worker, none of them small, and calls `body` for each: for memory that one thread alone
+  /// does not read as fast as there is.
+  public func split(_ count: Int, _ body: (Range<Int>) throws -> Void) throws {
+    let pieces = max(1, min(threads, count >> 18))
+    try forEach(pieces) { try body(count * $0 / pieces..<count * ($0 + 1) / pieces) }
+  }
+
   /// Calls `compute(index)` on any worker and `combine(index, result)` in ascending order of index, one at a
   /// time: sums made in `combine` are the same for any number of threads.
   public func ordered<Partial>(

@@ -34,8 +34,10 @@ def max_pool(attributes, x):
 
 def gather(attributes, x, indices):
     axis = attributes.get("axis", 0)
-    return F.embedding(indices, x) if axis == 0 and x.ndim == 2 else torch.index_select(x, axis, indices.reshape(-1)).reshape(
-        x.shape[:axis] + indices.shape + x.shape[axis + 1:])
+    if axis == 0 and x.ndim == 2:
+        return F.embedding(indices, x)
+    rows = torch.index_select(x, axis, indices.reshape(-1) % x.shape[axis])
+    return rows.reshape(x.shape[:axis] + indices.shape + x.shape[axis + 1:])
 
 
 def unsqueeze(attributes, x, axes):

@@ -69,8 +69,16 @@ void ck_relu_mask_f32(const float *x, const float *g, float *out, size_t count);
 void ck_scale_f32(float factor, const float *x, float *out, size_t count);
 /* out[i] = factor * x[i] + y[i] in float. */
 void ck_scale_add_f32(float factor, const float *x, const float *y, float *out, size_t count);
+/* Whether no number is NaN or infinite. */
+int ck_finite_f32(const float *x, size_t count);
 /* y[i] = y[i] + x[i] */
 void ck_accumulate_f64(double *y, const float *x, size_t count);
+/* y[i] = 0 + x[i]: never -0 */
+void ck_widen_f64(double *y, const float *x, size_t count);
+/* y[i] = y[i] + x[i] */
+void ck_add_f64(double *y, const double *x, size_t count);
+/* y[i] = factor * x[i], rounded once */
+void ck_narrow_f64(double factor, const double *x, float *y, size_t count);
 void ck_accumulate_f32(float *y, const float *x, size_t count);
 /* out[i] = value */
 void ck_fill_f32(float value, float *out, size_t count);
@@ -90,6 +98,8 @@ void ck_max_rows_f32(const float *x, float *out, size_t rows, size_t n);
 
 /* Over each row of n: e^(x - max) / sum, and x - max - ln(sum); sums in double. */
 void ck_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n);
+/* y = (x - mean)·r with r = 1 / sqrt(variance + epsilon), and r, of every row; computed in double. */
+void ck_standardize_rows_f32(const float *x, float *y, float *r, double epsilon, size_t rows, size_t n);
 void ck_log_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n);
 
 /* c = op(a) op(b) (+ c when accumulate), row-major, for products too small for a library call. */

@@ -2,7 +2,7 @@ import CetTensor
 import Glibc
 
 /// TensorMap arithmetic of two arguments with NumPy broadcasting.
-public struct Binary: Primitive {
+public struct Binary: SeparablePrimitive {
   public enum Function: String, Hashable, Sendable, CaseIterable {
     case add, subtract, multiply, divide, power, maximum, minimum
     /// x > 0 ? g : 0, the derivative of relu and of every clipping; linear in g, constant in x.
@@ -15,6 +15,8 @@ public struct Binary: Primitive {
   public init(_ function: Function) { self.function = function }
 
   public var name: String { function.rawValue }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     let (a, b) = (inputs[0], inputs[1])
@@ -51,7 +53,8 @@ public struct Binary: Primitive {
     }
   }
 
-  private var vectorKernel: Elementwise.Binary? {
+  /// For float32.
+  public var vectorKernel: Elementwise.Binary? {
     switch function {
     case .add: .add
     case .subtract: .subtract
@@ -161,13 +164,15 @@ public struct Binary: Primitive {
 }
 
 /// Comparisons; the result is bool and has no derivative.
-public struct Compare: PiecewiseConstant {
+public struct Compare: PiecewiseConstant, SeparablePrimitive {
   public enum Relation: String, Hashable, Sendable { case equal, less, lessOrEqual, greater, greaterOrEqual }
   public let relation: Relation
 
   public init(_ relation: Relation) { self.relation = relation }
 
   public var name: String { relation.rawValue }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     [TensorType(.bool, try Binary(.add).infer(inputs)[0].shape)]
@@ -221,13 +226,15 @@ public struct Compare: PiecewiseConstant {
 }
 
 /// Logic and bitwise operations on bool and integer tensors; a right shift keeps the sign of signed types.
-public struct Bitwise: PiecewiseConstant {
+public struct Bitwise: PiecewiseConstant, SeparablePrimitive {
   public enum Function: String, Hashable, Sendable { case and, or, xor, shiftLeft, shiftRight }
   public let function: Function
 
   public init(_ function: Function) { self.function = function }
 
   public var name: String { function.rawValue }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] { try Binary(.add).infer(inputs) }
 
@@ -288,10 +295,12 @@ public struct Reinterpret: PiecewiseConstant {
 }
 
 /// condition ? a : b with broadcasting. Linear in a and in b, constant in the condition.
-public struct Select: Primitive {
+public struct Select: SeparablePrimitive {
   public init() {}
 
   public var name: String { "select" }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     guard inputs[0].element == .bool, inputs[1].element == inputs[2].element else {

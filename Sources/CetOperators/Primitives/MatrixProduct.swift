@@ -1,7 +1,7 @@
 import CetTensor
 
 /// op(A)·op(B) over the last two axes, op being the identity or the transposition; leading axes broadcast.
-public struct MatrixProduct: AccumulatingPrimitive {
+public struct MatrixProduct: AccumulatingPrimitive, SeparablePrimitive {
   public let transposeLeft: Bool
   public let transposeRight: Bool
   public init(transposeLeft: Bool = false, transposeRight: Bool = false) {
@@ -9,6 +9,14 @@ public struct MatrixProduct: AccumulatingPrimitive {
     self.transposeRight = transposeRight
   }
   public var name: String { "matrix product" }
+
+  /// Rows of A, or matrices of the leading axes. Columns of B stay whole: they are weights.
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? {
+    let (a, rank) = (call.inputs[0], call.outputs[0].rank)
+    if axis == rank - 1 { return nil }
+    if axis == rank - 2 { return [transposeLeft ? a.rank - 1 : a.rank - 2, nil] }
+    return broadcastAxes(forOutput: axis, of: call)
+  }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     let (a, b) = (inputs[0], inputs[1])

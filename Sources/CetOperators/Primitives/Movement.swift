@@ -21,10 +21,12 @@ public struct Reshape: LinearPrimitive {
 }
 
 /// Axis permutation: output axis i is input axis permutation[i].
-public struct Transpose: LinearPrimitive {
+public struct Transpose: LinearPrimitive, SeparablePrimitive {
   public let permutation: [Int]
   public init(_ permutation: [Int]) { self.permutation = permutation }
   public var name: String { "transpose" }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { [permutation[axis]] }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     guard permutation.sorted() == Array(inputs[0].shape.indices) else {

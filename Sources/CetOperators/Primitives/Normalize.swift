@@ -2,10 +2,12 @@ import CetTensor
 import Glibc
 
 /// Softmax over the last axis.
-public struct Softmax: Primitive {
+public struct Softmax: SeparablePrimitive {
   public let logarithmic: Bool
   public init(logarithmic: Bool = false) { self.logarithmic = logarithmic }
   public var name: String { logarithmic ? "log-softmax" : "softmax" }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { axis == call.outputs[0].rank - 1 ? nil : [axis] }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     guard inputs[0].element.isFloatingPoint, inputs[0].shape.count >= 1 else {

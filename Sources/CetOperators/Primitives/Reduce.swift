@@ -1,10 +1,12 @@
 import CetTensor
 
 /// Sum over axes, which are kept with size 1. The transpose broadcasts.
-public struct Sum: LinearPrimitive {
+public struct Sum: LinearPrimitive, SeparablePrimitive {
   public let axes: [Int]
   public init(axes: [Int]) { self.axes = axes.sorted() }
   public var name: String { "sum" }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { axes.contains(axis) ? nil : [axis] }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     [TensorType(inputs[0].element, try reducedShape(inputs[0].shape, axes))]
@@ -23,7 +25,7 @@ public struct Sum: LinearPrimitive {
 
 /// Maximum or minimum over axes, kept with size 1. The derivative goes to every element that attains the
 /// extremum, in equal parts.
-public struct Extremum: Primitive {
+public struct Extremum: SeparablePrimitive {
   public let axes: [Int]
   public let largest: Bool
   public init(axes: [Int], largest: Bool) {
@@ -31,6 +33,8 @@ public struct Extremum: Primitive {
     self.largest = largest
   }
   public var name: String { largest ? "maximum over axes" : "minimum over axes" }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { axes.contains(axis) ? nil : [axis] }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     [TensorType(inputs[0].element, try reducedShape(inputs[0].shape, axes))]

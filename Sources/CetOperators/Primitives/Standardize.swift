@@ -4,10 +4,12 @@ import CetTensor
 /// in double.
 ///   ẏ = r(ẋ − mean ẋ − y·mean(y ẋ)),  ṙ = −r²·mean(y ẋ)
 /// The first map is its own transpose.
-public struct Standardize: Primitive {
+public struct Standardize: SeparablePrimitive {
   public let epsilon: Double
   public init(epsilon: Double) { self.epsilon = epsilon }
   public var name: String { "standardize" }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { axis == 0 ? [0] : nil }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     let x = inputs[0]
@@ -18,46 +20,34 @@ public struct Standardize: Primitive {
   }
 
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    if inputs[0].type == .float64 { return try rows(inputs[0], context, Double.self) }
-    return try inSinglePrecision(inputs, context) { try rows($0[0], context, Float.self) }
+    if inputs[0].type == .float64 { return try doubleRows(inputs[0], context) }
+    return try inSinglePrecision(inputs, context) { try floatRows($0[0], context) }
   }
 
-  private func rows<F: BinaryFloatingPoint & TensorElement>(_ x: Tensor, _ context: ComputeContext, _: F.Type) throws -> [Tensor] {
-    let (count, width) = (x.shape[0], x.shape[1])
-    let y = try Tensor(uninitialized: F.elementType, x.shape, arena: context.arena)
-    let inverse = try Tensor(uninitialized: F.elementType, [count, 1], arena: context.arena)
-    for row in 0..<count {
-      let source = UnsafePointer(x.elements(as: F.self)) + row * width
-      let target = y.elements(as: F.self) + row * width
-      // Four lanes, in an order that depends on the width alone.
-      let mean = laneSum(width) { Double(source[$0]) } / Double(width)
-      let variance = laneSum(width) {
-        let d = Double(source[$0]) - mean
-        return d * d
-      } / Double(width)
-      let r = 1 / (variance + epsilon).squareRoot()
-      for i in 0..<width { target[i] = F((Double(source[i]) - mean) * r) }
-      inverse.elements(as: F.self)[row] = F(r)
-    }
+  private func floatRows(_ x: Tensor, _ context: ComputeContext) throws -> [Tensor] {
+    let y = try Tensor(uninitialized: .float32, x.shape, arena: context.arena)
+    let inverse = try Tensor(uninitialized: .float32, [x.shape[0], 1], arena: context.arena)
+    Reduction.standardizeRows(
+      x.floats, into: y.floats, inverse: inverse.floats, epsilon: epsilon, rows: x.shape[0], columns: x.shape[1])
     return [y, inverse]
   }
 
-  @inline(__always)
-  private func laneSum(_ count: Int, _ term: (Int) -> Double) -> Double {
-    var (a, b, c, d) = (0.0, 0.0, 0.0, 0.0)
-    var i = 0
-    while i + 4 <= count {
-      a += term(i)
-      b += term(i + 1)
-      c += term(i + 2)
-      d += term(i + 3)
-      i += 4
+  private func doubleRows(_ x: Tensor, _ context: ComputeContext) throws -> [Tensor] {
+    let (count, width) = (x.shape[0], x.shape[1])
+    let y = try Tensor(uninitialized: .float64, x.shape, arena: context.arena)
+    let inverse = try Tensor(uninitialized: .float64, [count, 1], arena: context.arena)
+    for row in 0..<count {
+      let source = UnsafePointer(x.elements(as: Double.self)) + row * width
+      let target = y.elements(as: Double.self) + row * width
+      var (mean, variance) = (0.0, 0.0)
+      for i in 0..<width { mean += source[i] }
+      mean /= Double(width)
+      for i in 0..<width { variance += (source[i] - mean) * (source[i] - mean) }
+      let r = 1 / (variance / Double(width) + epsilon).squareRoot()
+      for i in 0..<width { target[i] = (source[i] - mean) * r }
+      inverse.elements(as: Double.self)[row] = r
     }
-    while i < count {
-      a += term(i)
-      i += 1
-    }
-    return (a + b) + (c + d)
+    return [y, inverse]
   }
 
   private func rowMean(_ x: Value, _ e: Emitter) throws -> Value {

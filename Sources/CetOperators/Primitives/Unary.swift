@@ -2,7 +2,7 @@ import CetTensor
 import Glibc
 
 /// TensorMap functions of one argument.
-public struct Unary: Primitive {
+public struct Unary: SeparablePrimitive {
   public enum Function: String, Hashable, Sendable, CaseIterable {
     case negate, absolute, sign, exp, log, sqrt, reciprocal, tanh, sigmoid, erf, relu, softplus
     case sin, cos, tan, asin, acos, atan, sinh, cosh, asinh, acosh, atanh
@@ -13,6 +13,8 @@ public struct Unary: Primitive {
   public init(_ function: Function) { self.function = function }
 
   public var name: String { function.rawValue }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
     switch inputs[0].element {
@@ -57,22 +59,25 @@ public struct Unary: Primitive {
   }
 
   private func float(_ x: Tensor, _ context: ComputeContext) throws -> Tensor {
-    let kernel: Elementwise.Unary? =
-      switch function {
-      case .negate: .negate
-      case .absolute: .absolute
-      case .sqrt: .squareRoot
-      case .reciprocal: .reciprocal
-      case .relu: .relu
-      case .exp: .exp
-      case .log: .log
-      case .tanh: .tanh
-      case .sigmoid: .sigmoid
-      case .erf: .erf
-      default: nil
-      }
-    if let kernel { return try TensorMap.vector(x, context, kernel) }
+    if let kernel = vectorKernel { return try TensorMap.vector(x, context, kernel) }
     return try TensorMap.unary(x, context) { (v: Float) in Float(double(Double(v))) }
+  }
+
+  /// For float32.
+  public var vectorKernel: Elementwise.Unary? {
+    switch function {
+    case .negate: .negate
+    case .absolute: .absolute
+    case .sqrt: .squareRoot
+    case .reciprocal: .reciprocal
+    case .relu: .relu
+    case .exp: .exp
+    case .log: .log
+    case .tanh: .tanh
+    case .sigmoid: .sigmoid
+    case .erf: .erf
+    default: nil
+    }
   }
 
   private func double(_ v: Double) -> Double {
@@ -151,7 +156,7 @@ public struct Unary: Primitive {
 
 /// Element type conversion (ONNX Cast). Between floating-point types it is the identity with rounding, which
 /// counts as linear; into or out of any other type it has no derivative.
-public struct Convert: Primitive {
+public struct Convert: SeparablePrimitive {
   public let element: ElementType
   /// Whether numbers too large for a format of 8 bits become its largest number.
   public let saturates: Bool
@@ -162,6 +167,8 @@ public struct Convert: Primitive {
   }
 
   public var name: String { "convert" }
+
+  public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
   public func infer(_ inputs: [TensorType]) throws -> [TensorType] { [TensorType(element, inputs[0].shape)] }
 

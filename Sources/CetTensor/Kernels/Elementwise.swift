@@ -15,6 +15,17 @@ public enum Elementwise {
     case add, subtract, multiply, divide, maximum, minimum
     /// b - a and b / a, for a broadcast first operand.
     case subtractFrom, divideInto
+
+    /// The same operation with its operands exchanged.
+    public var swapped: Binary {
+      switch self {
+      case .subtract: .subtractFrom
+      case .subtractFrom: .subtract
+      case .divide: .divideInto
+      case .divideInto: .divide
+      case .add, .multiply, .maximum, .minimum: self
+      }
+    }
   }
 
   /// out[i] = f(x[i])
@@ -156,6 +167,21 @@ public enum Elementwise {
     if count > 0 { ck_accumulate_f64(y, x, count) }
   }
 
+  /// y[i] = x[i] in double, as added to 0: never −0.
+  public static func widen(_ x: Input, into y: UnsafeMutablePointer<Double>, count: Int) {
+    if count > 0 { ck_widen_f64(y, x, count) }
+  }
+
+  /// y[i] += x[i]
+  public static func accumulate(_ x: UnsafePointer<Double>, into y: UnsafeMutablePointer<Double>, count: Int) {
+    if count > 0 { ck_add_f64(y, x, count) }
+  }
+
+  /// y[i] = factor * x[i], rounded once.
+  public static func narrow(_ x: UnsafePointer<Double>, times factor: Double, into y: Output, count: Int) {
+    if count > 0 { ck_narrow_f64(factor, x, y, count) }
+  }
+
   /// y[i] += factor * x[i], computed in double and rounded once.
   public static func axpy(_ factor: Double, _ x: Input, into y: Output, count: Int) {
     if count > 0 { ck_axpy_f32(factor, x, y, count) }
@@ -172,6 +198,9 @@ public enum Reduction {
   public typealias Output = UnsafeMutablePointer<Float>
 
   public static func sum(_ x: Input, count: Int) -> Double { count > 0 ? ck_sum_f32(x, count) : 0 }
+
+  /// Whether no number is NaN or infinite.
+  public static func isFinite(_ x: Input, count: Int) -> Bool { count <= 0 || ck_finite_f32(x, count) != 0 }
 
   public static func dot(_ x: Input, _ y: Input, count: Int) -> Double { count > 0 ? ck_dot_f32(x, y, count) : 0 }
 
@@ -193,6 +222,11 @@ public enum Reduction {
   /// out[r][j] = e^x[r][j] / sum over i of e^x[r][i]
   public static func softmaxRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
     if rows > 0, columns > 0 { ck_softmax_rows_f32(x, out, rows, columns) }
+  }
+
+  /// y = (x − mean)·r and r = 1/√(variance + epsilon) of every row.
+  public static func standardizeRows(_ x: Input, into y: Output, inverse r: Output, epsilon: Double, rows: Int, columns: Int) {
+    if rows > 0, columns > 0 { ck_standardize_rows_f32(x, y, r, epsilon, rows, columns) }
   }
 
   /// out[r][j] = x[r][j] - ln(sum over i of e^x[r][i])

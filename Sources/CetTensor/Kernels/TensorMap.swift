@@ -52,12 +52,7 @@ public enum TensorMap {
   public static func vector(
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ operation: Elementwise.Binary
   ) throws -> Tensor {
-    let swapped: Elementwise.Binary =
-      switch operation {
-      case .subtract: .subtractFrom
-      case .divide: .divideInto
-      default: operation
-      }
+    let swapped = operation.swapped
     return try rows(a, b, context) { x, sa, y, sb, z, count in
       if sa == 1 && sb == 1 {
         Elementwise.apply(operation, x, y, into: z, count: count)

@@ -3,7 +3,9 @@ public enum TensorReduction {
   /// Sums over `axes` (sorted, unique), which are kept with size 1.
   public static func sum(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws -> Tensor {
     switch x.type {
-    case .float32: return try fold(x, axes, context, start: 0.0, { (s: Double, v: Float) in s + Double(v) }, { Float($0) })
+    case .float32:
+      if let rows = try sumOfRows(x, axes, context) { return rows }
+      return try fold(x, axes, context, start: 0.0, { (s: Double, v: Float) in s + Double(v) }, { Float($0) })
     case .float64: return try fold(x, axes, context, start: 0.0, { (s: Double, v: Double) in s + v }, { $0 })
     case .int32: return try fold(x, axes, context, start: Int32(0), { $0 &+ $1 }, { $0 })
     case .int64: return try fold(x, axes, context, start: Int64(0), { $0 &+ $1 }, { $0 })
@@ -11,6 +13,24 @@ public enum TensorReduction {
     case .uint64: return try fold(x, axes, context, start: UInt64(0), { $0 &+ $1 }, { $0 })
     default: throw CetError(.unsupportedOperator, "no sum over \(x.type)")
     }
+  }
+
+  /// The sum over the last axis, or over the axes before it; nil when these are not the axes.
+  private static func sumOfRows(_ x: Tensor, _ axes: [Int], _ context: ComputeContext) throws -> Tensor? {
+    guard let last = axes.last, x.layout == .rowMajor, x.count > 0 else { return nil }
+    var shape = x.shape
+    for axis in axes { shape[axis] = 1 }
+    let inner = x.shape[x.rank - 1]
+    if axes == [x.rank - 1], inner >= 16 {
+      let result = try Tensor(uninitialized: .float32, shape, arena: context.arena)
+      Reduction.sumRows(x.floats, into: result.floats, rows: x.count / inner, columns: inner)
+      return result
+    }
+    let columns = x.shape[(last + 1)...].reduce(1, *)
+    guard axes == Array(0...last), columns >= 16 else { return nil }
+    let result = try Tensor(uninitialized: .float32, shape, arena: context.arena)
+    Reduction.sumColumns(x.floats, rowStride: columns, into: result.floats, rows: x.count / columns, columns: columns)
+    return result
   }
 
   public static func product(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws -> Tensor {
