@@ -27,7 +27,8 @@ public struct EigensolveOptions: Sendable {
   public var threads = Workers.processorCount
   /// Vectors that the map is applied to at once.
   public var blockSize = 1
-  public var basisType = BasisType.float32
+  /// nil: float32, or bfloat16 where `maxMemory` is too small for that.
+  public var basisType: BasisType?
   /// Folder for the basis as a memory-mapped file; nil: in memory.
   public var basisPath: String?
   /// Bytes for basis and blocks; nil: 60 % of what is available.
@@ -40,6 +41,22 @@ public struct EigensolveOptions: Sendable {
   public var fingerprint: String?
 
   public init() {}
+}
+
+extension EigensolveOptions {
+  fileprivate var settings: CetSpectral.EigensolveOptions {
+    var settings = CetSpectral.EigensolveOptions(
+      count: count, part: which.part, basisDimension: krylovDimension, seed: seed)
+    settings.start = start
+    settings.maximumApplies = maxApplies ?? settings.maximumApplies
+    settings.block = blockSize
+    settings.basisType = basisType ?? .float32
+    settings.basisFolder = basisPath
+    return settings
+  }
+
+  /// Bytes with which a solve for a map of dimension n needs few restarts.
+  public func ampleBytes(dimension n: Int) -> Int { EigensolveSizes.ampleBytes(dimension: n, settings) }
 }
 
 /// Eigenpairs with how good they are.
@@ -85,16 +102,18 @@ public func eigensolve(
 ) throws -> Spectrum {
   var identity = identity
   if let name = options.fingerprint { identity.fields.insert(.init("fingerprint", name), at: 0) }
-  let tolerance = options.tolerance ?? (options.basisType == .float32 ? 1e-3 : 1e-2)
-  var settings = CetSpectral.EigensolveOptions(
-    count: options.count, part: options.which.part, basisDimension: options.krylovDimension, tolerance: tolerance,
-    seed: options.seed)
-  settings.start = options.start
-  settings.maximumApplies = options.maxApplies ?? settings.maximumApplies
-  settings.block = options.blockSize
-  settings.basisType = options.basisType
-  settings.basisFolder = options.basisPath
+  var settings = options.settings
   settings.maximumMemory = memoryLimit(options.maxMemory)
+  if options.basisType == nil {
+    do {
+      _ = try EigensolveSizes(dimension: map.dimension, settings)
+    } catch let error as CetError where error.code == .outOfMemory {
+      settings.basisType = .bfloat16
+      monitor.log(.info, "basis: bfloat16, because \(error.message)")
+    }
+  }
+  let tolerance = options.tolerance ?? (settings.basisType == .float32 ? 1e-3 : 1e-2)
+  settings.tolerance = tolerance
   if let initial = options.initial {
     guard initial.dimension == map.dimension else {
       throw CetError(
@@ -109,7 +128,7 @@ public func eigensolve(
   let state = try options.statePath.map { path in
     EigensolveStateFile(
       path: path, identity: try stateIdentity(map.dimension, settings, identity), dimension: map.dimension,
-      type: options.basisType)
+      type: settings.basisType)
   }
   let pairs = try CetSpectral.eigensolve(
     map, settings, workers: Workers(threads: options.threads), checkpoint: try state?.checkpoint()

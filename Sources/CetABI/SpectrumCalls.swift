@@ -27,7 +27,8 @@ public func cet_eigensolve_curvature(
         guard c.apply_block == nil else { throw invalid("option apply_block: a curvature brings its own") }
         return (c, try EigensolveOptions(c, dimension: curvature.dimension))
       }
-      options.maxMemory = try curvature.agreedMemory(options.maxMemory)
+      options.maxMemory = try curvature.agreedMemory(
+        options.maxMemory, ample: options.ampleBytes(dimension: curvature.dimension))
       return try solve(curvature, options, c, identity: curvature.fingerprint)
     }
   }
@@ -80,7 +81,7 @@ extension EigensolveOptions {
     requireConvergence = c.require_convergence != 0
     threads = try checkedThreads(c.threads)
     blockSize = try optional(c.block_size, "block_size") ?? 1
-    basisType = try CetABI.basisType(c.basis_type) ?? .float32
+    basisType = try CetABI.basisType(c.basis_type)
     basisPath = try c.basis_path.map { try text($0, "basis_path") }
     maxMemory = try optional(c.max_memory, "max_memory")
     if let pairs = c.initial { initial = try Handle.get(pairs, as: SpectrumObject.self).spectrum }

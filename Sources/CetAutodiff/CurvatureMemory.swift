@@ -7,13 +7,16 @@ public struct CurvatureMemory: Sendable {
   /// Bytes that may be held.
   public let limit: Int
   /// Bytes that will be held at most: weights, samples, references, kept primals, buffers of the runs, sums.
-  public let predicted: Int
+  public private(set) var predicted: Int
   /// Threads that compute batches: fewer than asked for when their buffers do not fit.
   public let workers: Int
   /// Batches, the first ones, whose primals stay between products.
-  public let keptBatches: Int
+  public private(set) var keptBatches: Int
   /// Directions whose products are computed in one pass over the batches; the same on all processes.
   public internal(set) var directions: Int
+
+  /// Bytes of each batch's primals.
+  private let kept: [Int]
 
   /// What memory is needed for, in bytes.
   struct Needs {
@@ -72,13 +75,22 @@ public struct CurvatureMemory: Sendable {
     }
     self.workers = workers
     self.directions = directions
-    var kept = 0
+    kept = needs.kept
+    keptBatches = 0
     for bytes in needs.kept {
       guard used + bytes <= limit else { break }
       used += bytes
-      kept += 1
+      keptBatches += 1
     }
-    keptBatches = kept
     predicted = used
+  }
+
+  /// Keeps the primals of fewer batches, until `bytes` less are held or none are kept.
+  mutating func release(_ bytes: Int) {
+    let goal = predicted - bytes
+    while predicted > goal, keptBatches > 0 {
+      keptBatches -= 1
+      predicted -= kept[keptBatches]
+    }
   }
 }

@@ -135,6 +135,13 @@ public final class CurvatureOperator: @unchecked Sendable {
     memory.directions = try communicator.least(memory.directions)
   }
 
+  /// Holds fewer primals between products, until `bytes` less are held or none. Products stay the same.
+  public func release(_ bytes: Int) {
+    memory.release(bytes)
+    cache.keep(memory.keptBatches)
+    context.arena.trim()
+  }
+
   /// The most bytes that were held so far, of what `memory` predicts.
   public var peakBytes: Int { fixedBytes + context.arena.peakByteCount + sumMeter.peak }
 
@@ -329,10 +336,12 @@ private final class PreparedCache: @unchecked Sendable {
   init(count: Int) { entries = [Executable.Prepared?](repeating: nil, count: count) }
 
   func value(_ index: Int, _ make: () throws -> Executable.Prepared) throws -> Executable.Prepared {
-    guard index < entries.count else { return try make() }
-    if let entry = lock.withLock({ entries[index] }) { return entry }
+    if let entry = lock.withLock({ index < entries.count ? entries[index] : nil }) { return entry }
     let made = try make()
-    lock.withLock { entries[index] = made }
+    lock.withLock { if index < entries.count { entries[index] = made } }
     return made
   }
+
+  /// The first `count` only.
+  func keep(_ count: Int) { lock.withLock { entries.removeLast(max(0, entries.count - count)) } }
 }

@@ -108,3 +108,13 @@ public struct EigensolveSizes: Sendable, Equatable {
     workBytes = need.work
   }
 }
+
+extension EigensolveSizes {
+  /// Bytes with which few restarts are needed: a quarter more vectors than pairs, at least 5 more.
+  public static func ampleBytes(dimension n: Int, _ options: EigensolveOptions) -> Int {
+    let pairs = min(options.count, n)
+    let vectors = Double(min(options.basisDimension ?? pairs + max(pairs / 4, 5), n) + options.block)
+    let stored = options.basisFolder == nil ? vectors * Double(options.basisType.byteCount) : 0
+    return Int(min(Double(n) * (stored + 8 * Double(options.block)), 1e18))
+  }
+}

@@ -91,7 +91,19 @@ def test_max_memory_chooses_a_smaller_basis_or_says_what_is_needed():
     matrix = symmetric(1000, seed=7)
     assert cet.eigsh(Counting(matrix), k=10, max_memory=22 * 4000, max_applies=40).krylov_dimension <= 19
     with pytest.raises(cet.OutOfMemory, match="need 60000 bytes.*max_memory is 40000"):
-        cet.eigsh(Counting(matrix), k=10, max_memory=40000)
+        cet.eigsh(Counting(matrix), k=10, max_memory=40000, basis_type="float32")
+
+
+def test_a_basis_is_bfloat16_where_float32_does_not_fit():
+    matrix = symmetric(1000, seed=7)
+    logged = []
+    found = cet.eigsh(
+        Counting(matrix), k=10, max_memory=40000, max_applies=60, log=lambda level, text: logged.append(text))
+    asked = cet.eigsh(Counting(matrix), k=10, max_memory=40000, max_applies=60, basis_type="bfloat16")
+    assert found.tolerance == 1e-2 and found.eigenvalues.tobytes() == asked.eigenvalues.tobytes()
+    assert any("bfloat16" in text and "60000" in text for text in logged)
+    with pytest.raises(cet.OutOfMemory, match="need 34000 bytes.*bfloat16.*max_memory is 30000"):
+        cet.eigsh(Counting(matrix), k=10, max_memory=30000)
 
 
 # Files

@@ -783,7 +783,7 @@ typedef int32_t (*cet_apply_block_fn)(const float *v, float *result, size_t n, s
 /* What the vectors of a Krylov basis are stored as. */
 typedef int32_t cet_basis_type;
 enum {
-  CET_BASIS_DEFAULT = 0,  /* float32 */
+  CET_BASIS_DEFAULT = 0,  /* float32; for eigenpairs bfloat16 where max_memory is too small for float32 */
   CET_BASIS_FLOAT32 = 1,
   CET_BASIS_BFLOAT16 = 2  /* half the memory; residual norms end near 1e-3 of the |eigenvalue| where the wanted
                              eigenvalues stand out, near 1e-2 in a flat spectrum (docs/numerics.md) */
@@ -812,7 +812,7 @@ typedef struct cet_eigensolve_options {
                                 process; NULL: in memory */
   uint64_t max_memory;       /* bytes for the basis (unless it is in a file) and 2 * block_size vectors of n floats; what
                                 the map itself needs is not counted. 0: 60 % of what the system has available, less what a
-                                curvature will still take of it. */
+                                curvature will still take of it; it keeps less for products where little is left. */
   cet_apply_block_fn apply_block; /* of cet_eigensolve's map, for blocks; NULL: one vector after another */
   const cet_spectrum *initial; /* pairs to start from, of the same parameters (or with the same fingerprint): those of
                                   fewer samples, another loss, a former version of the weights; NULL: none */

@@ -120,10 +120,15 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   public func loss() throws -> Double { try map.loss() }
 
   /// Bytes for work on the map: what is asked for, or a share of the available memory that the curvature itself will
-  /// not need. The same on every process, because what is computed depends on them.
-  public func agreedMemory(_ asked: Int?) throws -> Int {
-    let own = memoryLimit(
-      asked, processes: communicator?.size ?? 1, reserved: max(0, map.memory.predicted - map.peakBytes))
+  /// not need, which keeps less for products where it would leave too little. The same on every process, because what is
+  /// computed depends on them.
+  /// - Parameter ample: bytes with which the work goes well.
+  public func agreedMemory(_ asked: Int?, ample: Int = 0) throws -> Int {
+    func rest() -> Int {
+      memoryLimit(asked, processes: communicator?.size ?? 1, reserved: max(0, map.memory.predicted - map.peakBytes))
+    }
+    if asked == nil, rest() < ample { map.release((ample - rest()) / 3 * 5) }
+    let own = rest()
     return try communicator?.least(own) ?? own
   }
 

@@ -250,7 +250,8 @@ def eigsh(
     which: "LM" or "largest-magnitude", "LA" or "largest", "SA" or "smallest". tolerance: of the residual norm,
     relative to the pair's |eigenvalue|; 0 for 1e-3 (bfloat16: 1e-2). max_applies: products at most. start: float32 [n].
     block_size: vectors multiplied at once; anything with `@` then gets float32 [n, count].
-    basis_type: "float32", or "bfloat16" for half the memory and fewer digits. basis_path: folder for the basis as a
+    basis_type: "float32", or "bfloat16" for half the memory and fewer digits, which is also the default where max_memory
+    is too small for float32. basis_path: folder for the basis as a
     memory-mapped file, for more vectors than memory holds. max_memory: bytes for basis and blocks; None for 60 % of
     what is available; OutOfMemory says how many are needed.
     initial: a spectrum of the same parameters to start from. state_path: file that an interrupted solve goes on from, to

@@ -26,7 +26,7 @@ struct SpectrumCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Start from saved pairs of the same tensors.", valueName: "file")) var initial: String?
   @Option(help: ArgumentHelp("File that an interrupted run goes on from.", valueName: "file")) var state: String?
   @Option(help: "Vectors multiplied at once. (default: 1)") var blockSize: UInt32?
-  @Option(help: "What basis vectors are stored as. (default: float32)") var basisType: BasisType?
+  @Option(help: "What basis vectors are stored as. (default: float32, or bfloat16 where memory is short)") var basisType: BasisType?
   @Option(help: ArgumentHelp("Folder for the basis as a memory-mapped file. (default: in memory)", valueName: "folder"))
   var basisPath: String?
   @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
@@ -185,10 +185,11 @@ struct SpectrumCommand: ParsableCommand {
       model, calibration, only: only, maxMemory: max(info.least_bytes, UInt64(max(1, Double(limit) - basis))))
   }
 
-  /// What the solver takes when nothing limits it: vectors of the basis and blocks.
+  /// What a solve needs for few restarts: a quarter more vectors than pairs, and blocks.
   private func basisBytes(dimension n: Double) -> Double {
     let block = max(1, Double(blockSize ?? 1))
-    let vectors = min(n, max(2 * min(Double(count), n) + 10, 20) + block)
+    let pairs = min(Double(count), n)
+    let vectors = min(n, pairs + max((pairs / 4).rounded(.down), 5)) + block
     let stored = basisPath != nil ? 0 : basisType == .bfloat16 ? 2.0 : 4.0
     return n * (vectors * stored + 2 * block * 4)
   }
