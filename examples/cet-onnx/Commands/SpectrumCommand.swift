@@ -134,7 +134,7 @@ struct SpectrumCommand: ParsableCommand {
     return try withCStrings([basisPath ?? "", state ?? ""]) { paths in
       var options = try solveOptions(monitor)
       options.count = UInt32(clamping: min(UInt64(count), UInt64(curvature.dimension)))
-      if let limit = effort.maxMemory?.bytes { options.max_memory = max(1, limit - (try curvature.info().predicted_bytes)) }
+      if let limit = memoryLimit { options.max_memory = max(1, limit - (try curvature.info().predicted_bytes)) }
       if basisPath != nil { options.basis_path = paths[0] }
       if state != nil { options.state_path = paths[1] }
       options.initial = start?.handle
@@ -171,10 +171,13 @@ struct SpectrumCommand: ParsableCommand {
     return table.text
   }
 
+  /// --max-memory less what the program takes beside curvature and basis.
+  private var memoryLimit: UInt64? { effort.maxMemory.map { $0.bytes - min($0.bytes / 64, 128 << 20) } }
+
   /// Within --max-memory the basis comes first: with few vectors the solver restarts often, while activations that are
   /// not kept are merely computed again.
   private func makeCurvature(_ model: Model, _ calibration: CalibrationSet, only: [String]) throws -> Curvature {
-    let limit = effort.maxMemory?.bytes ?? 0
+    let limit = memoryLimit ?? 0
     let curvature = try makeCurvature(model, calibration, only: only, maxMemory: limit)
     let info = try curvature.info()
     let basis = basisBytes(dimension: Double(info.dimension))
