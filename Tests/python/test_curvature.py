@@ -57,10 +57,13 @@ def test_products_keep_their_values_while_they_are_held(hessian):
     u, v = vectors(operator, 2, seed=7)
     first = operator @ u
     part, expected = first[5:].reshape(-1, 1), first.copy()
-    operator @ v
     del first
-    operator @ v
+    second = operator @ v
+    for _ in range(3):
+        other = operator @ u
     np.testing.assert_array_equal(part[:, 0], expected[5:])
+    np.testing.assert_array_equal(other, expected)
+    np.testing.assert_array_equal(second, operator @ v)
 
 
 def test_matrix_products_are_those_of_the_columns(hessian):
