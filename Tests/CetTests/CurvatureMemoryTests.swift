@@ -46,6 +46,14 @@ import Testing
     #expect(large.predicted == 260 + 120 + 7 * 18)
   }
 
+  @Test func release_keepsFewerPrimals() throws {
+    var found = try Self.memory(380)
+    found.release(31)
+    #expect(found.keptBatches == 2 && found.predicted == 320)
+    found.release(1000)
+    #expect(found.keptBatches == 0 && found.predicted == 260 && found.least == 160)
+  }
+
   @Test func threads_withoutABatchShareDirections() throws {
     let found = try Self.memory(10_000, threads: 8, batches: 2)
     #expect(found.workers == 8 && found.directions == 8)

@@ -89,6 +89,19 @@ import Testing
     for k in 0..<4 { #expect(abs(Self.dot(gradient, waves[k]) - row[k]) < 2e-5) }
   }
 
+  /// Work that needs more memory than there is takes that of kept activations, which are computed again.
+  @Test func agreedMemory_ofMoreThanThereIs_releasesPrimalsAndKeepsProducts() throws {
+    let map = try Self.curvature(.crossEntropy, batch: 8)
+    let v = Self.wave(0, map.dimension)
+    let before = try Self.apply(map, v)
+    #expect(map.memory.keptBatches == 4)
+    let asked = try map.agreedMemory(1 << 20, ample: 1 << 60)
+    #expect(asked == 1 << 20 && map.memory.keptBatches == 4)
+    let rest = try map.agreedMemory(nil, ample: 1 << 60)
+    #expect(rest > 1 << 20 && map.memory.keptBatches == 0)
+    #expect(try Self.apply(map, v) == before)
+  }
+
   @Test func hessian_isSymmetric() throws {
     let map = try Self.curvature(.crossEntropy)
     let (u, v) = (Self.wave(1, map.dimension), Self.wave(2, map.dimension))
