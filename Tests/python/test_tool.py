@@ -183,7 +183,7 @@ def test_spectrum_prints_pairs(tool, digits, model, calibration):
 def test_spectrum_keeps_memory_for_the_basis_first(tool, digits, model, calibration):
     """What does not fit beside a basis of 8 vectors, the next one and two to work with is computed in every product."""
     info = cet.Hessian(model, calibration).info
-    need = (info.least_bytes + info.dimension * 4 * (8 + 1 + 2)) * 64 // 63 + 1  # and a 64th for the program
+    need = (info.least_bytes + info.dimension * 4 * (8 + 1 + 2)) * 32 // 31 + 1  # and a 32nd for the program
     assert info.predicted_bytes > need - info.least_bytes
     arguments = ["spectrum", digits / "model.onnx", "--data", digits / "calibration.npz", "-k", 3, "--json"]
     small, large = (json.loads(tool(*arguments, *more).stdout) for more in (["--max-memory", need], []))

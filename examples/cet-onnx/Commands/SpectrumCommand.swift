@@ -171,8 +171,8 @@ struct SpectrumCommand: ParsableCommand {
     return table.text
   }
 
-  /// --max-memory less what the program takes beside curvature and basis.
-  private var memoryLimit: UInt64? { effort.maxMemory.map { $0.bytes - min($0.bytes / 64, 128 << 20) } }
+  /// --max-memory less what the program takes beside curvature and basis: its code, and gaps of the allocator.
+  private var memoryLimit: UInt64? { effort.maxMemory.map { $0.bytes - min($0.bytes / 32, 512 << 20) } }
 
   /// Within --max-memory the basis comes first: with few vectors the solver restarts often, while activations that are
   /// not kept are merely computed again.
