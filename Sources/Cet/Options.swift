@@ -87,7 +87,7 @@ public struct PlanOptions: Sendable, Equatable {
   public var granularity = Granularity.perAxis
   public var encoding = Encoding.planes
   /// Ascending, without repetition.
-  public var bits = [2, 3, 4, 8]
+  public var bits = PlanOptions.usualBits(.planes)
   public var keep: [String] = []
   public var fix: [Fix] = []
   public var seed: UInt64 = 0
@@ -102,6 +102,9 @@ public struct PlanOptions: Sendable, Equatable {
   public var threads = Workers.processorCount
 
   public init(target: Target) { self.target = target }
+
+  /// Widths to choose from when none are asked for: those that the encoding stores in less space than the next.
+  public static func usualBits(_ encoding: Encoding) -> [Int] { encoding == .qdq ? [2, 3, 4, 8] : [2, 3, 4, 5, 6, 8] }
 
   public func validate() throws {
     switch target {

@@ -37,9 +37,7 @@ extension PlanOptions {
     rounding = try CetABI.rounding(c.rounding) ?? rounding
     granularity = try CetABI.granularity(c.granularity, blockSize: c.block_size) ?? granularity
     encoding = try CetABI.encoding(c.encoding) ?? encoding
-    if c.bits != 0 {
-      bits = (0..<32).filter { c.bits >> UInt32($0) & 1 == 1 }
-    }
+    bits = c.bits == 0 ? PlanOptions.usualBits(encoding) : (0..<32).filter { c.bits >> UInt32($0) & 1 == 1 }
     keep = try patterns(c.keep_patterns, c.keep_count, "keep_patterns")
     let fixed = try patterns(c.fix_patterns, c.fix_count, "fix_patterns")
     if !fixed.isEmpty {
@@ -80,7 +78,10 @@ extension PlanOptions {
     samples = source.options.samples
     seed = source.options.seed
     if c.encoding == 0 { encoding = source.options.encoding }
-    if c.bits == 0 { bits = source.options.bits }
+    if c.bits == 0 {
+      let usual = source.options.bits.filter(PlanOptions.usualBits(encoding).contains)
+      bits = encoding == source.options.encoding || usual.isEmpty ? source.options.bits : usual
+    }
     if c.keep_count == 0 { keep = source.options.keep }
     if c.fix_count == 0 { fix = source.options.fix }
     try validate()

@@ -2,7 +2,7 @@
  * cet/cet.h - the C interface of libcet.
  *
  * libcet reads an ONNX model and calibration samples, decides for every weight tensor whether it is
- * stored in 2, 3, 4 or 8 bits, and writes a small ONNX file that a stock runtime opens.
+ * stored in 2 to 8 bits, and writes a small ONNX file that a stock runtime opens.
  *
  *   #include <cet/cet.h>
  *
@@ -357,7 +357,7 @@ typedef struct cet_plan_options {
   cet_granularity granularity;
   uint32_t block_size; /* weights in a block, with CET_GRANULARITY_BLOCK only */
   cet_encoding encoding;
-  uint32_t bits; /* allowed bits, see CET_BITS; 0: 2, 3, 4 and 8 */
+  uint32_t bits; /* allowed bits, see CET_BITS; 0: 2, 3, 4, 5, 6 and 8, with "qdq" 2, 3, 4 and 8 */
 
   /* Patterns over initializer names: `*` any run of characters, `?` one character. One that matches no
      quantizable tensor is an error. A tensor that several fix patterns match takes the last one's bits; keep

@@ -239,7 +239,7 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
       rounding: "compensated" (default), "gptq", "nearest".
       granularity: "per-axis" (default), "per-tensor", "block:N".
       encoding: "planes" (default), "qdq", "float".
-      bits: allowed widths, default (2, 3, 4, 8).
+      bits: allowed widths, default (2, 3, 4, 5, 6, 8), for encoding "qdq" (2, 3, 4, 8).
       keep: patterns (* and ?) of initializers that stay float32. fix: {pattern: bits}; the last match counts.
       output: graph output that the loss reads, default the first.
       eigenpairs, max_iterations: for method "paper" (and "hawq-v2").

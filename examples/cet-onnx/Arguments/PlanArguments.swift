@@ -49,7 +49,7 @@ struct TargetArguments: ParsableArguments {
 }
 
 struct MethodArguments: ParsableArguments {
-  @Option(help: "Allowed bits, 2 to 8, with commas between them. (default: 2,3,4,8)")
+  @Option(help: "Allowed bits, 2 to 8, with commas between them. (default: 2,3,4,5,6,8; encoding qdq: 2,3,4,8)")
   var bits: BitSet?
 
   @Option(help: "How bits are chosen. (default: cet)")
