@@ -73,7 +73,9 @@ struct PlanRounding {
     let samples = fit.reduce(0) { $0 + $1.sampleCount }
     monitor.log(.info, "held-out loss, parallel: \(best.loss)")
     let ridge = OutputCorrection.relativeRidge(samples: samples)
-    for (matches, ridge) in [(false, ridge), (true, ridge), (true, 4 * ridge)] {
+    // Of less than some 250 samples more ridge is often better, of more hardly ever.
+    let further = samples < 256 ? [(true, 4 * ridge)] : []
+    for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
       let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
       let values = try losses(sequential(options, fit))
       let value = PlanRounding.mean(values)
