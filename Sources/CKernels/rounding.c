@@ -261,6 +261,26 @@ CLONES void ck_subtract_row(const float *x, size_t rows, size_t n, size_t stride
     for (size_t j = 0; j < n; j++) out[i * n + j] = x[i * stride + j] - shift[j];
 }
 
+CLONES void ck_channel_products(const float *a, const float *b, size_t rows, size_t k, size_t channels, int symmetric,
+                                double *sum) {
+  for (size_t first = 0; first < channels; first += LANES) {
+    size_t width = channels - first < LANES ? channels - first : LANES;
+    for (size_t i = 0; i < k; i++)
+      for (size_t j = 0; j < (symmetric ? i + 1 : k); j++) {
+        const float *x = a + i * channels + first, *y = b + j * channels + first;
+        float total[LANES] = {0};
+        if (width == LANES)
+          for (size_t r = 0; r < rows; r++, x += k * channels, y += k * channels)
+            for (int c = 0; c < LANES; c++) total[c] += x[c] * y[c];
+        else
+          for (size_t r = 0; r < rows; r++, x += k * channels, y += k * channels)
+            for (size_t c = 0; c < width; c++) total[c] += x[c] * y[c];
+        double *target = sum + (i * k + j) * channels + first;
+        for (size_t c = 0; c < width; c++) target[c] += (double)total[c];
+      }
+  }
+}
+
 CLONES void ck_add_to_double(const float *x, size_t n, double *sum) {
   for (size_t i = 0; i < n; i++) sum[i] += (double)x[i];
 }

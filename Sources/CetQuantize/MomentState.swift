@@ -104,31 +104,12 @@ struct MomentState: Sendable {
   private mutating func addChunk(
     _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
   ) throws {
-    let centredRight = try FloatBuffer(rows * right)
-    let meanRight = try centre(b, rows, right, rightStride, into: centredRight)
-    let centredLeft = symmetric ? centredRight : try FloatBuffer(rows * left)
-    let meanLeft = symmetric ? meanRight : try centre(a, rows, left, leftStride, into: centredLeft)
-    combine(count: rows, leftMean: meanLeft, rightMean: meanRight)
-    try addProduct(centredLeft.pointer, centredRight.pointer, rows: rows)
-  }
-
-  /// out = x − mean(x) with the mean rounded to float, and the mean. The rounding adds (6·10⁻⁸ mean)² to a
-  /// variance: nothing unless the mean is 10⁵ standard deviations, where the floats themselves hold no variance.
-  private func centre(
-    _ x: UnsafePointer<Float>, _ rows: Int, _ n: Int, _ stride: Int, into target: FloatBuffer
-  ) throws -> [Double] {
-    var mean = [Double](repeating: 0, count: n)
-    ck_column_sums(x, rows, n, stride, &mean)
-    var shift = [Float](repeating: 0, count: n)
-    for j in 0..<n {
-      mean[j] /= Double(rows)
-      guard mean[j].isFinite else {
-        throw CetError(.numeric, "the patches hold a value that is not finite in column \(j)")
-      }
-      shift[j] = Float(mean[j])
+    let columns = try ColumnMeans.centred(b, rows: rows, columns: right, stride: rightStride)
+    let lines = symmetric ? columns : try ColumnMeans.centred(a, rows: rows, columns: left, stride: leftStride)
+    combine(count: rows, leftMean: lines.mean, rightMean: columns.mean)
+    try withExtendedLifetime((lines, columns)) {
+      try addProduct(lines.values.pointer, columns.values.pointer, rows: rows)
     }
-    ck_subtract_row(x, rows, n, stride, shift, target.pointer)
-    return mean
   }
 
   /// Adds to `scatter` the term of the two means, and updates means and count.

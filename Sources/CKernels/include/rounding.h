@@ -66,6 +66,11 @@ void ck_column_sums(const float *x, size_t rows, size_t n, size_t stride, double
 /* out[i][j] = x[i][j] - shift[j], out dense. */
 void ck_subtract_row(const float *x, size_t rows, size_t n, size_t stride, const float *shift, float *out);
 
+/* sum[i][j][c] += sum over r of a[r][i][c] * b[r][j][c]: in single precision over at most 512 rows, then in double.
+ * a and b are [rows][k][channels]; with `symmetric` only j <= i. */
+void ck_channel_products(const float *a, const float *b, size_t rows, size_t k, size_t channels, int symmetric,
+                         double *sum);
+
 /* sum[i] += x[i] */
 void ck_add_to_double(const float *x, size_t n, double *sum);
 

@@ -85,6 +85,22 @@ final class Engine: @unchecked Sendable {
     return total / Double(max(1, batches.reduce(0) { $0 + $1.sampleCount }))
   }
 
+  /// The same of every sample by itself.
+  func sampleLosses(
+    _ batches: [Batch], references: [Tensor], changed: [String: Tensor], temperature: Double
+  ) throws -> [Double] {
+    var losses: [Double] = []
+    let merged = weights.merging(changed) { $1 }
+    try workers.ordered(batches.count) { index in
+      let batch = batches[index]
+      let output = try self.programs.forward(batch, outputs: [self.output]).run(batch, weights: merged)[0]
+      return try Loss.sampleValues(
+        self.loss, output: output, reference: references[index], labels: batch.labels, samples: batch.sampleCount,
+        temperature: temperature)
+    } combine: { losses += $1 }
+    return losses
+  }
+
   /// The same of every batch by itself.
   func batchLosses(
     _ batches: [Batch], references: [Tensor], changed: [String: Tensor], temperature: Double = 1

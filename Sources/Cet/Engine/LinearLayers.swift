@@ -8,7 +8,7 @@ import CetTensor
 struct LinearLayers: Sendable {
   let layers: [LinearLayer]
   /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
-  let model: Model
+  var model: Model
   /// Those of them that Constant nodes hold in the file.
   let constantNodes: Set<String>
   /// Functions are looked into as if their nodes stood in place of the calls.

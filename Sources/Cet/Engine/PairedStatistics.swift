@@ -80,6 +80,40 @@ private struct PairedMoments {
   }
 }
 
+/// The same of all groups of a depthwise convolution.
+private struct DepthwiseMoments {
+  var f: ChannelMoment?
+  var q: ChannelMoment
+  var cross: ChannelMoment
+
+  init(columns: Int, groups: Int, needsVariance: Bool) throws {
+    f = needsVariance ? try ChannelMoment(dimension: columns, channels: groups, symmetric: true) : nil
+    q = try ChannelMoment(dimension: columns, channels: groups, symmetric: true)
+    cross = try ChannelMoment(dimension: columns, channels: groups, symmetric: false)
+  }
+
+  mutating func add(_ inputs: [UnsafePointer<Float>], rows: Int) throws {
+    try f?.add(inputs[0], rows: rows)
+    try q.add(inputs[1], rows: rows)
+    try cross.add(inputs[0], inputs[1], rows: rows)
+  }
+
+  mutating func merge(_ other: DepthwiseMoments) throws {
+    if let part = other.f { try f?.merge(part) }
+    try q.merge(other.q)
+    try cross.merge(other.cross)
+  }
+
+  var statistics: PairedStatistics {
+    PairedStatistics(
+      groups: (0..<q.channels).map {
+        .init(
+          meanF: cross.leftMean($0), meanQ: q.rightMean($0), covarianceF: f?.covariance($0) ?? [],
+          covariance: q.covariance($0), cross: cross.covariance($0), residual: [], residualMean: [], count: q.count)
+      })
+  }
+}
+
 extension Engine {
   /// Statistics of layer `index` at the cursors' place.
   /// - Parameter needsVariance: whether the covariance of the unquantized network's inputs is asked for.
@@ -90,6 +124,9 @@ extension Engine {
     let layer = layers[index]
     let name = layer.input ?? ""
     let residual = residual(of: index)
+    if residual == nil, WeightView.isDepthwise(layer) {
+      return try depthwiseStatistics(index, batches, fp32: fp32, quantized: quantized, needsVariance: needsVariance)
+    }
     let groups = WeightView.groups(layer)
     let rows = layer.channels / groups
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
@@ -150,6 +187,32 @@ extension Engine {
       throw error.at("initializer '\(layer.name)'")
     }
     return PairedStatistics(groups: try sums.map { try $0.statistics(order) })
+  }
+
+  private func depthwiseStatistics(
+    _ index: Int, _ batches: [FittingBatch], fp32: [ForwardCursor], quantized: [ForwardCursor], needsVariance: Bool
+  ) throws -> PairedStatistics {
+    let layer = layers[index]
+    let (name, columns, groups) = (layer.input ?? "", WeightView.columns(layer), WeightView.groups(layer))
+    let samples = batches.reduce(0) { $0 + $1.sampleCount }
+    var sums = try DepthwiseMoments(columns: columns, groups: groups, needsVariance: needsVariance)
+    do {
+      let reaching = try fp32.indices.filter { try reached(batches[$0].batch).contains(index) }
+      let parts = Engine.parts(reaching.count, columns: columns)
+      try workers.ordered(parts.count) { [self] part in
+        var found = try DepthwiseMoments(columns: columns, groups: groups, needsVariance: needsVariance)
+        for position in reaching[parts[part]] {
+          let (f, q) = (try fp32[position].value(name), try quantized[position].value(name))
+          let step = try patchStep(index, f, batches[position], samples: samples)
+          let patches = try Patches(layer, layer.node, input: f, group: nil, step: step, kept: nil)
+          try patches.forEach([f, q], context) { try found.add($0, rows: $1.count) }
+        }
+        return found
+      } combine: { try sums.merge($1) }
+    } catch let error as CetError {
+      throw error.at("initializer '\(layer.name)'")
+    }
+    return sums.statistics
   }
 
   /// r_f − r_q as rows of output channels, one row a patch; nil when the shapes are not those of the output (a

@@ -10,7 +10,7 @@ struct Patches {
     case rows
     /// Columns of a matrix whose last axis but one is K.
     case columns
-    case windows(Windows, group: Int)
+    case windows(Windows, group: Int?)
   }
   private let form: Form
   let columns: Int
@@ -20,10 +20,10 @@ struct Patches {
   private let kept: [Int]?
 
   /// - Parameters:
-  ///   - group: convolution group.
+  ///   - group: convolution group; nil: all of a depthwise convolution, as patches of [columns][groups].
   ///   - step: 1 takes every patch; more takes one of so many, at places that differ from sample to sample.
   ///   - kept: rows of a matrix product's input that are taken, before `step`; nil: all.
-  init(_ layer: LinearLayer, _ node: Node, input: Tensor, group: Int, step: Int, kept: [Int]?) throws {
+  init(_ layer: LinearLayer, _ node: Node, input: Tensor, group: Int?, step: Int, kept: [Int]?) throws {
     columns = WeightView.columns(layer)
     self.step = max(1, step)
     self.kept = kept
@@ -123,22 +123,23 @@ struct Patches {
   }
 
   private func each(
-    _ w: Windows, of inputs: [Tensor], _ group: Int, _ context: ComputeContext,
+    _ w: Windows, of inputs: [Tensor], _ group: Int?, _ context: ComputeContext,
     _ body: ([UnsafePointer<Float>], [Int]) throws -> Void
   ) throws {
     let spatial = w.places.count
-    let channels = w.channels / w.groups
+    let channels = group == nil ? w.channels : w.channels / w.groups
     let positions = w.places.reduce(1, *)
     let area = w.area
+    let columns = area * channels
     let inputStrides = w.inputs.rowMajorStrides.map { $0 * w.channels }
-    let runLength = max(1, min(positions, 65536 / max(columns, 1)))
+    let runLength = max(1, min(positions, (group == nil ? 1 << 20 : 65536) / max(columns, 1)))
     let buffers = try inputs.map { _ in try Tensor(uninitialized: .float32, [runLength, columns], arena: context.arena) }
     var place = [Int](repeating: 0, count: spatial)
     var sources = [Int](repeating: 0, count: area)
     var numbers: [Int] = []
     numbers.reserveCapacity(runLength)
     for sample in 0..<w.batch {
-      let base = sample * w.inputs.reduce(1, *) * w.channels + group * channels
+      let base = sample * w.inputs.reduce(1, *) * w.channels + (group ?? 0) * channels
       // A prime offset from sample to sample, so that all places are seen.
       var wait = sample &* 7919 % step
       for axis in place.indices { place[axis] = 0 }

@@ -12,6 +12,9 @@ struct SequentialOptions: Sendable, Equatable {
 }
 
 extension Engine {
+  /// Bytes of activations that are kept for reuse between the layers of a sequential pass.
+  private static let idleLimit = 1 << 28
+
   /// Step 7: quantizes layer after layer in topological order. Each layer is fitted to the inputs that the
   /// already quantized layers give it, so that it makes up for their error.
   /// - Parameters:
@@ -63,6 +66,8 @@ extension Engine {
           for cursor in quantized { cursor.replace(name, by: tensor) }
         }
       }
+      // Every layer has activations of a size of its own, and all batches have them at a time.
+      if context.arena.idleByteCount > Engine.idleLimit { context.arena.trim() }
     }
     try progress(order.count, order.count)
     return result

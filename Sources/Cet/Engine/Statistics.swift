@@ -21,6 +21,12 @@ struct InputStatistics: Sendable {
       groups = try names.map { try InputStatistics.group($0.compactMap { name in moments.byName[name] }) }
       return
     }
+    if let moment = moments.depthwise {
+      groups = (0..<moment.channels).map {
+        Group(mean: moment.rightMean($0), covariance: moment.covariance($0, centred: centred), count: moment.count)
+      }
+      return
+    }
     groups = try moments.groups.map { moment in
       let k = moment.dimension
       let covariance = try moment.covariance(centred: centred)
@@ -56,12 +62,14 @@ struct InputStatistics: Sendable {
   struct Moments {
     /// One a convolution group.
     var groups: [SecondMoment] = []
+    /// Of all groups of a depthwise convolution.
+    var depthwise: ChannelMoment?
     /// Of the values that blocks see.
     var byName: [String: SecondMoment] = [:]
     /// Entry j of a patch is entry `order[j]` of a weight row.
     var order: [Int] = []
 
-    private var isEmpty: Bool { groups.isEmpty && byName.isEmpty }
+    private var isEmpty: Bool { groups.isEmpty && byName.isEmpty && depthwise == nil }
 
     mutating func flush() throws {
       for index in groups.indices { try groups[index].flush() }
@@ -75,6 +83,7 @@ struct InputStatistics: Sendable {
         return
       }
       for index in groups.indices { try groups[index].merge(other.groups[index]) }
+      if let part = other.depthwise { try depthwise?.merge(part) }
       for (name, moment) in other.byName { try byName[name]?.merge(moment) }
     }
   }
@@ -187,6 +196,14 @@ extension Engine {
       throw CetError(.internal, "layer '\(layer.name)' has no input")
     }
     let step = try patchStep(index, activation, batch, samples: samples)
+    if WeightView.isDepthwise(layer) {
+      let patches = try Patches(layer, layer.node, input: activation, group: nil, step: step, kept: nil)
+      if moments.depthwise == nil {
+        moments.depthwise = try ChannelMoment(
+          dimension: patches.columns, channels: WeightView.groups(layer), symmetric: true)
+      }
+      return try patches.forEach([activation], context) { try moments.depthwise?.add($0[0], rows: $1.count) }
+    }
     for group in 0..<WeightView.groups(layer) {
       let patches = try Patches(
         layer, layer.node, input: activation, group: group, step: step, kept: batch.rows[index])

@@ -22,6 +22,12 @@ struct WeightView: Sendable {
     }
   }
 
+  /// Whether every group reads one channel.
+  static func isDepthwise(_ layer: LinearLayer) -> Bool {
+    guard case .convolution(let groups) = layer.kind, layer.shape.count > 2 else { return false }
+    return groups > 1 && layer.shape[1] == 1
+  }
+
   static func columns(_ layer: LinearLayer) -> Int { layer.count / max(layer.channels, 1) }
 
   /// The quantized matrix in the C order of the tensor.

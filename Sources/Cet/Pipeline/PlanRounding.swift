@@ -65,19 +65,21 @@ struct PlanRounding {
     func losses(_ layers: [Int: QuantizedLayer]) throws -> [Double] {
       var changed: [String: Tensor] = [:]
       for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
-      return try session.engine.batchLosses(
+      return try session.engine.sampleLosses(
         held, references: heldReferences, changed: changed, temperature: Engine.judgingTemperature)
     }
     let parallel = try losses(parallel(.gptq, bits, fit))
     var best = (loss: PlanRounding.mean(parallel), options: SequentialOptions?.none)
     let samples = fit.reduce(0) { $0 + $1.sampleCount }
     monitor.log(.info, "held-out loss, parallel: \(best.loss)")
-    for matches in [false, true] {
-      let options = SequentialOptions(
-        ridge: OutputCorrection.relativeRidge(samples: samples), matchesVariance: matches)
+    let ridge = OutputCorrection.relativeRidge(samples: samples)
+    // Of less than some 250 samples more ridge is often better, of more hardly ever.
+    let further = samples < 256 ? [(true, 4 * ridge)] : []
+    for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
+      let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
       let values = try losses(sequential(options, fit))
       let value = PlanRounding.mean(values)
-      monitor.log(.info, "held-out loss, sequential\(matches ? " with variance matching" : ""): \(value)")
+      monitor.log(.info, "held-out loss, sequential\(matches ? " with variance matching" : ""), ridge \(ridge): \(value)")
       if value < best.loss, PlanRounding.isBelow(values, parallel) { best = (value, options) }
     }
     return best.options
@@ -85,14 +87,15 @@ struct PlanRounding {
 
   private static func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
 
-  /// Whether the mean difference of paired losses is negative by more than its standard error: with a few held-out
-  /// samples a gain may be chance, and then the method that risks less stays.
+  /// Whether the mean difference of paired losses, one a sample, is negative by more than its standard error: with a few
+  /// held-out samples a gain may be chance, and then the method that risks less stays. Of few samples the error itself is
+  /// not known well: the factor is Student's for five sixths, 1.8 for two samples.
   static func isBelow(_ values: [Double], _ others: [Double]) -> Bool {
     let differences = zip(values, others).map { $0 - $1 }
     guard differences.count > 1 else { return false }
     let mean = mean(differences)
     let squares = differences.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
     let standardError = (squares / Double(differences.count * (differences.count - 1))).squareRoot()
-    return mean < -standardError
+    return mean < -standardError * (1 + 0.8 / Double(differences.count - 1))
   }
 }

@@ -84,6 +84,8 @@ private func carryOut(
   let output = session.engine.model.graph.outputs.map(\.name)
   let expected = try session.engine.programs.forward(inputs, outputs: output)
     .run(inputs, weights: session.engine.weights.merging(changed) { $1 })
+  // The probe's tensors keep the arena alive as long as the result lives.
+  session.engine.context.arena.trim()
   return try QuantizedModel(
     model, plan: done, layers: layers, biasNames: session.engine.biasNames,
     probe: Probe(inputs: inputs, outputs: expected.map { try $0.rowMajor() }))

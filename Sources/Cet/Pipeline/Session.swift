@@ -37,14 +37,23 @@ struct Session {
     batches = cut
     lastBatchIsFull = isFull
     sampleCount = cut.reduce(0) { $0 + $1.sampleCount }
-    let logits = Session.logits(behind: name, graph)
-    let chosen = asked ?? (logits == nil ? .mse : .kl)
-    let read = chosen == .kl || chosen == .crossEntropy ? logits ?? name : name
+    let scores = ClassScores(behind: name, graph)
+    let chosen = asked ?? (scores == nil ? .mse : .kl)
+    var found = model.found
+    var read = name
+    if chosen == .kl || chosen == .crossEntropy, let scores {
+      read = scores.value
+      if scores.hasPositions {
+        read = "\(scores.value)/scores"
+        found.model.graph.nodes.append(
+          Node("Flatten", inputs: [scores.value], outputs: [read], attributes: ["axis": .int(1)]))
+      }
+    }
     if chosen == .crossEntropy, !data.hasLabels {
       throw CetError(.invalidArgument, "loss 'cross-entropy' needs labels, the calibration has none")
     }
     loss = chosen
-    engine = try Engine(model.found, output: read, loss: chosen, workers: workers, context: context)
+    engine = try Engine(found, output: read, loss: chosen, workers: workers, context: context)
     try monitor.report(.prepare, 1, of: 1)
   }
 
@@ -62,35 +71,6 @@ struct Session {
       throw CetError(.invalidArgument, "the model has no output '\(asked)' (it has \(names))")
     }
     return asked
-  }
-
-  /// The value whose softmax the output is or would be, when the output looks like class scores: a vector per
-  /// sample made by a linear layer, a pooling, or a softmax of those.
-  private static func logits(behind output: String, _ graph: Graph) -> String? {
-    var makers: [String: Node] = [:]
-    for node in graph.nodes { for name in node.outputs { makers[name] = node } }
-    if let shape = graph.outputs.first(where: { $0.name == output })?.shape {
-      guard shape.count == 2 else { return nil }
-      if case .fixed(let classes) = shape[1], classes < 2 { return nil }
-    }
-    var scores = output
-    var value = output
-    for _ in 0..<8 {
-      guard let node = makers[value] else { return nil }
-      switch node.operatorType {
-      case "Softmax", "LogSoftmax":
-        scores = node.inputs.first ?? value
-        value = scores
-      case "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout":
-        value = node.inputs.first ?? ""
-      case "Add":
-        let made = node.inputs.first { makers[$0]?.operatorType == "MatMul" }
-        return made == nil ? nil : scores
-      case "Gemm", "MatMul", "Conv", "GlobalAveragePool", "AveragePool", "ReduceMean": return scores
-      default: return nil
-      }
-    }
-    return nil
   }
 
   /// The engine computes with float32.
