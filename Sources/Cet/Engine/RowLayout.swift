@@ -20,7 +20,7 @@ struct RowLayout {
     columns = rows > 0 ? tensor.count / rows : 0
     let others = tensor.shape.indices.filter { $0 != (tensor.axis ?? -1) }
     rowsFirstShape = tensor.axis == nil ? tensor.shape : [rows] + others.map { tensor.shape[$0] }
-    if tensor.blockSize > 0, let axis = tensor.axis {
+    if tensor.blockSize > 0, tensor.axis != nil {
       let blocks = (columns + tensor.blockSize - 1) / tensor.blockSize
       paddedColumns = blocks * tensor.blockSize
       codeShape = [rows, blocks, tensor.blockSize]
