@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes as c
 import functools
-import sys
 import threading
 from dataclasses import dataclass, fields
 from typing import Callable, Iterable, List, Optional, Union
@@ -85,8 +84,7 @@ class Hessian(_Base):
     output: graph output that the loss reads. threads: 0 for all processors. max_memory: bytes; 60 % of what is
     available unless given. communicator: the samples are those of all its processes (see `cet.mpi`).
 
-    `H @ M` of a matrix reads weights and activations once for several columns. The memory of the last two products stays
-    with the operator, and later products lie in it when nobody holds the earlier ones any more.
+    `H @ M` of a matrix reads weights and activations once for several columns.
     """
 
     def __init__(
@@ -115,9 +113,6 @@ class Hessian(_Base):
             self._curvature = _Curvature(
                 made(lib.cet_curvature_create, model._handle, calibration._handle, c.byref(options)))
         self._lock = threading.Lock()
-        # Memory of the last two products, for later ones when nobody holds it any more: fresh pages take their time.
-        self._memory = [np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)]
-        self._references_when_free = self._references(0)
         size = lib.cet_curvature_dimension(self._curvature._handle)
         super().__init__(np.float32, (size, size))
 
@@ -128,23 +123,12 @@ class Hessian(_Base):
     def _matmat(self, matrix: np.ndarray) -> np.ndarray:
         return self._products(np.ascontiguousarray(matrix.T, dtype=np.float32)).T
 
-    def _references(self, index: int) -> int:
-        # Arrays that share memory refer to the one that it belongs to.
-        return sys.getrefcount(self._memory[index])
-
-    def _room(self, shape) -> np.ndarray:
-        for index in range(2):
-            if self._memory[index].shape == shape and self._references(index) <= self._references_when_free:
-                return self._memory[index][:]
-        self._memory = [np.empty(shape, np.float32), self._memory[0]]
-        return self._memory[0][:]
-
     def _products(self, rows: np.ndarray) -> np.ndarray:
         count, size = rows.shape
         if size != self.shape[0]:
             raise ShapeMismatch(f"vector has {size} elements, the parameter vector {self.shape[0]}")
+        products = np.empty_like(rows)
         with self._lock, raising(self._communicator):
-            products = self._room(rows.shape)
             check(lib.cet_curvature_apply_block(
                 self._curvature._handle, float_pointer(rows), float_pointer(products), size, count))
         return products
