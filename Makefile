@@ -1,7 +1,7 @@
 # make demo     set up, build, compress the bundled model, show plan and accuracy
 # make test     set up, build, run every test
 # make lib      build the library and the tool into build/
-# make bench    compare Hessian-vector products with PyTorch's (half an hour, 15 GiB of memory)
+# make bench    compare Hessian-vector products with PyTorch's (half an hour, 18 GiB of memory)
 # make install  copy them to PREFIX (default /usr/local); DESTDIR is put in front
 # make wheel    build a Python wheel with the library inside, into build/
 # make clean    remove what was built
