@@ -33,6 +33,8 @@ public struct EigensolveOptions: Sendable {
   public var basisPath: String?
   /// Bytes for basis and blocks; nil: 60 % of what is available.
   public var maxMemory: Int?
+  /// Bytes for these and for what a curvature holds, in place of `maxMemory`.
+  public var totalMaxMemory: Int?
   /// A spectrum of the same parameters to start from.
   public var initial: Spectrum?
   /// File for the state after every restart, from which an interrupted solve goes on.

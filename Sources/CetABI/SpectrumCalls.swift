@@ -10,6 +10,7 @@ public func cet_eigensolve(
   boundary(making: spectrum, "spectrum") {
     let c = try SizedStruct.read(options, cet_eigensolve_options(), "cet_eigensolve_options")
     let map = try hostMap(apply, c.apply_block, applyData, n)
+    guard c.total_max_memory == 0 else { throw invalid("option total_max_memory: a callback's own memory is not known") }
     return try solve(map, EigensolveOptions(c, dimension: n), c)
   }
 }
@@ -27,8 +28,7 @@ public func cet_eigensolve_curvature(
         guard c.apply_block == nil else { throw invalid("option apply_block: a curvature brings its own") }
         return (c, try EigensolveOptions(c, dimension: curvature.dimension))
       }
-      options.maxMemory = try curvature.agreedMemory(
-        options.maxMemory, ample: options.ampleBytes(dimension: curvature.dimension))
+      options.maxMemory = try curvature.memory(for: options)
       return try solve(curvature, options, c, identity: curvature.fingerprint)
     }
   }
@@ -84,6 +84,10 @@ extension EigensolveOptions {
     basisType = try CetABI.basisType(c.basis_type)
     basisPath = try c.basis_path.map { try text($0, "basis_path") }
     maxMemory = try optional(c.max_memory, "max_memory")
+    totalMaxMemory = try optional(c.total_max_memory, "total_max_memory")
+    guard maxMemory == nil || totalMaxMemory == nil else {
+      throw invalid("options max_memory and total_max_memory: expected one of them")
+    }
     if let pairs = c.initial { initial = try Handle.get(pairs, as: SpectrumObject.self).spectrum }
     statePath = try c.state_path.map { try text($0, "state_path") }
     fingerprint = try c.fingerprint.map { try text($0, "fingerprint") }

@@ -9,14 +9,16 @@ public struct CurvatureMemory: Sendable {
   /// Bytes that will be held at most: weights, samples, references, kept primals, buffers of the runs, sums.
   public private(set) var predicted: Int
   /// Threads that compute batches: fewer than asked for when their buffers do not fit.
-  public let workers: Int
+  public private(set) var workers: Int
   /// Batches, the first ones, whose primals stay between products.
   public private(set) var keptBatches: Int
   /// Directions whose products are computed in one pass over the batches; the same on all processes.
   public internal(set) var directions: Int
 
-  /// Bytes of each batch's primals.
+  /// Bytes of each batch's primals, of one direction more, of one thread more.
   private let kept: [Int]
+  private let direction: Int
+  private let run: Int
 
   /// What memory is needed for, in bytes.
   struct Needs {
@@ -76,6 +78,8 @@ public struct CurvatureMemory: Sendable {
     self.workers = workers
     self.directions = directions
     kept = needs.kept
+    self.direction = direction
+    self.run = run
     keptBatches = 0
     for bytes in needs.kept {
       guard used + bytes <= limit else { break }
@@ -85,12 +89,21 @@ public struct CurvatureMemory: Sendable {
     predicted = used
   }
 
-  /// Keeps the primals of fewer batches, until `bytes` less are held or none are kept.
-  mutating func release(_ bytes: Int) {
+  /// Until `bytes` less will be held, or as little as is enough for `directions`: takes fewer directions together, keeps the
+  /// primals of fewer batches, and uses fewer threads at last.
+  mutating func release(_ bytes: Int, directions needed: Int) {
     let goal = predicted - bytes
+    while predicted > goal, directions > max(1, needed) {
+      directions -= 1
+      predicted -= direction
+    }
     while predicted > goal, keptBatches > 0 {
       keptBatches -= 1
       predicted -= kept[keptBatches]
+    }
+    while predicted > goal, workers > 1 {
+      workers -= 1
+      predicted -= run
     }
   }
 }

@@ -46,7 +46,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   private let weights: [String: Tensor]
   private let programs: [Batch.Signature: LossProgram]
   private let references: [Tensor?]
-  private let workers: Workers
+  private var workers: Workers
   /// Share the elements of sums.
   private let adders: Workers
   private let context: ComputeContext
@@ -135,9 +135,10 @@ public final class CurvatureOperator: @unchecked Sendable {
     memory.directions = try communicator.least(memory.directions)
   }
 
-  /// Holds fewer primals between products, until `bytes` less are held or none. Products stay the same.
-  public func release(_ bytes: Int) {
-    memory.release(bytes)
+  /// Holds up to `bytes` less, for products with `directions` vectors at a time, which stay the same and take longer.
+  public func release(_ bytes: Int, directions: Int) {
+    memory.release(bytes, directions: directions)
+    workers = Workers(threads: memory.workers)
     cache.keep(memory.keptBatches)
     context.arena.trim()
   }
@@ -248,7 +249,8 @@ public final class CurvatureOperator: @unchecked Sendable {
     let n = dimension
     var sum = formerSum.take()
     if sum?.count != vectors * n { sum = nil }
-    try accumulate(into: result, sum ?? ShardedSum(tree, count: vectors * n, share.communicator, meter: sumMeter, workers: adders), parts, compute)
+    let fresh = { ShardedSum(self.tree, count: vectors * n, self.share.communicator, meter: self.sumMeter, workers: self.adders) }
+    try accumulate(into: result, sum ?? fresh(), parts, compute)
   }
 
   private func accumulate(

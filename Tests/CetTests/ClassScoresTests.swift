@@ -36,6 +36,14 @@ import Testing
     #expect(ClassScores(behind: "y", Self.graph(nodes, shape: nil)) == ClassScores(value: "y", hasPositions: false))
   }
 
+  @Test func reshapedLinearLayer_scoresHavePositions() {
+    let nodes = [
+      Node("Gemm", inputs: ["x", "w"], outputs: ["p"]), Node("Reshape", inputs: ["p", "shape"], outputs: ["y"]),
+    ]
+    #expect(ClassScores(behind: "y", Self.graph(nodes, shape: Self.pooled)) == ClassScores(value: "y", hasPositions: true))
+    #expect(ClassScores(behind: "y", Self.graph(nodes, shape: Self.vector)) == ClassScores(value: "y", hasPositions: false))
+  }
+
   @Test func softmaxInParts_scoresAreWhatIsExponentiated() {
     let nodes = [
       Node("Sub", inputs: ["z", "m"], outputs: ["d"]), Node("Exp", inputs: ["d"], outputs: ["e"]),

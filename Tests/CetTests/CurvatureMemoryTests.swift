@@ -46,12 +46,20 @@ import Testing
     #expect(large.predicted == 260 + 120 + 7 * 18)
   }
 
-  @Test func release_keepsFewerPrimals() throws {
+  @Test func release_keepsFewerPrimalsThenUsesFewerThreads() throws {
     var found = try Self.memory(380)
-    found.release(31)
-    #expect(found.keptBatches == 2 && found.predicted == 320)
-    found.release(1000)
-    #expect(found.keptBatches == 0 && found.predicted == 260 && found.least == 160)
+    found.release(31, directions: 1)
+    #expect(found.keptBatches == 2 && found.workers == 2 && found.predicted == 320)
+    found.release(1000, directions: 1)
+    #expect(found.keptBatches == 0 && found.workers == 1 && found.predicted == 160 && found.least == 160)
+  }
+
+  @Test func release_beginsWithDirectionsThatAreNotNeeded() throws {
+    var found = try Self.memory(10_000)
+    found.release(20, directions: 2)
+    #expect(found.directions == 6 && found.keptBatches == 4 && found.predicted == 260 + 120 + 5 * 18)
+    found.release(100, directions: 2)
+    #expect(found.directions == 2 && found.keptBatches == 3 && found.predicted == 260 + 90 + 18)
   }
 
   @Test func threads_withoutABatchShareDirections() throws {

@@ -89,16 +89,24 @@ import Testing
     for k in 0..<4 { #expect(abs(Self.dot(gradient, waves[k]) - row[k]) < 2e-5) }
   }
 
-  /// Work that needs more memory than there is takes that of kept activations, which are computed again.
-  @Test func agreedMemory_ofMoreThanThereIs_releasesPrimalsAndKeepsProducts() throws {
+  /// A solve that needs more memory than there is takes that of the curvature, which gives the same products with less.
+  @Test func memoryForASolve_isTakenFromTheCurvature() throws {
     let map = try Self.curvature(.crossEntropy, batch: 8)
     let v = Self.wave(0, map.dimension)
     let before = try Self.apply(map, v)
-    #expect(map.memory.keptBatches == 4)
-    let asked = try map.agreedMemory(1 << 20, ample: 1 << 60)
-    #expect(asked == 1 << 20 && map.memory.keptBatches == 4)
-    let rest = try map.agreedMemory(nil, ample: 1 << 60)
-    #expect(rest > 1 << 20 && map.memory.keptBatches == 0)
+    var options = EigensolveOptions()
+    options.maxMemory = 1 << 20
+    #expect(try map.memory(for: options) == 1 << 20)
+    #expect(map.memory.keptBatches == 4 && map.memory.workers == 2)
+    (options.maxMemory, options.totalMaxMemory) = (nil, map.memory.predicted + options.ampleBytes(dimension: map.dimension))
+    #expect(try map.memory(for: options) == options.ampleBytes(dimension: map.dimension))
+    #expect(map.memory.keptBatches == 4 && map.memory.workers == 2)
+    options.totalMaxMemory = map.memory.predicted
+    let rest = try map.memory(for: options)
+    #expect(rest > 0 && rest == (options.totalMaxMemory ?? 0) - map.memory.predicted && map.memory.keptBatches < 4)
+    options.totalMaxMemory = 1
+    #expect(try map.memory(for: options) == 0)
+    #expect(map.memory.keptBatches == 0 && map.memory.workers == 1 && map.memory.predicted == map.memory.least)
     #expect(try Self.apply(map, v) == before)
   }
 

@@ -19,7 +19,7 @@ SAME(size_curvature_options, sizeof(cet_curvature_options) == 88);
 SAME(size_communicator, sizeof(cet_communicator) == 32);
 SAME(size_curvature_info, sizeof(cet_curvature_info) == 80);
 SAME(size_estimate_options, sizeof(cet_estimate_options) == 72);
-SAME(size_eigensolve_options, sizeof(cet_eigensolve_options) == 136);
+SAME(size_eigensolve_options, sizeof(cet_eigensolve_options) == 144);
 SAME(size_spectrum_info, sizeof(cet_spectrum_info) == 64);
 SAME(size_correction_view, sizeof(cet_correction_view) == 40);
 SAME(offset_tensor_type, offsetof(cet_tensor, element_type) == 36);

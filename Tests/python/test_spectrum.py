@@ -106,6 +106,23 @@ def test_a_basis_is_bfloat16_where_float32_does_not_fit():
         cet.eigsh(Counting(matrix), k=10, max_memory=30000)
 
 
+def test_total_max_memory_is_shared_with_the_hessian(model, calibration):
+    ample = cet.Hessian(model, calibration)
+    H = cet.Hessian(model, calibration)
+    assert H.info.kept_batches > 0
+    total = H.info.least_bytes + H.shape[0] * 4 * (8 + 1 + 2)
+    found = cet.eigsh(H, k=3, total_max_memory=total)
+    assert found.krylov_dimension == 8 and found.converged.all()
+    info = H.info
+    assert (info.kept_batches, info.threads, info.predicted_bytes) == (0, 1, info.least_bytes)
+    v = np.random.RandomState(3).randn(H.shape[0]).astype(np.float32)
+    np.testing.assert_array_equal(H @ v, ample @ v)
+    with pytest.raises(cet.InvalidArgument, match="max_memory and total_max_memory: expected one"):
+        cet.eigsh(H, k=3, max_memory=total, total_max_memory=total)
+    with pytest.raises(cet.InvalidArgument, match="total_max_memory"):
+        cet.eigsh(Counting(symmetric(30)), k=3, total_max_memory=total)
+
+
 # Files
 
 

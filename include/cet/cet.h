@@ -812,7 +812,7 @@ typedef struct cet_eigensolve_options {
                                 process; NULL: in memory */
   uint64_t max_memory;       /* bytes for the basis (unless it is in a file) and 2 * block_size vectors of n floats; what
                                 the map itself needs is not counted. 0: 60 % of what the system has available, less what a
-                                curvature will still take of it; it keeps less for products where little is left. */
+                                curvature will still take of it; it takes less where little is left. */
   cet_apply_block_fn apply_block; /* of cet_eigensolve's map, for blocks; NULL: one vector after another */
   const cet_spectrum *initial; /* pairs to start from, of the same parameters (or with the same fingerprint): those of
                                   fewer samples, another loss, a former version of the weights; NULL: none */
@@ -822,6 +822,9 @@ typedef struct cet_eigensolve_options {
                                   krylov_dimension or max_memory, too: what is available changes. NULL: none */
   const char *fingerprint;     /* the host's name for its map, kept in spectra and states; NULL: none. A curvature adds
                                   model, data, loss, curvature and parameters by itself. */
+  uint64_t total_max_memory;   /* cet_eigensolve_curvature only, in place of max_memory: bytes for what that counts and for
+                                  what the curvature holds, which takes less from then on (fewer directions, batches and
+                                  threads, the same products) where the basis needs room. 0: none */
 } cet_eigensolve_options;
 
 CET_API cet_status cet_eigensolve_options_init(cet_eigensolve_options *options, size_t size);

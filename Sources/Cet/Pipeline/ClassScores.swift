@@ -14,10 +14,13 @@ struct ClassScores: Equatable {
     // What the file says of the positions behind the classes: none or one, or nothing.
     var isVector = false
     var hasOpenPositions = false
+    // Positions of size 1 that a reshape puts behind a vector.
+    var isColumn = false
     if let shape = graph.outputs.first(where: { $0.name == output })?.shape {
       let positions = shape.dropFirst(2)
       isVector = positions.allSatisfy { $0 == .fixed(1) }
       hasOpenPositions = !isVector
+      isColumn = isVector && !positions.isEmpty
       let isMap = positions.contains { if case .fixed(let size) = $0 { size != 1 } else { false } }
       guard shape.count >= 2, !isMap else { return nil }
       if case .fixed(let classes) = shape[1], classes < 2 { return nil }
@@ -39,7 +42,7 @@ struct ClassScores: Equatable {
           ClassScores.isSum(node.inputs.last ?? "", of: node.inputs[0], makers), let x = exponential.inputs.first,
           !hasOpenPositions
         else { return nil }
-        self.init(value: x, hasPositions: false)
+        self.init(value: x, hasPositions: isColumn)
         return
       case "Reshape", "Flatten", "Squeeze":
         value = node.inputs.first ?? ""
@@ -48,7 +51,7 @@ struct ClassScores: Equatable {
       case "Add", "Gemm", "MatMul":
         let isLinear = node.operatorType != "Add" || node.inputs.contains { makers[$0]?.operatorType == "MatMul" }
         guard isLinear, !hasOpenPositions else { return nil }
-        self.init(value: scores, hasPositions: false)
+        self.init(value: scores, hasPositions: isColumn)
         return
       case "GlobalAveragePool":
         self.init(value: scores, hasPositions: !isReshaped)

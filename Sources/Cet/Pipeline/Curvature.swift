@@ -119,16 +119,23 @@ public final class Curvature: LinearMap, @unchecked Sendable {
 
   public func loss() throws -> Double { try map.loss() }
 
-  /// Bytes for work on the map: what is asked for, or a share of the available memory that the curvature itself will
-  /// not need, which keeps less for products where it would leave too little. The same on every process, because what is
-  /// computed depends on them.
-  /// - Parameter ample: bytes with which the work goes well.
-  public func agreedMemory(_ asked: Int?, ample: Int = 0) throws -> Int {
+  /// Bytes for basis and blocks of a solve: what is asked for; or what the curvature leaves of a limit for both, or of a share
+  /// of the available memory. Where that is too little for the solve to go well, the curvature takes less. The same on
+  /// every process, because what is computed depends on them.
+  public func memory(for options: EigensolveOptions) throws -> Int {
     func rest() -> Int {
-      memoryLimit(asked, processes: communicator?.size ?? 1, reserved: max(0, map.memory.predicted - map.peakBytes))
+      if let total = options.totalMaxMemory { return total - map.memory.predicted }
+      return memoryLimit(
+        options.maxMemory, processes: communicator?.size ?? 1, reserved: max(0, map.memory.predicted - map.peakBytes))
     }
-    if asked == nil, rest() < ample { map.release((ample - rest()) / 3 * 5) }
-    let own = rest()
+    if options.maxMemory == nil {
+      let missing = options.ampleBytes(dimension: dimension) - rest()
+      if missing > 0 {
+        map.release(options.totalMaxMemory == nil ? missing / 3 * 5 : missing, directions: options.blockSize)
+      }
+      try map.agreeOnDirections()
+    }
+    let own = max(0, rest())
     return try communicator?.least(own) ?? own
   }
 

@@ -44,7 +44,9 @@ struct Session {
     if chosen == .kl || chosen == .crossEntropy, let scores {
       read = scores.value
       if scores.hasPositions {
+        let taken = Set(found.model.graph.nodes.flatMap(\.outputs))
         read = "\(scores.value)/scores"
+        while taken.contains(read) { read += "/scores" }
         found.model.graph.nodes.append(
           Node("Flatten", inputs: [scores.value], outputs: [read], attributes: ["axis": .int(1)]))
       }

@@ -231,7 +231,8 @@ def eigsh(
     n: Optional[int] = None, tolerance: float = 0.0, krylov_dimension: Optional[int] = None,
     max_applies: Optional[int] = None, start: Optional[np.ndarray] = None, seed: int = 0, threads: int = 0,
     require_convergence: bool = False, block_size: int = 1, basis_type: Optional[str] = None, basis_path=None,
-    max_memory: Optional[int] = None, initial: Optional[Spectrum] = None, state_path=None,
+    max_memory: Optional[int] = None, total_max_memory: Optional[int] = None, initial: Optional[Spectrum] = None,
+    state_path=None,
     fingerprint: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
 ) -> Spectrum:
     """Eigenpairs of a Hessian, or of any symmetric map.
@@ -240,10 +241,11 @@ def eigsh(
     which: "LM" or "largest-magnitude", "LA" or "largest", "SA" or "smallest". tolerance: of the residual norm,
     relative to the pair's |eigenvalue|; 0 for 1e-3 (bfloat16: 1e-2). max_applies: products at most. start: float32 [n].
     block_size: vectors multiplied at once; anything with `@` then gets float32 [n, count].
-    basis_type: "float32", or "bfloat16" for half the memory and fewer digits, which is also the default where max_memory
-    is too small for float32. basis_path: folder for the basis as a
-    memory-mapped file, for more vectors than memory holds. max_memory: bytes for basis and blocks; None for 60 % of
-    what is available; OutOfMemory says how many are needed.
+    basis_type: "float32", or "bfloat16" for half the memory and fewer digits; None for float32, or bfloat16 where memory is
+    too short for that. basis_path: folder for the basis as a memory-mapped file, for more vectors than memory holds.
+    max_memory: bytes for basis and blocks; None for 60 % of what is available; OutOfMemory says how many are needed.
+    total_max_memory: instead, bytes for these and for what a Hessian holds, which takes less from then on where the basis
+    needs room: the same products, but slower.
     initial: a spectrum of the same parameters to start from. state_path: file that an interrupted solve goes on from, to
     the same bits. fingerprint: a name for a map of your own, kept in spectra and states.
     require_convergence: NotConverged instead of pairs that missed the tolerance.
@@ -264,6 +266,7 @@ def eigsh(
     options.basis_type = w.code("basis_type", basis_type, w.BASIS_TYPES)
     options.basis_path = None if basis_path is None else path_bytes(basis_path)
     options.max_memory = max_memory or 0
+    options.total_max_memory = total_max_memory or 0
     options.initial = None if initial is None else initial._spectrum._handle
     options.state_path = None if state_path is None else path_bytes(state_path)
     options.fingerprint = None if fingerprint is None else name_bytes(fingerprint)

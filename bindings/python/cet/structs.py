@@ -256,6 +256,7 @@ class EigensolveOptions(c.Structure):
         ("initial", c.c_void_p),
         ("state_path", c.c_char_p),
         ("fingerprint", c.c_char_p),
+        ("total_max_memory", c.c_uint64),
     ]
 
 

@@ -134,7 +134,7 @@ struct SpectrumCommand: ParsableCommand {
     return try withCStrings([basisPath ?? "", state ?? ""]) { paths in
       var options = try solveOptions(monitor)
       options.count = UInt32(clamping: min(UInt64(count), UInt64(curvature.dimension)))
-      if let limit = memoryLimit { options.max_memory = max(1, limit - (try curvature.info().predicted_bytes)) }
+      options.total_max_memory = memoryLimit
       if basisPath != nil { options.basis_path = paths[0] }
       if state != nil { options.state_path = paths[1] }
       options.initial = start?.handle
@@ -172,40 +172,15 @@ struct SpectrumCommand: ParsableCommand {
   }
 
   /// --max-memory less what the program takes beside curvature and basis: its code, and gaps of the allocator.
-  private var memoryLimit: UInt64? { effort.maxMemory.map { $0.bytes - min($0.bytes / 32, 512 << 20) } }
+  private var memoryLimit: UInt64 { effort.maxMemory.map { $0.bytes - min($0.bytes / 32, 512 << 20) } ?? 0 }
 
-  /// Within --max-memory the basis comes first: with few vectors the solver restarts often, while activations that are
-  /// not kept are merely computed again.
   private func makeCurvature(_ model: Model, _ calibration: CalibrationSet, only: [String]) throws -> Curvature {
-    let limit = memoryLimit ?? 0
-    let curvature = try makeCurvature(model, calibration, only: only, maxMemory: limit)
-    let info = try curvature.info()
-    let basis = basisBytes(dimension: Double(info.dimension))
-    guard limit > 0, Double(info.predicted_bytes) + basis > Double(limit), info.predicted_bytes > info.least_bytes else {
-      return curvature
-    }
-    return try makeCurvature(
-      model, calibration, only: only, maxMemory: max(info.least_bytes, UInt64(max(1, Double(limit) - basis))))
-  }
-
-  /// What a solve needs for few restarts: a quarter more vectors than pairs, and blocks.
-  private func basisBytes(dimension n: Double) -> Double {
-    let block = max(1, Double(blockSize ?? 1))
-    let pairs = min(Double(count), n)
-    let vectors = min(n, pairs + max((pairs / 4).rounded(.down), 5)) + block
-    let stored = basisPath != nil ? 0 : basisType == .bfloat16 ? 2.0 : 4.0
-    return n * (vectors * stored + 2 * block * 4)
-  }
-
-  private func makeCurvature(
-    _ model: Model, _ calibration: CalibrationSet, only: [String], maxMemory: UInt64
-  ) throws -> Curvature {
     var options: cet_curvature_options = try initialized(cet_curvature_options_init)
     options.threads = effort.threads ?? 0
     options.loss = loss.code
     options.curvature = curvature.code
     options.samples = effort.samples ?? 0
-    options.max_memory = maxMemory
+    options.max_memory = memoryLimit
     options.batch_size = effort.batchSize ?? 0
     return try withCStrings([lossOutput ?? ""] + only) { texts in
       if lossOutput != nil { options.output = texts[0] }

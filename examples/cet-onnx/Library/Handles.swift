@@ -116,12 +116,6 @@ final class Curvature {
 
   var dimension: Int { cet_curvature_dimension(handle) }
 
-  func info() throws -> cet_curvature_info {
-    var info: cet_curvature_info = try initialized(cet_curvature_info_init)
-    try check(cet_curvature_get_info(handle, &info))
-    return info
-  }
-
   /// Mean over the samples.
   func loss() throws -> Double {
     var loss = 0.0
