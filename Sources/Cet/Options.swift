@@ -94,6 +94,9 @@ public struct PlanOptions: Sendable, Equatable {
   /// nil: all.
   public var samples: Int?
   public var batchSize: Int?
+  /// Copies of every image, moved by up to a sixteenth of it, that input statistics are taken from beside the samples; nil: as
+  /// many as make 256 images of fewer samples, at most 3. Of inputs that a convolution reads, 16 × 16 and larger.
+  public var shifts: Int?
   public var maxMemory: Int?
   public var eigenpairs: Int?
   public var maxIterations: Int?
@@ -122,6 +125,7 @@ public struct PlanOptions: Sendable, Equatable {
     if case .block(let size) = granularity {
       try check(size > 0 && size <= 1 << 20, "block_size", size, "1 to \(1 << 20)")
     }
+    if let shifts { try check((0...64).contains(shifts), "shifts", shifts, "0 to 64") }
     if encoding == .float, case .size = target {
       throw CetError(.invalidArgument, "target_size: the encoding 'float' does not make the file smaller")
     }

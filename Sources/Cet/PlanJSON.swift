@@ -160,6 +160,7 @@ extension PlanOptions {
       .init("seed", .integer(seed)),
       .init("samples", .integer(samples)),
       .init("batch_size", .integer(batchSize)),
+      .init("shifts", .integer(shifts)),
       .init("max_memory", .integer(maxMemory)),
       .init("eigenpairs", .integer(eigenpairs)),
       .init("max_iterations", .integer(maxIterations)),
@@ -195,6 +196,7 @@ extension PlanOptions {
     seed = try fields.optional("seed")?.integer(0...UInt64.max) ?? 0
     samples = try fields.optional("samples")?.integer(1...Int.max)
     batchSize = try fields.optional("batch_size")?.integer(1...Int.max)
+    shifts = try fields.optional("shifts")?.integer(0...64)
     maxMemory = try fields.optional("max_memory")?.integer(1...Int.max)
     eigenpairs = try fields.optional("eigenpairs")?.integer(1...Int.max)
     maxIterations = try fields.optional("max_iterations")?.integer(1...Int.max)

@@ -54,7 +54,7 @@ extension PlanOptions {
     maxIterations = try optional(c.max_iterations, "max_iterations")
     output = try c.output.map { try text($0, "output") }
     threads = CetABI.threads(c.threads)
-    guard c.reserved == 0 else { throw invalid("cet_plan_options: reserved is \(c.reserved), expected 0") }
+    shifts = c.shifts == 0 ? nil : c.shifts == CET_NO_SHIFTS ? 0 : Int(c.shifts)
     try validate()
   }
 
@@ -79,6 +79,7 @@ extension PlanOptions {
     output = source.options.output
     samples = source.options.samples
     seed = source.options.seed
+    shifts = source.options.shifts
     if c.encoding == 0 { encoding = source.options.encoding }
     if c.bits == 0 { bits = source.options.bits }
     if c.keep_count == 0 { keep = source.options.keep }

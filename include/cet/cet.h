@@ -340,6 +340,8 @@ CET_API uint64_t cet_calibration_sample_count(const cet_calibration *calibration
 
 /* ---- Plan ---- */
 
+#define CET_NO_SHIFTS (-1)
+
 typedef struct cet_plan_options {
   uint32_t struct_size;
   uint32_t threads; /* 0: as many as there are processors */
@@ -374,8 +376,11 @@ typedef struct cet_plan_options {
   uint32_t batch_size;     /* samples computed together; 0: chosen by the library */
   uint32_t eigenpairs;     /* method paper: stiff axes; 0: chosen by the library */
   uint32_t max_iterations; /* methods paper and hawq-v2: Hessian-vector products; 0: chosen by the library */
-  uint32_t reserved;       /* 0 */
-  const char *output;      /* graph output that the loss reads; NULL: the first */
+  /* Copies of every image that input statistics are taken from beside the samples, each moved by up to a sixteenth
+     of its size. 0: as many as make 256 images of fewer samples, at most 3; CET_NO_SHIFTS: none; else 1 to 64.
+     Images are inputs of rank 4, 16 x 16 or larger, that a convolution reads. Losses are of unmoved samples. */
+  int32_t shifts;
+  const char *output; /* graph output that the loss reads; NULL: the first */
 
   cet_progress_fn progress; /* may be NULL */
   cet_log_fn log;           /* may be NULL */

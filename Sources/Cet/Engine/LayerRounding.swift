@@ -34,7 +34,7 @@ struct LayerRounding {
 
   /// λ relative to the mean input variance. Fewer patches than unknowns leave directions that no patch has shown:
   /// they get more.
-  static func damping(patches: Int, columns: Int) -> Double { patches < 4 * columns ? 0.05 : 0.01 }
+  static func damping(patches: Int, columns: Int) -> Double { patches < 4 * columns ? 0.05 : 0.03 }
 
   /// Steps 0 to 2 and 4: grid, GPTQ with coordinate descent, bias. Without statistics Step 0 and nearest codes.
   func quantized(bits: Int, form: GridForm, effort: RoundingEffort = .usual) throws -> QuantizedLayer {

@@ -28,12 +28,6 @@ extension Session {
     return (fitting.sorted(), heldOut.sorted { $0 < $1 }.map(\.index))
   }
 
-  /// All batches with the rows that count in statistics; rounding `nearest` uses none.
-  func fitting(_ rounding: Rounding) throws -> [FittingBatch] {
-    guard rounding != .nearest else { return batches.map { FittingBatch(batch: $0, rows: [:]) } }
-    return try fittingCache.value { try engine.fittingBatches(batches) }
-  }
-
   /// Memory for input statistics: a quarter of the limit.
   static func statisticsBytes(_ maxMemory: Int?) -> Int { memoryLimit(maxMemory) / 4 }
 

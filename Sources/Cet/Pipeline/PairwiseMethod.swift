@@ -11,11 +11,10 @@ extension Session {
   func pairwiseBits(
     _ draft: PlanDraft, _ options: PlanOptions, into table: inout LossTable, _ monitor: Monitor
   ) throws -> [Int: Int] {
-    let rows = try fitting(options.rounding)
     let widths = Dictionary(uniqueKeysWithValues: draft.planned.map { ($0, draft.widths[$0]) })
     let (fitting, heldOut) = try split()
     let quantized = try candidates(
-      widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, form: options.gridForm,
+      widths, fitting: self.fitting(options.rounding, fitting), rounding: options.rounding, form: options.gridForm,
       maxMemory: options.maxMemory, monitor: monitor)
     let versions = engine.layers.indices.map { quantized[$0] ?? [] }
     let count = versions.reduce(0) { $0 + $1.count }

@@ -59,8 +59,7 @@ struct PlanRounding {
   private func sequentialOptions(_ references: [Tensor]) throws -> SequentialOptions? {
     let (fitting, heldOut) = try session.split()
     guard fitting.count < session.batches.count else { return nil }
-    let batches = try session.fitting(.compensated)
-    let fit = fitting.map { batches[$0] }
+    let fit = try session.fitting(.compensated, fitting)
     let (held, heldReferences) = (heldOut.map { session.batches[$0] }, heldOut.map { references[$0] })
     func losses(_ layers: [Int: QuantizedLayer]) throws -> [Double] {
       var changed: [String: Tensor] = [:]

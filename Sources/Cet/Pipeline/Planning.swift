@@ -16,8 +16,8 @@ private func measuredPlan(
 ) throws -> CompressionPlan {
   let samples = try data.prefix(options.samples)
   let session = try Session(
-    model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, threads: options.threads,
-    monitor: monitor)
+    model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,
+    threads: options.threads, monitor: monitor)
   let draft = try PlanDraft(model, options, reached: session.engine.reached(session.batches))
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
@@ -88,9 +88,8 @@ extension Session {
     let (fitting, heldOut) = try split()
     let widths = Dictionary(
       draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
-    let rows = try self.fitting(options.rounding)
     let quantized = try candidates(
-      widths, fitting: fitting.map { rows[$0] }, rounding: options.rounding, form: options.gridForm,
+      widths, fitting: self.fitting(options.rounding, fitting), rounding: options.rounding, form: options.gridForm,
       maxMemory: options.maxMemory, monitor: monitor)
     let errors = CandidateErrors(engine: engine, widths: draft.widths, quantized: quantized)
     switch options.method {
@@ -108,20 +107,31 @@ extension Session {
     let runs = versions.reduce(0) { $0 + $1.count }
     let all = heldOut.map { batches[$0] }
     let used = try engine.affordable(all, runs: runs, limit: Session.tableWork, least: 32)
+    // Bits are chosen by shifted copies, too: a few samples say little. What is reported is of the samples.
+    let shown = Array(all.prefix(used))
+    let copied = shown + (try heldOut.prefix(used).flatMap(shifted))
+    let copies = Array(copied[..<(try engine.affordable(copied, runs: runs, limit: Session.tableWork, least: 32))].dropFirst(used))
+    let total = used + copies.count
     let losses = try engine.measureAlone(
-      versions, batches: Array(all.prefix(used)), references: heldOut.prefix(used).map { references[$0] }
-    ) { try monitor.report(.sensitivity, $0, of: $1) }
+      versions, batches: shown, references: heldOut.prefix(used).map { references[$0] }
+    ) { done, _ in try monitor.report(.sensitivity, done, of: total) }
+    let moved = try engine.measureAlone(versions, batches: copies, references: engine.referenceOutputs(copies)) { done, _ in
+      try monitor.report(.sensitivity, used + done, of: total)
+    }
     for (index, values) in losses.enumerated() {
-      for (bits, loss) in zip(errors.widths[index], values) {
-        guard loss.mean.isFinite, loss.judgedMean.isFinite else {
+      for (version, loss) in values.enumerated() {
+        let bits = errors.widths[index][version]
+        var judged = loss
+        judged.append(moved[index][version])
+        guard loss.mean.isFinite, judged.judgedMean.isFinite else {
           throw CetError(.numeric, "the loss is not finite with '\(engine.layers[index].name)' at \(bits) bits")
         }
         table.measured[index][bits] = loss.mean
-        table.judged[index][bits] = loss.judgedMean
+        table.judged[index][bits] = judged.judgedMean
         table.bySample[index][bits] = loss.bySample
       }
     }
-    let checked = Array(all.prefix(try engine.affordable(all, runs: runs, limit: Session.secondOrderWork, least: 8)).prefix(used))
+    let checked = Array(shown.prefix(try engine.affordable(shown, runs: runs, limit: Session.secondOrderWork, least: 8)))
     let predicted = try secondOrder(errors, versions, batches: checked, monitor)
     table.secondOrderSamples = checked.reduce(0) { $0 + $1.sampleCount }
     for (index, values) in predicted.enumerated() {

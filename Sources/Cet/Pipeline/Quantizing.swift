@@ -63,7 +63,7 @@ private func carryOut(
   let samples = try data.prefix(options.samples ?? plan.samples)
   let session = try Session(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
-    threads: options.threads, monitor: monitor)
+    shifts: plan.options.shifts, threads: options.threads, monitor: monitor)
   let references = try session.references()
   let rounder = PlanRounding(
     session: session, bits: bits, form: plan.options.gridForm,

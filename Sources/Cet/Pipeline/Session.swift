@@ -12,17 +12,19 @@ struct Session {
   let sampleCount: Int
   /// Whether the last batch has as many samples as batches of its kind have.
   let lastBatchIsFull: Bool
-  /// Which rows count in statistics, found when first asked for.
-  let fittingCache = Once<[FittingBatch]>()
+  private let shifts: ImageShifts
+  /// Every batch and its shifted copies with the rows that count in statistics, found when first asked for.
+  private let fittingCache = Once<[[FittingBatch]]>()
 
   /// - Parameters:
   ///   - data: fitted to the model.
   ///   - output: graph output that the loss reads; nil: the first.
   ///   - parts: the data is cut into at least as many batches, where it has so many samples.
   ///   - totalSamples: with those of other processes; nil: the data's.
+  ///   - shifts: copies of every image that statistics are taken from beside it; nil: chosen by the number of samples.
   init(
     _ model: LoadedModel, _ data: Calibration, loss asked: LossKind?, output: String?, batchSize: Int?,
-    parts: Int = Session.holdOutParts, totalSamples: Int? = nil, threads: Int, monitor: Monitor
+    parts: Int = Session.holdOutParts, totalSamples: Int? = nil, shifts: Int? = 0, threads: Int, monitor: Monitor
   ) throws {
     try monitor.report(.prepare, 0, of: 1)
     try model.checkOperators()
@@ -37,6 +39,7 @@ struct Session {
     batches = cut
     lastBatchIsFull = isFull
     sampleCount = cut.reduce(0) { $0 + $1.sampleCount }
+    self.shifts = ImageShifts(graph, asked: shifts, sampleCount: sampleCount)
     let scores = ClassScores(behind: name, graph)
     let chosen = asked ?? (scores == nil ? .mse : .kl)
     var found = model.found
@@ -114,6 +117,25 @@ struct Session {
     }
     guard !result.isEmpty else { throw CetError(.invalidArgument, "the calibration has no samples") }
     return (result, isFull)
+  }
+
+  /// The shifted copies of the batch at an index.
+  func shifted(_ index: Int) throws -> [Batch] { try shifts.shifted(batches[index], seed: UInt64(index)) }
+
+  /// The batches at `indices` (nil: all), each followed by its shifted copies, with the rows that count in statistics;
+  /// rounding `nearest` uses none.
+  func fitting(_ rounding: Rounding, _ indices: [Int]? = nil) throws -> [FittingBatch] {
+    let indices = indices ?? Array(batches.indices)
+    guard rounding != .nearest else { return indices.map { FittingBatch(batch: batches[$0], rows: [:]) } }
+    let all = try fittingCache.value {
+      let groups = try batches.indices.map { [batches[$0]] + (try shifted($0)) }
+      var rest = try engine.fittingBatches(groups.flatMap { $0 })[...]
+      return groups.map { group in
+        defer { rest = rest.dropFirst(group.count) }
+        return Array(rest.prefix(group.count))
+      }
+    }
+    return indices.flatMap { all[$0] }
   }
 
   /// The unquantized outputs; throws when one is not finite, because no loss could be compared then.

@@ -186,7 +186,7 @@ class _PlanCall:
         bits: Optional[Union[int, Iterable[int]]] = None, keep: Iterable[str] = (),
         fix: Optional[Mapping[str, int]] = None, seed: int = 0, samples: Optional[int] = None,
         batch_size: Optional[int] = None, max_memory: Optional[int] = None, threads: int = 0,
-        eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None, output: Optional[str] = None,
+        shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None, output: Optional[str] = None,
         progress: Optional[Progress] = None, log: Optional[Log] = None,
     ):
         targets = dict(target_ratio=target_ratio, target_bits=target_bits, target_size=target_size, max_loss=max_loss)
@@ -218,6 +218,7 @@ class _PlanCall:
         options.samples = samples or 0
         options.max_memory = max_memory or 0
         options.batch_size = batch_size or 0
+        options.shifts = 0 if shifts is None else shifts or w.NO_SHIFTS
         options.eigenpairs = eigenpairs or 0
         options.max_iterations = max_iterations or 0
         options.output = None if output is None else name_bytes(output)
@@ -242,6 +243,9 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
       bits: allowed widths, default (2, 3, 4, 8).
       keep: patterns (* and ?) of initializers that stay float32. fix: {pattern: bits}; the last match counts.
       output: graph output that the loss reads, default the first.
+      shifts: copies of every image, each moved by up to a sixteenth of it, that input statistics are taken from beside the
+        samples; default as many as make 256 images of fewer samples, at most 3. Images are inputs of rank 4, 16 × 16 or
+        larger, that a convolution reads.
       eigenpairs, max_iterations: for method "paper" (and "hawq-v2").
     Effort:
       seed, threads (0: all processors), samples (the first so many), batch_size, max_memory (bytes).

@@ -56,7 +56,7 @@ class PlanOptions(c.Structure):
         ("batch_size", c.c_uint32),
         ("eigenpairs", c.c_uint32),
         ("max_iterations", c.c_uint32),
-        ("reserved", c.c_uint32),
+        ("shifts", c.c_int32),
         ("output", c.c_char_p),
         ("progress", ProgressFn),
         ("log", LogFn),

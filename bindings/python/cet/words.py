@@ -15,6 +15,8 @@ ENCODINGS = {"planes": 1, "qdq": 2, "float": 3}
 ENDS = {"largest-magnitude": 1, "LM": 1, "largest": 2, "LA": 2, "smallest": 3, "SA": 3}
 BASIS_TYPES = {"float32": 1, "bfloat16": 2}
 TRACE_METHODS = {"hutchinson": 1, "hutch++": 2}
+# CET_NO_SHIFTS; 0 stands for the default.
+NO_SHIFTS = -1
 DECISIONS = {"chosen": 1, "fixed": 2, "kept": 3}
 _GRANULARITIES = {"per-tensor": 1, "per-axis": 2, "block": 3}
 

@@ -78,6 +78,9 @@ struct MethodArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Tensors with given bits, 2 to 8. Repeatable.", valueName: "pattern=bits"))
   var fix: [FixRule] = []
 
+  @Option(help: "Moved copies of every image to take statistics from, 0 to 64. (default: up to 3 where there are fewer than 256)")
+  var shifts: UInt8?
+
   @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
   var lossOutput: String?
 }
@@ -118,6 +121,7 @@ func withPlanOptions<Result>(
   options.block_size = method.granularity?.blockSize ?? 0
   options.encoding = method.encoding.code
   options.bits = method.bits?.mask ?? 0
+  options.shifts = method.shifts.map { $0 == 0 ? CET_NO_SHIFTS : Int32($0) } ?? 0
   options.seed = effort.seed
   options.samples = effort.samples ?? 0
   options.max_memory = effort.maxMemory?.bytes ?? 0
