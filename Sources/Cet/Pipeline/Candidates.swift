@@ -3,10 +3,15 @@ import CetQuantize
 import CetTensor
 
 extension Session {
+  /// One batch of so many is held out, this one where all do not take their turn.
+  static let turns = 4
+  static let heldOutTurn = 3
+
   /// Batches for the input statistics and batches for the losses that the plan rests on. With few batches they
   /// are the same: a covariance of too few patches then makes low widths look better than they are. Batches that take
   /// other branches of the model are split by themselves, and held-out ones of all kinds take turns.
-  func split() throws -> (fitting: [Int], heldOut: [Int]) {
+  /// - Parameter turn: which batches of four are held out.
+  func split(turn: Int = heldOutTurn) throws -> (fitting: [Int], heldOut: [Int]) {
     var kinds: [(reached: Set<Int>, batches: [Int])] = []
     for (index, batch) in batches.enumerated() {
       let reached = try engine.reached(batch)
@@ -20,9 +25,9 @@ extension Session {
     var heldOut: [(turn: Int, index: Int)] = []
     for (_, members) in kinds {
       for (position, index) in members.enumerated() {
-        let isHeldOut = position % 4 == 3
-        if members.count < 4 || !isHeldOut { fitting.append(index) }
-        if members.count < 4 || isHeldOut { heldOut.append((position, index)) }
+        let isHeldOut = position % Session.turns == turn
+        if members.count < Session.turns || !isHeldOut { fitting.append(index) }
+        if members.count < Session.turns || isHeldOut { heldOut.append((position, index)) }
       }
     }
     return (fitting.sorted(), heldOut.sorted { $0 < $1 }.map(\.index))

@@ -11,8 +11,8 @@ struct PlanRounding {
   let maxMemory: Int?
   let monitor: Monitor
 
-  func layers(_ rounding: Rounding, references: [Tensor]) throws -> [Int: QuantizedLayer] {
-    guard rounding == .compensated, var options = try sequentialOptions(references) else {
+  func layers(_ rounding: Rounding) throws -> [Int: QuantizedLayer] {
+    guard rounding == .compensated, var options = try sequentialOptions() else {
       return try parallel(rounding, bits, session.fitting(rounding), effort: .thorough)
     }
     options.effort = .thorough
@@ -54,34 +54,66 @@ struct PlanRounding {
     }
   }
 
+  /// Held-out samples that say enough when the others are fitted once.
+  private static let enoughHeldOut = 8
+  /// With fewer samples every layer is rounded by itself. Of 8 images that a network was trained on each can lose less with
+  /// Step 7 when it is held out, and new images a fifth more.
+  private static let fewestSamples = 16
+
   /// What Step 7 overfits, held-out samples show: fitted on the other samples, it must beat the parallel result
-  /// there. nil when it does not, or when there are too few samples to hold some out.
-  private func sequentialOptions(_ references: [Tensor]) throws -> SequentialOptions? {
+  /// there. nil when it does not, or when there are too few samples. Of fewer than some 32 samples every fourth is too few to
+  /// tell: all take their turn (cross-validation).
+  private func sequentialOptions() throws -> SequentialOptions? {
     let (fitting, heldOut) = try session.split()
-    guard fitting.count < session.batches.count else { return nil }
-    let fit = try session.fitting(.compensated, fitting)
-    let (held, heldReferences) = (heldOut.map { session.batches[$0] }, heldOut.map { references[$0] })
-    func losses(_ layers: [Int: QuantizedLayer]) throws -> [Double] {
-      var changed: [String: Tensor] = [:]
-      for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
-      return try session.engine.sampleLosses(
-        held, references: heldReferences, changed: changed, temperature: Engine.judgingTemperature)
-    }
-    let parallel = try losses(parallel(.gptq, bits, fit))
+    guard session.sampleCount >= PlanRounding.fewestSamples, fitting.count < session.batches.count else { return nil }
+    let isEnough = heldOut.reduce(0) { $0 + session.batches[$1].sampleCount } >= PlanRounding.enoughHeldOut
+    let turns = try (isEnough ? [Session.heldOutTurn] : Array(0..<Session.turns)).map(turn)
+    let parallel = try turns.flatMap { try losses(self.parallel(.gptq, bits, $0.fit), $0) }
     var best = (loss: PlanRounding.mean(parallel), options: SequentialOptions?.none)
-    let samples = fit.reduce(0) { $0 + $1.sampleCount }
+    let samples = turns[0].fit.reduce(0) { $0 + $1.sampleCount }
     monitor.log(.info, "held-out loss, parallel: \(best.loss)")
     let ridge = OutputCorrection.relativeRidge(samples: samples)
     // Of less than some 250 samples more ridge is often better, of more hardly ever.
     let further = samples < 256 ? [(true, 4 * ridge)] : []
     for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
       let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
-      let values = try losses(sequential(options, fit))
+      let values = try turns.flatMap { try losses(sequential(options, $0.fit), $0) }
       let value = PlanRounding.mean(values)
       monitor.log(.info, "held-out loss, sequential\(matches ? " with variance matching" : ""), ridge \(ridge): \(value)")
       if value < best.loss, PlanRounding.isBelow(values, parallel) { best = (value, options) }
     }
     return best.options
+  }
+
+  /// Batches to fit to, and others to judge by, each followed by its shifted copies.
+  private struct Turn {
+    let fit: [FittingBatch]
+    let held: [[Batch]]
+    let references: [Tensor]
+  }
+
+  private func turn(_ number: Int) throws -> Turn {
+    let (fitting, heldOut) = try session.split(turn: number)
+    let held = try heldOut.map { [session.batches[$0]] + (try session.shifted($0)) }
+    return Turn(
+      fit: try session.fitting(.compensated, fitting), held: held,
+      references: try session.engine.referenceOutputs(held.flatMap { $0 }))
+  }
+
+  /// Of every held-out sample the mean over it and its shifted copies.
+  private func losses(_ layers: [Int: QuantizedLayer], _ turn: Turn) throws -> [Double] {
+    var changed: [String: Tensor] = [:]
+    for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
+    var values = try session.engine.sampleLosses(
+      turn.held.flatMap { $0 }, references: turn.references, changed: changed, temperature: Engine.judgingTemperature)[...]
+    return turn.held.flatMap { group in
+      let count = group[0].sampleCount
+      let part = Array(values.prefix(count * group.count))
+      values = values.dropFirst(part.count)
+      return (0..<count).map { sample in
+        PlanRounding.mean(stride(from: sample, to: part.count, by: count).map { part[$0] })
+      }
+    }
   }
 
   private static func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }

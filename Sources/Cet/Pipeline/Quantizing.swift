@@ -68,7 +68,7 @@ private func carryOut(
   let rounder = PlanRounding(
     session: session, bits: bits, form: plan.options.gridForm,
     maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
-  let layers = try rounder.layers(rounding, references: references)
+  let layers = try rounder.layers(rounding)
   var changed: [String: Tensor] = [:]
   for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
   try monitor.report(.measure, 0, of: 1)
