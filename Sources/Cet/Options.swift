@@ -94,8 +94,9 @@ public struct PlanOptions: Sendable, Equatable {
   /// nil: all.
   public var samples: Int?
   public var batchSize: Int?
-  /// Copies of every image, moved by up to a sixteenth of it, that input statistics are taken from beside the samples; nil: as
-  /// many as make 256 images of fewer samples, at most 3. Of inputs that a convolution reads, 16 × 16 and larger.
+  /// Copies of every image, moved by up to a sixteenth of it, that statistics, the choice of bits and the judgement of Step 7 take
+  /// beside the samples; reported losses are of the samples alone. nil: as many as make up to 256 images of them, at most 3: none
+  /// of more than 128 samples. Of inputs that a convolution reads, 16 × 16 and larger. Copies are held in memory.
   public var shifts: Int?
   public var maxMemory: Int?
   public var eigenpairs: Int?

@@ -60,7 +60,7 @@ import Testing
     #expect(again == plan)
   }
 
-  @Test(arguments: [8, 32])
+  @Test(arguments: [8, 16, 32])
   func fewSamples_compensatedIsNoWorseThanGPTQ(_ samples: Int) throws {
     let model = try Self.model()
     let all = try Self.data(model)
@@ -83,6 +83,29 @@ import Testing
       return try judge.engine.meanLoss(judge.batches, references: references, changed: changed, temperature: 4)
     }
     #expect(try loss(.compensated) <= loss(.gptq) * 1.001)
+  }
+
+  @Test func folds_holdEveryBatchOutOnce() throws {
+    let model = try Self.model()
+    let session = try Session(
+      model, Self.data(model).prefix(20), loss: nil, output: nil, batchSize: nil, threads: 1, monitor: Monitor())
+    let splits = try (0..<Session.folds).map { try session.split(fold: $0) }
+    #expect(splits.flatMap(\.heldOut).sorted() == Array(session.batches.indices))
+    for split in splits { #expect((split.fitting + split.heldOut).sorted() == Array(session.batches.indices)) }
+  }
+
+  @Test func fewestSamples_compensatedIsGPTQ() throws {
+    let model = try Self.model()
+    let data = try Self.data(model)
+    var options = PlanOptions(target: .bits(2))
+    options.samples = 15
+    let plan = try makePlan(model, data, options, Monitor())
+    let codes = try [Rounding.gptq, .compensated].map { rounding in
+      var options = QuantizeOptions()
+      options.rounding = rounding
+      return try quantizeModel(model, data, plan, options, Monitor()).tensors.map { $0.dequantized() }
+    }
+    #expect(codes[0] == codes[1])
   }
 
   @Test func pairedLosses_acceptOnlyWhatExceedsChance() {

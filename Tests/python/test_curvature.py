@@ -52,6 +52,20 @@ def test_hessian_is_a_scipy_operator(hessian):
     np.testing.assert_array_equal((operator @ block)[:, 1], operator @ block[:, 1])
 
 
+def test_products_keep_their_values_while_they_are_held(hessian):
+    operator, _ = hessian
+    u, v = vectors(operator, 2, seed=7)
+    first = operator @ u
+    part, expected = first[5:].reshape(-1, 1), first.copy()
+    del first
+    second = operator @ v
+    for _ in range(3):
+        other = operator @ u
+    np.testing.assert_array_equal(part[:, 0], expected[5:])
+    np.testing.assert_array_equal(other, expected)
+    np.testing.assert_array_equal(second, operator @ v)
+
+
 def test_matrix_products_are_those_of_the_columns(hessian):
     operator, _ = hessian
     matrix = vectors(operator, 11, seed=6).T

@@ -1,4 +1,4 @@
-"""Moved copies of calibration images: they are part of the statistics, of nothing else."""
+"""Moved copies of calibration images: statistics and the choice of bits take them, reported losses do not."""
 
 import json
 
@@ -89,6 +89,17 @@ def test_shifts_reportedLossesAreOfTheSamplesAlone():
     small = cet.quantize(model, data, plan)
     expected = 0.5 * ((outputs(small.to_bytes(), x) - outputs(source, x)) ** 2).sum(1).mean()
     assert small.plan.summary.measured_loss_change == pytest.approx(expected, rel=1e-4)
+
+
+def test_shifts_bitsAreChosenByCopies_reportedLossesAreOfTheSamples():
+    """Rounding to nearest takes no statistics: what differs is by which losses bits are chosen."""
+    model = cet.Model(window_model())
+    data = cet.Calibration({"x": spots(48)})
+    tables = [
+        json.loads(cet.plan(model, data, target_bits=3, loss="mse", rounding="nearest", shifts=n).to_json())["tensors"][0]
+        for n in (0, 3)]
+    assert tables[0]["measured_loss"] == tables[1]["measured_loss"]
+    assert tables[0]["judged_loss"] != tables[1]["judged_loss"]
 
 
 @pytest.mark.parametrize("shifts", [-2, 65])

@@ -211,7 +211,8 @@ enum {
   CET_ROUNDING_DEFAULT = 0,    /* compensated */
   CET_ROUNDING_NEAREST = 1,    /* "nearest" */
   CET_ROUNDING_GPTQ = 2,       /* "gptq": error compensated inside a tensor */
-  CET_ROUNDING_COMPENSATED = 3 /* "compensated": also across tensors, in topological order */
+  CET_ROUNDING_COMPENSATED = 3 /* "compensated": also across tensors, in topological order, where held-out samples
+                                  lose less; like gptq with fewer than 16 samples */
 };
 
 /* How many weights share one scale and zero point. */
@@ -376,9 +377,11 @@ typedef struct cet_plan_options {
   uint32_t batch_size;     /* samples computed together; 0: chosen by the library */
   uint32_t eigenpairs;     /* method paper: stiff axes; 0: chosen by the library */
   uint32_t max_iterations; /* methods paper and hawq-v2: Hessian-vector products; 0: chosen by the library */
-  /* Copies of every image that input statistics are taken from beside the samples, each moved by up to a sixteenth
-     of its size. 0: as many as make 256 images of fewer samples, at most 3; CET_NO_SHIFTS: none; else 1 to 64.
-     Images are inputs of rank 4, 16 x 16 or larger, that a convolution reads. Losses are of unmoved samples. */
+  /* Copies of every image, each moved by up to a sixteenth of its size, that input statistics, the choice of bits and
+     the check of compensated rounding take beside the samples. 0: as many as make up to 256 images of them, at most 3
+     (none of more than 128 samples); CET_NO_SHIFTS: none; else 1 to 64. Images are inputs of rank 4, 16 x 16 or
+     larger, that a convolution reads. Copies are held in memory, so many times the size of the images, while a call
+     runs. Reported losses are of the samples alone. */
   int32_t shifts;
   const char *output; /* graph output that the loss reads; NULL: the first */
 

@@ -3,7 +3,7 @@ import CetGraph
 import CetTensor
 
 /// Calibration images moved by a few pixels, as further inputs to take statistics from: a convolution sees other patches
-/// of them. With few samples that is worth as much as a fifth of the loss (docs/experiments.md).
+/// of them. With few samples that is worth about a tenth of the loss (docs/experiments.md). They are held in memory.
 struct ImageShifts {
   /// With so many samples and copies the automatic number stops: more do not lower the loss.
   private static let enough = 256

@@ -62,22 +62,22 @@ struct PlanRounding {
 
   /// What Step 7 overfits, held-out samples show: fitted on the other samples, it must beat the parallel result
   /// there. nil when it does not, or when there are too few samples. Of fewer than some 32 samples every fourth is too few to
-  /// tell: all take their turn (cross-validation).
+  /// tell: each fold is held out in turn (cross-validation).
   private func sequentialOptions() throws -> SequentialOptions? {
     let (fitting, heldOut) = try session.split()
     guard session.sampleCount >= PlanRounding.fewestSamples, fitting.count < session.batches.count else { return nil }
     let isEnough = heldOut.reduce(0) { $0 + session.batches[$1].sampleCount } >= PlanRounding.enoughHeldOut
-    let turns = try (isEnough ? [Session.heldOutTurn] : Array(0..<Session.turns)).map(turn)
-    let parallel = try turns.flatMap { try losses(self.parallel(.gptq, bits, $0.fit), $0) }
+    let folds = try (isEnough ? [Session.lastFold] : Array(0..<Session.folds)).map(fold)
+    let parallel = try folds.flatMap { try losses(self.parallel(.gptq, bits, $0.fit), $0) }
     var best = (loss: PlanRounding.mean(parallel), options: SequentialOptions?.none)
-    let samples = turns[0].fit.reduce(0) { $0 + $1.sampleCount }
+    let samples = folds[0].fit.reduce(0) { $0 + $1.sampleCount }
     monitor.log(.info, "held-out loss, parallel: \(best.loss)")
     let ridge = OutputCorrection.relativeRidge(samples: samples)
     // Of less than some 250 samples more ridge is often better, of more hardly ever.
     let further = samples < 256 ? [(true, 4 * ridge)] : []
     for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
       let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
-      let values = try turns.flatMap { try losses(sequential(options, $0.fit), $0) }
+      let values = try folds.flatMap { try losses(sequential(options, $0.fit), $0) }
       let value = PlanRounding.mean(values)
       monitor.log(.info, "held-out loss, sequential\(matches ? " with variance matching" : ""), ridge \(ridge): \(value)")
       if value < best.loss, PlanRounding.isBelow(values, parallel) { best = (value, options) }
@@ -86,27 +86,27 @@ struct PlanRounding {
   }
 
   /// Batches to fit to, and others to judge by, each followed by its shifted copies.
-  private struct Turn {
+  private struct Fold {
     let fit: [FittingBatch]
     let held: [[Batch]]
     let references: [Tensor]
   }
 
-  private func turn(_ number: Int) throws -> Turn {
-    let (fitting, heldOut) = try session.split(turn: number)
-    let held = try heldOut.map { [session.batches[$0]] + (try session.shifted($0)) }
-    return Turn(
+  private func fold(_ number: Int) throws -> Fold {
+    let (fitting, heldOut) = try session.split(fold: number)
+    let held = try heldOut.map(session.withCopies)
+    return Fold(
       fit: try session.fitting(.compensated, fitting), held: held,
       references: try session.engine.referenceOutputs(held.flatMap { $0 }))
   }
 
   /// Of every held-out sample the mean over it and its shifted copies.
-  private func losses(_ layers: [Int: QuantizedLayer], _ turn: Turn) throws -> [Double] {
+  private func losses(_ layers: [Int: QuantizedLayer], _ fold: Fold) throws -> [Double] {
     var changed: [String: Tensor] = [:]
     for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
     var values = try session.engine.sampleLosses(
-      turn.held.flatMap { $0 }, references: turn.references, changed: changed, temperature: Engine.judgingTemperature)[...]
-    return turn.held.flatMap { group in
+      fold.held.flatMap { $0 }, references: fold.references, changed: changed, temperature: Engine.judgingTemperature)[...]
+    return fold.held.flatMap { group in
       let count = group[0].sampleCount
       let part = Array(values.prefix(count * group.count))
       values = values.dropFirst(part.count)

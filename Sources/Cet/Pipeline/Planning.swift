@@ -109,8 +109,8 @@ extension Session {
     let used = try engine.affordable(all, runs: runs, limit: Session.tableWork, least: 32)
     // Bits are chosen by shifted copies, too: a few samples say little. What is reported is of the samples.
     let shown = Array(all.prefix(used))
-    let copied = shown + (try heldOut.prefix(used).flatMap(shifted))
-    let copies = Array(copied[..<(try engine.affordable(copied, runs: runs, limit: Session.tableWork, least: 32))].dropFirst(used))
+    let both = shown + (try heldOut.prefix(used).flatMap { try withCopies($0).dropFirst() })
+    let copies = Array(both[..<(try engine.affordable(both, runs: runs, limit: Session.tableWork, least: 32))].dropFirst(used))
     let total = used + copies.count
     let losses = try engine.measureAlone(
       versions, batches: shown, references: heldOut.prefix(used).map { references[$0] }

@@ -13,7 +13,9 @@ struct Session {
   /// Whether the last batch has as many samples as batches of its kind have.
   let lastBatchIsFull: Bool
   private let shifts: ImageShifts
-  /// Every batch and its shifted copies with the rows that count in statistics, found when first asked for.
+  /// Every batch, followed by its shifted copies; made when first asked for.
+  private let copies = Once<[[Batch]]>()
+  /// The same with the rows that count in statistics.
   private let fittingCache = Once<[[FittingBatch]]>()
 
   /// - Parameters:
@@ -119,8 +121,12 @@ struct Session {
     return (result, isFull)
   }
 
-  /// The shifted copies of the batch at an index.
-  func shifted(_ index: Int) throws -> [Batch] { try shifts.shifted(batches[index], seed: UInt64(index)) }
+  /// The batch at an index, followed by its shifted copies.
+  func withCopies(_ index: Int) throws -> [Batch] { try copied()[index] }
+
+  private func copied() throws -> [[Batch]] {
+    try copies.value { try batches.enumerated().map { [$1] + (try shifts.shifted($1, seed: UInt64($0))) } }
+  }
 
   /// The batches at `indices` (nil: all), each followed by its shifted copies, with the rows that count in statistics;
   /// rounding `nearest` uses none.
@@ -128,7 +134,7 @@ struct Session {
     let indices = indices ?? Array(batches.indices)
     guard rounding != .nearest else { return indices.map { FittingBatch(batch: batches[$0], rows: [:]) } }
     let all = try fittingCache.value {
-      let groups = try batches.indices.map { [batches[$0]] + (try shifted($0)) }
+      let groups = try copied()
       var rest = try engine.fittingBatches(groups.flatMap { $0 })[...]
       return groups.map { group in
         defer { rest = rest.dropFirst(group.count) }

@@ -186,8 +186,8 @@ class _PlanCall:
         bits: Optional[Union[int, Iterable[int]]] = None, keep: Iterable[str] = (),
         fix: Optional[Mapping[str, int]] = None, seed: int = 0, samples: Optional[int] = None,
         batch_size: Optional[int] = None, max_memory: Optional[int] = None, threads: int = 0,
-        shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None, output: Optional[str] = None,
-        progress: Optional[Progress] = None, log: Optional[Log] = None,
+        shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
+        output: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
     ):
         targets = dict(target_ratio=target_ratio, target_bits=target_bits, target_size=target_size, max_loss=max_loss)
         given = [name for name, value in targets.items() if value is not None]
@@ -243,9 +243,10 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
       bits: allowed widths, default (2, 3, 4, 8).
       keep: patterns (* and ?) of initializers that stay float32. fix: {pattern: bits}; the last match counts.
       output: graph output that the loss reads, default the first.
-      shifts: copies of every image, each moved by up to a sixteenth of it, that input statistics are taken from beside the
-        samples; default as many as make 256 images of fewer samples, at most 3. Images are inputs of rank 4, 16 × 16 or
-        larger, that a convolution reads.
+      shifts: copies of every image, each moved by up to a sixteenth of it, that statistics, the choice of bits and the check of
+        compensated rounding take beside the samples; default as many as make up to 256 images of them, at most 3 (none of more
+        than 128 samples); 0 for none. Images are inputs of rank 4, 16 × 16 or larger, that a convolution reads. Copies are held
+        in memory.
       eigenpairs, max_iterations: for method "paper" (and "hawq-v2").
     Effort:
       seed, threads (0: all processors), samples (the first so many), batch_size, max_memory (bytes).

@@ -78,7 +78,7 @@ struct MethodArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Tensors with given bits, 2 to 8. Repeatable.", valueName: "pattern=bits"))
   var fix: [FixRule] = []
 
-  @Option(help: "Moved copies of every image to take statistics from, 0 to 64. (default: up to 3 where there are fewer than 256)")
+  @Option(help: "Moved copies of every image to round and choose by, 0 to 64. (default: up to 3, none of more than 128 samples)")
   var shifts: UInt8?
 
   @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
