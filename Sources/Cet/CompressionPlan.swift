@@ -24,17 +24,20 @@ public struct PlannedTensor: Sendable, Equatable {
   public var axis: Int?
   /// Weights that share a scale along an index of `axis`; 0: all of them.
   public var blockSize = 0
-  /// The loss change that this tensor alone is expected to cause: its entry in the table that the method used.
-  public var predictedLossChange: Double?
+  /// The loss change that this tensor alone is expected to cause: its entry in the table that the choice rests on.
+  public var predictedLossChange: Double? { sensitivity[bits] }
   /// The loss that one more byte for this tensor would save (dual price).
   public var lossPerByte: Double?
-  /// Loss change with only this tensor quantized, by bits: the sensitivity table.
+  /// The sensitivity table, which the choice of bits rests on: loss change with only this tensor quantized, by bits. Measured on
+  /// held-out samples and their moved copies at the temperature at which candidates are compared (4 for `kl`), or from a
+  /// model of the loss; never rising with bits.
+  public var sensitivity: [Int: Double] = [:]
+  /// Loss change with only this tensor quantized, by bits, as it was measured at temperature 1: to compare `curvatureLoss` with.
+  /// May rise with bits where the difference is less than the noise of the samples.
   public var measuredLoss: [Int: Double] = [:]
-  /// The same at the temperature at which candidates are compared (4 for `kl`): what the choice of bits rests on.
-  public var judgedLoss: [Int: Double] = [:]
   /// ‖δ‖₂ up to which the curvature predicts the measured loss within 10⁻³ or 10 %; nil: unknown, or nowhere.
   public var trustRadius: Double?
-  /// The same from curvature: half the quadratic form of the quantization error.
+  /// `measuredLoss` from curvature: half the quadratic form of the quantization error.
   public var curvatureLoss: [Int: Double] = [:]
   /// Packed codes; 0 when kept.
   public var codeBytes = 0
@@ -73,10 +76,17 @@ public struct CompressionPlan: Sendable, Equatable {
   public var tensors: [PlannedTensor]
   /// The whole written file in `options.encoding`.
   public var fileBytes: Int
+  /// What the plan as it is rounded will lose on new samples: what it loses on held-out ones, rounded from the others.
   public var predictedLossChange: Double?
-  /// 95 % interval of `predictedLossChange` over samples (bootstrap); nil: unknown.
+  /// 95 % interval of `predictedLossChange`; nil: unknown.
   public var predictedLossInterval: ClosedRange<Double>?
-  /// Of the quantized model; nil before it is quantized.
+  /// A judged plan of the same table, from which losses of others are predicted; nil: none was judged.
+  public var anchor: PredictionAnchor?
+  /// How these very bits are rounded best; nil: not found out yet.
+  public var judgement: PlanJudgement?
+  /// Of the quantized model on samples that its rounding did not see; nil before it is quantized, or with too few samples.
+  public var heldOutLoss: HeldOutLoss?
+  /// Of the quantized model on the `samples` that it was fitted to; nil before it is quantized.
   public var measuredLossChange: Double?
   /// Lines for people: what was unusual.
   public var notes: [String] = []
@@ -111,6 +121,12 @@ public struct CompressionPlan: Sendable, Equatable {
 
   /// The paper's w-ratio.
   public var ratio: Double { 32 / meanBits }
+
+  /// The sum of the table's losses at the plan's bits; nil where one is missing.
+  public var tableLoss: Double? {
+    let losses = planned.compactMap { $0.sensitivity[$0.bits] }
+    return losses.count == planned.count && !losses.isEmpty ? losses.reduce(0, +) : nil
+  }
 
   public func index(of name: String) -> Int? { tensors.firstIndex { $0.name == name } }
 }

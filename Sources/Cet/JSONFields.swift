@@ -43,6 +43,11 @@ struct JSONFields {
     return text
   }
 
+  func bool() throws -> Bool {
+    guard case .bool(let flag) = value else { throw error("expected true or false") }
+    return flag
+  }
+
   func double() throws -> Double {
     guard case .number(let literal) = value, let number = Double(literal), number.isFinite else {
       throw error("expected a number")

@@ -27,7 +27,12 @@ extension CompressionPlan {
       .init("predicted_loss_change", .double(predictedLossChange)),
       .init(
         "predicted_loss_interval",
-        predictedLossInterval.map { .array([.double($0.lowerBound), .double($0.upperBound)]) } ?? .null),
+        JSON.range(predictedLossInterval)),
+      .init("anchor", anchor.map { $0.json() } ?? .null),
+      .init("judgement", judgement.map { $0.json() } ?? .null),
+      .init("held_out_loss", .double(heldOutLoss?.loss)),
+      .init("held_out_interval", JSON.range(heldOutLoss?.interval)),
+      .init("held_out_samples", .integer(heldOutLoss?.samples)),
       .init("measured_loss_change", .double(measuredLossChange)),
       .init("notes", .array(notes.map { .string($0) })),
       .init("tensors", .array(tensors.map { $0.json() })),
@@ -63,10 +68,13 @@ extension CompressionPlan {
       fileBytes: try document.required("totals").required("file_bytes").integer(0...CompressionPlan.largest))
     libraryVersion = try document.required("library_version").string()
     predictedLossChange = try document.optional("predicted_loss_change")?.double()
-    if let ends = try document.optional("predicted_loss_interval")?.array(), ends.count == 2 {
-      let (low, high) = (try ends[0].double(), try ends[1].double())
-      guard low <= high else { throw document.error("predicted_loss_interval: expected its lower end first") }
-      predictedLossInterval = low...high
+    predictedLossInterval = try document.optional("predicted_loss_interval")?.range()
+    anchor = try document.optional("anchor").flatMap { try PredictionAnchor(fields: $0) }
+    judgement = try document.optional("judgement").map { try PlanJudgement(fields: $0) }
+    if let loss = try document.optional("held_out_loss")?.double() {
+      heldOutLoss = HeldOutLoss(
+        loss: loss, interval: try document.optional("held_out_interval")?.range(),
+        samples: try document.required("held_out_samples").integer(0...CompressionPlan.largest))
     }
     measuredLossChange = try document.optional("measured_loss_change")?.double()
     notes = try document.optional("notes")?.array().map { try $0.string() } ?? []
@@ -94,8 +102,8 @@ extension PlannedTensor {
       .init("loss_per_byte", .double(lossPerByte)),
       .init("code_bytes", .integer(codeBytes)),
       .init("stored_bytes", .integer(storedBytes)),
+      .init("sensitivity", table(sensitivity)),
       .init("measured_loss", table(measuredLoss)),
-      .init("judged_loss", table(judgedLoss)),
       .init("curvature_loss", table(curvatureLoss)),
       .init("trust_radius", .double(trustRadius)),
     ])
@@ -115,12 +123,11 @@ extension PlannedTensor {
       axis = try field.integer(0...(shape.count - 1))
     }
     blockSize = try fields.optional("block_size")?.integer(0...(1 << 46)) ?? 0
-    predictedLossChange = try fields.optional("predicted_loss_change")?.double()
     lossPerByte = try fields.optional("loss_per_byte")?.double()
     codeBytes = try fields.required("code_bytes").integer(0...(1 << 46))
     storedBytes = try fields.required("stored_bytes").integer(0...(1 << 46))
     measuredLoss = try PlannedTensor.table(fields.optional("measured_loss"))
-    judgedLoss = try PlannedTensor.table(fields.optional("judged_loss"))
+    sensitivity = try PlannedTensor.table(fields.optional("sensitivity"))
     curvatureLoss = try PlannedTensor.table(fields.optional("curvature_loss"))
     trustRadius = try fields.optional("trust_radius")?.double()
   }

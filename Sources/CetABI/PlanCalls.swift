@@ -106,6 +106,7 @@ extension cet_plan_tensor {
     stored_bytes = UInt64(tensor.storedBytes)
     cet_plan_tensor.fill(&measured_loss, tensor.measuredLoss)
     cet_plan_tensor.fill(&curvature_loss, tensor.curvatureLoss)
+    cet_plan_tensor.fill(&sensitivity, tensor.sensitivity)
   }
 
   private static func fill<Row>(_ row: inout Row, _ table: [Int: Double]) {
@@ -139,5 +140,11 @@ extension cet_plan_summary {
     samples = UInt64(plan.samples)
     library_version = UnsafePointer(try memory.string(plan.libraryVersion))
     model_sha256 = UnsafePointer(try memory.string(plan.modelSHA256))
+    predicted_low = plan.predictedLossInterval?.lowerBound ?? .nan
+    predicted_high = plan.predictedLossInterval?.upperBound ?? .nan
+    held_out_loss = plan.heldOutLoss?.loss ?? .nan
+    held_out_low = plan.heldOutLoss?.interval?.lowerBound ?? .nan
+    held_out_high = plan.heldOutLoss?.interval?.upperBound ?? .nan
+    held_out_samples = UInt64(clamping: plan.heldOutLoss?.samples ?? 0)
   }
 }

@@ -7,8 +7,8 @@
 /* Sizes are multiples of 8 and only grow; offsets never change. */
 SAME(size_tensor, sizeof(cet_tensor) == 40);
 SAME(size_plan_options, sizeof(cet_plan_options) == 184);
-SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 232);
-SAME(size_plan_summary, sizeof(cet_plan_summary) == 136);
+SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 304);
+SAME(size_plan_summary, sizeof(cet_plan_summary) == 184);
 SAME(size_quantize_options, sizeof(cet_quantize_options) == 56);
 SAME(size_initializer_view, sizeof(cet_initializer_view) == 88);
 SAME(size_save_options, sizeof(cet_save_options) == 8);

@@ -351,7 +351,8 @@ typedef struct cet_plan_options {
   double target_ratio;  /* 32 / mean code bits (of `bits`, whatever stores them); scales are not counted */
   double target_bits;   /* mean code bits over the planned weights */
   uint64_t target_size; /* bytes of the written file in `encoding`, everything counted, never exceeded */
-  double max_loss;      /* the smallest plan whose predicted loss change is at most this */
+  double max_loss;      /* the smallest plan found whose loss change, measured on held-out samples, is at most this with
+                           95 % confidence (`predicted_high` of the summary) */
 
   cet_method method;
   cet_loss loss;
@@ -414,16 +415,21 @@ typedef struct cet_plan_tensor {
   int32_t axis;        /* quantization axis; -1: one scale for the whole tensor, or kept */
   uint32_t block_size; /* 0: not blocked */
   const char *reason;  /* one line */
-  /* Loss change this tensor alone is expected to cause: its entry in the table that the method used. */
+  /* Loss change this tensor alone is expected to cause: its entry in `sensitivity`. */
   double predicted_loss_change;
   /* Loss that one more byte for this tensor would save, at the chosen bits (dual price). */
   double loss_per_byte;
   uint64_t code_bytes;   /* packed codes in the file; "qdq" stores 3 bits in 4, 5 to 7 in 8 */
   uint64_t stored_bytes; /* codes, scales, zero points */
-  /* By bits (index 2 to 8): loss change measured with only this tensor quantized, and the same from
-     curvature (half the quadratic form of the error). NaN where there is no value. */
+  /* By bits (index 2 to 8): loss change measured with only this tensor quantized, at temperature 1 (it may rise with bits
+     where differences are below the noise of the samples), and the same from curvature (half the quadratic form of the
+     error; theory against practice, Eq. 7). NaN where there is no value. */
   double measured_loss[9];
   double curvature_loss[9];
+  /* The table that the choice of bits rests on: loss change with only this tensor quantized, mean over held-out samples and
+     moved copies of them, "kl" at temperature 4; never rising with bits. Of methods "hawq-v2" and "mckp" their model of the
+     loss. NaN where there is no value. */
+  double sensitivity[9];
 } cet_plan_tensor;
 
 CET_API cet_status cet_plan_tensor_init(cet_plan_tensor *info, size_t size);
@@ -454,12 +460,23 @@ typedef struct cet_plan_summary {
   uint64_t stored_bytes;        /* the same with scales and zero points */
   uint64_t file_bytes;          /* the whole written file, in `encoding` */
   uint64_t model_bytes;         /* the model as it was loaded, external data included */
-  double predicted_loss_change; /* of the whole plan */
-  double measured_loss_change;  /* of the quantized model; NaN before cet_quantize */
+  double predicted_loss_change; /* of the whole plan as it is rounded, on new samples: see predicted_low */
+  double measured_loss_change;  /* of the quantized model on the samples that it was fitted to; NaN before cet_quantize */
   uint64_t seed;
   uint64_t samples;            /* calibration samples used */
   const char *library_version; /* of the library that made the plan */
   const char *model_sha256;    /* 64 hexadecimal digits */
+  /* 95 % interval of predicted_loss_change. cet_plan rounds the plan from three quarters of the samples and measures it
+     on the rest; cet_plan_with_sensitivity scales such a measurement by the tables' losses. NaN: too few samples. */
+  double predicted_low;
+  double predicted_high;
+  /* Of the quantized model when it is rounded from three quarters of the samples, mean over the others (all in turn when
+     they are few; all at once with CET_ROUNDING_NEAREST, which is fitted to none), with the 95 % interval of new samples.
+     NaN and 0 before cet_quantize, or with too few samples. */
+  double held_out_loss;
+  double held_out_low;
+  double held_out_high;
+  uint64_t held_out_samples;
 } cet_plan_summary;
 
 CET_API cet_status cet_plan_summary_init(cet_plan_summary *summary, size_t size);

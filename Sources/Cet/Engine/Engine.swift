@@ -20,8 +20,10 @@ final class Engine: @unchecked Sendable {
   /// See `reached`.
   let reach = BySignature<Set<Int>>()
 
+  /// - Parameter biasFree: layers whose bias stays as it is, by index: none is added to them.
   init(
-    _ found: LinearLayers, output: String, loss: LossKind, workers: Workers, context: ComputeContext
+    _ found: LinearLayers, output: String, loss: LossKind, biasFree: Set<Int> = [], workers: Workers,
+    context: ComputeContext
   ) throws {
     layers = found.layers
     self.output = output
@@ -30,8 +32,8 @@ final class Engine: @unchecked Sendable {
     self.context = context
     var edit = ModelEdit()
     var names: [String?] = []
-    for layer in layers {
-      switch layer.bias {
+    for (index, layer) in layers.enumerated() {
+      switch biasFree.contains(index) ? .none : layer.bias {
       case .present(let name): names.append(name)
       case .addable(let name, let replacement):
         edit.replacedNodes[layer.node.firstOutput] = replacement
@@ -85,19 +87,23 @@ final class Engine: @unchecked Sendable {
     return total / Double(max(1, batches.reduce(0) { $0 + $1.sampleCount }))
   }
 
-  /// The same of every sample by itself.
-  func sampleLosses(
-    _ batches: [Batch], references: [Tensor], changed: [String: Tensor], temperature: Double
-  ) throws -> [Double] {
-    var losses: [Double] = []
+  /// The same of every sample by itself, at temperature 1 and at the one that candidates are compared at.
+  func sampleLosses(_ batches: [Batch], references: [Tensor], changed: [String: Tensor]) throws -> SampleLosses {
+    var losses = SampleLosses()
     let merged = weights.merging(changed) { $1 }
     try workers.ordered(batches.count) { index in
       let batch = batches[index]
       let output = try self.programs.forward(batch, outputs: [self.output]).run(batch, weights: merged)[0]
-      return try Loss.sampleValues(
-        self.loss, output: output, reference: references[index], labels: batch.labels, samples: batch.sampleCount,
-        temperature: temperature)
-    } combine: { losses += $1 }
+      func values(_ temperature: Double) throws -> [Double] {
+        try Loss.sampleValues(
+          self.loss, output: output, reference: references[index], labels: batch.labels, samples: batch.sampleCount,
+          temperature: temperature)
+      }
+      return SampleLosses(plain: try values(1), judged: try values(Engine.judgingTemperature))
+    } combine: { _, part in
+      losses.plain += part.plain
+      losses.judged += part.judged
+    }
     return losses
   }
 
@@ -116,6 +122,14 @@ final class Engine: @unchecked Sendable {
     }
     return losses
   }
+}
+
+/// Losses of samples, each by itself.
+struct SampleLosses: Sendable {
+  /// At temperature 1.
+  var plain: [Double] = []
+  /// At `Engine.judgingTemperature`.
+  var judged: [Double] = []
 }
 
 /// Forward programs by batch shape and wanted outputs.

@@ -47,13 +47,13 @@ extension Engine {
           temperature: temperature)
       }
       let own = try values(baseline.outputs[0], 1)
-      let judged = try values(baseline.outputs[0], Engine.judgingTemperature).reduce(0, +)
+      let judged = try values(baseline.outputs[0], Engine.judgingTemperature)
       return try replacements.map { versions in
         try versions.map { version in
           let output = try program.rerun(baseline, changed: version)[0]
           return MeasuredLoss(
             bySample: zip(try values(output, 1), own).map { $0 - $1 },
-            judgedSum: try values(output, Engine.judgingTemperature).reduce(0, +) - judged)
+            judgedBySample: zip(try values(output, Engine.judgingTemperature), judged).map { $0 - $1 })
         }
       }
     } combine: { position, part in
@@ -83,17 +83,17 @@ extension Engine {
 struct MeasuredLoss: Sendable {
   /// One a sample, at temperature 1.
   var bySample: [Double] = []
-  /// Summed over samples, at the temperature that candidates are compared at.
-  var judgedSum = 0.0
+  /// The same at the temperature that candidates are compared at.
+  var judgedBySample: [Double] = []
 
   mutating func append(_ other: MeasuredLoss) {
     bySample += other.bySample
-    judgedSum += other.judgedSum
+    judgedBySample += other.judgedBySample
   }
 
   /// Mean over samples.
   var mean: Double { bySample.reduce(0, +) / Double(max(1, bySample.count)) }
-  var judgedMean: Double { judgedSum / Double(max(1, bySample.count)) }
+  var judgedMean: Double { judgedBySample.reduce(0, +) / Double(max(1, judgedBySample.count)) }
   /// Mean over the first samples.
   func mean(first count: Int) -> Double { bySample.prefix(count).reduce(0, +) / Double(max(1, min(count, bySample.count))) }
 }

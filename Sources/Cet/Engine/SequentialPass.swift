@@ -3,12 +3,16 @@ import CetQuantize
 import CetTensor
 
 /// How Step 7 runs.
-struct SequentialOptions: Sendable, Equatable {
+public struct SequentialOptions: Sendable, Equatable {
   /// Regularisation of the least-squares target, relative to the mean input variance.
-  var ridge: Double
+  public var ridge: Double
   /// Step 7b.
-  var matchesVariance: Bool
-  var effort = RoundingEffort.usual
+  public var matchesVariance: Bool
+
+  public init(ridge: Double, matchesVariance: Bool) {
+    self.ridge = ridge
+    self.matchesVariance = matchesVariance
+  }
 }
 
 extension Engine {
@@ -23,7 +27,7 @@ extension Engine {
   ///   - progress: layers done, of how many.
   func sequential(
     _ bits: [Int: Int], fixed: [Int: QuantizedLayer], batches: [FittingBatch], form: GridForm,
-    _ options: SequentialOptions, progress: (Int, Int) throws -> Void
+    _ options: SequentialOptions, effort: RoundingEffort, progress: (Int, Int) throws -> Void
   ) throws -> [Int: QuantizedLayer] {
     let order = try observable(bits.keys.sorted().filter { fixed[$0] == nil }, batches)
     var start = weights
@@ -57,7 +61,7 @@ extension Engine {
               index, batches, fp32: fp32, quantized: quantized, needsVariance: options.matchesVariance),
             columns: WeightView.columns(layers[index]), workers)
         }
-        if let shared { result[index] = try sequentialLayer(index, bits: width, shared, form: form, options) }
+        if let shared { result[index] = try sequentialLayer(index, bits: width, shared, form: form, options, effort) }
         done += 1
       }
       for index in run {
@@ -89,7 +93,8 @@ extension Engine {
   }
 
   private func sequentialLayer(
-    _ index: Int, bits: Int, _ factored: FactoredStatistics, form: GridForm, _ options: SequentialOptions
+    _ index: Int, bits: Int, _ factored: FactoredStatistics, form: GridForm, _ options: SequentialOptions,
+    _ effort: RoundingEffort
   ) throws -> QuantizedLayer {
     let statistics = factored.paired
     let layer = layers[index]
@@ -114,7 +119,7 @@ extension Engine {
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
       let grid = try ScaleSearch.search(
         target, bits: bits, granularity: form.granularity.ofMatrix, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
-      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, options: options.effort.options(target), workers: workers).matrix
+      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, options: effort.options(target), workers: workers).matrix
       if options.matchesVariance {
         let rounded = matrix.dequantize()
         var before: [Double] = []

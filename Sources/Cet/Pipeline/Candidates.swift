@@ -37,10 +37,12 @@ extension Session {
   static func statisticsBytes(_ maxMemory: Int?) -> Int { memoryLimit(maxMemory) / 4 }
 
   /// Every layer in `widths` quantized at each of its widths.
-  /// - Parameter widths: by layer index.
+  /// - Parameters:
+  ///   - widths: by layer index.
+  ///   - nearest: layers that get the nearest codes whatever the rounding, by index.
   func candidates(
-    _ widths: [Int: [Int]], fitting: [FittingBatch], rounding: Rounding, form: GridForm, maxMemory: Int?,
-    effort: RoundingEffort = .usual, monitor: Monitor
+    _ widths: [Int: [Int]], fitting: [FittingBatch], rounding: Rounding, nearest: Set<Int> = [], form: GridForm,
+    maxMemory: Int?, effort: RoundingEffort = .usual, monitor: Monitor
   ) throws -> [Int: [QuantizedLayer]] {
     var result: [Int: [QuantizedLayer]] = [:]
     let indices = widths.keys.sorted()
@@ -59,10 +61,10 @@ extension Session {
       for index in indices { try quantize(index, nil) }
       return result
     }
-    let observed = Set(try engine.observable(indices, fitting))
+    let observed = Set(try engine.observable(indices, fitting)).subtracting(nearest)
     for index in indices where !observed.contains(index) { try quantize(index, nil) }
     try engine.inputStatistics(
-      of: indices, batches: fitting, memory: Session.statisticsBytes(maxMemory),
+      of: observed.sorted(), batches: fitting, memory: Session.statisticsBytes(maxMemory),
       progress: { try monitor.report(.statistics, $0, of: $1) }
     ) { run, statistics in
       let factors: [CurvatureFactor]

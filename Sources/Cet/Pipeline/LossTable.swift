@@ -2,16 +2,17 @@ import CetTensor
 
 /// Losses by layer and bits.
 struct LossTable {
-  /// Loss change with only this layer quantized.
+  /// Loss change with only this layer quantized, at temperature 1: what second order is compared with.
   var measured: [[Int: Double]]
-  /// The same at the temperature at which candidates are compared; the choice of bits rests on it.
+  /// The same at the temperature at which candidates are compared, over moved copies too; the choice of bits rests on it.
   var judged: [[Int: Double]]
-  /// `measured` of every sample.
-  var bySample: [[Int: [Double]]]
   /// The same from a model of the loss: curvature or gradients.
   var curvature: [[Int: Double]]
   /// See `TrustRadius`.
   var trustRadius: [Double?]
+  /// Held-out samples behind `measured` and `judged`, and moved copies of them behind `judged` alone.
+  var samples = 0
+  var copies = 0
   /// Samples behind `curvature` where it stands beside `measured`.
   var secondOrderSamples = 0
 
@@ -19,7 +20,6 @@ struct LossTable {
     measured = [[Int: Double]](repeating: [:], count: count)
     judged = measured
     curvature = measured
-    bySample = [[Int: [Double]]](repeating: [:], count: count)
     trustRadius = [Double?](repeating: nil, count: count)
   }
 }

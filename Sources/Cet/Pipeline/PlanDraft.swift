@@ -97,17 +97,18 @@ struct PlanDraft {
 
   // MARK: Choosing
 
-  /// - Parameter given: bits that were chosen elsewhere, by layer index.
-  func plan(_ table: LossTable, loss: LossKind, samples: Int, given: [Int: Int]? = nil) throws -> CompressionPlan {
-    let losses = monotone(zip(table.measured, table.curvature).map { $0.isEmpty ? $1 : $0 })
-    // A limit on the loss is a limit at temperature 1; otherwise what counts is which candidate is better.
-    let judged: [[Int: Double]]
-    if case .maximumLoss = options.target { judged = losses } else { judged = monotone(zip(table.judged, losses).map { $0.isEmpty ? $1 : $0 }) }
+  /// - Parameters:
+  ///   - tableLimit: the most that the table's losses may sum to, for the target `max_loss`.
+  ///   - given: bits that were chosen elsewhere, by layer index.
+  func plan(
+    _ table: LossTable, loss: LossKind, samples: Int, tableLimit: Double? = nil, given: [Int: Int]? = nil
+  ) throws -> CompressionPlan {
+    let losses = sensitivity(table)
     let choice: Choice
     if let given {
       choice = Choice(bits: layers.indices.map { given[$0] }, lossPerByte: layers.map { _ in nil })
     } else {
-      choice = options.method == .uniform ? try uniformChoice() : try choose(judged)
+      choice = options.method == .uniform ? try uniformChoice() : try choose(losses, tableLimit: tableLimit)
     }
     let bits = choice.bits
     var tensors: [PlannedTensor] = []
@@ -125,55 +126,32 @@ struct PlanDraft {
         reason: reason(index, choice))
       tensor.axis = options.granularity == .perTensor ? nil : layer.axis
       tensor.blockSize = options.granularity.blockSize
+      tensor.sensitivity = losses[index]
       tensor.measuredLoss = table.measured[index]
-      tensor.judgedLoss = table.judged[index]
       tensor.trustRadius = table.trustRadius[index]
       tensor.curvatureLoss = table.curvature[index]
-      tensor.predictedLossChange = losses[index][width]
       tensor.lossPerByte = choice.lossPerByte[index]
       (tensor.codeBytes, tensor.storedBytes) = sizes.storedBytes(layer, bits: width, granularity: options.granularity)
       tensors.append(tensor)
     }
-    var plan = CompressionPlan(
+    return CompressionPlan(
       modelSHA256: model.sha256, modelBytes: model.byteCount, options: options, loss: loss, samples: samples,
       tensors: tensors, fileBytes: try fileBytes(bits))
-    let predicted = planned.compactMap { index in bits[index].flatMap { losses[index][$0] } }
-    if predicted.count == planned.count { plan.predictedLossChange = predicted.reduce(0, +) }
-    plan.predictedLossInterval = interval(table, bits)
-    if case .maximumLoss(let limit) = options.target {
-      if let interval = plan.predictedLossInterval, interval.upperBound > limit {
-        plan.notes.append(
-          "the predicted loss is \(plan.predictedLossChange ?? 0), from \(interval.lowerBound) to \(interval.upperBound) with 95 % confidence: more calibration samples are needed to be sure of max_loss \(limit)")
-      } else if plan.predictedLossInterval == nil {
-        plan.notes.append("too few held-out samples to say how sure the predicted loss is")
-      }
-    }
-    return plan
   }
 
-  /// More bits never count as worse: what looks like it is noise.
-  private func monotone(_ table: [[Int: Double]]) -> [[Int: Double]] {
-    var losses = table
+  /// The losses that the choice rests on: of measured ones those at the judging temperature, else those from a model of the loss.
+  /// More bits never count as worse: what looks like it is noise, and the greater loss of more bits holds for fewer.
+  private func sensitivity(_ table: LossTable) -> [[Int: Double]] {
+    var losses = zip(table.judged, table.curvature).map { $0.isEmpty ? $1 : $0 }
     for index in planned {
-      var least = Double.infinity
+      var least = 0.0
       for bits in widths[index].reversed() {
-        if let value = losses[index][bits] {
-          losses[index][bits] = least.isFinite ? max(value, least) : max(value, 0)
-          least = losses[index][bits] ?? least
-        }
+        guard let value = losses[index][bits] else { continue }
+        least = max(value, least)
+        losses[index][bits] = least
       }
     }
     return losses
-  }
-
-  /// The 95 % interval of the plan's predicted loss over samples.
-  private func interval(_ table: LossTable, _ bits: [Int?]) -> ClosedRange<Double>? {
-    var total: [Double] = []
-    for index in planned {
-      guard let width = bits[index], let values = table.bySample[index][width], !values.isEmpty else { return nil }
-      if total.isEmpty { total = values } else { for i in total.indices { total[i] += values[i] } }
-    }
-    return Bootstrap.interval(total, seed: options.seed)
   }
 
   private func isFixed(_ index: Int) -> Bool { if case .fixed = choices[index] { true } else { false } }
@@ -217,14 +195,17 @@ struct PlanDraft {
   }
 
   /// Exact multiple-choice knapsack over code bits, or over bytes for targets in file size.
-  private func choose(_ losses: [[Int: Double]]) throws -> Choice {
+  private func choose(_ losses: [[Int: Double]], tableLimit: Double?) throws -> Choice {
     switch options.target {
     case .ratio, .bits:
       let items = items(losses) { layers[$0].count * $1 }
       return choice(try Knapsack.solve(items, budget: codeBitBudget ?? 0), losses)
     case .size(let bytes): return try solve(losses, fileBytes: bytes)
     case .maximumLoss(let limit):
-      return choice(try Knapsack.solve(items(losses, cost: storedCost), maximumLoss: limit), losses)
+      let items = items(losses, cost: storedCost)
+      // The most bits of all are the best that the table has, whatever they lose.
+      let least = items.reduce(0) { $0 + ($1.map(\.loss).min() ?? 0) }
+      return choice(try Knapsack.solve(items, maximumLoss: max(tableLimit ?? limit, least * (1 + 1e-9))), losses)
     }
   }
 

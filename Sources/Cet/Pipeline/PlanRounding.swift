@@ -2,7 +2,7 @@ import CetAutodiff
 import CetQuantize
 import CetTensor
 
-/// Rounds all tensors of a plan.
+/// Rounds all tensors of a plan, and finds out on held-out samples how to.
 struct PlanRounding {
   let session: Session
   /// By layer index.
@@ -11,30 +11,10 @@ struct PlanRounding {
   let maxMemory: Int?
   let monitor: Monitor
 
-  func layers(_ rounding: Rounding) throws -> [Int: QuantizedLayer] {
-    guard rounding == .compensated, var options = try sequentialOptions() else {
-      return try parallel(rounding, bits, session.fitting(rounding), effort: .thorough)
-    }
-    options.effort = .thorough
-    return try sequential(options, session.fitting(rounding))
-  }
-
-  /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
-  private func parallel(
-    _ rounding: Rounding, _ bits: [Int: Int], _ batches: [FittingBatch], effort: RoundingEffort = .usual
-  ) throws -> [Int: QuantizedLayer] {
-    try session.candidates(
-      bits.mapValues { [$0] }, fitting: batches, rounding: rounding, form: form, maxMemory: maxMemory,
-      effort: effort, monitor: monitor
-    ).compactMapValues(\.first)
-  }
-
   /// Layers without input statistics, which are the same whatever the others are fitted to.
   private let tables = Once<[Int: QuantizedLayer]>()
 
-  init(
-    session: Session, bits: [Int: Int], form: GridForm, maxMemory: Int?, monitor: Monitor
-  ) {
+  init(session: Session, bits: [Int: Int], form: GridForm, maxMemory: Int?, monitor: Monitor) {
     self.session = session
     self.bits = bits
     self.form = form
@@ -42,17 +22,20 @@ struct PlanRounding {
     self.monitor = monitor
   }
 
-  /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error, and
-  /// recurrent weights and those of loops, whose inputs they make themselves.
-  private func sequential(_ options: SequentialOptions, _ batches: [FittingBatch]) throws -> [Int: QuantizedLayer] {
-    let observed = Set(try session.engine.observable(Array(bits.keys), batches))
-    var fixed = try tables.value { try parallel(.nearest, bits.filter { !observed.contains($0.key) }, batches) }
-    let repeated = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].isSequential }
-    if !repeated.isEmpty { fixed.merge(try parallel(.gptq, repeated, batches, effort: options.effort)) { $1 } }
-    return try session.engine.sequential(bits, fixed: fixed, batches: batches, form: form, options) {
-      try monitor.report(.rounding, $0, of: $1)
-    }
+  /// The codes that are written, fitted to all samples.
+  func layers(_ recipe: RoundingRecipe) throws -> (layers: [Int: QuantizedLayer], session: Session) {
+    let work = try Work(self, recipe.reduced)
+    let layers =
+      switch recipe.pass {
+      case .nearest: try work.parallel(.nearest, [])
+      case .parallel: try work.parallel(.gptq, session.fitting(.gptq), effort: .thorough)
+      case .sequential(let options):
+        try work.sequential(options, session.fitting(.compensated), effort: .thorough)
+      }
+    return (layers, work.session)
   }
+
+  // MARK: Judging
 
   /// Held-out samples that say enough when the others are fitted once.
   private static let enoughHeldOut = 8
@@ -60,73 +43,203 @@ struct PlanRounding {
   /// Step 7 when it is held out, and new images a fifth more.
   private static let fewestSamples = 16
 
-  /// What Step 7 overfits, held-out samples show: fitted on the other samples, it must beat the parallel result
-  /// there. nil when it does not, or when there are too few samples. Of fewer than some 32 samples every fourth is too few to
-  /// tell: each fold is held out in turn (cross-validation).
-  private func sequentialOptions() throws -> SequentialOptions? {
-    let (fitting, heldOut) = try session.split()
-    guard session.sampleCount >= PlanRounding.fewestSamples, fitting.count < session.batches.count else { return nil }
-    let isEnough = heldOut.reduce(0) { $0 + session.batches[$1].sampleCount } >= PlanRounding.enoughHeldOut
-    let folds = try (isEnough ? [Session.lastFold] : Array(0..<Session.folds)).map(fold)
-    let parallel = try folds.flatMap { try losses(self.parallel(.gptq, bits, $0.fit), $0) }
-    var best = (loss: PlanRounding.mean(parallel), options: SequentialOptions?.none)
-    let samples = folds[0].fit.reduce(0) { $0 + $1.sampleCount }
-    monitor.log(.info, "held-out loss, parallel: \(best.loss)")
-    let ridge = OutputCorrection.relativeRidge(samples: samples)
-    // Of less than some 250 samples more ridge is often better, of more hardly ever.
-    let further = samples < 256 ? [(true, 4 * ridge)] : []
-    for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
-      let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
-      let values = try folds.flatMap { try losses(sequential(options, $0.fit), $0) }
-      let value = PlanRounding.mean(values)
-      monitor.log(.info, "held-out loss, sequential\(matches ? " with variance matching" : ""), ridge \(ridge): \(value)")
-      if value < best.loss, PlanRounding.isBelow(values, parallel) { best = (value, options) }
+  /// The recipe that loses least on samples that it is not fitted to, and what it loses there. Every step must earn its
+  /// place: a layer takes fewer of them, or all layers the nearest codes, where held-out samples lose less so, and the
+  /// sequential pass must beat what goes without it.
+  func judge(_ rounding: Rounding, seed: UInt64) throws -> (recipe: RoundingRecipe, heldOut: HeldOutLoss?) {
+    if rounding == .nearest {
+      // The codes depend on no sample, so all are held out.
+      let recipe = RoundingRecipe(pass: .nearest)
+      let references = try session.references()
+      let losses = try change(session, try layers(recipe).layers, session.batches, references).plain
+      return (recipe, HeldOutLoss(losses, seed: seed))
     }
-    return best.options
+    let folds = try self.folds()
+    let plain = try Work(self, [Int: LayerSteps]())
+    let fitted = try folds.map { try plain.parallel(.gptq, $0.fit) }
+    let reduced = try session.acceptedSteps(self, folds, fitted: fitted)
+    let work = try Work(self, reduced)
+    func judged(_ make: (Int) throws -> [Int: QuantizedLayer]) throws -> SampleLosses {
+      try folds.indices.reduce(into: SampleLosses()) { total, number in
+        let found = try losses(work.session, make(number), folds[number])
+        total.plain += found.plain
+        total.judged += found.judged
+      }
+    }
+    let parallel = try judged { try reduced.isEmpty ? fitted[$0] : work.parallel(.gptq, folds[$0].fit) }
+    var best = (pass: RoundingRecipe.Pass.parallel, losses: parallel)
+    func consider(_ pass: RoundingRecipe.Pass, _ name: String, _ found: SampleLosses, than base: SampleLosses) {
+      monitor.log(.info, "held-out loss, \(name): \(Statistic.mean(found.judged))")
+      if Statistic.mean(found.judged) < Statistic.mean(best.losses.judged), Statistic.isBelow(found.judged, base.judged) {
+        best = (pass, found)
+      }
+    }
+    monitor.log(.info, "held-out loss, parallel: \(Statistic.mean(best.losses.judged))")
+    consider(.nearest, "nearest", try judged { _ in try plain.parallel(.nearest, []) }, than: best.losses)
+    if rounding == .compensated, session.sampleCount >= PlanRounding.fewestSamples, folds[0].isHeldOut {
+      let base = best.losses
+      let samples = folds[0].fit.reduce(0) { $0 + $1.sampleCount }
+      let ridge = OutputCorrection.relativeRidge(samples: samples)
+      // Of less than some 250 samples more ridge is often better, of more hardly ever.
+      let further = samples < 256 ? [(true, 4 * ridge)] : []
+      for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
+        let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
+        consider(
+          .sequential(options), "sequential\(matches ? " with variance matching" : ""), ridge \(ridge)",
+          try judged { try work.sequential(options, folds[$0].fit) }, than: base)
+      }
+    }
+    let recipe = RoundingRecipe(pass: best.pass, reduced: best.pass == .nearest ? [:] : work.named(reduced))
+    return (recipe, folds[0].isHeldOut ? HeldOutLoss(best.losses.plain, seed: seed) : nil)
+  }
+
+  /// What a recipe loses on held-out samples; nil: too few samples to hold any out.
+  func heldOut(_ recipe: RoundingRecipe, seed: UInt64) throws -> HeldOutLoss? {
+    let folds = try self.folds()
+    guard folds[0].isHeldOut else { return nil }
+    let work = try Work(self, recipe.reduced)
+    let values = try folds.flatMap { fold in
+      let layers =
+        switch recipe.pass {
+        case .nearest: try work.parallel(.nearest, [])
+        case .parallel: try work.parallel(.gptq, fold.fit)
+        case .sequential(let options): try work.sequential(options, fold.fit)
+        }
+      return try losses(work.session, layers, fold).plain
+    }
+    return HeldOutLoss(values, seed: seed)
   }
 
   /// Batches to fit to, and others to judge by, each followed by its shifted copies.
-  private struct Fold {
+  struct Fold {
     let fit: [FittingBatch]
     let held: [[Batch]]
     let references: [Tensor]
+    /// Whether `held` shares no sample with `fit`.
+    let isHeldOut: Bool
   }
 
-  private func fold(_ number: Int) throws -> Fold {
+  /// Of fewer than some 32 samples every fourth is too few to tell: each fold is held out in turn (cross-validation).
+  private func folds() throws -> [Fold] {
+    let (_, heldOut) = try session.split()
+    let isEnough = heldOut.reduce(0) { $0 + session.batches[$1].sampleCount } >= PlanRounding.enoughHeldOut
+    return try (isEnough ? [Session.lastFold] : Array(0..<Session.folds)).map(fold)
+  }
+
+  func fold(_ number: Int) throws -> Fold {
     let (fitting, heldOut) = try session.split(fold: number)
     let held = try heldOut.map(session.withCopies)
     return Fold(
       fit: try session.fitting(.compensated, fitting), held: held,
-      references: try session.engine.referenceOutputs(held.flatMap { $0 }))
+      references: try session.engine.referenceOutputs(held.flatMap { $0 }),
+      isHeldOut: fitting.count < session.batches.count)
   }
 
-  /// Of every held-out sample the mean over it and its shifted copies.
-  private func losses(_ layers: [Int: QuantizedLayer], _ fold: Fold) throws -> [Double] {
+  /// Loss change of every held-out sample: that of the sample itself, and the mean over it and its shifted copies at the
+  /// judging temperature.
+  private func losses(_ session: Session, _ layers: [Int: QuantizedLayer], _ fold: Fold) throws -> SampleLosses {
+    let values = try change(session, layers, fold.held.flatMap { $0 }, fold.references)
+    var result = SampleLosses()
+    var first = 0
+    for group in fold.held {
+      let (count, total) = (group[0].sampleCount, group[0].sampleCount * group.count)
+      result.plain += values.plain[first..<(first + count)]
+      for sample in first..<(first + count) {
+        result.judged.append(Statistic.mean(stride(from: sample, to: first + total, by: count).map { values.judged[$0] }))
+      }
+      first += total
+    }
+    return result
+  }
+
+  private func change(
+    _ session: Session, _ layers: [Int: QuantizedLayer], _ batches: [Batch], _ references: [Tensor]
+  ) throws -> SampleLosses {
     var changed: [String: Tensor] = [:]
     for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
-    var values = try session.engine.sampleLosses(
-      fold.held.flatMap { $0 }, references: fold.references, changed: changed, temperature: Engine.judgingTemperature)[...]
-    return fold.held.flatMap { group in
-      let count = group[0].sampleCount
-      let part = Array(values.prefix(count * group.count))
-      values = values.dropFirst(part.count)
-      return (0..<count).map { sample in
-        PlanRounding.mean(stride(from: sample, to: part.count, by: count).map { part[$0] })
-      }
-    }
+    let before = try session.engine.sampleLosses(batches, references: references, changed: [:])
+    let after = try session.engine.sampleLosses(batches, references: references, changed: changed)
+    return SampleLosses(
+      plain: zip(after.plain, before.plain).map { $0 - $1 }, judged: zip(after.judged, before.judged).map { $0 - $1 })
   }
 
-  private static func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
+  // MARK: Rounding
 
-  /// Whether the mean difference of paired losses, one a sample, is negative by more than its standard error: with a few
-  /// held-out samples a gain may be chance, and then the method that risks less stays. Of few samples the error itself is
+  /// The passes, with layers that take fewer steps.
+  struct Work {
+    let session: Session
+    private let rounding: PlanRounding
+    private let nearest: Set<Int>
+
+    init(_ rounding: PlanRounding, _ reduced: [Int: LayerSteps]) throws {
+      self.rounding = rounding
+      session = try rounding.session.leavingBiases(of: Set(reduced.filter { $1 == .withoutBias }.keys))
+      nearest = Set(reduced.filter { $1 == .nearest }.keys)
+    }
+
+    init(_ rounding: PlanRounding, _ reduced: [String: LayerSteps]) throws {
+      var byIndex: [Int: LayerSteps] = [:]
+      for (index, layer) in rounding.session.engine.layers.enumerated() { byIndex[index] = reduced[layer.name] }
+      try self.init(rounding, byIndex)
+    }
+
+    func named(_ reduced: [Int: LayerSteps]) -> [String: LayerSteps] {
+      Dictionary(reduced.map { (session.engine.layers[$0].name, $1) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
+    func parallel(
+      _ rounding: Rounding, _ batches: [FittingBatch], _ bits: [Int: Int]? = nil, effort: RoundingEffort = .usual
+    ) throws -> [Int: QuantizedLayer] {
+      try versions((bits ?? self.rounding.bits).mapValues { [$0] }, batches, rounding, effort).compactMapValues(\.first)
+    }
+
+    /// Every layer by itself at each of its widths.
+    func versions(
+      _ widths: [Int: [Int]], _ batches: [FittingBatch], _ rounding: Rounding = .gptq, _ effort: RoundingEffort = .usual
+    ) throws -> [Int: [QuantizedLayer]] {
+      try session.candidates(
+        widths, fitting: batches, rounding: rounding, nearest: nearest, form: self.rounding.form,
+        maxMemory: self.rounding.maxMemory, effort: effort, monitor: self.rounding.monitor)
+    }
+
+    /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error, and
+    /// recurrent weights and those of loops, whose inputs they make themselves.
+    func sequential(
+      _ options: SequentialOptions, _ batches: [FittingBatch], effort: RoundingEffort = .usual
+    ) throws -> [Int: QuantizedLayer] {
+      let bits = rounding.bits
+      let observed = Set(try session.engine.observable(Array(bits.keys), batches)).subtracting(nearest)
+      var fixed = try rounding.tables.value { try parallel(.nearest, [], bits.filter { !observed.contains($0.key) }) }
+      let repeated = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].isSequential }
+      if !repeated.isEmpty { fixed.merge(try parallel(.gptq, batches, repeated, effort: effort)) { $1 } }
+      return try session.engine.sequential(
+        bits, fixed: fixed, batches: batches, form: rounding.form, options, effort: effort
+      ) { try rounding.monitor.report(.rounding, $0, of: $1) }
+    }
+  }
+}
+
+extension HeldOutLoss {
+  /// - Parameter values: one loss change a sample.
+  init(_ values: [Double], seed: UInt64) {
+    self.init(loss: Statistic.mean(values), interval: Bootstrap.interval(values, seed: seed), samples: values.count)
+  }
+}
+
+/// What few numbers say about many.
+enum Statistic {
+  static func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
+
+  /// Whether the mean difference of paired losses, one a sample, is negative by more than `errors` of its standard errors: with
+  /// a few held-out samples a gain may be chance, and then the method that risks less stays. Of few samples the error itself is
   /// not known well: the factor is Student's for five sixths, 1.8 for two samples.
-  static func isBelow(_ values: [Double], _ others: [Double]) -> Bool {
+  static func isBelow(_ values: [Double], _ others: [Double], errors: Double = 1) -> Bool {
     let differences = zip(values, others).map { $0 - $1 }
     guard differences.count > 1 else { return false }
     let mean = mean(differences)
     let squares = differences.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
     let standardError = (squares / Double(differences.count * (differences.count - 1))).squareRoot()
-    return mean < -standardError * (1 + 0.8 / Double(differences.count - 1))
+    return mean < -errors * standardError * (1 + 0.8 / Double(differences.count - 1))
   }
 }

@@ -29,16 +29,65 @@ private func measuredPlan(
     default: nil
     }
   try monitor.report(.allocate, 0, of: 1)
-  var plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount, given: literal)
-  if try session.split().heldOut.count == session.batches.count {
+  let calibration = Fingerprint.text(of: samples)
+  var plan: CompressionPlan
+  if case .maximumLoss(let limit) = options.target {
+    plan = try LossLimit(session: session, draft: draft, table: table, calibration: calibration, monitor: monitor).plan(limit)
+  } else {
+    plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount, given: literal)
+    try session.judge(&plan, calibration: calibration, monitor)
+  }
+  if plan.judgement?.heldOut == nil {
     plan.notes.append(
       "\(session.sampleCount) calibration samples are too few to hold some out: losses at low bits may be underestimated")
   }
-  if plan.options.method == .cet, table.secondOrderSamples > 0 {
-    plan.notes.append("curvature_loss and trust_radius: mean over \(table.secondOrderSamples) held-out samples")
-  }
+  plan.notes += table.notes(method: options.method, loss: session.loss)
   try monitor.report(.allocate, 1, of: 1)
   return plan
+}
+
+extension Session {
+  /// Rounds a plan from a part of the samples and measures it on the rest: the plan's prediction.
+  /// - Parameter recipe: how it is rounded; nil: found out.
+  func judge(
+    _ plan: inout CompressionPlan, calibration: String, recipe: RoundingRecipe? = nil, _ monitor: Monitor
+  ) throws {
+    let rounding = PlanRounding(
+      session: self, bits: plan.bits(of: engine.layers), form: plan.options.gridForm, maxMemory: plan.options.maxMemory,
+      monitor: monitor)
+    let seed = plan.options.seed
+    let judged = try recipe.map { ($0, try rounding.heldOut($0, seed: seed)) } ?? rounding.judge(plan.options.rounding, seed: seed)
+    let (recipe, heldOut) = judged
+    plan.judgement = PlanJudgement(
+      recipe: recipe, heldOut: heldOut, calibration: calibration, rounding: plan.options.rounding)
+    plan.predictedLossChange = heldOut?.loss
+    plan.predictedLossInterval = heldOut?.interval
+    plan.anchor = PredictionAnchor(tableLoss: plan.tableLoss, heldOut: heldOut)
+  }
+}
+
+extension CompressionPlan {
+  /// Bits of the planned layers, by index.
+  func bits(of layers: [LinearLayer]) -> [Int: Int] {
+    let planned = Dictionary(tensors.filter(\.isPlanned).map { ($0.name, $0.bits) }, uniquingKeysWith: { first, _ in first })
+    var bits: [Int: Int] = [:]
+    for (index, layer) in layers.enumerated() { bits[index] = planned[layer.name] }
+    return bits
+  }
+}
+
+extension LossTable {
+  /// What the table's figures are of.
+  func notes(method: Method, loss: LossKind) -> [String] {
+    guard method == .cet else { return [] }
+    let moved = copies > 0 ? " and \(copies) moved copies of them" : ""
+    let temperature = loss == .kl ? " at temperature \(Int(Engine.judgingTemperature))" : ""
+    var notes = ["losses of single tensors: \(loss.rawValue)\(temperature), mean over \(samples) held-out samples\(moved)"]
+    if secondOrderSamples > 0 {
+      notes.append("curvature_loss and trust_radius: mean over \(secondOrderSamples) held-out samples, at temperature 1")
+    }
+    return notes
+  }
 }
 
 /// The plan for another target from the loss table of a plan: no data, no forward passes.
@@ -64,15 +113,40 @@ public func makePlan(
     guard let known = measured[layer.name] else { continue }
     table.measured[index] = known.measuredLoss
     table.curvature[index] = known.curvatureLoss
-    table.judged[index] = known.judgedLoss
+    table.judged[index] = known.sensitivity
     table.trustRadius[index] = known.trustRadius
-    let losses = known.measuredLoss.isEmpty ? known.curvatureLoss : known.measuredLoss
-    for bits in draft.widths[index] where options.method != .uniform && losses[bits] == nil {
+    for bits in draft.widths[index] where options.method != .uniform && known.sensitivity[bits] == nil {
       throw CetError(
         .invalidArgument, "the plan has no loss of '\(layer.name)' at \(bits) bits: it was made without that choice")
     }
   }
-  return try draft.plan(table, loss: plan.loss, samples: plan.samples)
+  var limit: Double?
+  if case .maximumLoss(let loss) = options.target {
+    guard let anchor = plan.anchor else {
+      throw CetError(
+        .invalidArgument, "target max_loss: the plan has no held-out loss that others could be predicted from: it needs calibration data")
+    }
+    limit = anchor.tableLoss(whosePredictionIsBelow: loss)
+  }
+  var result = try draft.plan(table, loss: plan.loss, samples: plan.samples, tableLimit: limit)
+  result.predict(from: plan.anchor)
+  if case .maximumLoss(let loss) = options.target, let upper = result.predictedUpperLoss, upper > loss {
+    throw CetError(.infeasibleBudget, "max_loss \(loss) cannot be reached: the most bits allowed lose \(upper) as predicted")
+  }
+  return result
+}
+
+extension CompressionPlan {
+  /// Predicts the loss by that of another plan of the same table.
+  mutating func predict(from anchor: PredictionAnchor?) {
+    self.anchor = anchor
+    let prediction = tableLoss.flatMap { anchor?.prediction(tableLoss: $0) }
+    predictedLossChange = prediction?.loss
+    predictedLossInterval = prediction?.interval
+  }
+
+  /// The upper end of the prediction; the prediction itself where it has no interval.
+  var predictedUpperLoss: Double? { predictedLossInterval?.upperBound ?? predictedLossChange }
 }
 
 extension Session {
@@ -88,9 +162,12 @@ extension Session {
     let (fitting, heldOut) = try split()
     let widths = Dictionary(
       draft.widths.enumerated().filter { !$1.isEmpty }.map { ($0, $1) }, uniquingKeysWith: { first, _ in first })
-    let quantized = try candidates(
+    var quantized = try candidates(
       widths, fitting: self.fitting(options.rounding, fitting), rounding: options.rounding, form: options.gridForm,
       maxMemory: options.maxMemory, monitor: monitor)
+    if options.method == .cet, options.rounding != .nearest {
+      quantized.merge(try candidatesOfFewerSteps(widths, quantized, options, monitor)) { $1 }
+    }
     let errors = CandidateErrors(engine: engine, widths: draft.widths, quantized: quantized)
     switch options.method {
     case .hawqV2: table.curvature = try hawqTable(errors, options, monitor)
@@ -98,6 +175,18 @@ extension Session {
     default: try measure(errors, heldOut: heldOut, into: &table, monitor)
     }
     return table
+  }
+
+  /// Layers that lose less on held-out samples with fewer steps, even at the most bits, quantized so at each of their widths.
+  private func candidatesOfFewerSteps(
+    _ widths: [Int: [Int]], _ quantized: [Int: [QuantizedLayer]], _ options: PlanOptions, _ monitor: Monitor
+  ) throws -> [Int: [QuantizedLayer]] {
+    let rounding = PlanRounding(
+      session: self, bits: widths.compactMapValues(\.last), form: options.gridForm, maxMemory: options.maxMemory, monitor: monitor)
+    let fold = try rounding.fold(Session.lastFold)
+    let reduced = try acceptedSteps(rounding, [fold], fitted: [quantized.compactMapValues(\.last)])
+    guard !reduced.isEmpty else { return [:] }
+    return try PlanRounding.Work(rounding, reduced).versions(widths.filter { reduced[$0.key] != nil }, fold.fit)
   }
 
   /// Step 5: measured on batches that the rounding did not see; beside it what second order predicts there.
@@ -128,9 +217,10 @@ extension Session {
         }
         table.measured[index][bits] = loss.mean
         table.judged[index][bits] = judged.judgedMean
-        table.bySample[index][bits] = loss.bySample
       }
     }
+    table.samples = shown.reduce(0) { $0 + $1.sampleCount }
+    table.copies = copies.reduce(0) { $0 + $1.sampleCount }
     let checked = Array(shown.prefix(try engine.affordable(shown, runs: runs, limit: Session.secondOrderWork, least: 8)))
     let predicted = try secondOrder(errors, versions, batches: checked, monitor)
     table.secondOrderSamples = checked.reduce(0) { $0 + $1.sampleCount }

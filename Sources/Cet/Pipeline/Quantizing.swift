@@ -53,6 +53,7 @@ private func nearest(
   var done = plan
   done.options.rounding = .nearest
   done.measuredLossChange = nil
+  done.heldOutLoss = nil
   return try QuantizedModel(model, plan: done, layers: layers, biasNames: engine.biasNames, probe: nil)
 }
 
@@ -61,14 +62,16 @@ private func carryOut(
   _ options: QuantizeOptions, _ monitor: Monitor
 ) throws -> QuantizedModel {
   let samples = try data.prefix(options.samples ?? plan.samples)
-  let session = try Session(
+  let given = try Session(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
     shifts: plan.options.shifts, threads: options.threads, monitor: monitor)
-  let references = try session.references()
+  let references = try given.references()
   let rounder = PlanRounding(
-    session: session, bits: bits, form: plan.options.gridForm,
+    session: given, bits: bits, form: plan.options.gridForm,
     maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
-  let layers = try rounder.layers(rounding)
+  let judgement = try judgement(of: plan, samples, rounding, rounder)
+  if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.heldOut, limit) }
+  let (layers, session) = try rounder.layers(judgement.recipe)
   var changed: [String: Tensor] = [:]
   for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
   try monitor.report(.measure, 0, of: 1)
@@ -78,6 +81,8 @@ private func carryOut(
   try monitor.report(.measure, 1, of: 1)
   var done = plan
   done.options.rounding = rounding
+  done.judgement = judgement
+  done.heldOutLoss = judgement.heldOut
   done.measuredLossChange = after - before
   // One batch, with what the written file must compute on it.
   let inputs = session.batches[0]
@@ -89,6 +94,16 @@ private func carryOut(
   return try QuantizedModel(
     model, plan: done, layers: layers, biasNames: session.engine.biasNames,
     probe: Probe(inputs: inputs, outputs: expected.map { try $0.rowMajor() }))
+}
+
+/// How the plan's bits are rounded best: as planning found out for these samples, or found out now.
+private func judgement(
+  of plan: CompressionPlan, _ samples: Calibration, _ rounding: Rounding, _ rounder: PlanRounding
+) throws -> PlanJudgement {
+  let calibration = Fingerprint.text(of: samples)
+  if let known = plan.judgement, known.calibration == calibration, known.rounding == rounding { return known }
+  let (recipe, heldOut) = try rounder.judge(rounding, seed: plan.options.seed)
+  return PlanJudgement(recipe: recipe, heldOut: heldOut, calibration: calibration, rounding: rounding)
 }
 
 /// What a written file must compute.

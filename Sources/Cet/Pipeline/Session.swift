@@ -6,13 +6,15 @@ import CetTensor
 /// What planning and quantizing share: the engine for one model, calibration data cut into batches, and the loss.
 struct Session {
   let model: LoadedModel
-  let engine: Engine
+  private(set) var engine: Engine
   let batches: [Batch]
   let loss: LossKind
   let sampleCount: Int
   /// Whether the last batch has as many samples as batches of its kind have.
   let lastBatchIsFull: Bool
   private let shifts: ImageShifts
+  /// The model as the engine reads it.
+  private let found: LinearLayers
   /// Every batch, followed by its shifted copies; made when first asked for.
   private let copies = Once<[[Batch]]>()
   /// The same with the rows that count in statistics.
@@ -60,6 +62,7 @@ struct Session {
       throw CetError(.invalidArgument, "loss 'cross-entropy' needs labels, the calibration has none")
     }
     loss = chosen
+    self.found = found
     engine = try Engine(found, output: read, loss: chosen, workers: workers, context: context)
     try monitor.report(.prepare, 1, of: 1)
   }
@@ -119,6 +122,15 @@ struct Session {
     }
     guard !result.isEmpty else { throw CetError(.invalidArgument, "the calibration has no samples") }
     return (result, isFull)
+  }
+
+  /// The same session with layers, by index, whose bias stays as it is.
+  func leavingBiases(of layers: Set<Int>) throws -> Session {
+    guard !layers.isEmpty else { return self }
+    var session = self
+    session.engine = try Engine(
+      found, output: engine.output, loss: loss, biasFree: layers, workers: engine.workers, context: engine.context)
+    return session
   }
 
   /// The batch at an index, followed by its shifted copies.

@@ -83,6 +83,7 @@ class PlanTensorInfo(c.Structure):
         ("stored_bytes", c.c_uint64),
         ("measured_loss", c.c_double * 9),
         ("curvature_loss", c.c_double * 9),
+        ("sensitivity", c.c_double * 9),
     ]
 
 
@@ -110,6 +111,12 @@ class PlanSummaryInfo(c.Structure):
         ("samples", c.c_uint64),
         ("library_version", c.c_char_p),
         ("model_sha256", c.c_char_p),
+        ("predicted_low", c.c_double),
+        ("predicted_high", c.c_double),
+        ("held_out_loss", c.c_double),
+        ("held_out_low", c.c_double),
+        ("held_out_high", c.c_double),
+        ("held_out_samples", c.c_uint64),
     ]
 
 

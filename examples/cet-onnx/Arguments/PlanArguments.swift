@@ -19,7 +19,7 @@ struct TargetArguments: ParsableArguments {
   @Option(help: "Mean code bits over the planned weights.")
   var targetBits: Double?
 
-  @Option(help: "The smallest plan whose predicted loss change is at most this.")
+  @Option(help: "The smallest plan whose loss change on held-out samples is at most this with 95 % confidence.")
   var maxLoss: Double?
 
   private var given: [String] {

@@ -87,14 +87,15 @@ struct SweepCommand: ParsableCommand {
   private func table(_ outcomes: [Outcome]) -> String {
     var table = Table([
       ("asked", .right), ("ratio", .right), ("with scales", .right), ("whole file", .right), ("bytes", .right),
-      ("bits", .right), ("predicted", .right), ("measured", .right), ("file", .left),
+      ("bits", .right), ("predicted", .right), ("held out", .right), ("fitted", .right), ("file", .left),
     ])
     for (ratio, outcome) in zip(ratios.values, outcomes) {
       let totals = outcome.totals
       table.add([
         ratio.text + "x", fixed(totals.ratio) + "x", fixed(totals.ratioWithScales) + "x",
         fixed(totals.ratioOfFiles) + "x", grouped(totals.fileBytes),
-        fixed(totals.meanBits, 3), scientific(totals.predictedLossChange), scientific(totals.measuredLossChange),
+        fixed(totals.meanBits, 3), scientific(totals.predictedLossChange), scientific(totals.heldOutLoss),
+        scientific(totals.measuredLossChange),
         outcome.output,
       ])
     }

@@ -18,11 +18,23 @@ struct TensorLine {
   /// By bits 0 to 8; NaN where there is no value.
   var measuredLoss: [Double]
   var curvatureLoss: [Double]
+  /// What the choice of bits rests on.
+  var sensitivity: [Double]
 
   enum Decision: Int32 { case chosen = 1, fixed, kept }
 
   var shapeText: String { shape.isEmpty ? "scalar" : shape.map(String.init).joined(separator: "x") }
   var isPlanned: Bool { decision != .kept }
+}
+
+/// Lower and upper end; NaN: not known.
+struct Interval {
+  var low: Double
+  var high: Double
+
+  /// " (low to high)", or nothing.
+  var text: String { low.isNaN ? "" : " (\(scientific(low)) to \(scientific(high)))" }
+  var json: JSONText { low.isNaN ? .null : .array([.number(low), .number(high)]) }
 }
 
 /// A plan as a whole, copied out of the library.
@@ -41,8 +53,13 @@ struct PlanTotals {
   var fileBytes: UInt64
   var modelBytes: UInt64
   var predictedLossChange: Double
+  var predictedInterval: Interval
   /// NaN before the plan was carried out.
   var measuredLossChange: Double
+  /// On samples that the rounding did not see; NaN before the plan was carried out, or with too few samples.
+  var heldOutLoss: Double
+  var heldOutInterval: Interval
+  var heldOutSamples: UInt64
   var seed: UInt64
   var samples: UInt64
   var libraryVersion: String
@@ -65,7 +82,7 @@ extension Plan {
         axis: Int(info.axis), blockSize: Int(info.block_size), reason: info.reason.map { String(cString: $0) } ?? "",
         predictedLossChange: info.predicted_loss_change, lossPerByte: info.loss_per_byte,
         codeBytes: info.code_bytes, storedBytes: info.stored_bytes, measuredLoss: elements(of: info.measured_loss),
-        curvatureLoss: elements(of: info.curvature_loss))
+        curvatureLoss: elements(of: info.curvature_loss), sensitivity: elements(of: info.sensitivity))
     }
   }
 
@@ -79,7 +96,11 @@ extension Plan {
       granularity: granularity, encoding: Encoding.word(summary.encoding), ratio: summary.ratio,
       meanBits: summary.mean_bits, parameterCount: summary.parameter_count, codeBytes: summary.code_bytes,
       storedBytes: summary.stored_bytes, fileBytes: summary.file_bytes, modelBytes: summary.model_bytes,
-      predictedLossChange: summary.predicted_loss_change, measuredLossChange: summary.measured_loss_change,
+      predictedLossChange: summary.predicted_loss_change,
+      predictedInterval: Interval(low: summary.predicted_low, high: summary.predicted_high),
+      measuredLossChange: summary.measured_loss_change, heldOutLoss: summary.held_out_loss,
+      heldOutInterval: Interval(low: summary.held_out_low, high: summary.held_out_high),
+      heldOutSamples: summary.held_out_samples,
       seed: summary.seed, samples: summary.samples, libraryVersion: String(cString: summary.library_version),
       modelSHA256: String(cString: summary.model_sha256))
   }

@@ -53,14 +53,24 @@ struct Outcome {
         "\(fixed(totals.ratio))x codes only, \(fixed(totals.ratioWithScales))x with scales, "
           + "\(fixed(totals.ratioOfFiles))x whole file"
       ),
-      (
-        "loss change",
-        "\(scientific(totals.predictedLossChange)) predicted, \(scientific(totals.measuredLossChange)) measured "
-          + "(\(totals.loss), mean over \(grouped(totals.samples)) calibration samples)"
-      ),
+      ("loss change", "\(totals.loss), mean over samples; intervals of 95 %"),
+      ("  predicted", "\(scientific(totals.predictedLossChange))\(totals.predictedInterval.text) on new samples"),
+      ("  held out", heldOut),
+      ("  fitted", fitted),
       ("time", String(format: "%.1f s", seconds)),
       ("written", output),
     ]
+  }
+
+  private var heldOut: String {
+    guard !totals.heldOutLoss.isNaN else { return "not measured" }
+    return "\(scientific(totals.heldOutLoss))\(totals.heldOutInterval.text) on \(grouped(totals.heldOutSamples)) samples "
+      + (totals.rounding == "nearest" ? "(nearest codes are fitted to none)" : "when fitted to the others")
+  }
+
+  private var fitted: String {
+    guard !totals.measuredLossChange.isNaN else { return "not measured" }
+    return "\(scientific(totals.measuredLossChange)) on the \(grouped(totals.samples)) samples that the codes are fitted to"
   }
 
   func json() -> JSONText {
@@ -84,7 +94,13 @@ struct Outcome {
         ])
       ),
       ("predicted_loss_change", .number(totals.predictedLossChange)),
+      ("predicted_loss_interval", totals.predictedInterval.json),
+      ("held_out_loss", .number(totals.heldOutLoss)),
+      ("held_out_interval", totals.heldOutInterval.json),
+      ("held_out_samples", .integer(totals.heldOutSamples)),
+      ("measured_loss", .number(totals.measuredLossChange)),
       ("measured_loss_change", .number(totals.measuredLossChange)),
+      ("measured_samples", .integer(totals.samples)),
       ("seconds", .number(seconds)),
       ("notes", .array(notes.map { .string($0) })),
       ("plan", .document(planDocument)),

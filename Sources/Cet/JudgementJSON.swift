@@ -1,0 +1,77 @@
+import CetTensor
+
+extension JSON {
+  /// [lower end, upper end], or null.
+  static func range(_ range: ClosedRange<Double>?) -> JSON {
+    range.map { .array([.double($0.lowerBound), .double($0.upperBound)]) } ?? .null
+  }
+}
+
+extension JSONFields {
+  func range() throws -> ClosedRange<Double> {
+    let ends = try array()
+    guard ends.count == 2 else { throw error("expected [lower end, upper end]") }
+    let (low, high) = (try ends[0].double(), try ends[1].double())
+    guard low <= high else { throw error("expected the lower end first") }
+    return low...high
+  }
+}
+
+extension HeldOutLoss {
+  fileprivate func members() -> [JSON.Member] {
+    [.init("held_out_loss", .double(loss)), .init("held_out_interval", .range(interval)), .init("held_out_samples", .integer(samples))]
+  }
+
+  fileprivate init?(members fields: JSONFields) throws {
+    guard let loss = try fields.optional("held_out_loss")?.double() else { return nil }
+    self.init(
+      loss: loss, interval: try fields.optional("held_out_interval")?.range(),
+      samples: try fields.required("held_out_samples").integer(0...(1 << 46)))
+  }
+}
+
+extension PredictionAnchor {
+  func json() -> JSON { .object([.init("table_loss", .double(tableLoss))] + heldOut.members()) }
+
+  init?(fields: JSONFields) throws {
+    self.init(tableLoss: try fields.required("table_loss").double(), heldOut: try HeldOutLoss(members: fields))
+  }
+}
+
+extension PlanJudgement {
+  func json() -> JSON {
+    var pass: (word: String, options: SequentialOptions?)
+    switch recipe.pass {
+    case .nearest: pass = ("nearest", nil)
+    case .parallel: pass = ("parallel", nil)
+    case .sequential(let options): pass = ("sequential", options)
+    }
+    return .object(
+      [
+        .init("calibration", .string(calibration)), .init("rounding", .string(rounding.rawValue)),
+        .init("pass", .string(pass.word)), .init("ridge", .double(pass.options?.ridge)),
+        .init("matches_variance", pass.options.map { .bool($0.matchesVariance) } ?? .null),
+        .init("reduced", .object(recipe.reduced.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value.rawValue)) })),
+      ] + (heldOut?.members() ?? []))
+  }
+
+  init(fields: JSONFields) throws {
+    let word = try fields.required("pass")
+    let pass: RoundingRecipe.Pass
+    switch try word.string() {
+    case "nearest": pass = .nearest
+    case "parallel": pass = .parallel
+    case "sequential":
+      let ridge = try fields.required("ridge")
+      let value = try ridge.double()
+      guard value >= 0, value.isFinite else { throw ridge.error("expected a finite number of at least 0") }
+      pass = .sequential(SequentialOptions(ridge: value, matchesVariance: try fields.required("matches_variance").bool()))
+    default: throw word.error("expected nearest, parallel or sequential")
+    }
+    var reduced: [String: LayerSteps] = [:]
+    for (name, field) in try fields.optional("reduced")?.members() ?? [] { reduced[name] = try field.choice(LayerSteps.self) }
+    self.init(
+      recipe: RoundingRecipe(pass: pass, reduced: reduced), heldOut: try HeldOutLoss(members: fields),
+      calibration: try fields.required("calibration").string(), rounding: try fields.required("rounding").choice())
+  }
+}

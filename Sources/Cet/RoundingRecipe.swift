@@ -1,0 +1,62 @@
+/// The steps by which one layer's weights become codes.
+public enum LayerSteps: String, Sendable, CaseIterable {
+  /// Codes fitted to the layer's inputs, and the mean of the output error put into a bias.
+  case all
+  /// Codes fitted to the layer's inputs; no bias is moved or added.
+  case withoutBias = "no-bias"
+  /// The nearest codes of the grid.
+  case nearest
+}
+
+/// How the layers of a plan become codes: what held-out samples decided.
+public struct RoundingRecipe: Sendable, Equatable {
+  public enum Pass: Sendable, Equatable {
+    /// Every layer at its nearest codes.
+    case nearest
+    /// Every layer by itself.
+    case parallel
+    /// Layer after layer, each fitted to the inputs that the quantized layers before it give.
+    case sequential(SequentialOptions)
+  }
+
+  public var pass: Pass
+  /// Layers that take fewer than all steps, by initializer name.
+  public var reduced: [String: LayerSteps] = [:]
+
+  public init(pass: Pass, reduced: [String: LayerSteps] = [:]) {
+    self.pass = pass
+    self.reduced = reduced
+  }
+}
+
+/// A plan's loss change on samples that its rounding did not see.
+public struct HeldOutLoss: Sendable, Equatable {
+  /// Mean over `samples`, at temperature 1.
+  public var loss: Double
+  /// 95 % interval of the mean over new samples of the same kind; nil: too few samples to say.
+  public var interval: ClosedRange<Double>?
+  public var samples: Int
+
+  public init(loss: Double, interval: ClosedRange<Double>?, samples: Int) {
+    self.loss = loss
+    self.interval = interval
+    self.samples = samples
+  }
+}
+
+/// What rounding a plan's very bits from a part of the samples showed on the rest.
+public struct PlanJudgement: Sendable, Equatable {
+  public var recipe: RoundingRecipe
+  /// nil: too few samples to hold any out.
+  public var heldOut: HeldOutLoss?
+  /// The samples, as `Fingerprint.text(of:)` names them: the judgement holds for these.
+  public var calibration: String
+  public var rounding: Rounding
+
+  public init(recipe: RoundingRecipe, heldOut: HeldOutLoss?, calibration: String, rounding: Rounding) {
+    self.recipe = recipe
+    self.heldOut = heldOut
+    self.calibration = calibration
+    self.rounding = rounding
+  }
+}
