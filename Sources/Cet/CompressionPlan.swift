@@ -76,10 +76,8 @@ public struct CompressionPlan: Sendable, Equatable {
   public var tensors: [PlannedTensor]
   /// The whole written file in `options.encoding`.
   public var fileBytes: Int
-  /// What the plan as it is rounded will lose on new samples: what it loses on held-out ones, rounded from the others.
-  public var predictedLossChange: Double?
-  /// 95 % interval of `predictedLossChange`; nil: unknown.
-  public var predictedLossInterval: ClosedRange<Double>?
+  /// What the plan as it is rounded will lose on new samples; nil: unknown.
+  public var prediction: LossEstimate?
   /// A judged plan of the same table, from which losses of others are predicted; nil: none was judged.
   public var anchor: PredictionAnchor?
   /// How these very bits are rounded best; nil: not found out yet.

@@ -17,24 +17,38 @@ extension JSONFields {
   }
 }
 
-extension HeldOutLoss {
-  fileprivate func members() -> [JSON.Member] {
-    [.init("held_out_loss", .double(loss)), .init("held_out_interval", .range(interval)), .init("held_out_samples", .integer(samples))]
+extension LossEstimate {
+  /// Members of these names; nil without a loss.
+  init?(_ fields: JSONFields, loss: String, interval: String) throws {
+    guard let value = try fields.optional(loss)?.double() else { return nil }
+    self.init(loss: value, interval: try fields.optional(interval)?.range())
   }
 
-  fileprivate init?(members fields: JSONFields) throws {
-    guard let loss = try fields.optional("held_out_loss")?.double() else { return nil }
-    self.init(
-      loss: loss, interval: try fields.optional("held_out_interval")?.range(),
-      samples: try fields.required("held_out_samples").integer(0...(1 << 46)))
+  func members(loss name: String, interval other: String) -> [JSON.Member] {
+    [.init(name, .double(loss)), .init(other, .range(interval))]
+  }
+}
+
+extension HeldOutLoss {
+  fileprivate func members() -> [JSON.Member] {
+    estimate.members(loss: "held_out_loss", interval: "held_out_interval") + [.init("held_out_samples", .integer(samples))]
+  }
+
+  init?(members fields: JSONFields) throws {
+    guard let estimate = try LossEstimate(fields, loss: "held_out_loss", interval: "held_out_interval") else { return nil }
+    self.init(estimate: estimate, samples: try fields.required("held_out_samples").integer(0...(1 << 46)))
   }
 }
 
 extension PredictionAnchor {
-  func json() -> JSON { .object([.init("table_loss", .double(tableLoss))] + heldOut.members()) }
+  func json() -> JSON {
+    .object([.init("table_loss", .double(tableLoss))] + expected.members(loss: "expected_loss", interval: "expected_interval"))
+  }
 
   init?(fields: JSONFields) throws {
-    self.init(tableLoss: try fields.required("table_loss").double(), heldOut: try HeldOutLoss(members: fields))
+    self.init(
+      tableLoss: try fields.required("table_loss").double(),
+      expected: try LossEstimate(fields, loss: "expected_loss", interval: "expected_interval"))
   }
 }
 
@@ -52,7 +66,7 @@ extension PlanJudgement {
         .init("pass", .string(pass.word)), .init("ridge", .double(pass.options?.ridge)),
         .init("matches_variance", pass.options.map { .bool($0.matchesVariance) } ?? .null),
         .init("reduced", .object(recipe.reduced.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value.rawValue)) })),
-      ] + (heldOut?.members() ?? []))
+      ] + (heldOut?.members() ?? []) + (expected?.members(loss: "expected_loss", interval: "expected_interval") ?? []))
   }
 
   init(fields: JSONFields) throws {
@@ -72,6 +86,7 @@ extension PlanJudgement {
     for (name, field) in try fields.optional("reduced")?.members() ?? [] { reduced[name] = try field.choice(LayerSteps.self) }
     self.init(
       recipe: RoundingRecipe(pass: pass, reduced: reduced), heldOut: try HeldOutLoss(members: fields),
+      expected: try LossEstimate(fields, loss: "expected_loss", interval: "expected_interval"),
       calibration: try fields.required("calibration").string(), rounding: try fields.required("rounding").choice())
   }
 }

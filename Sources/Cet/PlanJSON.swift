@@ -24,14 +24,14 @@ extension CompressionPlan {
           .init("stored_bytes", .integer(storedBytes)),
           .init("file_bytes", .integer(fileBytes)),
         ])),
-      .init("predicted_loss_change", .double(predictedLossChange)),
+      .init("predicted_loss_change", .double(prediction?.loss)),
       .init(
         "predicted_loss_interval",
-        JSON.range(predictedLossInterval)),
+        JSON.range(prediction?.interval)),
       .init("anchor", anchor.map { $0.json() } ?? .null),
       .init("judgement", judgement.map { $0.json() } ?? .null),
-      .init("held_out_loss", .double(heldOutLoss?.loss)),
-      .init("held_out_interval", JSON.range(heldOutLoss?.interval)),
+      .init("held_out_loss", .double(heldOutLoss?.estimate.loss)),
+      .init("held_out_interval", JSON.range(heldOutLoss?.estimate.interval)),
       .init("held_out_samples", .integer(heldOutLoss?.samples)),
       .init("measured_loss_change", .double(measuredLossChange)),
       .init("notes", .array(notes.map { .string($0) })),
@@ -67,15 +67,10 @@ extension CompressionPlan {
       tensors: try document.required("tensors").array().map { try PlannedTensor(fields: $0) },
       fileBytes: try document.required("totals").required("file_bytes").integer(0...CompressionPlan.largest))
     libraryVersion = try document.required("library_version").string()
-    predictedLossChange = try document.optional("predicted_loss_change")?.double()
-    predictedLossInterval = try document.optional("predicted_loss_interval")?.range()
+    prediction = try LossEstimate(document, loss: "predicted_loss_change", interval: "predicted_loss_interval")
     anchor = try document.optional("anchor").flatMap { try PredictionAnchor(fields: $0) }
     judgement = try document.optional("judgement").map { try PlanJudgement(fields: $0) }
-    if let loss = try document.optional("held_out_loss")?.double() {
-      heldOutLoss = HeldOutLoss(
-        loss: loss, interval: try document.optional("held_out_interval")?.range(),
-        samples: try document.required("held_out_samples").integer(0...CompressionPlan.largest))
-    }
+    heldOutLoss = try HeldOutLoss(members: document)
     measuredLossChange = try document.optional("measured_loss_change")?.double()
     notes = try document.optional("notes")?.array().map { try $0.string() } ?? []
     var names: Set<String> = []

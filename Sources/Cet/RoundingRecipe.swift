@@ -31,15 +31,12 @@ public struct RoundingRecipe: Sendable, Equatable {
 
 /// A plan's loss change on samples that its rounding did not see.
 public struct HeldOutLoss: Sendable, Equatable {
-  /// Mean over `samples`, at temperature 1.
-  public var loss: Double
-  /// 95 % interval of the mean over new samples of the same kind; nil: too few samples to say.
-  public var interval: ClosedRange<Double>?
+  /// Mean over `samples`, with the interval of as many new ones.
+  public var estimate: LossEstimate
   public var samples: Int
 
-  public init(loss: Double, interval: ClosedRange<Double>?, samples: Int) {
-    self.loss = loss
-    self.interval = interval
+  public init(estimate: LossEstimate, samples: Int) {
+    self.estimate = estimate
     self.samples = samples
   }
 }
@@ -49,13 +46,18 @@ public struct PlanJudgement: Sendable, Equatable {
   public var recipe: RoundingRecipe
   /// nil: too few samples to hold any out.
   public var heldOut: HeldOutLoss?
+  /// What new samples are expected to lose: that of the held-out ones together with what the others tell.
+  public var expected: LossEstimate?
   /// The samples, as `Fingerprint.text(of:)` names them: the judgement holds for these.
   public var calibration: String
   public var rounding: Rounding
 
-  public init(recipe: RoundingRecipe, heldOut: HeldOutLoss?, calibration: String, rounding: Rounding) {
+  public init(
+    recipe: RoundingRecipe, heldOut: HeldOutLoss?, expected: LossEstimate?, calibration: String, rounding: Rounding
+  ) {
     self.recipe = recipe
     self.heldOut = heldOut
+    self.expected = expected
     self.calibration = calibration
     self.rounding = rounding
   }

@@ -134,17 +134,17 @@ extension cet_plan_summary {
     stored_bytes = UInt64(clamping: plan.storedBytes)
     file_bytes = UInt64(plan.fileBytes)
     model_bytes = UInt64(plan.modelBytes)
-    predicted_loss_change = plan.predictedLossChange ?? .nan
+    predicted_loss_change = plan.prediction?.loss ?? .nan
     measured_loss_change = plan.measuredLossChange ?? .nan
     seed = plan.options.seed
     samples = UInt64(plan.samples)
     library_version = UnsafePointer(try memory.string(plan.libraryVersion))
     model_sha256 = UnsafePointer(try memory.string(plan.modelSHA256))
-    predicted_low = plan.predictedLossInterval?.lowerBound ?? .nan
-    predicted_high = plan.predictedLossInterval?.upperBound ?? .nan
-    held_out_loss = plan.heldOutLoss?.loss ?? .nan
-    held_out_low = plan.heldOutLoss?.interval?.lowerBound ?? .nan
-    held_out_high = plan.heldOutLoss?.interval?.upperBound ?? .nan
+    predicted_low = plan.prediction?.interval?.lowerBound ?? .nan
+    predicted_high = plan.prediction?.interval?.upperBound ?? .nan
+    held_out_loss = plan.heldOutLoss?.estimate.loss ?? .nan
+    held_out_low = plan.heldOutLoss?.estimate.interval?.lowerBound ?? .nan
+    held_out_high = plan.heldOutLoss?.estimate.interval?.upperBound ?? .nan
     held_out_samples = UInt64(clamping: plan.heldOutLoss?.samples ?? 0)
   }
 }

@@ -38,7 +38,7 @@ import Testing
   @Test func measuredTable_isMonotoneInWhatThePlanUses() throws {
     let small = try Self.plan(.ratio(14))
     let large = try Self.plan(.ratio(8))
-    let (a, b) = (try #require(small.predictedLossChange), try #require(large.predictedLossChange))
+    let (a, b) = (try #require(small.prediction).loss, try #require(large.prediction).loss)
     #expect(a >= b)
   }
 
@@ -121,7 +121,7 @@ import Testing
 
   @Test func maximumLoss_isKept() throws {
     let plan = try Self.plan(.maximumLoss(1e-3))
-    #expect(try #require(plan.predictedLossChange) <= 1e-3)
+    #expect(try #require(plan.prediction).bound <= 1e-3)
     #expect(plan.ratio > 8)
   }
 

@@ -22,7 +22,7 @@ import Testing
     var body = PlannedTensor(name: "läyer \"2\"\n", shape: [32, 16, 3, 3], bits: 2, decision: .chosen, reason: "cheap")
     body.axis = 0
     body.blockSize = 128
-    body.predictedLossChange = 0.1
+    body.sensitivity = [2: 0.1, 4: 1.0 / 3, 8: 0]
     body.lossPerByte = 1e-9
     body.measuredLoss = [2: 0.1, 4: 1.0 / 3, 8: .leastNonzeroMagnitude]
     body.curvatureLoss = [2: 0.2]
@@ -33,7 +33,16 @@ import Testing
     var plan = CompressionPlan(
       modelSHA256: String(repeating: "0a", count: 32), modelBytes: 12_345, options: options, loss: .crossEntropy,
       samples: 512, tensors: [conv, body, head], fileBytes: 5_000)
-    plan.predictedLossChange = 0.30000000000000004
+    let expected = LossEstimate(loss: 0.30000000000000004, interval: 0.1...0.7)
+    let heldOut = HeldOutLoss(estimate: LossEstimate(loss: 0.2, interval: nil), samples: 128)
+    plan.prediction = expected
+    plan.anchor = PredictionAnchor(tableLoss: 0.2, expected: expected)
+    plan.judgement = PlanJudgement(
+      recipe: RoundingRecipe(
+        pass: .sequential(SequentialOptions(ridge: 0.05, matchesVariance: true)),
+        reduced: ["conv1.weight": .withoutBias, "fc.weight": .nearest]),
+      heldOut: heldOut, expected: expected, calibration: "512 samples (00)", rounding: .compensated)
+    plan.heldOutLoss = heldOut
     plan.notes = ["one"]
     return plan
   }

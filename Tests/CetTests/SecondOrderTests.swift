@@ -53,9 +53,8 @@ import Testing
       #expect(abs(measured - predicted) <= 1e-6 + 0.1 * predicted)
       #expect(tensor.trustRadius != nil)
     }
-    let interval = try #require(plan.predictedLossInterval)
-    let predicted = try #require(plan.predictedLossChange)
-    #expect(interval.contains(predicted) || predicted - interval.upperBound < 1e-6)
+    let prediction = try #require(plan.prediction)
+    #expect(try #require(prediction.interval).contains(prediction.loss))
     let again = try CompressionPlan(jsonText: plan.jsonText())
     #expect(again == plan)
   }
@@ -109,17 +108,30 @@ import Testing
   }
 
   @Test func pairedLosses_acceptOnlyWhatExceedsChance() {
-    #expect(PlanRounding.isBelow([1, 2, 3, 4], [1.5, 2.4, 3.6, 4.5]))
-    #expect(!PlanRounding.isBelow([1, 2, 3, 4], [3, 1, 2, 4.1]))
-    #expect(!PlanRounding.isBelow([1], [2]))
+    #expect(Statistic.isBelow([1, 2, 3, 4], [1.5, 2.4, 3.6, 4.5]))
+    #expect(!Statistic.isBelow([1, 2, 3, 4], [3, 1, 2, 4.1]))
+    #expect(!Statistic.isBelow([1], [2]))
   }
 
-  @Test func bootstrap_ofEqualValues_isAPoint() {
-    #expect(Bootstrap.interval([Double](repeating: 2, count: 10), seed: 1) == 2...2)
-    #expect(Bootstrap.interval([1, 2], seed: 1) == nil)
-    let interval = Bootstrap.interval((0..<100).map(Double.init), seed: 1)
-    // Standard error 2.89: mean 49.5 plus and minus about 5.7.
-    #expect(interval.map { $0.lowerBound > 41 && $0.lowerBound < 47 && $0.upperBound > 52 && $0.upperBound < 58 } ?? false)
+  @Test func interval_ofEqualValues_isAPoint() throws {
+    let point = try #require(Statistic.interval([Double](repeating: 2, count: 10)))
+    #expect(abs(point.lowerBound - 2) < 1e-12 && abs(point.upperBound - 2) < 1e-12)
+    #expect(Statistic.interval([1, 2]) == nil)
+    // Standard error 2.90, with that of as many new values 4.10; mean 49.5.
+    let wide = try #require(Statistic.interval((0..<100).map(Double.init)))
+    #expect(abs(wide.lowerBound - 41.9) < 0.5 && abs(wide.upperBound - 58.5) < 0.5)
+    // Values of both signs: symmetric about the mean.
+    let both = try #require(Statistic.interval((0..<100).map { Double($0) - 49 }))
+    #expect(abs(both.lowerBound + both.upperBound - 1) < 1e-9 && both.upperBound > 8 && both.upperBound < 9)
+  }
+
+  @Test func estimate_longTailThatHeldOutSamplesMiss_isTakenFromTheOthers() {
+    // Unseen samples lose a half more at the judging temperature; one seen sample makes up the loss at temperature 1.
+    let unseen = SampleLosses(plain: [Double](repeating: 0.1, count: 32), judged: [Double](repeating: 0.3, count: 32))
+    let seen = SampleLosses(plain: [Double](repeating: 0.1, count: 95) + [9.6], judged: [Double](repeating: 0.2, count: 96))
+    let estimate = LossEstimate(unseen: unseen, seen: seen)
+    #expect(abs(estimate.loss - (32 * 0.1 + 1.5 * (95 * 0.1 + 9.6)) / 128) < 1e-12)
+    #expect(estimate.interval.map { $0.upperBound > 2 * estimate.loss } ?? false)
   }
 
   @Test func trustRadius_endsBeforeTheFirstDisagreement() {

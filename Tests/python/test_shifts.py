@@ -99,7 +99,7 @@ def test_shifts_bitsAreChosenByCopies_reportedLossesAreOfTheSamples():
         json.loads(cet.plan(model, data, target_bits=3, loss="mse", rounding="nearest", shifts=n).to_json())["tensors"][0]
         for n in (0, 3)]
     assert tables[0]["measured_loss"] == tables[1]["measured_loss"]
-    assert tables[0]["judged_loss"] != tables[1]["judged_loss"]
+    assert tables[0]["sensitivity"] != tables[1]["sensitivity"]
 
 
 @pytest.mark.parametrize("shifts", [-2, 65])

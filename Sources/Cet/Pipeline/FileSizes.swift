@@ -65,7 +65,7 @@ enum FileMetadata {
     let bits = Dictionary(plan.tensors.map { ($0.name, $0.isPlanned ? $0.bits : nil) }, uniquingKeysWith: { first, _ in first })
     return entries(
       model, bits: model.found.layers.map { bits[$0.name] ?? nil }, method: plan.options.method, seed: plan.options.seed,
-      predicted: plan.predictedLossChange, measured: plan.measuredLossChange)
+      predicted: plan.prediction?.loss, measured: plan.measuredLossChange)
   }
 
   static func ofUnknownLosses(_ model: LoadedModel, bits: [Int?]) -> [(key: String, value: String)] {

@@ -28,7 +28,7 @@ struct LossLimit {
       guard tried.insert(plan.tensors.map(\.bits)).inserted else { break }
       try session.judge(&plan, calibration: calibration, recipe: recipe, monitor)
       recipe = plan.judgement?.recipe
-      guard let sum = plan.tableLoss, let loss = LossLimit.bound(plan.judgement?.heldOut) else {
+      guard let sum = plan.tableLoss, let loss = plan.prediction?.bound else {
         // Nothing can be held out: the table's sum is all there is.
         return try draft.plan(table, loss: session.loss, samples: session.sampleCount, tableLimit: limit)
       }
@@ -54,18 +54,15 @@ struct LossLimit {
   private func mostBits(_ limit: Double, _ recipe: RoundingRecipe?) throws -> CompressionPlan {
     var plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount, tableLimit: 0)
     try session.judge(&plan, calibration: calibration, recipe: recipe, monitor)
-    guard let loss = LossLimit.bound(plan.judgement?.heldOut), loss > limit else { return plan }
+    guard let loss = plan.prediction?.bound, loss > limit else { return plan }
     throw CetError(
       .infeasibleBudget,
       "max_loss \(limit) cannot be reached: the most bits allowed lose up to \(loss) on held-out samples (95 % confidence)")
   }
 
-  /// The loss that is not exceeded with 95 % confidence; the mean where too few samples say how sure it is.
-  private static func bound(_ loss: HeldOutLoss?) -> Double? { loss.map { $0.interval?.upperBound ?? $0.loss } }
-
   /// Throws when a rounded plan exceeds its limit.
-  static func check(_ loss: HeldOutLoss?, _ limit: Double) throws {
-    guard let loss = bound(loss), loss > limit else { return }
+  static func check(_ expected: LossEstimate?, _ limit: Double) throws {
+    guard let loss = expected?.bound, loss > limit * (1 + 1e-9) else { return }
     throw CetError(
       .infeasibleBudget,
       "the plan was made for max_loss \(limit), rounded it loses up to \(loss) on held-out samples (95 % confidence): plan again with these samples")

@@ -39,18 +39,3 @@ struct TrustRadius {
     return sorted.prefix { $0.agrees }.last?.norm
   }
 }
-
-/// What sampling does to a predicted loss.
-enum Bootstrap {
-  /// The 2.5 and 97.5 per cent points of the mean over samples, from 1000 resamples of `values`; nil for fewer than 8.
-  static func interval(_ values: [Double], seed: UInt64) -> ClosedRange<Double>? {
-    guard values.count >= 8 else { return nil }
-    var random = Random(seed: seed)
-    let means = (0..<1000).map { _ in
-      var sum = 0.0
-      for _ in values.indices { sum += values[Int(random.next() % UInt64(values.count))] }
-      return sum / Double(values.count)
-    }.sorted()
-    return means[25]...means[974]
-  }
-}

@@ -43,76 +43,110 @@ struct PlanRounding {
   /// Step 7 when it is held out, and new images a fifth more.
   private static let fewestSamples = 16
 
+  /// What a recipe loses.
+  struct Verdict {
+    let recipe: RoundingRecipe
+    /// nil: too few samples to hold any out.
+    let heldOut: HeldOutLoss?
+    let expected: LossEstimate?
+
+    /// - Parameter seen: samples that the codes were fitted to.
+    init(_ recipe: RoundingRecipe, unseen: SampleLosses, seen: SampleLosses) {
+      self.recipe = recipe
+      let alone = LossEstimate(loss: Statistic.mean(unseen.plain), interval: Statistic.interval(unseen.plain))
+      heldOut = unseen.plain.isEmpty ? nil : HeldOutLoss(estimate: alone, samples: unseen.plain.count)
+      expected = unseen.plain.isEmpty ? nil : LossEstimate(unseen: unseen, seen: seen)
+    }
+  }
+
   /// The recipe that loses least on samples that it is not fitted to, and what it loses there. Every step must earn its
   /// place: a layer takes fewer of them, or all layers the nearest codes, where held-out samples lose less so, and the
   /// sequential pass must beat what goes without it.
-  func judge(_ rounding: Rounding, seed: UInt64) throws -> (recipe: RoundingRecipe, heldOut: HeldOutLoss?) {
+  func judge(_ rounding: Rounding) throws -> Verdict {
     if rounding == .nearest {
       // The codes depend on no sample, so all are held out.
       let recipe = RoundingRecipe(pass: .nearest)
-      let references = try session.references()
-      let losses = try change(session, try layers(recipe).layers, session.batches, references).plain
-      return (recipe, HeldOutLoss(losses, seed: seed))
+      let losses = try change(session, try layers(recipe).layers, session.batches, session.references())
+      return Verdict(recipe, unseen: losses, seen: SampleLosses())
     }
     let folds = try self.folds()
     let plain = try Work(self, [Int: LayerSteps]())
     let fitted = try folds.map { try plain.parallel(.gptq, $0.fit) }
     let reduced = try session.acceptedSteps(self, folds, fitted: fitted)
     let work = try Work(self, reduced)
-    func judged(_ make: (Int) throws -> [Int: QuantizedLayer]) throws -> SampleLosses {
-      try folds.indices.reduce(into: SampleLosses()) { total, number in
-        let found = try losses(work.session, make(number), folds[number])
-        total.plain += found.plain
-        total.judged += found.judged
-      }
+    var best = try trial(.parallel, work, folds) { try reduced.isEmpty ? fitted[$0] : work.parallel(.gptq, folds[$0].fit) }
+    func consider(_ pass: RoundingRecipe.Pass, than base: Trial, _ make: (Int) throws -> [Int: QuantizedLayer]) throws {
+      let found = try trial(pass, work, folds, make)
+      if found.mean < best.mean, Statistic.isBelow(found.losses.judged, base.losses.judged) { best = found }
     }
-    let parallel = try judged { try reduced.isEmpty ? fitted[$0] : work.parallel(.gptq, folds[$0].fit) }
-    var best = (pass: RoundingRecipe.Pass.parallel, losses: parallel)
-    func consider(_ pass: RoundingRecipe.Pass, _ name: String, _ found: SampleLosses, than base: SampleLosses) {
-      monitor.log(.info, "held-out loss, \(name): \(Statistic.mean(found.judged))")
-      if Statistic.mean(found.judged) < Statistic.mean(best.losses.judged), Statistic.isBelow(found.judged, base.judged) {
-        best = (pass, found)
-      }
-    }
-    monitor.log(.info, "held-out loss, parallel: \(Statistic.mean(best.losses.judged))")
-    consider(.nearest, "nearest", try judged { _ in try plain.parallel(.nearest, []) }, than: best.losses)
+    try consider(.nearest, than: best) { _ in try plain.parallel(.nearest, []) }
     if rounding == .compensated, session.sampleCount >= PlanRounding.fewestSamples, folds[0].isHeldOut {
-      let base = best.losses
+      let base = best
       let samples = folds[0].fit.reduce(0) { $0 + $1.sampleCount }
       let ridge = OutputCorrection.relativeRidge(samples: samples)
       // Of less than some 250 samples more ridge is often better, of more hardly ever.
       let further = samples < 256 ? [(true, 4 * ridge)] : []
       for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
         let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
-        consider(
-          .sequential(options), "sequential\(matches ? " with variance matching" : ""), ridge \(ridge)",
-          try judged { try work.sequential(options, folds[$0].fit) }, than: base)
+        try consider(.sequential(options), than: base) { try work.sequential(options, folds[$0].fit) }
       }
     }
     let recipe = RoundingRecipe(pass: best.pass, reduced: best.pass == .nearest ? [:] : work.named(reduced))
-    return (recipe, folds[0].isHeldOut ? HeldOutLoss(best.losses.plain, seed: seed) : nil)
+    return try verdict(recipe, work, folds, best)
   }
 
-  /// What a recipe loses on held-out samples; nil: too few samples to hold any out.
-  func heldOut(_ recipe: RoundingRecipe, seed: UInt64) throws -> HeldOutLoss? {
+  /// What a known recipe loses.
+  func judge(_ recipe: RoundingRecipe) throws -> Verdict {
     let folds = try self.folds()
-    guard folds[0].isHeldOut else { return nil }
     let work = try Work(self, recipe.reduced)
-    let values = try folds.flatMap { fold in
-      let layers =
-        switch recipe.pass {
-        case .nearest: try work.parallel(.nearest, [])
-        case .parallel: try work.parallel(.gptq, fold.fit)
-        case .sequential(let options): try work.sequential(options, fold.fit)
-        }
-      return try losses(work.session, layers, fold).plain
+    let found = try trial(recipe.pass, work, folds) { number in
+      switch recipe.pass {
+      case .nearest: try work.parallel(.nearest, [])
+      case .parallel: try work.parallel(.gptq, folds[number].fit)
+      case .sequential(let options): try work.sequential(options, folds[number].fit)
+      }
     }
-    return HeldOutLoss(values, seed: seed)
+    return try verdict(recipe, work, folds, found)
+  }
+
+  /// A pass over all folds.
+  private struct Trial {
+    let pass: RoundingRecipe.Pass
+    /// Of the last fold.
+    var layers: [Int: QuantizedLayer] = [:]
+    /// On held-out samples.
+    var losses = SampleLosses()
+    var mean: Double { Statistic.mean(losses.judged) }
+  }
+
+  private func trial(
+    _ pass: RoundingRecipe.Pass, _ work: Work, _ folds: [Fold], _ make: (_ fold: Int) throws -> [Int: QuantizedLayer]
+  ) throws -> Trial {
+    var trial = Trial(pass: pass)
+    for (number, fold) in folds.enumerated() {
+      trial.layers = try make(number)
+      let found = try losses(work.session, trial.layers, fold)
+      trial.losses.plain += found.plain
+      trial.losses.judged += found.judged
+    }
+    monitor.log(.info, "held-out loss, \(pass): \(trial.mean)")
+    return trial
+  }
+
+  private func verdict(_ recipe: RoundingRecipe, _ work: Work, _ folds: [Fold], _ trial: Trial) throws -> Verdict {
+    guard folds[0].isHeldOut else { return Verdict(recipe, unseen: SampleLosses(), seen: SampleLosses()) }
+    // Where all folds were held out in turn, every sample is an unseen one.
+    guard folds.count == 1 else { return Verdict(recipe, unseen: trial.losses, seen: SampleLosses()) }
+    let seen = folds[0].seen
+    let references = try session.engine.referenceOutputs(seen)
+    return Verdict(recipe, unseen: trial.losses, seen: try change(work.session, trial.layers, seen, references))
   }
 
   /// Batches to fit to, and others to judge by, each followed by its shifted copies.
   struct Fold {
     let fit: [FittingBatch]
+    /// Batches of `fit` that are not held out as well, without their copies.
+    let seen: [Batch]
     let held: [[Batch]]
     let references: [Tensor]
     /// Whether `held` shares no sample with `fit`.
@@ -130,7 +164,8 @@ struct PlanRounding {
     let (fitting, heldOut) = try session.split(fold: number)
     let held = try heldOut.map(session.withCopies)
     return Fold(
-      fit: try session.fitting(.compensated, fitting), held: held,
+      fit: try session.fitting(.compensated, fitting),
+      seen: fitting.filter { !heldOut.contains($0) }.map { session.batches[$0] }, held: held,
       references: try session.engine.referenceOutputs(held.flatMap { $0 }),
       isHeldOut: fitting.count < session.batches.count)
   }
@@ -217,29 +252,5 @@ struct PlanRounding {
         bits, fixed: fixed, batches: batches, form: rounding.form, options, effort: effort
       ) { try rounding.monitor.report(.rounding, $0, of: $1) }
     }
-  }
-}
-
-extension HeldOutLoss {
-  /// - Parameter values: one loss change a sample.
-  init(_ values: [Double], seed: UInt64) {
-    self.init(loss: Statistic.mean(values), interval: Bootstrap.interval(values, seed: seed), samples: values.count)
-  }
-}
-
-/// What few numbers say about many.
-enum Statistic {
-  static func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
-
-  /// Whether the mean difference of paired losses, one a sample, is negative by more than `errors` of its standard errors: with
-  /// a few held-out samples a gain may be chance, and then the method that risks less stays. Of few samples the error itself is
-  /// not known well: the factor is Student's for five sixths, 1.8 for two samples.
-  static func isBelow(_ values: [Double], _ others: [Double], errors: Double = 1) -> Bool {
-    let differences = zip(values, others).map { $0 - $1 }
-    guard differences.count > 1 else { return false }
-    let mean = mean(differences)
-    let squares = differences.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
-    let standardError = (squares / Double(differences.count * (differences.count - 1))).squareRoot()
-    return mean < -errors * standardError * (1 + 0.8 / Double(differences.count - 1))
   }
 }

@@ -55,14 +55,10 @@ extension Session {
     let rounding = PlanRounding(
       session: self, bits: plan.bits(of: engine.layers), form: plan.options.gridForm, maxMemory: plan.options.maxMemory,
       monitor: monitor)
-    let seed = plan.options.seed
-    let judged = try recipe.map { ($0, try rounding.heldOut($0, seed: seed)) } ?? rounding.judge(plan.options.rounding, seed: seed)
-    let (recipe, heldOut) = judged
-    plan.judgement = PlanJudgement(
-      recipe: recipe, heldOut: heldOut, calibration: calibration, rounding: plan.options.rounding)
-    plan.predictedLossChange = heldOut?.loss
-    plan.predictedLossInterval = heldOut?.interval
-    plan.anchor = PredictionAnchor(tableLoss: plan.tableLoss, heldOut: heldOut)
+    let verdict = try recipe.map { try rounding.judge($0) } ?? rounding.judge(plan.options.rounding)
+    plan.judgement = PlanJudgement(verdict, calibration: calibration, rounding: plan.options.rounding)
+    plan.prediction = verdict.expected
+    plan.anchor = PredictionAnchor(tableLoss: plan.tableLoss, expected: verdict.expected)
   }
 }
 
@@ -130,7 +126,7 @@ public func makePlan(
   }
   var result = try draft.plan(table, loss: plan.loss, samples: plan.samples, tableLimit: limit)
   result.predict(from: plan.anchor)
-  if case .maximumLoss(let loss) = options.target, let upper = result.predictedUpperLoss, upper > loss {
+  if case .maximumLoss(let loss) = options.target, let upper = result.prediction?.bound, upper > loss * (1 + 1e-9) {
     throw CetError(.infeasibleBudget, "max_loss \(loss) cannot be reached: the most bits allowed lose \(upper) as predicted")
   }
   return result
@@ -140,13 +136,16 @@ extension CompressionPlan {
   /// Predicts the loss by that of another plan of the same table.
   mutating func predict(from anchor: PredictionAnchor?) {
     self.anchor = anchor
-    let prediction = tableLoss.flatMap { anchor?.prediction(tableLoss: $0) }
-    predictedLossChange = prediction?.loss
-    predictedLossInterval = prediction?.interval
+    prediction = tableLoss.flatMap { anchor?.prediction(tableLoss: $0) }
   }
+}
 
-  /// The upper end of the prediction; the prediction itself where it has no interval.
-  var predictedUpperLoss: Double? { predictedLossInterval?.upperBound ?? predictedLossChange }
+extension PlanJudgement {
+  init(_ verdict: PlanRounding.Verdict, calibration: String, rounding: Rounding) {
+    self.init(
+      recipe: verdict.recipe, heldOut: verdict.heldOut, expected: verdict.expected, calibration: calibration,
+      rounding: rounding)
+  }
 }
 
 extension Session {

@@ -70,7 +70,7 @@ private func carryOut(
     session: given, bits: bits, form: plan.options.gridForm,
     maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
   let judgement = try judgement(of: plan, samples, rounding, rounder)
-  if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.heldOut, limit) }
+  if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)
   var changed: [String: Tensor] = [:]
   for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
@@ -102,8 +102,7 @@ private func judgement(
 ) throws -> PlanJudgement {
   let calibration = Fingerprint.text(of: samples)
   if let known = plan.judgement, known.calibration == calibration, known.rounding == rounding { return known }
-  let (recipe, heldOut) = try rounder.judge(rounding, seed: plan.options.seed)
-  return PlanJudgement(recipe: recipe, heldOut: heldOut, calibration: calibration, rounding: rounding)
+  return PlanJudgement(try rounder.judge(rounding), calibration: calibration, rounding: rounding)
 }
 
 /// What a written file must compute.

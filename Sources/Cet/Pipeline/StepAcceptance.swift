@@ -29,7 +29,7 @@ extension Session {
     guard !biasFree.isEmpty else { return [:] }
     let work = try PlanRounding.Work(rounding, biasFree)
     let bits = rounding.bits.filter { biasFree[$0.key] != nil }
-    return try compared(folds) { number in
+    return try compared(folds, unlessClear: false) { number in
       let refitted = try work.parallel(.gptq, folds[number].fit, bits)
       return engine.layers.indices.map { index in
         guard let layer = refitted[index], let plain = nearest[index] else { return [] }
@@ -38,9 +38,11 @@ extension Session {
     }
   }
 
-  /// For every layer the version that held-out samples lose least with; the first one unless another is clearly better.
+  /// For every layer the version that held-out samples lose least with.
+  /// - Parameter unlessClear: the first one is taken unless another is clearly better.
   private func compared(
-    _ folds: [PlanRounding.Fold], _ versions: (_ fold: Int) throws -> [[(steps: LayerSteps, layer: QuantizedLayer)]]
+    _ folds: [PlanRounding.Fold], unlessClear: Bool = true,
+    _ versions: (_ fold: Int) throws -> [[(steps: LayerSteps, layer: QuantizedLayer)]]
   ) throws -> [Int: LayerSteps] {
     var steps: [[LayerSteps]] = []
     var losses: [[MeasuredLoss]] = []
@@ -71,7 +73,7 @@ extension Session {
       var best = 0
       for (version, loss) in values.enumerated() where version > 0 {
         let isClear =
-          loss.judgedMean < Session.clearShare * all.judgedMean
+          !unlessClear || loss.judgedMean < Session.clearShare * all.judgedMean
           && Statistic.isBelow(loss.judgedBySample, all.judgedBySample, errors: Session.clearErrors)
         if isClear, loss.judgedMean < values[best].judgedMean { best = version }
       }
