@@ -31,7 +31,8 @@ public final class Monitor: @unchecked Sendable {
   private let owner = pthread_self()
   private let lock = Lock()
   private var stopped = false
-  private var latest: (phase: Phase, done: Int)?
+  /// The last report, in the caller's units, with what former runs of the same phase had in all.
+  private var latest: (phase: Phase, done: Int, total: Int, before: Int)?
   private var waiting: [(LogLevel, String)] = []
 
   public init(progress: Progress? = nil, log: Log? = nil) {
@@ -45,13 +46,19 @@ public final class Monitor: @unchecked Sendable {
     guard pthread_equal(owner, pthread_self()) != 0 else { return }
     flush()
     guard let progress else { return }
-    // Workers finish in any order: what is shown never goes back.
-    let shown = lock.withLock {
-      let highest = latest.map { $0.phase == phase ? max($0.done, done) : done } ?? done
-      latest = (phase, highest)
-      return highest
+    // What is shown never goes back: workers finish in any order, and a phase that runs again counts on.
+    let (shown, all) = lock.withLock {
+      var (highest, before) = (done, 0)
+      if let latest, latest.phase == phase {
+        let isNew = total != latest.total || (done <= 1 && latest.done >= latest.total)
+        before = latest.before + (isNew ? latest.total : 0)
+        if !isNew { highest = max(latest.done, done) }
+      }
+      highest = min(highest, total)
+      latest = (phase, highest, total, before)
+      return (before + highest, before + total)
     }
-    if !progress(phase, min(shown, total), total) { lock.withLock { stopped = true } }
+    if !progress(phase, shown, all) { lock.withLock { stopped = true } }
     try check()
   }
 

@@ -10,13 +10,22 @@ public enum LayerSteps: String, Sendable, CaseIterable {
 
 /// How the layers of a plan become codes: what held-out samples decided.
 public struct RoundingRecipe: Sendable, Equatable {
-  public enum Pass: Sendable, Equatable {
+  public enum Pass: Sendable, Equatable, CustomStringConvertible {
     /// Every layer at its nearest codes.
     case nearest
     /// Every layer by itself.
     case parallel
     /// Layer after layer, each fitted to the inputs that the quantized layers before it give.
     case sequential(SequentialOptions)
+
+    public var description: String {
+      switch self {
+      case .nearest: "nearest"
+      case .parallel: "parallel"
+      case .sequential(let options):
+        "sequential, ridge \(options.ridge)\(options.matchesVariance ? ", with variance matching" : "")"
+      }
+    }
   }
 
   public var pass: Pass

@@ -102,7 +102,7 @@ def test_prediction_ofThePlanAsItIsRounded_coversNewSamples(model, digits, calib
         small = cet.quantize(model, data, plan)
         low, high = plan.predicted_interval
         assert low <= plan.predicted_loss_change <= high
-        assert small.plan.held_out_loss == plan.predicted_loss_change
+        assert low <= small.plan.held_out_loss <= high
         covered += low <= kl(reference, outputs(small.to_bytes(), rest)) <= high
     assert covered >= 3
 
@@ -120,10 +120,10 @@ def test_maxLoss_isMetOnNewSamples(model, digits, calibration):
     x = {"input": images[:, None]}
     reference = outputs(str(digits / "model.onnx"), x)
     sizes = []
-    for limit in (0.1, 0.02):
+    for limit in (0.01, 0.0005):
         plan = cet.plan(model, calibration, max_loss=limit)
         small = cet.quantize(model, calibration, plan)
-        assert small.plan.summary.held_out_interval[1] <= limit
+        assert plan.predicted_interval[1] <= limit
         assert kl(reference, outputs(small.to_bytes(), x)) <= limit
         sizes.append(plan.summary.stored_bytes)
     assert sizes[0] < sizes[1]
@@ -160,7 +160,7 @@ def test_tableOfLosses_shownFigures_areTheOnesThatChose(plan):
 def test_judgement_savedPlan_quantizesToTheSameBytes(model, calibration, plan, quantized):
     again = cet.quantize(model, calibration, cet.Plan.from_json(plan.to_json()))
     assert again.to_bytes() == quantized.to_bytes()
-    assert again.plan.held_out_loss == quantized.plan.held_out_loss == plan.predicted_loss_change
+    assert again.plan.held_out_loss == quantized.plan.held_out_loss
 
 
 def test_fewSamples_nothingHeldOut_lossesAreUnknown(model, calibration_arrays):
