@@ -32,6 +32,20 @@ import Testing
     #expect(seen == [1, 3, 3, 5, 1])
   }
 
+  @Test func progress_phaseThatRunsAgain_countsOn() throws {
+    var seen: [[Int]] = []
+    let monitor = Monitor(progress: { _, done, total in
+      seen.append([done, total])
+      return true
+    })
+    for done in [1, 2] { try monitor.report(.rounding, done, of: 2) }
+    for done in [0, 2] { try monitor.report(.rounding, done, of: 2) }
+    for done in [1, 3] { try monitor.report(.rounding, done, of: 3) }
+    try monitor.report(.measure, 0, of: 1)
+    try monitor.report(.rounding, 1, of: 3)
+    #expect(seen == [[1, 2], [2, 2], [2, 4], [4, 4], [5, 7], [7, 7], [0, 1], [1, 3]])
+  }
+
   @Test func callbacks_fromWorkers_runOnTheOwnersThread() throws {
     var lines: [String] = []
     var reports = 0

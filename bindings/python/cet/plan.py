@@ -196,7 +196,8 @@ class Plan(Handle):
         ]
         lines.append(
             f"{total.method}: {total.mean_bits:.3f} bits, ratio {total.ratio:.2f}, {total.file_bytes:,} bytes, "
-            f"predicted loss change {total.predicted_loss_change:.2e}")
+            f"predicted loss change {total.predicted_loss_change:.2e} "
+            f"({total.predicted_interval[0]:.2e} to {total.predicted_interval[1]:.2e}) on new samples")
         return "\n".join(lines)
 
 

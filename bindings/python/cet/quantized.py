@@ -159,7 +159,7 @@ class Quantized(Handle):
         total = self.plan.summary
         return (
             f"<cet.Quantized: {len(self)} initializers, {total.mean_bits:.3f} bits, {total.file_bytes:,} bytes, "
-            f"measured loss change {total.measured_loss_change:.2e}>")
+            f"loss change {total.held_out_loss:.2e} held out, {total.measured_loss_change:.2e} fitted>")
 
 
 def _save_options(encoding: Optional[str]) -> s.SaveOptions:
