@@ -133,7 +133,8 @@ public func eigensolve(
       type: settings.basisType)
   }
   let pairs = try CetSpectral.eigensolve(
-    map, settings, workers: Workers(threads: options.threads), checkpoint: try state?.checkpoint()
+    map, settings, workers: Workers(threads: options.threads, interruption: Interruption { try monitor.check() }),
+    checkpoint: try state?.checkpoint()
   ) { applies, _ in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
   state?.remove()
   try monitor.report(.eigensolve, limit, of: limit)

@@ -41,7 +41,7 @@ public func spectralDensity(
 ) throws -> SpectralDensity {
   let total = options.densitySamples * min(options.densitySteps, map.dimension)
   let result = try estimateDensity(
-    map, options.probes(options.densitySamples), workers: Workers(threads: options.threads)
+    map, options.probes(options.densitySamples), workers: Workers(threads: options.threads, interruption: Interruption { try monitor.check() })
   ) { try monitor.report(.curvature, $0, of: total) }
   try monitor.report(.curvature, total, of: total)
   return result
@@ -59,7 +59,7 @@ public func traceEstimate(
     return (value.trace, value.standardError)
   case .hutchPlusPlus:
     let value = try estimateTraceDeflated(
-      map, options.probes(samples), workers: Workers(threads: options.threads), progress: progress)
+      map, options.probes(samples), workers: Workers(threads: options.threads, interruption: Interruption { try monitor.check() }), progress: progress)
     return (value.trace, value.standardError)
   }
 }

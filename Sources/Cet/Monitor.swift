@@ -33,6 +33,7 @@ public final class Monitor: @unchecked Sendable {
   private var stopped = false
   /// The last report, in the caller's units, with what former runs of the same phase had in all.
   private var latest: (phase: Phase, done: Int, total: Int, before: Int)?
+  private var attendance: Attendance?
   private var waiting: [(LogLevel, String)] = []
 
   public init(progress: Progress? = nil, log: Log? = nil) {
@@ -40,26 +41,59 @@ public final class Monitor: @unchecked Sendable {
     self.log = log
   }
 
+  /// How long the host hears nothing at most.
+  private static let silence = 0.25
+
+  /// Computes on another thread, while this one, which made the monitor, hears what there is to report and asks the
+  /// host at least every quarter of a second whether to go on. Without callbacks `body` runs here.
+  public func attended<Value>(_ body: () throws -> Value) throws -> Value {
+    guard progress != nil || log != nil, isOwner, lock.withLock({ self.attendance == nil }) else { return try body() }
+    let attendance = Attendance()
+    lock.withLock { self.attendance = attendance }
+    defer {
+      lock.withLock { self.attendance = nil }
+      flush()
+    }
+    return try attendance.run(idleSeconds: Monitor.silence, idle: {
+      flush()
+      ask()
+    }, body)
+  }
+
+  private var isOwner: Bool { pthread_equal(owner, pthread_self()) != 0 }
+
   /// Reports that `done` of `total` units are complete; throws `cancelled` once the host wants to stop.
   public func report(_ phase: Phase, _ done: Int, of total: Int) throws {
     try check()
-    guard pthread_equal(owner, pthread_self()) != 0 else { return }
+    if isOwner {
+      deliver(phase, done, of: total)
+    } else if let attendance = lock.withLock({ self.attendance }) {
+      attendance.ask { deliver(phase, done, of: total) }
+    }
+    try check()
+  }
+
+  /// On the owner's thread.
+  private func deliver(_ phase: Phase, _ done: Int, of total: Int) {
     flush()
-    guard let progress else { return }
     // What is shown never goes back: workers finish in any order, and a phase that runs again counts on.
-    let (shown, all) = lock.withLock {
+    lock.withLock {
       var (highest, before) = (done, 0)
       if let latest, latest.phase == phase {
         let isNew = total != latest.total || (done <= 1 && latest.done >= latest.total)
         before = latest.before + (isNew ? latest.total : 0)
         if !isNew { highest = max(latest.done, done) }
       }
-      highest = min(highest, total)
-      latest = (phase, highest, total, before)
-      return (before + highest, before + total)
+      latest = (phase, min(highest, total), total, before)
     }
-    if !progress(phase, shown, all) { lock.withLock { stopped = true } }
-    try check()
+    ask()
+  }
+
+  /// Tells the host the last report, and hears whether to go on. On the owner's thread.
+  private func ask() {
+    guard let progress else { return }
+    let last = lock.withLock { latest } ?? (.prepare, 0, 1, 0)
+    if !progress(last.phase, last.before + last.done, last.before + last.total) { lock.withLock { stopped = true } }
   }
 
   /// Throws `cancelled` once the host wants to stop.
@@ -71,7 +105,7 @@ public final class Monitor: @unchecked Sendable {
   public func log(_ level: LogLevel, _ message: String) {
     guard log != nil else { return }
     lock.withLock { waiting.append((level, message)) }
-    if pthread_equal(owner, pthread_self()) != 0 { flush() }
+    if isOwner { flush() }
   }
 
   /// Hands over what other threads logged. On the owner's thread only.

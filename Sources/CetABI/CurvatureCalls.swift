@@ -122,6 +122,22 @@ public func cet_curvature_get_info(
   }
 }
 
+@implementation @_cdecl("cet_curvature_note_count")
+public func cet_curvature_note_count(_ curvature: OpaquePointer?) -> Int {
+  boundary(counting: { try Handle.get(curvature, as: CurvatureObject.self).notes.count })
+}
+
+@implementation @_cdecl("cet_curvature_get_note")
+public func cet_curvature_get_note(
+  _ curvature: OpaquePointer?, _ index: Int, _ note: UnsafeMutablePointer<UnsafePointer<CChar>?>?
+) -> cet_status {
+  boundary {
+    let note = try required(note, "note")
+    note.pointee = nil
+    note.pointee = try element(Handle.get(curvature, as: CurvatureObject.self).notes, index, "note")
+  }
+}
+
 @implementation @_cdecl("cet_curvature_parameter_count")
 public func cet_curvature_parameter_count(_ curvature: OpaquePointer?) -> Int {
   boundary(counting: { try Handle.get(curvature, as: CurvatureObject.self).parameters.count })

@@ -18,12 +18,14 @@ extension EstimateOptions {
 
 /// Reads the options and calls `body` with a monitor that reports to the caller.
 private func estimate<Result>(
-  _ pointer: UnsafePointer<cet_estimate_options>?, _ body: (EstimateOptions, Monitor) throws -> Result
+  _ map: some LinearMap, _ pointer: UnsafePointer<cet_estimate_options>?, _ body: (EstimateOptions, Monitor) throws -> Result
 ) throws -> Result {
   let c = try SizedStruct.read(pointer, cet_estimate_options(), "cet_estimate_options")
   let monitor = monitor(c.progress, c.log, c.user_data)
   defer { monitor.flush() }
-  return try body(EstimateOptions(c), monitor)
+  let options = try EstimateOptions(c)
+  guard let curvature = map as? Curvature else { return try body(options, monitor) }
+  return try curvature.attended(monitor) { try body(options, monitor) }
 }
 
 // MARK: Trace
@@ -52,7 +54,7 @@ private func writeTrace(
   _ standardError: UnsafeMutablePointer<Double>?
 ) throws {
   let trace = try required(trace, "trace")
-  let value = try estimate(options) { try traceEstimate(map, $0, $1) }
+  let value = try estimate(map, options) { try traceEstimate(map, $0, $1) }
   trace.pointee = value.trace
   standardError?.pointee = value.standardError
 }
@@ -86,7 +88,7 @@ private func writeDiagonal(
   _ standardErrors: UnsafeMutablePointer<Float>?
 ) throws {
   let diagonal = try required(diagonal, "diagonal")
-  try estimate(options) { try diagonalEstimate(map, $0, $1, diagonal: diagonal, standardErrors: standardErrors) }
+  try estimate(map, options) { try diagonalEstimate(map, $0, $1, diagonal: diagonal, standardErrors: standardErrors) }
 }
 
 // MARK: Density
@@ -116,7 +118,7 @@ private func writeDensity(
 ) throws {
   let nodes = try required(nodes, "nodes")
   let weights = try required(weights, "weights")
-  try estimate(options) { options, monitor in
+  try estimate(map, options) { options, monitor in
     let steps = options.densitySteps
     try checkCount(count, options.densitySamples * steps, "count")
     let density = try spectralDensity(map, options, monitor)

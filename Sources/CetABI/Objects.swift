@@ -98,10 +98,12 @@ final class PlanObject: HandleObject {
   let plan: CompressionPlan
   private(set) var tensors: [cet_plan_tensor] = []
   private(set) var summary = cet_plan_summary()
+  private(set) var notes: [UnsafePointer<CChar>] = []
 
   init(_ plan: CompressionPlan) throws {
     self.plan = plan
     super.init()
+    notes = try plan.notes.map { try memory.string($0) }
     tensors = try plan.tensors.map { try cet_plan_tensor($0, memory) }
     summary = try cet_plan_summary(plan, memory)
   }
@@ -169,10 +171,12 @@ final class CurvatureObject: HandleObject {
   override class var kind: String { "curvature" }
   let curvature: Curvature
   private(set) var parameters: [cet_parameter_info] = []
+  private(set) var notes: [UnsafePointer<CChar>] = []
 
   init(_ curvature: Curvature) throws {
     self.curvature = curvature
     super.init()
+    notes = try curvature.notes.map { try memory.string($0) }
     parameters = try memory.parameters(curvature.parameters)
   }
 }

@@ -69,6 +69,22 @@ public func cet_plan_get_summary(
   }
 }
 
+@implementation @_cdecl("cet_plan_note_count")
+public func cet_plan_note_count(_ plan: OpaquePointer?) -> Int {
+  boundary(counting: { try Handle.get(plan, as: PlanObject.self).notes.count })
+}
+
+@implementation @_cdecl("cet_plan_get_note")
+public func cet_plan_get_note(
+  _ plan: OpaquePointer?, _ index: Int, _ note: UnsafeMutablePointer<UnsafePointer<CChar>?>?
+) -> cet_status {
+  boundary {
+    let note = try required(note, "note")
+    note.pointee = nil
+    note.pointee = try element(Handle.get(plan, as: PlanObject.self).notes, index, "note")
+  }
+}
+
 @implementation @_cdecl("cet_plan_to_json")
 public func cet_plan_to_json(
   _ plan: OpaquePointer?, _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?

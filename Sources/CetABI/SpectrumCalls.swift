@@ -11,7 +11,7 @@ public func cet_eigensolve(
     let c = try SizedStruct.read(options, cet_eigensolve_options(), "cet_eigensolve_options")
     let map = try hostMap(apply, c.apply_block, applyData, n)
     guard c.total_max_memory == 0 else { throw invalid("option total_max_memory: a callback's own memory is not known") }
-    return try solve(map, EigensolveOptions(c, dimension: n), c)
+    return try solve(map, EigensolveOptions(c, dimension: n), monitor(c.progress, c.log, c.user_data))
   }
 }
 
@@ -29,7 +29,10 @@ public func cet_eigensolve_curvature(
         return (c, try EigensolveOptions(c, dimension: curvature.dimension))
       }
       options.maxMemory = try curvature.memory(for: options)
-      return try solve(curvature, options, c, identity: curvature.fingerprint)
+      let host = monitor(c.progress, c.log, c.user_data)
+      return try curvature.attended(host) { [options] in
+        try solve(curvature, options, host, identity: curvature.fingerprint)
+      }
     }
   }
 }
@@ -96,9 +99,8 @@ extension EigensolveOptions {
 }
 
 private func solve(
-  _ map: some LinearMap, _ options: EigensolveOptions, _ c: cet_eigensolve_options, identity: Fingerprint = Fingerprint()
+  _ map: some LinearMap, _ options: EigensolveOptions, _ monitor: Monitor, identity: Fingerprint = Fingerprint()
 ) throws -> SpectrumObject {
-  let monitor = monitor(c.progress, c.log, c.user_data)
   defer { monitor.flush() }
   return SpectrumObject(try eigensolve(map, options, monitor, identity: identity))
 }

@@ -42,6 +42,20 @@ public struct Batch: Sendable {
       inputs: Dictionary(uniqueKeysWithValues: parts), sampleAxes: sampleAxes, labels: labels, sampleCount: range.count)
   }
 
+  /// One sample.
+  public func alone(_ sample: Int) throws -> Batch {
+    try samples(sample..<sample + 1, labels: labels?.rows(sample..<sample + 1))
+  }
+
+  /// As many samples as here, all of them copies of one.
+  public func filled(with sample: Int) throws -> Batch {
+    let parts = try inputs.map { name, tensor in
+      (name, try sampleAxes[name].map { try tensor.rowMajor().repeated($0, entry: sample) } ?? tensor)
+    }
+    return try Batch(
+      inputs: Dictionary(uniqueKeysWithValues: parts), sampleAxes: sampleAxes, labels: labels, sampleCount: sampleCount)
+  }
+
   public struct Signature: Hashable, Sendable {
     struct Constant: Hashable, Sendable {
       let type: TensorType
@@ -79,6 +93,20 @@ extension Tensor {
     for outer in 0..<shape[..<axis].reduce(1, *) {
       (result.pointer + outer * range.count * inner).copyMemory(
         from: pointer + (outer * shape[axis] + range.lowerBound) * inner, byteCount: range.count * inner)
+    }
+    return result
+  }
+
+  /// The same shape with one entry of an axis in place of all. Row-major only.
+  fileprivate func repeated(_ axis: Int, entry: Int) throws -> Tensor {
+    let one = try entries(entry..<entry + 1, axis: axis)
+    let result = try Tensor(uninitialized: type, shape)
+    let inner = shape[(axis + 1)...].reduce(1, *) * type.byteWidth
+    for outer in 0..<shape[..<axis].reduce(1, *) {
+      for place in 0..<shape[axis] {
+        (result.pointer + (outer * shape[axis] + place) * inner).copyMemory(
+          from: one.pointer + outer * inner, byteCount: inner)
+      }
     }
     return result
   }

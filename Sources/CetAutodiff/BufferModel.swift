@@ -28,8 +28,9 @@ struct ValueModel {
   init(_ program: Program) { self.program = program }
 
   mutating func make(_ id: Int, by step: Step, _ buffers: inout BufferModel) {
-    // A reshaped tensor shares the memory of its operand.
-    if step.primitive is Reshape, let operand = step.inputs.first { share(id, with: operand) } else { make(id, &buffers) }
+    // A reshaped tensor shares the memory of its operand, and so do the entries of axis 0.
+    let shares = step.primitive is Reshape || (step.primitive as? Unstack)?.axis == 0
+    if shares, let operand = step.inputs.first { share(id, with: operand) } else { make(id, &buffers) }
   }
 
   mutating func make(_ id: Int, _ buffers: inout BufferModel) {

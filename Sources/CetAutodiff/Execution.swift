@@ -4,6 +4,7 @@ import CetTensor
 extension Program {
   /// Runs one step: operands from the constants or from `values`, results into `values`.
   func execute(_ step: Step, _ values: inout [Tensor?], _ context: ComputeContext) throws {
+    try context.interruption.check()
     let operands = try step.inputs.map { try operand($0, of: step, values) }
     let results = try located(step) { try step.primitive.run(operands, context) }
     for (id, tensor) in zip(step.outputs, results) { values[id] = tensor }
@@ -17,6 +18,7 @@ extension Program {
     guard let primitive = step.primitive as? any AccumulatingPrimitive else {
       throw CetError(.internal, "\(step.primitive.name) does not accumulate")
     }
+    try context.interruption.check()
     let operands = try step.inputs.map { try operand($0, of: step, values) }
     var sum = try operand(addend, of: step, values)
     if last { values[addend] = nil }
@@ -25,6 +27,7 @@ extension Program {
   }
 
   func execute(_ group: RowGroup, _ values: inout [Tensor?], _ context: ComputeContext) throws {
+    try context.interruption.check()
     let operands = try group.operands.map { try operand($0, of: group.step, values) }
     for (id, tensor) in try group.run(self, operands, context) { values[id] = tensor }
   }

@@ -13,6 +13,8 @@ public final class ForwardProgram: @unchecked Sendable {
   private let steps: [Int]
   private let lock = Lock()
   private var suffixes: [Set<String>: Suffix] = [:]
+  /// Made with the first run: of an unrolled network, ordering thousands of steps takes as long as computing them.
+  private var executable: Executable?
 
   private struct Suffix {
     let steps: [Int]
@@ -50,7 +52,11 @@ public final class ForwardProgram: @unchecked Sendable {
 
   /// The outputs alone; inner values are given back as soon as they are not needed.
   public func run(_ batch: Batch, weights: [String: Tensor]) throws -> [Tensor] {
-    let executable = Executable(program, outputs: outputs)
+    let executable = lock.withLock {
+      let known = executable ?? Executable(program, outputs: outputs)
+      executable = known
+      return known
+    }
     return try executable.run(feeds(batch, weights), context)
   }
 

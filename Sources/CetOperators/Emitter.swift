@@ -61,6 +61,7 @@ public final class Emitter {
   public func emit(_ primitive: any Primitive, _ inputs: [Value]) throws -> [Value] {
     let key = CallKey(primitive: AnyHashable(primitive), inputs: inputs.map(\.id))
     if let values = known[key] { return values }
+    try context.interruption.check()
     let types = try primitive.infer(inputs.map(\.type))
     for type in types where type.shape.validatedCount == nil {
       throw CetError(.shapeMismatch, "\(primitive.name): shape \(type.shape.shapeText) is negative or too large")

@@ -5,8 +5,13 @@ import Glibc
 /// Kernels called by a worker run on that worker's thread alone (`SerialKernels`).
 public struct Workers: Sendable {
   public let threads: Int
+  /// Asked before every task.
+  public let interruption: Interruption?
 
-  public init(threads: Int) { self.threads = max(1, threads) }
+  public init(threads: Int, interruption: Interruption? = nil) {
+    self.threads = max(1, threads)
+    self.interruption = interruption
+  }
 
   /// The number of processors this process may run on.
   public static var processorCount: Int { Int(ck_processor_count()) }
@@ -33,7 +38,12 @@ public struct Workers: Sendable {
     guard count > 0 else { return }
     try withoutActuallyEscaping(compute) { compute in
       try withoutActuallyEscaping(combine) { combine in
-        let job = Job(count: count, compute: compute, combine: combine)
+        let job = Job(
+          count: count,
+          compute: { index in
+            try interruption?.check()
+            return try compute(index)
+          }, combine: combine)
         var spawned: [pthread_t] = []
         for _ in 1..<max(1, min(threads, count)) {
           var thread = pthread_t()

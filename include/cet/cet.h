@@ -484,6 +484,13 @@ CET_API cet_status cet_plan_summary_init(cet_plan_summary *summary, size_t size)
 /* Pointers in `summary` are borrowed from the plan. */
 CET_API cet_status cet_plan_get_summary(const cet_bit_plan *plan, cet_plan_summary *summary);
 
+/* Notes for people: what was unusual about samples or model (few samples, samples that had to run one by one). A plan that
+   was carried out has those of both calls, each once. 0 for a bad handle. */
+CET_API size_t cet_plan_note_count(const cet_bit_plan *plan);
+
+/* One line, borrowed from the plan. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_plan_get_note(const cet_bit_plan *plan, size_t index, const char **note);
+
 /* The plan as a JSON document with everything in it, the sensitivity table included. *json goes to cet_free(). */
 CET_API cet_status cet_plan_to_json(const cet_bit_plan *plan, char **json);
 
@@ -786,6 +793,12 @@ typedef struct cet_curvature_info {
 
 CET_API cet_status cet_curvature_info_init(cet_curvature_info *info, size_t size);
 CET_API cet_status cet_curvature_get_info(const cet_curvature *curvature, cet_curvature_info *info);
+
+/* Notes for people, as those of a plan. 0 for a bad handle. */
+CET_API size_t cet_curvature_note_count(const cet_curvature *curvature);
+
+/* One line, borrowed from `curvature`. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_curvature_get_note(const cet_curvature *curvature, size_t index, const char **note);
 
 /* What is where in the parameter vector. 0 for a bad handle. */
 CET_API size_t cet_curvature_parameter_count(const cet_curvature *curvature);

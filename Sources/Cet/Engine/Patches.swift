@@ -95,7 +95,14 @@ struct Patches {
     let count = (inputs.first?.count ?? 0) / max(columns, 1)
     guard count > 0 else { return }
     if step == 1 && kept == nil {
-      return try withExtendedLifetime(inputs) { try body(inputs.map { UnsafePointer($0.floats) }, Array(0..<count)) }
+      // In runs: a call that is to end does not wait for the moments of all rows.
+      let runLength = max(1, (1 << 21) / max(columns, 1))
+      return try withExtendedLifetime(inputs) {
+        for start in stride(from: 0, to: count, by: runLength) {
+          try context.interruption.check()
+          try body(inputs.map { UnsafePointer($0.floats + start * columns) }, Array(start..<min(start + runLength, count)))
+        }
+      }
     }
     let all = kept ?? Array(0..<count)
     guard all.last ?? 0 < count else { throw CetError(.internal, "a row that counts is outside the input") }

@@ -12,8 +12,11 @@ public typealias CurvatureMemory = CetAutodiff.CurvatureMemory
 /// computes or refuses is the same on all of them.
 public final class Curvature: LinearMap, @unchecked Sendable {
   private let map: CurvatureOperator
+  private let interruption: Interruption
   public let parameters: [ParameterInfo]
   public let communicator: Communicator?
+  /// Lines for people: what is unusual about the samples.
+  public let notes: [String]
   private let model: LoadedModel
   private let properties: [Fingerprint.Field]
   public var dimension: Int { map.dimension }
@@ -53,6 +56,8 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     }
     parameters = slots.map { ParameterInfo(name: $0.name, shape: $0.shape, offset: $0.offset, count: $0.count) }
     self.model = model
+    notes = session.notes
+    interruption = session.engine.context.interruption
     properties = [
       .init("data", Fingerprint.text(of: samples)), .init("loss", session.loss.rawValue),
       .init("curvature", options.curvature.rawValue), .init("output", session.engine.output),
@@ -137,6 +142,13 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     }
     let own = max(0, rest())
     return try communicator?.least(own) ?? own
+  }
+
+  /// Work on this map of which the monitor's thread hears while it waits. With a communicator it is done here, because the
+  /// communicator's callbacks are the host's, too.
+  public func attended<Result>(_ monitor: Monitor, _ work: () throws -> Result) throws -> Result {
+    guard communicator == nil else { return try work() }
+    return try monitor.attended { try interruption.replaced(by: { try monitor.check() }, work) }
   }
 
   /// Work that applies the map as often as on every other process. What fails on one process between two products (a

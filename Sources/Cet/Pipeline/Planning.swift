@@ -8,7 +8,7 @@ public func makePlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
 ) throws -> CompressionPlan {
   try options.validate()
-  return try SerialKernels.run { try measuredPlan(model, data, options, monitor) }
+  return try monitor.attended { try SerialKernels.run { try measuredPlan(model, data, options, monitor) } }
 }
 
 private func measuredPlan(
@@ -18,6 +18,10 @@ private func measuredPlan(
   let session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,
     threads: options.threads, monitor: monitor)
+  let graph = model.file.model.graph
+  var notes = session.notes
+    + SampleNotes.fitting(graph, asked: options.samples, given: data.sampleCount, output: options.output)
+  for note in notes { monitor.log(.warning, note) }
   let draft = try PlanDraft(model, options, reached: session.engine.reached(session.batches))
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
@@ -37,10 +41,13 @@ private func measuredPlan(
     plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount, given: literal)
     try session.judge(&plan, calibration: calibration, monitor)
   }
-  if plan.judgement?.heldOut == nil {
-    plan.notes.append(
-      "\(session.sampleCount) calibration samples are too few to hold some out: losses at low bits may be underestimated")
+  if session.sampleCount > SampleNotes.few, plan.judgement?.heldOut == nil {
+    let note =
+      "\(session.sampleCount) calibration samples in \(session.batches.count) batches are too few to hold some out: losses at low bits may be underestimated"
+    notes.append(note)
+    monitor.log(.warning, note)
   }
+  plan.notes = notes + plan.notes
   plan.notes += table.notes(method: options.method, loss: session.loss)
   try monitor.report(.allocate, 1, of: 1)
   return plan

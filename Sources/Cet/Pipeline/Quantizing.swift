@@ -35,19 +35,25 @@ public func quantizeModel(
     guard rounding == .nearest else {
       throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
     }
-    return try nearest(model, plan, bits, options)
+    return try monitor.attended { try nearest(model, plan, bits, options, monitor) }
   }
-  return try SerialKernels.run { try carryOut(model, data, plan, bits, rounding, options, monitor) }
+  return try monitor.attended {
+    try SerialKernels.run { try carryOut(model, data, plan, bits, rounding, options, monitor) }
+  }
 }
 
 /// Nearest codes need neither data nor an executable model.
 private func nearest(
-  _ model: LoadedModel, _ plan: CompressionPlan, _ bits: [Int: Int], _ options: QuantizeOptions
+  _ model: LoadedModel, _ plan: CompressionPlan, _ bits: [Int: Int], _ options: QuantizeOptions,
+  _ monitor: Monitor
 ) throws -> QuantizedModel {
+  let interruption = Interruption { try monitor.check() }
   let engine = try Engine(
-    model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads), context: ComputeContext())
+    model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads, interruption: interruption),
+    context: ComputeContext(interruption: interruption))
   var layers: [Int: QuantizedLayer] = [:]
   for (index, width) in bits {
+    try monitor.report(.rounding, layers.count, of: bits.count)
     layers[index] = try LayerRounding(engine, index, nil).quantized(bits: width, form: plan.options.gridForm)
   }
   var done = plan
@@ -65,6 +71,11 @@ private func carryOut(
   let given = try Session(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
     shifts: plan.options.shifts, threads: options.threads, monitor: monitor)
+  let notes = given.notes
+    + SampleNotes.fitting(
+      model.file.model.graph, asked: options.samples ?? plan.samples, given: data.sampleCount, output: plan.options.output)
+  let news = notes.filter { !plan.notes.contains($0) }
+  for note in news { monitor.log(.warning, note) }
   let references = try given.references()
   let rounder = PlanRounding(
     session: given, bits: bits, form: plan.options.gridForm,
@@ -84,6 +95,7 @@ private func carryOut(
   done.judgement = judgement
   done.heldOutLoss = judgement.heldOut
   done.measuredLossChange = after - before
+  done.notes += news
   // One batch, with what the written file must compute on it.
   let inputs = session.batches[0]
   let output = session.engine.model.graph.outputs.map(\.name)

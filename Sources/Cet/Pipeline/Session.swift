@@ -12,6 +12,8 @@ struct Session {
   let sampleCount: Int
   /// Whether the last batch has as many samples as batches of its kind have.
   let lastBatchIsFull: Bool
+  /// Lines for people: what is unusual about the samples.
+  let notes: [String]
   private let shifts: ImageShifts
   /// The model as the engine reads it.
   private let found: LinearLayers
@@ -35,14 +37,13 @@ struct Session {
     self.model = model
     let graph = model.found.model.graph
     let name = try Session.outputName(graph, output)
-    let workers = Workers(threads: threads)
-    let context = ComputeContext()
-    let (cut, isFull) = try Session.cut(
+    let interruption = Interruption { try monitor.check() }
+    let workers = Workers(threads: threads, interruption: interruption)
+    let context = ComputeContext(interruption: interruption)
+    var cut = try BatchCut(
       data, size: batchSize, usual: max(1, (totalSamples ?? data.sampleCount) / parts),
-      fixed: SampleAxes.fixedBatchSize(of: model.requiredInputs))
-    batches = cut
-    lastBatchIsFull = isFull
-    sampleCount = cut.reduce(0) { $0 + $1.sampleCount }
+      fixedSize: SampleAxes.fixedBatchSize(of: model.requiredInputs))
+    sampleCount = cut.sampleCount
     self.shifts = ImageShifts(graph, asked: shifts, sampleCount: sampleCount)
     let scores = ClassScores(behind: name, graph)
     let chosen = asked ?? (scores == nil ? .mse : .kl)
@@ -64,6 +65,11 @@ struct Session {
     loss = chosen
     self.found = found
     engine = try Engine(found, output: read, loss: chosen, workers: workers, context: context)
+    var notes = SampleNotes.axes(model.file.model.graph, cut.batches[0].sampleAxes, samples: sampleCount)
+    if let note = try cut.keepApart(data, engine, isShared: totalSamples != nil) { notes.append(note) }
+    batches = cut.batches
+    lastBatchIsFull = cut.lastIsFull
+    self.notes = notes
     try monitor.report(.prepare, 1, of: 1)
   }
 
@@ -81,47 +87,6 @@ struct Session {
       throw CetError(.invalidArgument, "the model has no output '\(asked)' (it has \(names))")
     }
     return asked
-  }
-
-  /// The engine computes with float32.
-  private static func widened(_ tensor: Tensor) throws -> Tensor {
-    guard tensor.type == .float16 || tensor.type == .bfloat16 else { return tensor }
-    return try Conversion.convert(tensor, to: .float32, ComputeContext())
-  }
-
-  /// Batches of a size that depends on the data alone, never on the number of threads: sums over batches are
-  /// then the same for any number.
-  private static func cut(
-    _ data: Calibration, size: Int?, usual: Int, fixed: Int?
-  ) throws -> (batches: [Batch], lastIsFull: Bool) {
-    if let size, let fixed, size != fixed {
-      throw CetError(.invalidArgument, "option batch_size: the model takes batches of \(fixed), got \(size)")
-    }
-    var result: [Batch] = []
-    var isFull = true
-    for part in data.batches {
-      let elements = part.inputs.reduce(0) { $0 + $1.tensor.count } / max(1, part.sampleCount)
-      let step = fixed ?? size ?? min(elements > 1 << 15 ? 8 : 16, usual)
-      var start = 0
-      while start < part.sampleCount {
-        let end = min(start + step, part.sampleCount)
-        guard fixed == nil || end - start == step else {
-          throw CetError(
-            .shapeMismatch,
-            "the model takes batches of \(step), the calibration's \(part.sampleCount) samples are no multiple of it")
-        }
-        let rows = try part.samples(start..<end)
-        result.append(
-          try Batch(
-            inputs: Dictionary(
-              try rows.inputs.map { ($0.name, try Session.widened($0.tensor)) }, uniquingKeysWith: { $1 }),
-            sampleAxes: rows.sampleAxes, labels: rows.labels, sampleCount: end - start))
-        isFull = end - start == step
-        start = end
-      }
-    }
-    guard !result.isEmpty else { throw CetError(.invalidArgument, "the calibration has no samples") }
-    return (result, isFull)
   }
 
   /// The same session with layers, by index, whose bias stays as it is.

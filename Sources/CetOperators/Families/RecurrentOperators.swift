@@ -194,7 +194,7 @@ private struct RecurrentNetwork {
         projected = try e.add(projected, e.slice(both, axis: 0, from: 0, count: gates * hidden))
         recurrentBias = try e.slice(both, axis: 0, from: gates * hidden, count: gates * hidden)
       }
-      projected = try e.reshape(projected, [time, batch, gates * hidden])
+      let inputs = try time > 0 ? e.emit(Unstack(axis: 0), [e.reshape(projected, [time, batch, gates * hidden])]) : []
       var state = try (0..<states).map { try initialState(5 + $0, d) }
       let weight = try direction(call.input(2), d)
       let peepholes = try states == 2 ? call.optional(7).map { try direction($0, d) } : nil
@@ -202,7 +202,7 @@ private struct RecurrentNetwork {
       var steps = [Value?](repeating: nil, count: time)
       for t in backward ? Array((0..<time).reversed()) : Array(0..<time) {
         let step = RecurrentStep(
-          e: e, input: try e.reshape(e.slice(projected, axis: 0, from: t, count: 1), [batch, gates * hidden]), states: state,
+          e: e, input: try e.reshape(inputs[t], [batch, gates * hidden]), states: state,
           weight: weight, bias: recurrentBias, peepholes: peepholes, hidden: hidden, clip: try call.float("clip", 0),
           observe: { range, h in
             for gate in range { call.scope.observe(recurrentStates(call.node, direction: d, gate: gate), h) }

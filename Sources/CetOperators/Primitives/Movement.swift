@@ -128,6 +128,54 @@ private func checkRange(of shape: [Int], starts: [Int], steps: [Int], sizes: [In
   }
 }
 
+/// The entries of an axis one by one, each with size 1 there; the transpose is `Concatenate`. One step for all of them:
+/// the transposes of as many slices would be as many tensors of zeros as large as the whole.
+public struct Unstack: Primitive {
+  public let axis: Int
+  public init(axis: Int) { self.axis = axis }
+  public var name: String { "unstack" }
+
+  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+    guard inputs[0].shape.indices.contains(axis) else {
+      throw CetError(.shapeMismatch, "axis \(axis) is outside \(inputs[0].shape.shapeText)")
+    }
+    var part = inputs[0]
+    part.shape[axis] = 1
+    return [TensorType](repeating: part, count: inputs[0].shape[axis])
+  }
+
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let whole = inputs[0]
+    let count = whole.shape[axis]
+    // On axis 0 the entries share memory.
+    if axis == 0 {
+      let plain = try whole.rowMajor(arena: context.arena)
+      var shape = whole.shape
+      shape[0] = 1
+      let bytes = shape.elementCount * whole.type.byteWidth
+      return try (0..<count).map {
+        try Tensor(type: whole.type, shape: shape, storage: plain.storage, byteOffset: plain.byteOffset + $0 * bytes)
+      }
+    }
+    var (starts, sizes) = (whole.shape.map { _ in 0 }, whole.shape)
+    sizes[axis] = 1
+    return try (0..<count).map { index in
+      starts[axis] = index
+      return try Movement.slice(whole, starts: starts, steps: whole.shape.map { _ in 1 }, sizes: sizes, context)
+    }
+  }
+
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+    guard let tangent = tangents[0] else { return call.outputs.map { _ in nil } }
+    return try e.emit(self, [tangent])
+  }
+
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+    guard wanted[0], cotangents.contains(where: { $0 != nil }) else { return [nil] }
+    return try e.emit(Concatenate(axis: axis), zip(cotangents, call.outputs).map { try $0 ?? e.zeros($1.type) })
+  }
+}
+
 /// Joins tensors along an axis.
 public struct Concatenate: Primitive {
   public let axis: Int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import functools
 import threading
+import warnings
 from dataclasses import dataclass, fields
 from typing import Callable, Iterable, List, Optional, Union
 
@@ -17,7 +18,7 @@ from .communicator import Communicator, raising
 from .errors import ShapeMismatch
 from .library import check, initialized, lib
 from .model import Model, Parameter, read_parameters
-from .native import Callbacks, Handle, Log, Progress, double_pointer, float_pointer, made, name_bytes, path_bytes, strings
+from .native import Callbacks, Handle, Log, Progress, double_pointer, float_pointer, made, name_bytes, notes, path_bytes, strings
 
 try:
     from scipy.sparse.linalg import LinearOperator as _Base
@@ -112,6 +113,8 @@ class Hessian(_Base):
         with raising(communicator):
             self._curvature = _Curvature(
                 made(lib.cet_curvature_create, model._handle, calibration._handle, c.byref(options)))
+        for note in self.notes:
+            warnings.warn(note, stacklevel=2)
         self._lock = threading.Lock()
         size = lib.cet_curvature_dimension(self._curvature._handle)
         super().__init__(np.float32, (size, size))
@@ -158,6 +161,11 @@ class Hessian(_Base):
         info = initialized(s.CurvatureInfo)
         check(lib.cet_curvature_get_info(self._curvature._handle, c.byref(info)))
         return CurvatureInfo(*(getattr(info, field.name) for field in fields(CurvatureInfo)))
+
+    @property
+    def notes(self) -> List[str]:
+        """What was unusual about samples or model, one line each; given as warnings, too, when the object is made."""
+        return notes(self._curvature._handle, lib.cet_curvature_note_count, lib.cet_curvature_get_note)
 
     @property
     def parameters(self) -> List[Parameter]:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import weakref
-from typing import Callable, Iterable, Mapping, Optional
+from typing import Callable, Iterable, List, Mapping, Optional
 
 import numpy as np
 
@@ -43,6 +43,16 @@ def made(function, *arguments) -> c.c_void_p:
     out = c.c_void_p()
     check(function(*arguments, c.byref(out)))
     return out
+
+
+def notes(handle, count, get) -> List[str]:
+    """Lines that an object of the library has for people."""
+    result = []
+    for index in range(count(handle)):
+        note = c.c_char_p()
+        check(get(handle, index, c.byref(note)))
+        result.append(note.value.decode())
+    return result
 
 
 def path_bytes(path) -> bytes:

@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .errors import InvalidArgument
 from .library import check, initialized, lib, taken_text
 from .model import Model
-from .native import Callbacks, Handle, Log, Progress, made, name_bytes, shape_of, strings
+from .native import Callbacks, Handle, Log, Progress, made, name_bytes, notes, shape_of, strings
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,11 @@ class Plan(Handle):
             model_sha256=info.model_sha256.decode(),
             predicted_interval=(info.predicted_low, info.predicted_high), held_out_loss=info.held_out_loss,
             held_out_interval=(info.held_out_low, info.held_out_high), held_out_samples=info.held_out_samples)
+
+    @property
+    def notes(self) -> List[str]:
+        """What was unusual about samples or model, one line each; of a plan that was carried out those of both calls."""
+        return notes(self._handle, lib.cet_plan_note_count, lib.cet_plan_get_note)
 
     @property
     def bits(self) -> Dict[str, int]:

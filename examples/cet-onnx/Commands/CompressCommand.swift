@@ -38,8 +38,10 @@ struct CompressCommand: ParsableCommand {
     try Interrupt.check()
     let quantized = try Quantized(model, calibration, bitPlan, try quantizeOptions(method, effort, monitor))
     monitor.finish()
+    let done = try Plan.carriedOut(in: quantized)
+    monitor.note(try done.notes())
     let outcome = try Outcome(
-      command: "compress", input: input, output: output, plan: Plan.carriedOut(in: quantized), notes: monitor.notes,
+      command: "compress", input: input, output: output, plan: done, notes: monitor.notes,
       seconds: monotonicSeconds() - started)
     let files = OutputFiles()
     if let report { try files.stage(Report(outcome).html, as: report) }

@@ -36,6 +36,7 @@ struct PlanCommand: ParsableCommand {
       return try Plan.make(model, CalibrationSet(path: data ?? ""), options)
     }
     monitor.finish()
+    monitor.note(try plan.notes())
     let outcome = try Outcome(
       command: "plan", input: input, output: output, plan: plan, notes: monitor.notes,
       seconds: monotonicSeconds() - started)

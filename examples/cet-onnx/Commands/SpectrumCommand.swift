@@ -52,6 +52,7 @@ struct SpectrumCommand: ParsableCommand {
     let calibration = try CalibrationSet(path: data.data)
     if perTensor { return try showTensors(model, calibration, monitor, started) }
     let operatorHandle = try makeCurvature(model, calibration, only: tensor)
+    monitor.note(try operatorHandle.notes())
     let lossValue = try operatorHandle.loss()
     let gradientNorm = try operatorHandle.gradientNorm()
     try Interrupt.check()
@@ -106,6 +107,7 @@ struct SpectrumCommand: ParsableCommand {
     for (name, size) in try model.parameters() where selected?.contains(name) ?? true {
       try Interrupt.check()
       let block = try makeCurvature(model, calibration, only: [name])
+      monitor.note(try block.notes())
       let spectrum = try solve(block, monitor)
       let pairs = try spectrum.pairs()
       rows.append(
@@ -124,9 +126,10 @@ struct SpectrumCommand: ParsableCommand {
     show.show(
       json: .object([
         ("command", .string("spectrum")), ("input", .string(input)), ("which", .string(which.rawValue)),
-        ("seconds", .number(monotonicSeconds() - started)), ("tensors", .array(rows)),
+        ("seconds", .number(monotonicSeconds() - started)), ("notes", .array(monitor.notes.map { .string($0) })),
+        ("tensors", .array(rows)),
       ]),
-      text: table.text)
+      text: table.text + monitor.notes.map { "note: \($0)\n" }.joined())
   }
 
   private func solve(_ curvature: Curvature, _ monitor: Monitor) throws -> Spectrum {

@@ -47,6 +47,7 @@ struct SweepCommand: ParsableCommand {
       let path = "\(output)/\(stem).\(ratio.text)x.onnx"
       let quantized = try Quantized(model, calibration, plan, try quantizeOptions(method, effort, monitor))
       let done = try Plan.carriedOut(in: quantized)
+      monitor.note(try done.notes())
       try files.stage(done.json() + "\n", as: "\(output)/\(stem).\(ratio.text)x.plan.json")
       models.append((quantized, path))
       outcomes.append(

@@ -32,6 +32,17 @@ private func madeString(_ create: (UnsafeMutablePointer<UnsafeMutablePointer<CCh
   return String(cString: text)
 }
 
+/// Lines that a handle has for people.
+private func readNotes(
+  _ count: Int, _ get: (Int, UnsafeMutablePointer<UnsafePointer<CChar>?>) -> cet_status
+) throws -> [String] {
+  try (0..<count).compactMap { index in
+    var note: UnsafePointer<CChar>?
+    try check(get(index, &note))
+    return note.map { String(cString: $0) }
+  }
+}
+
 final class Model {
   let handle: OpaquePointer
   init(path: String) throws { handle = try made { cet_model_load_file(path, $0) } }
@@ -88,6 +99,10 @@ final class Plan {
   }
 
   func json() throws -> String { try madeString { cet_plan_to_json(handle, $0) } }
+
+  func notes() throws -> [String] {
+    try readNotes(cet_plan_note_count(handle)) { cet_plan_get_note(handle, $0, $1) }
+  }
 }
 
 final class Quantized {
@@ -115,6 +130,10 @@ final class Curvature {
   deinit { cet_curvature_free(handle) }
 
   var dimension: Int { cet_curvature_dimension(handle) }
+
+  func notes() throws -> [String] {
+    try readNotes(cet_curvature_note_count(handle)) { cet_curvature_get_note(handle, $0, $1) }
+  }
 
   /// Mean over the samples.
   func loss() throws -> Double {

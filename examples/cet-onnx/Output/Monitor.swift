@@ -33,8 +33,12 @@ final class Monitor {
   static let log: cet_log_fn = { level, message, userData in
     guard let userData, let message, level == CET_LOG_WARNING else { return }
     let monitor = Unmanaged<Monitor>.fromOpaque(userData).takeUnretainedValue()
-    let note = String(cString: message)
-    if !monitor.notes.contains(note) { monitor.notes.append(note) }
+    monitor.note([String(cString: message)])
+  }
+
+  /// Lines for the summary, each once.
+  func note(_ lines: [String]) {
+    for line in lines where !notes.contains(line) { notes.append(line) }
   }
 
   private func update(_ phase: cet_phase, _ done: UInt64, _ total: UInt64) {

@@ -1,0 +1,24 @@
+/// Whether a long computation should end: asked between its steps, by any thread.
+public final class Interruption: @unchecked Sendable {
+  private let lock = Lock()
+  private var test: (() throws -> Void)?
+
+  /// - Parameter test: throws to end the computation.
+  public init(_ test: (() throws -> Void)? = nil) { self.test = test }
+
+  public func check() throws { try lock.withLock { test }?() }
+
+  /// Asks `test` instead while `body` runs.
+  public func replaced<Result>(by test: @escaping () throws -> Void, _ body: () throws -> Result) rethrows -> Result {
+    let former = exchange(test)
+    defer { _ = exchange(former) }
+    return try body()
+  }
+
+  private func exchange(_ new: (() throws -> Void)?) -> (() throws -> Void)? {
+    lock.withLock {
+      defer { test = new }
+      return test
+    }
+  }
+}

@@ -1,0 +1,131 @@
+"""Long calls: the host hears from them at least once a second and can end them in every phase."""
+
+import time
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import cet
+
+RANDOM = np.random.default_rng(4)
+
+
+def weight(*shape):
+    return (RANDOM.uniform(-1, 1, shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+
+def encoded(nodes, shape, width, **weights):
+    graph = helper.make_graph(
+        [helper.make_node(kind, ins, outs, **attributes) for kind, ins, outs, attributes in nodes], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", width])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    return made.SerializeToString()
+
+
+def recurrent_nodes():
+    nodes = [
+        ("Transpose", ["x"], ["t"], dict(perm=[1, 0, 2])), ("LSTM", ["t", "W", "R"], ["", "h"], dict(hidden_size=256)),
+        ("Squeeze", ["h", "zero"], ["s"], {}), ("MatMul", ["s", "V"], ["y"], {})]
+    return encoded(
+        nodes, (100, 64), 8, W=weight(1, 1024, 64), R=weight(1, 1024, 256), V=weight(256, 8), zero=np.array([0], np.int64))
+
+
+def recurrent():
+    """An LSTM over 100 steps, and 16 samples."""
+    return cet.Model(recurrent_nodes()), RANDOM.standard_normal((16, 100, 64)).astype(np.float32)
+
+
+def wide():
+    """A product with 4096 inputs: covariances and their factors take most of the time."""
+    nodes = [("MatMul", ["x", "W"], ["a"], {}), ("Relu", ["a"], ["r"], {}), ("MatMul", ["r", "V"], ["y"], {})]
+    return cet.Model(encoded(nodes, (4096,), 8, W=weight(4096, 256), V=weight(256, 8))), RANDOM.standard_normal((64, 4096)).astype(np.float32)
+
+
+class Silence:
+    """Measures the longest time between two calls of a progress callback."""
+
+    def __init__(self):
+        self.last, self.longest = time.monotonic(), 0.0
+
+    def __call__(self, phase, done, total):
+        now = time.monotonic()
+        self.longest, self.last = max(self.longest, now - self.last), now
+
+
+@pytest.mark.parametrize("build", [recurrent, wide])
+def test_progress_of_planning_and_quantizing_is_never_silent_for_a_second(build):
+    network, samples = build()
+    data = cet.Calibration({"x": samples})
+    silence = Silence()
+    plan = cet.plan(network, data, target_bits=4, bits=(3, 4), progress=silence)
+    silence(None, 0, 0)
+    planned, silence = silence.longest, Silence()
+    cet.quantize(network, data, plan, progress=silence)
+    silence(None, 0, 0)
+    assert planned < 1 and silence.longest < 1
+
+
+def test_progress_of_eigenpairs_is_never_silent_for_a_second():
+    network, samples = recurrent()
+    hessian = cet.Hessian(network, cet.Calibration({"x": np.tile(samples, (8, 1, 1))}))
+    silence = Silence()
+    cet.eigsh(hessian, k=1, max_applies=4, progress=silence)
+    silence(None, 0, 0)
+    assert silence.longest < 1
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("build", [recurrent, wide])
+@pytest.mark.parametrize("after", [0.3, 1.0, 2.0, 4.0])
+def test_planning_that_is_stopped_ends_within_two_seconds(build, after):
+    network, samples = build()
+    begun = time.monotonic()
+    asked = None
+
+    def progress(phase, done, total):
+        nonlocal asked
+        if time.monotonic() - begun > after:
+            asked = asked or time.monotonic()
+            raise Stop
+
+    try:
+        cet.plan(network, cet.Calibration({"x": samples}), target_bits=4, progress=progress)
+    except Stop:
+        assert time.monotonic() - asked < 2
+
+
+def test_callbacks_run_on_the_thread_that_called():
+    import threading
+
+    network, samples = wide()
+    threads = set()
+    seen = lambda *_: threads.add(threading.get_ident()) and None
+    cet.plan(network, cet.Calibration({"x": samples[:16]}), target_bits=4, rounding="nearest", progress=seen, log=seen)
+    assert threads == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("after", [0.5, 1.5, 3.0])
+def test_tool_that_is_terminated_ends_within_two_seconds_and_leaves_nothing(after, tmp_path, build):
+    import signal
+    import subprocess
+
+    nodes, samples = recurrent_nodes(), RANDOM.standard_normal((16, 100, 64)).astype(np.float32)
+    (tmp_path / "m.onnx").write_bytes(nodes)
+    np.savez(tmp_path / "d.npz", x=samples)
+    process = subprocess.Popen(
+        [build / "bin" / "cet-onnx", "compress", tmp_path / "m.onnx", tmp_path / "o.onnx", "--data", tmp_path / "d.npz", "--target-bits", "4"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(after)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert time.monotonic() - begun < 2
+    assert process.returncode == 0 or not (tmp_path / "o.onnx").exists()
