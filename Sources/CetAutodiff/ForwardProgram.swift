@@ -14,7 +14,7 @@ public final class ForwardProgram: @unchecked Sendable {
   private let lock = Lock()
   private var suffixes: [Set<String>: Suffix] = [:]
   /// Made with the first run: of an unrolled network, ordering thousands of steps takes as long as computing them.
-  private var executable: Executable?
+  private var order: Executable?
 
   private struct Suffix {
     let steps: [Int]
@@ -53,9 +53,9 @@ public final class ForwardProgram: @unchecked Sendable {
   /// The outputs alone; inner values are given back as soon as they are not needed.
   public func run(_ batch: Batch, weights: [String: Tensor]) throws -> [Tensor] {
     let executable = lock.withLock {
-      let known = executable ?? Executable(program, outputs: outputs)
-      executable = known
-      return known
+      let made = order ?? Executable(program, outputs: outputs)
+      order = made
+      return made
     }
     return try executable.run(feeds(batch, weights), context)
   }

@@ -162,7 +162,8 @@ static void compress(const cet_model *model, const cet_calibration *data, const 
   cet_quantized *quantized = NULL;
   watch w = {0, 0, 0, 0, 0};
   float logits[samples * classes];
-  size_t e, i;
+  const char *note = NULL;
+  size_t e, i, k;
 
   CHECK_STATUS(CET_OK, cet_plan_options_init(&o, sizeof o));
   o.target_bits = 6.5;
@@ -177,6 +178,14 @@ static void compress(const cet_model *model, const cet_calibration *data, const 
   CHECK_STATUS(CET_OK, cet_plan_summary_init(&summary, sizeof summary));
   CHECK_STATUS(CET_OK, cet_plan_get_summary(plan, &summary));
   CHECK(summary.mean_bits <= 6.5);
+  CHECK(cet_plan_note_count(NULL) == 0);
+  for (k = 0; k < cet_plan_note_count(plan); k++) {
+    CHECK_STATUS(CET_OK, cet_plan_get_note(plan, k, &note));
+    CHECK(note != NULL && note[0] != '\0' && strchr(note, '\n') == NULL);
+  }
+  CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_note(plan, k, &note));
+  CHECK(note == NULL);
+  CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_note(plan, 0, NULL));
 
   CHECK_STATUS(CET_OK, cet_quantize_options_init(&q, sizeof q));
   w.calls = 0, w.stop_at = 1, q.progress = progress, q.user_data = &w;
@@ -233,6 +242,7 @@ static void curvature(const cet_model *model, const cet_calibration *data) {
   cet_curvature *c = NULL;
   cet_spectrum *spectrum = NULL;
   float u[272], v[272], hu[272], hv[272], g[272];
+  const char *note = NULL;
   double loss = -1, uhv = 0, vhu = 0, scale = 0;
   uint32_t state = 3;
   size_t i;
@@ -241,6 +251,8 @@ static void curvature(const cet_model *model, const cet_calibration *data) {
   CHECK_STATUS(CET_OK, cet_curvature_create(model, data, &o, &c));
   if (c == NULL) return;
   CHECK(cet_curvature_dimension(c) == 272 && cet_curvature_parameter_count(c) == 2);
+  CHECK(cet_curvature_note_count(c) == 0 && cet_curvature_note_count(NULL) == 0);
+  CHECK_STATUS(CET_INVALID_ARGUMENT, cet_curvature_get_note(c, 0, &note));
   for (i = 0; i < 272; i++) u[i] = next_number(&state), v[i] = next_number(&state);
   CHECK_STATUS(CET_OK, cet_curvature_loss(c, &loss));
   CHECK(loss > 0);
