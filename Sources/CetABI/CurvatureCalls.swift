@@ -10,8 +10,9 @@ public func cet_curvature_create(
   boundary(making: curvature, "curvature") {
     // First of all: what is wrong with the rest is told to the other processes.
     let communicator = try communicator(options)
+    let c = try communicator.agree { try SizedStruct.read(options, cet_curvature_options(), "cet_curvature_options") }
     return try CurvatureObject(
-      Curvature(communicator) {
+      Curvature(communicator, host: { monitor(c.progress, c.log, c.user_data) }) {
         let model = try Handle.get(model, as: ModelObject.self).model
         let data = try Handle.get(calibration, as: CalibrationObject.self).calibration
         return (model, try data.fitted(to: model.requiredInputs), try CurvatureOptions(options))

@@ -8,6 +8,9 @@ public final class Interruption: @unchecked Sendable {
 
   public func check() throws { try lock.withLock { test }?() }
 
+  /// Nothing ends the computation from now on.
+  public func forget() { _ = exchange(nil) }
+
   /// Asks `test` instead while `body` runs.
   public func replaced<Result>(by test: @escaping () throws -> Void, _ body: () throws -> Result) rethrows -> Result {
     let former = exchange(test)

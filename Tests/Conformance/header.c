@@ -15,7 +15,7 @@ SAME(size_save_options, sizeof(cet_save_options) == 8);
 SAME(size_value_info, sizeof(cet_value_info) == 32);
 SAME(size_parameter_info, sizeof(cet_parameter_info) == 40);
 SAME(size_run_options, sizeof(cet_run_options) == 8);
-SAME(size_curvature_options, sizeof(cet_curvature_options) == 88);
+SAME(size_curvature_options, sizeof(cet_curvature_options) == 112);
 SAME(size_communicator, sizeof(cet_communicator) == 32);
 SAME(size_curvature_info, sizeof(cet_curvature_info) == 80);
 SAME(size_estimate_options, sizeof(cet_estimate_options) == 72);

@@ -728,6 +728,11 @@ typedef struct cet_curvature_options {
   const cet_communicator *communicator; /* NULL: this process has all samples */
   const char *const *only_patterns; /* leave out all others: the diagonal block of these; none: all */
   uint64_t only_count;
+  /* Heard by cet_curvature_create, cet_curvature_loss and cet_curvature_gradient, on their caller's thread; used until the
+     handle is freed. Not called with a communicator. */
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data; /* handed to progress and log */
 } cet_curvature_options;
 
 CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, size_t size);

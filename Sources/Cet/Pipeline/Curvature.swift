@@ -13,6 +13,8 @@ public typealias CurvatureMemory = CetAutodiff.CurvatureMemory
 public final class Curvature: LinearMap, @unchecked Sendable {
   private let map: CurvatureOperator
   private let interruption: Interruption
+  /// Makes a monitor for one call, on the thread that makes the call.
+  private let host: () -> Monitor
   public let parameters: [ParameterInfo]
   public let communicator: Communicator?
   /// Lines for people: what is unusual about the samples.
@@ -33,11 +35,16 @@ public final class Curvature: LinearMap, @unchecked Sendable {
 
   /// - Parameters:
   ///   - communicator: nil: this process has all samples.
+  ///   - host: makes the monitor of a call on the thread that makes it: of this one, of `loss` and of `gradient`. Not asked
+  ///     with a communicator.
   ///   - arguments: model, data fitted to it, and options; what is wrong with them is told to the other processes.
   public init(
-    _ communicator: Communicator? = nil, arguments: () throws -> (LoadedModel, Calibration, CurvatureOptions)
+    _ communicator: Communicator? = nil, host: @escaping () -> Monitor = { Monitor() },
+    arguments: () throws -> (LoadedModel, Calibration, CurvatureOptions)
   ) throws {
     self.communicator = communicator
+    self.host = host
+    let monitor = communicator == nil ? host() : Monitor()
     let (model, samples, options) = try communicator.agree {
       let (model, data, options) = try arguments()
       try options.validate()
@@ -49,14 +56,17 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     let total = try communicator?.gather([Double(samples.sampleCount)]).reduce(0) { $0 + Int($1[0]) }
     let (session, slots) = try communicator.agree {
       let asked = options.loss ?? (samples.hasLabels ? .crossEntropy : nil)
-      let session = try Session(
-        model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
-        parts: Session.curvatureParts, totalSamples: total, threads: options.threads, monitor: Monitor())
+      let session = try monitor.attended {
+        try Session(
+          model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
+          parts: Session.curvatureParts, totalSamples: total, threads: options.threads, monitor: monitor)
+      }
       return (session, try Curvature.slots(model, options))
     }
     parameters = slots.map { ParameterInfo(name: $0.name, shape: $0.shape, offset: $0.offset, count: $0.count) }
     self.model = model
     notes = session.notes
+    for note in notes { monitor.log(.warning, note) }
     interruption = session.engine.context.interruption
     properties = [
       .init("data", Fingerprint.text(of: samples)), .init("loss", session.loss.rawValue),
@@ -66,18 +76,22 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     ]
     let share = try communicator.map { try CalibrationShare($0, session, slots, options) }
     map = try communicator.agree {
-      try CurvatureOperator(
-        model: session.engine.model, output: session.engine.output, parameters: slots, batches: session.batches,
-        loss: session.loss, curvature: options.curvature, workers: session.engine.workers,
-        context: session.engine.context,
-        memoryLimit: memoryLimit(options.maxMemory, processes: communicator?.size ?? 1), share: share)
+      try monitor.attended {
+        try CurvatureOperator(
+          model: session.engine.model, output: session.engine.output, parameters: slots, batches: session.batches,
+          loss: session.loss, curvature: options.curvature, workers: session.engine.workers,
+          context: session.engine.context,
+          memoryLimit: memoryLimit(options.maxMemory, processes: communicator?.size ?? 1), share: share)
+      }
     }
     try map.agreeOnDirections()
+    // The monitor is that of this call.
+    interruption.forget()
   }
 
   /// Of samples that this process has all of; `data` is fitted to the model.
   public convenience init(_ model: LoadedModel, _ data: Calibration, _ options: CurvatureOptions) throws {
-    try self.init { (model, data, options) }
+    try self.init(arguments: { (model, data, options) })
   }
 
   private static func slots(_ model: LoadedModel, _ options: CurvatureOptions) throws -> [ParameterSlot] {
@@ -114,12 +128,13 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   }
 
   public func gradient(_ arguments: () throws -> UnsafeMutablePointer<Float>) throws {
-    try map.gradient(communicator.agree(arguments))
+    let result = try communicator.agree(arguments)
+    try heard { try map.gradient(result) }
   }
 
   public func loss(_ argument: () throws -> UnsafeMutablePointer<Double>) throws {
     let result = try communicator.agree(argument)
-    result.pointee = try map.loss()
+    result.pointee = try heard { try map.loss() }
   }
 
   public func loss() throws -> Double { try map.loss() }
@@ -142,6 +157,11 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     }
     let own = max(0, rest())
     return try communicator?.least(own) ?? own
+  }
+
+  private func heard<Result>(_ work: () throws -> Result) throws -> Result {
+    guard communicator == nil else { return try work() }
+    return try attended(host(), work)
   }
 
   /// Work on this map of which the monitor's thread hears while it waits. With a communicator it is done here, because the

@@ -85,6 +85,9 @@ class Hessian(_Base):
     output: graph output that the loss reads. threads: 0 for all processors. max_memory: bytes; 60 % of what is
     available unless given. communicator: the samples are those of all its processes (see `cet.mpi`).
 
+    progress(phase, done, total), log(level, message): heard while the object is made and by `loss` and `gradient`; an exception
+    raised in progress cancels the call.
+
     `H @ M` of a matrix reads weights and activations once for several columns.
     """
 
@@ -93,6 +96,7 @@ class Hessian(_Base):
         curvature: Optional[str] = None, samples: Optional[int] = None, batch_size: Optional[int] = None,
         keep: Iterable[str] = (), only: Iterable[str] = (), output: Optional[str] = None,
         max_memory: Optional[int] = None, threads: int = 0, communicator: Optional[Communicator] = None,
+        progress: Optional[Progress] = None, log: Optional[Log] = None,
     ):
         options = initialized(s.CurvatureOptions)
         options.threads = threads
@@ -108,11 +112,13 @@ class Hessian(_Base):
         options.only_patterns = only_patterns
         if communicator is not None:
             options.communicator = c.pointer(communicator._struct)
-        # The handle calls back into it.
+        # The handle calls back into both.
+        self._callbacks = Callbacks(progress, log)
+        options.progress, options.log = self._callbacks.progress, self._callbacks.log
         self._communicator = communicator
         with raising(communicator):
-            self._curvature = _Curvature(
-                made(lib.cet_curvature_create, model._handle, calibration._handle, c.byref(options)))
+            self._curvature = self._callbacks.made(
+                _Curvature, lib.cet_curvature_create, model._handle, calibration._handle, c.byref(options))
         for note in self.notes:
             warnings.warn(note, stacklevel=2)
         self._lock = threading.Lock()
@@ -145,14 +151,15 @@ class Hessian(_Base):
         """float32 [n], mean over the samples."""
         gradient = np.empty(self.shape[0], np.float32)
         with self._lock, raising(self._communicator):
-            check(lib.cet_curvature_gradient(self._curvature._handle, float_pointer(gradient), gradient.size))
+            self._callbacks.call(
+                lib.cet_curvature_gradient, self._curvature._handle, float_pointer(gradient), gradient.size)
         return gradient
 
     def loss(self) -> float:
         """Mean over the samples."""
         loss = c.c_double()
         with self._lock, raising(self._communicator):
-            check(lib.cet_curvature_loss(self._curvature._handle, c.byref(loss)))
+            self._callbacks.call(lib.cet_curvature_loss, self._curvature._handle, c.byref(loss))
         return loss.value
 
     @property

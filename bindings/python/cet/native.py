@@ -174,6 +174,7 @@ class Callbacks:
 
     def _run(self, body):
         """What a callback raised comes before the library's own."""
+        self._error = None
         try:
             with self._signals():
                 result = body()

@@ -218,6 +218,9 @@ class CurvatureOptions(c.Structure):
         ("communicator", c.POINTER(Communicator)),
         ("only_patterns", _strings),
         ("only_count", c.c_uint64),
+        ("progress", ProgressFn),
+        ("log", LogFn),
+        ("user_data", c.c_void_p),
     ]
 
 

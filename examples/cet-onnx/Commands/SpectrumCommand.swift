@@ -51,7 +51,7 @@ struct SpectrumCommand: ParsableCommand {
     let model = try Model(path: input)
     let calibration = try CalibrationSet(path: data.data)
     if perTensor { return try showTensors(model, calibration, monitor, started) }
-    let operatorHandle = try makeCurvature(model, calibration, only: tensor)
+    let operatorHandle = try makeCurvature(model, calibration, monitor, only: tensor)
     monitor.note(try operatorHandle.notes())
     let lossValue = try operatorHandle.loss()
     let gradientNorm = try operatorHandle.gradientNorm()
@@ -103,10 +103,10 @@ struct SpectrumCommand: ParsableCommand {
     var table = Table([
       ("tensor", .left), ("weights", .right), ("eigenvalues", .left), ("residual norm", .right), ("converged", .left),
     ])
-    let selected = try tensor.isEmpty ? nil : makeCurvature(model, calibration, only: tensor).parameterNames()
+    let selected = try tensor.isEmpty ? nil : makeCurvature(model, calibration, monitor, only: tensor).parameterNames()
     for (name, size) in try model.parameters() where selected?.contains(name) ?? true {
       try Interrupt.check()
-      let block = try makeCurvature(model, calibration, only: [name])
+      let block = try makeCurvature(model, calibration, monitor, only: [name])
       monitor.note(try block.notes())
       let spectrum = try solve(block, monitor)
       let pairs = try spectrum.pairs()
@@ -177,7 +177,9 @@ struct SpectrumCommand: ParsableCommand {
   /// --max-memory less what the program takes beside curvature and basis: its code, and gaps of the allocator.
   private var memoryLimit: UInt64 { effort.maxMemory.map { $0.bytes - min($0.bytes / 32, 512 << 20) } ?? 0 }
 
-  private func makeCurvature(_ model: Model, _ calibration: CalibrationSet, only: [String]) throws -> Curvature {
+  private func makeCurvature(
+    _ model: Model, _ calibration: CalibrationSet, _ monitor: Monitor, only: [String]
+  ) throws -> Curvature {
     var options: cet_curvature_options = try initialized(cet_curvature_options_init)
     options.threads = effort.threads ?? 0
     options.loss = loss.code
@@ -185,6 +187,9 @@ struct SpectrumCommand: ParsableCommand {
     options.samples = effort.samples ?? 0
     options.max_memory = memoryLimit
     options.batch_size = effort.batchSize ?? 0
+    options.progress = Monitor.progress
+    options.log = Monitor.log
+    options.user_data = monitor.userData
     return try withCStrings([lossOutput ?? ""] + only) { texts in
       if lossOutput != nil { options.output = texts[0] }
       options.only_patterns = texts.baseAddress.map { $0 + 1 }
