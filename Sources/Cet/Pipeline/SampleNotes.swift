@@ -43,7 +43,10 @@ enum SampleNotes {
       if case .symbolic(let name) = shape[0], isTime(name) {
         return "input '\(input.name)' \(input.shapeText): axis 0 is named '\(name)': \(taken)"
       }
-      let inner = shape.dropFirst().compactMap { if case .symbolic(let name) = $0, isBatch(name) { name } else { nil } }
+      let inner = shape.dropFirst().compactMap { size -> String? in
+        if case .symbolic(let name) = size, isBatch(name) { return name }
+        return nil
+      }
       if case .fixed(let size) = shape[0], size > 1, let name = inner.first {
         return "input '\(input.name)' \(input.shapeText): the axis named '\(name)' is not axis 0: \(taken)"
       }
