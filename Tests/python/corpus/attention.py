@@ -110,6 +110,21 @@ def attentions():
     y, key, value = net.op("Attention", q, k, v, "", *past, **shape, outputs=["h", "present_key", "present_value"])
     yield net.case(net.linear(y, 8, 4), key, value)
 
+    net = Net("Attention with a mask of flags", opset=23, ir=10)
+    x = net.x(3, 6)
+    q, k, v = net.linear(x, 6, 8), net.linear(x, 6, 8), net.linear(x, 6, 8)
+    h = net.op("Attention", q, k, v, np.tri(3, dtype=bool), **shape)
+    yield net.case(net.linear(h, 8, 4))
+
+    for mode in range(4):
+        # Without a cap in mode 0, where the evaluator gives capped scores.
+        net = Net(f"Attention gives its scores, mode {mode}", opset=23, ir=10)
+        x = net.x(3, 6)
+        q, k, v = net.linear(x, 6, 8), net.linear(x, 6, 8), net.linear(x, 6, 8)
+        h, _, _, scores = net.op("Attention", q, k, v, net.draw(3, 3), **shape, softcap=1.5 if mode else 0., qk_matmul_output_mode=mode, outputs=["h", "", "", "qk"])
+        mean = net.op("Unsqueeze", net.op("ReduceMean", scores, np.array([1, 3]), keepdims=0), np.array([2]))
+        yield net.case(net.linear(net.op("Add", h, mean), 8, 4))
+
     for interleaved in (0, 1):
         net = Net(f"RotaryEmbedding interleaved {interleaved}", opset=23, ir=10)
         x = net.x(3, 6)
@@ -119,6 +134,13 @@ def attentions():
         q, k = (net.op("RotaryEmbedding", h, np.cos(angles), np.sin(angles), places, num_heads=2, interleaved=interleaved) for h in (q, k))
         h = net.op("MatMul", net.op("Softmax", net.op("MatMul", q, net.op("Transpose", k, perm=[0, 2, 1])), axis=-1), net.linear(x, 6, 8))
         yield net.case(net.linear(h, 8, 4))
+
+    net = Net("RotaryEmbedding of a part of each head, no positions", opset=23, ir=10)
+    h = net.op("Reshape", net.linear(net.x(3, 6), 6, 12), np.array([0, 0, 2, 6]))
+    angles = np.tile(np.outer(np.arange(3), [1, .1]).astype(np.float32), (SAMPLES, 1, 1))
+    caches = [net.input(f(angles).astype(np.float32), name) for f, name in ((np.cos, "cos"), (np.sin, "sin"))]
+    h = net.op("RotaryEmbedding", net.op("Transpose", h, perm=[0, 2, 1, 3]), *caches, rotary_embedding_dim=4)
+    yield net.case(net.linear(net.op("Tanh", net.op("Reshape", net.op("Transpose", h, perm=[0, 2, 1, 3]), np.array([0, 0, 12]))), 12, 4))
 
     net = Net("LinearAttention gated delta", opset=27, ir=13)
     x = net.x(3, 6)
@@ -195,6 +217,19 @@ def microsoft():
     net = Net("com.microsoft Attention with a key mask")
     mask = net.input((np.arange(3) < net.random.integers(1, 4, (SAMPLES, 1))).astype(np.int32), "mask")
     yield tail(net, net.ms("Attention", net.x(3, 6), net.weight(6, 24), net.draw(24), mask, num_heads=2))
+
+    net = Net("com.microsoft Attention of uneven widths")
+    yield tail(net, net.ms("Attention", net.x(3, 6), net.weight(6, 20), net.draw(20), num_heads=2, qkv_hidden_sizes=[6, 6, 8]))
+    net = Net("com.microsoft Attention with lengths of keys")
+    lengths = net.input(net.random.integers(1, 4, SAMPLES).astype(np.int32), "lengths")
+    yield tail(net, net.ms("Attention", net.x(3, 6), net.weight(6, 24), net.draw(24), lengths, num_heads=2))
+
+    net = Net("com.microsoft MultiHeadAttention with past keys")
+    x = net.x(2, 6)
+    past = [net.x(2, 3, 4, name=name) for name in ("past_key", "past_value")]
+    q, k, v = net.linear(x, 6, 8), net.linear(x, 6, 8), net.linear(x, 6, 8)
+    y, key, value = net.ms("MultiHeadAttention", q, k, v, "", "", "", *past, num_heads=2, outputs=["h", "key", "value"])
+    yield net.case(net.linear(y, 8, 4), key, value)
 
     net = Net("com.microsoft MultiHeadAttention")
     x = net.x(3, 6)

@@ -67,6 +67,7 @@ def binary():
     for type in ("Add", "Sub", "Mul", "Div", "Max", "Min"):
         net = Net(f"{type} broadcast")
         h = net.linear(net.x(3, 6), 6, 8)
+        h = domain(net, h, "positive") if type == "Div" else h
         constant = np.abs(net.draw(1, 3, 1)) + np.float32(.5)
         yield net.case(net.linear(net.op(type, constant, h), 8, 4))
 

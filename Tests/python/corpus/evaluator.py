@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_grid_sample import GridSample as StandardGridSample
 
 OPERATORS = []
 
@@ -52,6 +53,16 @@ def erf(x):
 def softmax(x, axis=-1):
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
+
+
+@operator()
+def Erf(x):
+    return erf(x)
+
+
+@operator(name="Gelu")
+def standard_gelu(x, approximate="none"):
+    return gelu(x) if approximate == "none" else gelu_tanh(x)
 
 
 def flat_softmax(x, axis, opset):
@@ -105,6 +116,14 @@ def LpNormalization(x, axis=-1, p=2):
 @operator()
 def MeanVarianceNormalization(x, axes=(0, 2, 3)):
     return (x - x.mean(tuple(axes), keepdims=True)) / (x.std(tuple(axes), keepdims=True) + 1e-9)
+
+
+@operator()
+def GroupNormalization(x, scale, bias, num_groups=1, epsilon=1e-5, stash_type=1):
+    groups = x.reshape(x.shape[0], num_groups, -1)
+    y = standardized(groups, -1, epsilon).reshape(x.shape)
+    scale, bias = (np.repeat(v, x.shape[1] // v.size) for v in (scale, bias))  # Before operator set 21 one for a group.
+    return y * spread(scale, x.ndim) + spread(bias, x.ndim)
 
 
 def simplified(x, scale, axis=-1, epsilon=1e-5, stash_type=1):
@@ -206,6 +225,37 @@ def Upsample(x, scales=None, mode="nearest"):
     return x
 
 
+class GridSample(StandardGridSample):
+    """The evaluator's own rounds weights of pixels to float32."""
+
+    op_domain = ""
+
+    def _run(self, x, grid, mode="linear", padding_mode="zeros", align_corners=0):
+        if (mode, padding_mode) != ("linear", "zeros"):
+            return super()._run(x, grid, mode, padding_mode, align_corners)
+        sizes = x.shape[:1:-1]  # The grid has x first.
+        places = [(grid[..., k] + 1) / 2 * (n - 1) if align_corners else ((grid[..., k] + 1) * n - 1) / 2 for k, n in enumerate(sizes)]
+        y, sample = 0, np.arange(len(x))[:, None, None]
+        for corner in product((0, 1), repeat=2):
+            at = [np.floor(p).astype(int) + c for p, c in zip(places, corner)]
+            share = np.prod([1 - np.abs(p - a) for p, a in zip(places, at)], 0)
+            inside = np.all([(a >= 0) & (a < n) for a, n in zip(at, sizes)], 0)
+            column, row = (np.clip(a, 0, n - 1) for a, n in zip(at, sizes))
+            y = y + np.where(inside, share, 0)[:, None] * np.moveaxis(x[sample, :, row, column], -1, 1)
+        return (y,)
+
+
+OPERATORS.append(GridSample)
+
+
+@operator()
+def AffineGrid(theta, size, align_corners=0):
+    def places(n):
+        return np.linspace(-1, 1, n) if align_corners else (2 * np.arange(n) + 1) / n - 1
+    rows, columns = np.meshgrid(places(size[2]), places(size[3]), indexing="ij")
+    return np.stack([columns, rows, np.ones_like(rows)], -1) @ theta.swapaxes(1, 2)[:, None]
+
+
 # MARK: Indices and integers
 
 @operator()
@@ -218,8 +268,10 @@ def Scatter(x, indices, updates, axis=0):
 @operator()
 def DequantizeLinear(x, scale, zero=None, axis=1, block_size=0, output_dtype=0):
     def wide(v):
+        if block_size:
+            return np.repeat(v, block_size, axis).take(np.arange(x.shape[axis]), axis)
         return v.reshape([-1 if k == axis else 1 for k in range(x.ndim)]) if np.size(v) > 1 else v
-    return (x.astype(np.float64) - (0 if zero is None else wide(zero).astype(np.float64))) * wide(scale)
+    return (x.astype(scale.dtype) - (0 if zero is None else wide(zero).astype(scale.dtype))) * wide(scale)
 
 
 # MARK: Recurrent networks
@@ -304,6 +356,28 @@ def LSTM(x, w, r, b=None, lengths=None, h=None, c=None, p=None, **attributes):
     return recurrence("LSTM", 4, ["Sigmoid", "Tanh", "Tanh"], x, w, r, b, lengths, [h, c], p, **attributes)
 
 
+@operator()
+def LinearAttention(q, k, v, state, decay, beta, q_num_heads=1, kv_num_heads=1, update_rule="gated_delta", scale=0.0, chunk_size=64):
+    q, k, v, decay, beta = (in_heads(x, q_num_heads) for x in (q, k, v, decay, beta))
+    state = np.zeros((*k.shape[:2], k.shape[3], v.shape[3])) if state is None else state
+    outputs = []
+    for t in range(q.shape[2]):
+        key, value = k[:, :, t, :, None], v[:, :, t, None]
+        state = state * np.exp(decay[:, :, t, :, None])
+        state = state + key * beta[:, :, t, None] * (value - key.swapaxes(2, 3) @ state)
+        outputs.append((q[:, :, t, None] @ state) * (scale or q.shape[3]**-0.5))
+    y = np.concatenate(outputs, 2)
+    return y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], -1), state
+
+
+@operator()
+def CausalConvWithState(x, w, b, state=None, activation="none"):
+    reach = w.shape[2] - 1
+    x = np.concatenate([np.zeros((*x.shape[:2], reach)) if state is None else state, x], 2)
+    y = sum(x[:, :, k:x.shape[2] - reach + k] * w[:, 0, k, None] for k in range(reach + 1)) + b[:, None]
+    return y * sigmoid(y) if activation == "silu" else y, x[:, :, x.shape[2] - reach:]
+
+
 # MARK: onnxruntime's fused operators
 
 @microsoft
@@ -354,25 +428,29 @@ def in_heads(x, count):
     return x.reshape(*x.shape[:2], count, -1).transpose(0, 2, 1, 3)
 
 
-def attend(q, k, v, heads, bias=0):
+def attend(q, k, v, heads, bias=0, past=(None, None)):
     q, k, v = (in_heads(x, heads) for x in (q, k, v))
+    k, v = (x if old is None else np.concatenate([old, x], 2) for x, old in zip((k, v), past))
     y = softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]) + bias) @ v
-    return y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], -1)
+    return y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], -1), k, v
 
 
 @microsoft
-def Attention(x, w, b, mask=None, num_heads=1, unidirectional=0):
-    q, k, v = np.split(x @ w + b, 3, -1)
+def Attention(x, w, b, mask=None, num_heads=1, unidirectional=0, qkv_hidden_sizes=None):
+    q, k, v = np.split(x @ w + b, np.cumsum(qkv_hidden_sizes)[:2] if qkv_hidden_sizes else 3, -1)
     time = x.shape[1]
+    if mask is not None and mask.ndim == 1:
+        mask = np.arange(time) < mask[:, None]
     bias = np.where(mask[:, None, None, :] > 0, 0, -1e4) if mask is not None else np.zeros((1, 1, 1, 1))
     if unidirectional:
         bias = bias + np.where(np.tri(time) > 0, 0, -1e4)
-    return attend(q, k, v, num_heads, bias)
+    return attend(q, k, v, num_heads, bias)[0]
 
 
 @microsoft
-def MultiHeadAttention(q, k, v, b, num_heads=1):
-    return attend(*(x + part for x, part in zip((q, k, v), np.split(b, 3))), num_heads)
+def MultiHeadAttention(q, k, v, b=None, mask=None, bias=None, past_key=None, past_value=None, num_heads=1):
+    parts = np.split(b, 3) if b is not None else [0] * 3
+    return attend(*(x + part for x, part in zip((q, k, v), parts)), num_heads, past=(past_key, past_value))
 
 
 @microsoft

@@ -97,12 +97,14 @@ def add_bias(model, correction):
     """Convolutions and Gemm take the bias as their third input, behind other products stands an Add."""
     for graph in graphs(model):
         for place, node in enumerate(graph.node):
-            if correction.node not in (node.name, node.output[0]) or (node.name and correction.node != node.name):
+            # In a function the name has the call's in front of it.
+            called = correction.node.split("/")[-1] if isinstance(graph, onnx.FunctionProto) else correction.node
+            if called != (node.name or node.output[0]):
                 continue
-            weight = next(t for n, t in tensors(model) if n in node.input and t.data_type in FLOATS)
-            bias = TensorProto(name=correction.name + ".judge", data_type=weight.data_type)
+            types = [t.data_type for n, t in tensors(model) if n in node.input and t.data_type in FLOATS]
+            bias = TensorProto(name=f"bias that the judge adds to {correction.name}", data_type=types[0] if types else TensorProto.FLOAT)
             cast(bias, correction.values)
-            model.graph.initializer.append(bias)
+            graph.node.insert(place, helper.make_node("Constant", [], [bias.name], value=bias))
             if node.op_type in ("Conv", "ConvTranspose", "Gemm", "FusedConv", "FusedGemm"):
                 inputs = list(node.input) + [""] * (3 - len(node.input))
                 inputs[2] = bias.name
@@ -110,8 +112,8 @@ def add_bias(model, correction):
                 node.input.extend(inputs)
             else:
                 output = node.output[0]
-                node.output[0] = output + ".judge"
-                graph.node.insert(place + 1, helper.make_node("Add", [node.output[0], bias.name], [output]))
+                node.output[0] = f"{output} before its bias"
+                graph.node.insert(place + 2, helper.make_node("Add", [node.output[0], bias.name], [output], name=bias.name))
             return
     raise AssertionError(f"no node {correction.node}")
 
@@ -173,6 +175,7 @@ class Losses:
         self.model = widened(case.model)
         self.inputs = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in case.inputs.items()}
         self.samples, self.labels = case.samples, labels
+        self.logarithm = np.log if case.probabilities else log_softmax
         self.values = {name: numpy_helper.to_array(t).astype(np.float64) for name, t in tensors(self.model) if t.data_type == DOUBLE}
         self.own = self.output({})
 
@@ -187,9 +190,9 @@ class Losses:
 
     def all(self, changes):
         y = self.output(changes)
-        result = {"mse": ((y - self.own) ** 2).sum() / 2 / self.samples}
+        result = {"mse": ((y - self.own) ** 2).sum() / 2 / self.samples, "output": y.sum() / self.samples}
         if y.ndim > 0:
-            p, q = log_softmax(self.own), log_softmax(y)
+            p, q = self.logarithm(self.own), self.logarithm(y)
             result["kl"] = (np.exp(p) * (p - q)).sum() / self.samples
             if self.labels is not None:
                 result["cross-entropy"] = -np.take_along_axis(q, self.labels[..., None], -1).sum() / self.samples

@@ -58,6 +58,10 @@ def convolutions():
     y = net.conv(y, 6, 6, 3, 3, pads=[1] * 4)
     yield net.case(net.pooled(net.op("Relu", net.op("Add", x, y)), 6))
 
+    net = Net("Conv scores as a map of classes")
+    h = net.op("Relu", net.conv(net.x(2, 5, 4), 2, 6, 3, 3, pads=[1] * 4))
+    yield net.case(net.conv(h, 6, 4, 1, 1, bias=True), loss=("mse", "kl"))
+
     net = Net("Conv scores for each pixel")
     y = net.conv(net.op("Sigmoid", net.conv(net.x(2, 5, 4), 2, 6, 3, 3, pads=[1] * 4)), 6, 4, 1, 1, bias=True)
     yield net.case(net.op("Transpose", y, perm=[0, 2, 3, 1]))

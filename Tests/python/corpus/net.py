@@ -33,6 +33,8 @@ class Case:
     """What `compress` says when the model can be run but not planned."""
     why: str = ""
     loss: Tuple[str, ...] = ("cross-entropy", "kl", "mse")
+    probabilities: bool = False
+    """Whether the output is a softmax: cross-entropy and KL then read its scores."""
 
     def __str__(self):
         return self.name

@@ -84,7 +84,7 @@ def losses():
     net = Net("NegativeLogLikelihoodLoss for each sample", opset=13)
     y = net.op("LogSoftmax", net.linear(net.op("Tanh", net.linear(net.x(6), 6, 8)), 8, 4))
     each = net.op("NegativeLogLikelihoodLoss", y, net.ids(4, name="target"), np.float32([1, .5, 2, 1]), reduction="none")
-    yield net.case(each, loss=("output",), refused="output")
+    yield net.case(each, loss=("output", "mse"))
 
 
 FAMILIES = [signals, quantized, losses]

@@ -88,6 +88,17 @@ def recurrent_networks():
     y, h, c = recurrent(net, "LSTM", over_time(net, 4, 5), 5, 6, states=2, outputs=["", "h", "c"])
     yield net.case(last(net, h, 6), h, c)
 
+    net = Net("LSTM bidirectional with lengths, states and peepholes", opset=22, ir=10)
+    lengths = net.input(net.random.integers(1, 5, SAMPLES).astype(np.int32), "lengths")
+    y, h, c = recurrent(net, "LSTM", over_time(net, 4, 5), 5, 3, directions=2, bias=True, lengths=lengths, states=2, peepholes=True, outputs=3)
+    h = net.op("Concat", h, c, net.op("Gather", y, np.array(0), axis=0), axis=2)
+    yield net.case(net.linear(net.op("Transpose", h, perm=[1, 0, 2]), 9, 4))
+
+    net = Net("LSTM of a single step as an autoregressive cell", opset=14)
+    x = net.op("Unsqueeze", net.x(5), np.array([0]))
+    y, h, c = recurrent(net, "LSTM", x, 5, 6, states=2, bias=True, outputs=["y", "h", "c"])
+    yield net.case(last(net, h, 6), c)
+
     net = Net("LSTM batch first", opset=14)
     _, h = recurrent(net, "LSTM", net.x(4, 5), 5, 6, layout=1)
     yield net.case(net.linear(net.op("Squeeze", h, np.array([1])), 6, 4), stock=False)

@@ -218,9 +218,9 @@ def names():
         h = net.op("MatMul", net.x(6), net.weight(6, 8, name=weight), outputs=[value])
         yield net.case(net.linear(net.op("Tanh", h), 8, 4, bias=True))
 
-    net = Net("Names of nodes that are all the same")
-    h = net.op("MatMul", net.x(6), net.weight(6, 8), name="node")
-    yield net.case(net.op("MatMul", net.op("Tanh", h, name="node"), net.weight(8, 4), name="node"), stock=False)
+    net = Net("Names of nodes that are like values of others")
+    h = net.op("MatMul", net.x(6), net.weight(6, 8), name="v9", outputs=["a"])
+    yield net.case(net.op("MatMul", net.op("Tanh", h, name="y", outputs=["v9"]), net.weight(8, 4), name="a", outputs=["y"]))
 
     net = Net("Names of input, output and weight with dots and slashes")
     h = net.op("MatMul", net.x(6, name="serving/x:0"), net.weight(6, 8, name="a/b.c:0"))
@@ -265,7 +265,7 @@ def inputs_and_outputs():
     yield net.case(y, (net.op("ArgMax", y, axis=-1, keepdims=0), TensorProto.INT64, None))
 
     net = Net("Softmax as the output")
-    yield net.case(net.op("Softmax", two_layers(net)))
+    yield net.case(net.op("Softmax", two_layers(net)), probabilities=True)
 
     net = Net("A single score")
     yield net.case(net.linear(net.op("Tanh", net.linear(net.x(6), 6, 8)), 8, 1), loss=("mse",))
