@@ -104,8 +104,8 @@ def test_written_file_computes_what_the_dequantized_weights_compute(case, encodi
     assert small.plan.summary.file_bytes == len(written)
     expected = run(case, judge.replaced(case.model, {w.name: w.dequantize() for w in small}, small.corrections).SerializeToString())
     same(run(case, written), expected, case.tolerance, "no optimizations:")
-    if encoding == "planes":
-        same(run(case, written, optimized=True), expected, case.tolerance, "optimized:")
+    # Without the level a fused kernel rounds activations to 8 bits.
+    same(run(case, written, optimized=True, session__qdq_matmulnbits_accuracy_level="1"), expected, case.tolerance, "optimized:")
     same(run(case, small.to_bytes(encoding="float")), expected, case.tolerance, "float:")
 
 
