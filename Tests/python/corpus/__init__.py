@@ -3,8 +3,8 @@
 A family is a function that yields cases; its models are drawn from their names, so that they are the same in every run.
 """
 
-from . import attention, elementwise, indexing, linear, other, sequence, spatial, weights
+from . import attention, drawn, elementwise, indexing, linear, other, sequence, spatial, weights
 from .net import SAMPLES, Case, Net
 
-FAMILIES = [f for m in (linear, elementwise, spatial, indexing, attention, sequence, weights, other) for f in m.FAMILIES]
+FAMILIES = [f for m in (linear, elementwise, spatial, indexing, attention, sequence, weights, other, drawn) for f in m.FAMILIES]
 CASES = [case for family in FAMILIES for case in family()]
