@@ -138,7 +138,8 @@ def test_products_are_second_differences_whatever_the_batch_size(case):
         for batch in case.batches:
             hessian = cet.Hessian(loaded(case.name), data, loss=loss, batch_size=batch)
             if not products:
-                size = scales(hessian, {n: onnx.numpy_helper.to_array(t) for n, t in judge.tensors(onnx.load_from_string(case.model))})
+                size = scales(hessian, {n: onnx.numpy_helper.to_array(t) for n,
+                    t in judge.tensors(onnx.load_from_string(case.model))})
                 v = random.standard_normal(len(size))
                 v /= np.linalg.norm(v)
             product = size * (hessian @ (size * v).astype(np.float32)).astype(np.float64)

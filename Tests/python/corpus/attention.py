@@ -121,7 +121,8 @@ def attentions():
         net = Net(f"Attention gives its scores, mode {mode}", opset=23, ir=10)
         x = net.x(3, 6)
         q, k, v = net.linear(x, 6, 8), net.linear(x, 6, 8), net.linear(x, 6, 8)
-        h, _, _, scores = net.op("Attention", q, k, v, net.draw(3, 3), **shape, softcap=1.5 if mode else 0., qk_matmul_output_mode=mode, outputs=["h", "", "", "qk"])
+        h, _, _, scores = net.op("Attention", q, k, v, net.draw(3, 3), **shape, softcap=1.5 if mode else 0.,
+            qk_matmul_output_mode=mode, outputs=["h", "", "", "qk"])
         mean = net.op("Unsqueeze", net.op("ReduceMean", scores, np.array([1, 3]), keepdims=0), np.array([2]))
         yield net.case(net.linear(net.op("Add", h, mean), 8, 4))
 
@@ -131,8 +132,11 @@ def attentions():
         q, k = net.linear(x, 6, 8), net.linear(x, 6, 8)
         angles = np.outer(np.arange(6), [1, .1]).astype(np.float32)
         places = net.input(np.tile(np.arange(3), (SAMPLES, 1)), "position_ids")
-        q, k = (net.op("RotaryEmbedding", h, np.cos(angles), np.sin(angles), places, num_heads=2, interleaved=interleaved) for h in (q, k))
-        h = net.op("MatMul", net.op("Softmax", net.op("MatMul", q, net.op("Transpose", k, perm=[0, 2, 1])), axis=-1), net.linear(x, 6, 8))
+        q, k = (
+            net.op("RotaryEmbedding", h, np.cos(angles), np.sin(angles), places, num_heads=2, interleaved=interleaved)
+            for h in (q, k))
+        h = net.op("MatMul", net.op("Softmax", net.op("MatMul", q, net.op("Transpose", k, perm=[0, 2, 1])), axis=-1),
+            net.linear(x, 6, 8))
         yield net.case(net.linear(h, 8, 4))
 
     net = Net("RotaryEmbedding of a part of each head, no positions", opset=23, ir=10)
@@ -140,7 +144,8 @@ def attentions():
     angles = np.tile(np.outer(np.arange(3), [1, .1]).astype(np.float32), (SAMPLES, 1, 1))
     caches = [net.input(f(angles).astype(np.float32), name) for f, name in ((np.cos, "cos"), (np.sin, "sin"))]
     h = net.op("RotaryEmbedding", net.op("Transpose", h, perm=[0, 2, 1, 3]), *caches, rotary_embedding_dim=4)
-    yield net.case(net.linear(net.op("Tanh", net.op("Reshape", net.op("Transpose", h, perm=[0, 2, 1, 3]), np.array([0, 0, 12]))), 12, 4))
+    yield net.case(net.linear(net.op("Tanh", net.op("Reshape", net.op("Transpose", h, perm=[0, 2, 1, 3]),
+        np.array([0, 0, 12]))), 12, 4))
 
     net = Net("LinearAttention gated delta", opset=27, ir=13)
     x = net.x(3, 6)
@@ -150,7 +155,8 @@ def attentions():
     yield net.case(net.linear(h, 8, 4))
 
     net = Net("CausalConvWithState", opset=27, ir=13)
-    h, _ = net.op("CausalConvWithState", net.linear(net.x(4, 6), 6, 5), net.draw(4, 1, 3, scale=.5), net.draw(4), activation="silu", outputs=2)
+    h, _ = net.op("CausalConvWithState", net.linear(net.x(4, 6), 6, 5), net.draw(4, 1, 3, scale=.5), net.draw(4),
+        activation="silu", outputs=2)
     yield net.case(net.linear(h, 5, 4))
 
 
@@ -168,7 +174,8 @@ def microsoft():
 
     net = Net("com.microsoft SkipLayerNormalization")
     x = net.x(3, 6)
-    y = net.ms("SkipLayerNormalization", net.linear(x, 6, 8), net.linear(x, 6, 8), 1 + net.draw(8, scale=.2), net.draw(8), net.draw(8), epsilon=1e-5)
+    y = net.ms("SkipLayerNormalization", net.linear(x, 6, 8), net.linear(x, 6, 8), 1 + net.draw(8, scale=.2), net.draw(8),
+        net.draw(8), epsilon=1e-5)
     yield tail(net, y)
 
     net = Net("com.microsoft SkipSimplifiedLayerNormalization")
@@ -178,7 +185,8 @@ def microsoft():
     yield tail(net, net.op("Add", y, total))
 
     net = Net("com.microsoft SimplifiedLayerNormalization")
-    yield tail(net, net.ms("SimplifiedLayerNormalization", net.linear(net.x(3, 6), 6, 8), 1 + net.draw(8, scale=.2), axis=-1, epsilon=1e-5), stock=False)
+    yield tail(net, net.ms("SimplifiedLayerNormalization", net.linear(net.x(3, 6), 6, 8), 1 + net.draw(8, scale=.2), axis=-1,
+        epsilon=1e-5), stock=False)
 
     net = Net("com.microsoft EmbedLayerNormalization")
     mask = net.input(np.ones((SAMPLES, 4), np.int32), "mask")

@@ -102,7 +102,7 @@ class Drawn:
 
     def slice(self, x, shape):
         if shape[-1] > 2:
-            return self.net.op("Slice", x, np.array([1]), np.array([shape[-1]]), np.array([-1])), (*shape[:-1], shape[-1] - 1)
+            return self.net.cut(x, 1, shape[-1], -1), (*shape[:-1], shape[-1] - 1)
 
     def rows(self, x, shape):
         if len(shape) > 1:

@@ -7,15 +7,17 @@ from .net import Net
 
 # Type: opset, attributes, and how the argument is brought into the function's domain.
 UNARY = {
-    "Abs": (13, {}, None), "Acos": (7, {}, "unit"), "Acosh": (9, {}, "above one"), "Asin": (7, {}, "unit"), "Asinh": (9, {}, None),
-    "Atan": (7, {}, None), "Atanh": (9, {}, "unit"), "Ceil": (13, {}, None), "Celu": (12, dict(alpha=1.5), None), "Cos": (7, {}, None),
-    "Cosh": (9, {}, None), "Elu": (6, dict(alpha=.7), None), "Erf": (13, {}, None), "Exp": (13, {}, None), "Floor": (13, {}, None),
-    "Gelu": (20, {}, None), "HardSigmoid": (6, dict(alpha=.3, beta=.4), None), "HardSwish": (14, {}, None), "Identity": (16, {}, None),
+    "Abs": (13, {}, None), "Acos": (7, {}, "unit"), "Acosh": (9, {}, "above one"), "Asin": (7, {}, "unit"),
+    "Asinh": (9, {}, None), "Atan": (7, {}, None), "Atanh": (9, {}, "unit"), "Ceil": (13, {}, None),
+    "Celu": (12, dict(alpha=1.5), None), "Cos": (7, {}, None), "Cosh": (9, {}, None), "Elu": (6, dict(alpha=.7), None),
+    "Erf": (13, {}, None), "Exp": (13, {}, None), "Floor": (13, {}, None), "Gelu": (20, {}, None),
+    "HardSigmoid": (6, dict(alpha=.3, beta=.4), None), "HardSwish": (14, {}, None), "Identity": (16, {}, None),
     "LeakyRelu": (16, dict(alpha=.2), None), "Log": (13, {}, "positive"), "Mish": (18, {}, None), "Neg": (13, {}, None),
     "Reciprocal": (13, {}, "positive"), "Relu": (14, {}, None), "Round": (11, {}, None), "Selu": (6, {}, None),
     "Shrink": (9, dict(lambd=.3, bias=.1), None), "Sigmoid": (13, {}, None), "Sign": (13, {}, None), "Sin": (7, {}, None),
-    "Sinh": (9, {}, None), "Softplus": (22, {}, None), "Softsign": (1 + 5, {}, None), "Sqrt": (13, {}, "positive"),
-    "Swish": (24, dict(alpha=.8), None), "Tan": (7, {}, "unit"), "Tanh": (6, {}, None), "ThresholdedRelu": (10, dict(alpha=.4), None),
+    "Sinh": (9, {}, None), "Softplus": (22, {}, None), "Softsign": (7, {}, None), "Sqrt": (13, {}, "positive"),
+    "Swish": (24, dict(alpha=.8), None), "Tan": (7, {}, "unit"), "Tanh": (6, {}, None),
+    "ThresholdedRelu": (10, dict(alpha=.4), None),
 }
 
 
@@ -109,7 +111,8 @@ def logic():
     a, b = net.linear(x, 6, 8), net.op("Relu", net.linear(x, 6, 8))
     q = net.op("Div", a, b)
     bad = net.op("Or", net.op("IsNaN", q), net.op("IsInf", q))
-    yield net.case(net.linear(net.op("Tanh", net.op("Where", bad, np.float32(0), net.op("Div", a, net.op("Add", b, np.float32(1))))), 8, 4))
+    yield net.case(net.linear(net.op("Tanh", net.op("Where", bad, np.float32(0),
+        net.op("Div", a, net.op("Add", b, np.float32(1))))), 8, 4))
 
     net = Net("Bitwise operators on ids", opset=18)
     ids = net.ids(16, 3)

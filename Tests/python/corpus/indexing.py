@@ -47,7 +47,7 @@ def indices():
         x = net.x(6)
         h, u = net.op("Tanh", net.linear(x, 6, 8)), net.linear(x, 6, 3)
         where = np.tile(np.array([[1, 6, 3]]), (SAMPLES, 1))
-        where = net.op("Slice", where, np.array([0]), net.op("Slice", net.op("Shape", x), np.array([0]), np.array([1])))
+        where = net.op("Slice", where, np.array([0]), net.cut(net.op("Shape", x), 0, 1))
         yield net.case(net.linear(net.op("ScatterElements", h, where, u, axis=1, reduction=reduction), 8, 4))
 
     for reduction in ("none", "add"):
@@ -134,17 +134,22 @@ def indices():
 
 def movements():
     moves = {
-        "Reshape to heads and back": lambda n, h: n.op("Reshape", n.op("Tanh", n.op("Reshape", h, np.array([0, -1, 4, 2]))), np.array([0, 0, 8])),
-        "Transpose and back": lambda n, h: n.op("Transpose", n.op("CumSum", n.op("Transpose", h, perm=[2, 0, 1]), np.array(0)), perm=[1, 2, 0]),
-        "Slice with a negative step": lambda n, h: n.op("Slice", h, np.array([-1]), np.array([-1000]), np.array([2]), np.array([-1])),
-        "Concat with itself": lambda n, h: n.op("Concat", n.op("Slice", h, np.array([0]), np.array([4]), np.array([-1])), n.op("Tanh", n.op("Slice", h, np.array([2]), np.array([6]), np.array([2]))), axis=2),
-        "Split in uneven parts": lambda n, h: n.op("Concat", *reversed(n.op("Split", h, np.array([1, 5, 2]), axis=-1, outputs=3)), axis=-1),
-        "Tile": lambda n, h: n.op("Slice", n.op("Tile", h, np.array([1, 1, 2])), np.array([3]), np.array([11]), np.array([2])),
-        "Expand": lambda n, h: n.op("ReduceSum", n.op("Tanh", n.op("Expand", n.op("Unsqueeze", h, np.array([2])), np.array([1, 1, 3, 1]))), np.array([2]), keepdims=0),
-        "Squeeze and Unsqueeze": lambda n, h: n.op("Squeeze", n.op("Sin", n.op("Unsqueeze", h, np.array([1, -1]))), np.array([1, 4])),
-        "Pad and crop": lambda n, h: n.op("Slice", n.op("Pad", h, np.array([0, 1, 2, 0, 0, 1]), np.float32(.5)), np.array([1]), np.array([9]), np.array([2])),
-        "Pad reflect": lambda n, h: n.op("Slice", n.op("Pad", h, np.array([0, 0, 2, 0, 0, 1]), mode="reflect"), np.array([1]), np.array([9]), np.array([2])),
-        "Pad edge": lambda n, h: n.op("Slice", n.op("Pad", h, np.array([0, 0, 2, 0, 0, 1]), mode="edge"), np.array([1]), np.array([9]), np.array([2])),
+        "Reshape to heads and back": lambda n, h: n.op("Reshape", n.op("Tanh", n.op("Reshape", h, np.array([0, -1, 4, 2]))),
+            np.array([0, 0, 8])),
+        "Transpose and back": lambda n, h: n.op("Transpose", n.op("CumSum", n.op("Transpose", h, perm=[2, 0, 1]), np.array(0)),
+            perm=[1, 2, 0]),
+        "Slice with a negative step": lambda n, h: n.cut(h, -1, -1000, 2, -1),
+        "Concat with itself": lambda n, h: n.op("Concat", n.cut(h, 0, 4, -1), n.op("Tanh", n.cut(h, 2, 6, 2)), axis=2),
+        "Split in uneven parts": lambda n, h: n.op("Concat", *reversed(n.op("Split", h, np.array([1, 5, 2]), axis=-1,
+            outputs=3)), axis=-1),
+        "Tile": lambda n, h: n.cut(n.op("Tile", h, np.array([1, 1, 2])), 3, 11, 2),
+        "Expand": lambda n, h: n.op("ReduceSum", n.op("Tanh",
+            n.op("Expand", n.op("Unsqueeze", h, np.array([2])), np.array([1, 1, 3, 1]))), np.array([2]), keepdims=0),
+        "Squeeze and Unsqueeze": lambda n, h: n.op("Squeeze", n.op("Sin", n.op("Unsqueeze", h, np.array([1, -1]))),
+            np.array([1, 4])),
+        "Pad and crop": lambda n, h: n.cut(n.op("Pad", h, np.array([0, 1, 2, 0, 0, 1]), np.float32(.5)), 1, 9, 2),
+        "Pad reflect": lambda n, h: n.cut(n.op("Pad", h, np.array([0, 0, 2, 0, 0, 1]), mode="reflect"), 1, 9, 2),
+        "Pad edge": lambda n, h: n.cut(n.op("Pad", h, np.array([0, 0, 2, 0, 0, 1]), mode="edge"), 1, 9, 2),
     }
     for name, move in moves.items():
         net = Net(name)
@@ -171,33 +176,34 @@ def movements():
 def shapes():
     net = Net("Reshape by a shape computed at run time")
     h = net.linear(net.x(4, 6), 6, 8)
-    n = net.op("Slice", net.op("Shape", h), np.array([0]), np.array([1]))
+    n = net.cut(net.op("Shape", h), 0, 1)
     h = net.op("Reshape", h, net.op("Concat", n, np.array([2, 16]), axis=0))
     yield net.case(net.linear(net.op("Tanh", h), 16, 4))
 
     net = Net("Shape with start and end, Size, ConstantOfShape", opset=19, ir=9)
     h = net.linear(net.x(4, 6), 6, 8)
     noise = net.op("ConstantOfShape", net.op("Shape", h, start=1, end=3), value=np_tensor([.25]))
-    size = net.op("Cast", net.op("Div", net.op("Size", h), net.op("Squeeze", net.op("Shape", h, end=1), np.array([0]))), to=TensorProto.FLOAT)
+    size = net.op("Cast", net.op("Div", net.op("Size", h), net.op("Squeeze", net.op("Shape", h, end=1), np.array([0]))),
+        to=TensorProto.FLOAT)
     h = net.op("Div", net.op("Add", h, noise), net.op("Sqrt", size))
     yield net.case(net.linear(net.op("Tanh", h), 8, 4))
 
     net = Net("Range gives positions to a table")
     ids = net.ids(9, 4)
-    length = net.op("Squeeze", net.op("Slice", net.op("Shape", ids), np.array([1]), np.array([2])), np.array([0]))
+    length = net.op("Squeeze", net.cut(net.op("Shape", ids), 1, 2), np.array([0]))
     places = net.op("Gather", net.weight(6, 5, scale=1), net.op("Range", np.array(0), length, np.array(1)))
     h = net.op("Add", net.op("Gather", net.weight(9, 5, scale=1), ids), places)
     yield net.case(net.linear(net.op("Tanh", h), 5, 4))
 
     net = Net("Expand a state to the batch")
     x = net.x(3, 6)
-    n = net.op("Slice", net.op("Shape", x), np.array([0]), np.array([1]))
+    n = net.cut(net.op("Shape", x), 0, 1)
     token = net.op("Expand", net.draw(1, 1, 6), net.op("Concat", n, np.array([1, 6]), axis=0))
     yield net.case(net.linear(net.op("Tanh", net.linear(net.op("Concat", token, x, axis=1), 6, 8)), 8, 4))
 
     net = Net("A sequence without steps beside one with steps")
     h = net.linear(net.x(4, 6), 6, 8)
-    nothing = net.op("Slice", h, np.array([2]), np.array([2]), np.array([1]))
+    nothing = net.cut(h, 2, 2, 1)
     yield net.case(net.linear(net.op("Tanh", net.op("Concat", nothing, h, axis=1)), 8, 4))
 
     net = Net("A state without history")

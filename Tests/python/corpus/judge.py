@@ -10,6 +10,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from . import evaluator_sequences  # noqa: F401, adds its operators
 from .evaluator import OPERATORS
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -102,7 +103,8 @@ def add_bias(model, correction):
             if called != (node.name or node.output[0]):
                 continue
             types = [t.data_type for n, t in tensors(model) if n in node.input and t.data_type in FLOATS]
-            bias = TensorProto(name=f"bias that the judge adds to {correction.name}", data_type=types[0] if types else TensorProto.FLOAT)
+            bias = TensorProto(name=f"bias that the judge adds to {correction.name}",
+                data_type=types[0] if types else TensorProto.FLOAT)
             cast(bias, correction.values)
             graph.node.insert(place, helper.make_node("Constant", [], [bias.name], value=bias))
             if node.op_type in ("Conv", "ConvTranspose", "Gemm", "FusedConv", "FusedGemm"):
@@ -176,7 +178,8 @@ class Losses:
         self.inputs = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in case.inputs.items()}
         self.samples, self.labels = case.samples, labels
         self.logarithm = np.log if case.probabilities else log_softmax
-        self.values = {name: numpy_helper.to_array(t).astype(np.float64) for name, t in tensors(self.model) if t.data_type == DOUBLE}
+        self.values = {
+            name: numpy_helper.to_array(t).astype(np.float64) for name, t in tensors(self.model) if t.data_type == DOUBLE}
         self.own = self.output({})
 
     def output(self, changes):

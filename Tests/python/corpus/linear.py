@@ -53,7 +53,8 @@ def convolutions():
 
     net = Net("Conv net with batch normalization and residual")
     x = net.conv(net.x(3, 8, 8), 3, 6, 3, 3, pads=[1] * 4)
-    x = net.op("Relu", net.op("BatchNormalization", x, 1 + net.draw(6, scale=.1), net.draw(6, scale=.1), net.draw(6, scale=.1), np.float32([1, 2, .5, 1, .7, 1])))
+    x = net.op("Relu", net.op("BatchNormalization", x, 1 + net.draw(6, scale=.1), net.draw(6, scale=.1), net.draw(6, scale=.1),
+        np.float32([1, 2, .5, 1, .7, 1])))
     y = net.op("Relu", net.conv(x, 6, 6, 3, 3, pads=[1] * 4, bias=True))
     y = net.conv(y, 6, 6, 3, 3, pads=[1] * 4)
     yield net.case(net.pooled(net.op("Relu", net.op("Add", x, y)), 6))
@@ -155,7 +156,8 @@ def products():
     yield net.case(net.op("MatMul", a, net.op("Transpose", b, perm=[0, 2, 1])))
 
     net = Net("MatMul bias in front")
-    yield net.case(net.op("Add", net.draw(4), net.linear(net.op("Relu", net.op("Add", net.draw(8), net.linear(net.x(6), 6, 8))), 8, 4)))
+    yield net.case(net.op("Add", net.draw(4), net.linear(net.op("Relu", net.op("Add", net.draw(8), net.linear(net.x(6), 6, 8))),
+        8, 4)))
 
     net = Net("MatMul one column and one row")
     yield net.case(net.linear(net.op("Tanh", net.linear(net.x(6), 6, 1)), 1, 4))

@@ -107,6 +107,10 @@ class Net:
     def ms(self, type, *inputs, **attributes):
         return self.op(type, *inputs, domain="com.microsoft", **attributes)
 
+    def cut(self, x, start, end, axis=0, step=1):
+        """A Slice along one axis."""
+        return self.op("Slice", x, *(np.array([number]) for number in (start, end, axis, step)))
+
     def linear(self, x, rows, columns, bias=False):
         y = self.op("MatMul", x, self.weight(rows, columns))
         return self.op("Add", y, self.draw(columns, scale=0.3)) if bias else y

@@ -26,7 +26,8 @@ def signals():
 
     net = Net("Mel spectrum", opset=17)
     h = net.op("Unsqueeze", net.linear(net.x(6), 6, 16), np.array([2]))
-    h = net.op("ReduceSumSquare", net.op("STFT", h, np.array(4), net.op("HannWindow", np.array(8)), onesided=1), axes=[3], keepdims=0)
+    h = net.op("ReduceSumSquare", net.op("STFT", h, np.array(4), net.op("HannWindow", np.array(8)), onesided=1), axes=[3],
+        keepdims=0)
     mel = net.op("MelWeightMatrix", np.array(3), np.array(8), np.array(8000), np.float32(100), np.float32(4000))
     yield net.case(net.linear(net.op("Tanh", net.op("MatMul", h, mel)), 3, 4))
 
@@ -68,7 +69,8 @@ def quantized():
         q = net.op("QuantizeLinear", net.x(2, 5, 5), np.float32(.03), np.uint8(128))
         w = net.random.integers(0, 200, (3, 2, 3, 3)).astype(np.uint8)
         if type == "ConvInteger":
-            h = net.op("Mul", net.op("Cast", net.op(type, q, w, np.uint8(128), np.uint8(100)), to=TensorProto.FLOAT), np.float32(3e-4))
+            h = net.op("Mul", net.op("Cast", net.op(type, q, w, np.uint8(128), np.uint8(100)), to=TensorProto.FLOAT),
+                np.float32(3e-4))
         else:
             h = net.op(type, q, np.float32(.03), np.uint8(128), w, np.float32(.01), np.uint8(100), np.float32(.04), np.uint8(128))
             h = net.op("DequantizeLinear", h, np.float32(.04), np.uint8(128))

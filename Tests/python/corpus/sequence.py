@@ -9,7 +9,9 @@ FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 
-def recurrent(net, type, x, inputs, hidden, *, directions=1, bias=False, lengths="", states=0, peepholes=False, outputs=2, **attributes):
+def recurrent(
+    net, type, x, inputs, hidden, *, directions=1, bias=False, lengths="", states=0, peepholes=False, outputs=2, **attributes
+):
     """`x` is [time, n, inputs]. States have their samples on axis 1."""
     gates = GATES[type]
     more = [net.draw(directions, 2 * gates * hidden, scale=.3) if bias else "", lengths]
@@ -38,8 +40,8 @@ def last(net, state, width):
 
 
 RECURRENT = {
-    "plain": {}, "with bias": dict(bias=True), "reverse": dict(direction="reverse"), "with an initial state": dict(states=1, bias=True),
-    "clipped": dict(clip=.5, bias=True),
+    "plain": {}, "with bias": dict(bias=True), "reverse": dict(direction="reverse"),
+    "with an initial state": dict(states=1, bias=True), "clipped": dict(clip=.5, bias=True),
 }
 
 
@@ -81,7 +83,8 @@ def recurrent_networks():
     yield net.case(last(net, h, 6))
 
     net = Net("LSTM with other activations", opset=14)
-    _, h = recurrent(net, "LSTM", over_time(net, 4, 5), 5, 6, activations=["HardSigmoid", "Softsign", "Tanh"], activation_alpha=[.2], activation_beta=[.5])
+    _, h = recurrent(net, "LSTM", over_time(net, 4, 5), 5, 6, activations=["HardSigmoid", "Softsign", "Tanh"],
+        activation_alpha=[.2], activation_beta=[.5])
     yield net.case(last(net, h, 6))
 
     net = Net("LSTM gives its states", opset=14)
@@ -90,7 +93,8 @@ def recurrent_networks():
 
     net = Net("LSTM bidirectional with lengths, states and peepholes", opset=22, ir=10)
     lengths = net.input(net.random.integers(1, 5, SAMPLES).astype(np.int32), "lengths")
-    y, h, c = recurrent(net, "LSTM", over_time(net, 4, 5), 5, 3, directions=2, bias=True, lengths=lengths, states=2, peepholes=True, outputs=3)
+    y, h, c = recurrent(net, "LSTM", over_time(net, 4, 5), 5, 3, directions=2, bias=True, lengths=lengths, states=2,
+        peepholes=True, outputs=3)
     h = net.op("Concat", h, c, net.op("Gather", y, np.array(0), axis=0), axis=2)
     yield net.case(net.linear(net.op("Transpose", h, perm=[1, 0, 2]), 9, 4))
 
@@ -129,7 +133,7 @@ def control_flow():
 
     net = Net("If by a shape")
     x = net.x(3, 6)
-    long = net.op("Greater", net.op("Squeeze", net.op("Slice", net.op("Shape", x), np.array([1]), np.array([2])), np.array([0])), np.array(2))
+    long = net.op("Greater", net.op("Squeeze", net.cut(net.op("Shape", x), 1, 2), np.array([0])), np.array(2))
     h = net.op("ReduceMean", net.linear(x, 6, 8), axes=[1], keepdims=0)
     h = net.op("If", long, then_branch=branch(net, "a", h, 8, 5, "Tanh"), else_branch=branch(net, "b", h, 8, 5, "Sin"))
     yield net.case(net.linear(h, 5, 4))
@@ -162,15 +166,16 @@ def control_flow():
     inner = net.body("body", [("turn", INT64, []), ("go", BOOL, []), ("state", FLOAT, ["n", 8])])
     go = inner.op("Less", "turn", np.array(2))
     first = inner.op("Equal", "turn", np.array(0))
-    state = inner.op("If", first, then_branch=branch(inner, "a", "state", 8, 8, "Tanh"), else_branch=branch(inner, "b", "state", 8, 8, "Sin"))
+    state = inner.op("If", first, then_branch=branch(inner, "a", "state", 8, 8, "Tanh"),
+        else_branch=branch(inner, "b", "state", 8, 8, "Sin"))
     body = inner.graph((go, BOOL, []), (state, FLOAT, ["n", 8]))
     h = net.op("Loop", "", np.array(True), h, body=body)
     yield net.case(net.linear(h, 8, 4))
 
     net = Net("Loop over as many steps as the input has")
     x = net.op("Transpose", net.x(4, 6), perm=[1, 0, 2])
-    steps = net.op("Squeeze", net.op("Slice", net.op("Shape", x), np.array([0]), np.array([1])), np.array([0]))
-    start = net.op("Mul", net.op("Squeeze", net.op("Slice", x, np.array([0]), np.array([1])), np.array([0])), np.float32(0))
+    steps = net.op("Squeeze", net.cut(net.op("Shape", x), 0, 1), np.array([0]))
+    start = net.op("Mul", net.op("Squeeze", net.cut(x, 0, 1), np.array([0])), np.float32(0))
     inner = net.body("body", [("turn", INT64, []), ("go", BOOL, []), ("state", FLOAT, ["n", 6])])
     row = inner.op("Gather", x, "turn", axis=0)
     state = inner.op("Tanh", inner.op("Add", inner.linear(row, 6, 6), inner.linear("state", 6, 6)))

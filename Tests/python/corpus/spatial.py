@@ -11,7 +11,8 @@ def positive(net, *shape):
 
 def normalizations():
     net = Net("BatchNormalization behind a product", opset=15)
-    h = net.op("BatchNormalization", net.linear(net.x(6), 6, 8), positive(net, 8), net.draw(8), net.draw(8), positive(net, 8), epsilon=1e-3)
+    h = net.op("BatchNormalization", net.linear(net.x(6), 6, 8), positive(net, 8), net.draw(8), net.draw(8), positive(net, 8),
+        epsilon=1e-3)
     yield net.case(net.linear(net.op("Tanh", h), 8, 4))
 
     net = Net("BatchNormalization in front of an opset 8 Conv", opset=8)
@@ -102,7 +103,8 @@ def pools():
             yield net.case(net.pooled(net.op("Tanh", net.op(type, h, **attributes)), 4))
 
     net = Net("AveragePool counts padding")
-    h = net.op("AveragePool", net.conv(net.x(2, 6, 6), 2, 4, 1, 1), kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2], count_include_pad=1)
+    h = net.op("AveragePool", net.conv(net.x(2, 6, 6), 2, 4, 1, 1), kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2],
+        count_include_pad=1)
     yield net.case(net.pooled(net.op("Tanh", h), 4))
 
     net = Net("LpPool p 3")
@@ -148,7 +150,7 @@ def resizes():
     x = net.x(2, 6, 6)
     small = net.op("Tanh", net.conv(x, 2, 4, 3, 3, strides=[2, 2]))
     large = net.conv(x, 2, 4, 1, 1)
-    size = net.op("Concat", net.op("Slice", net.op("Shape", small), np.array([0]), np.array([2])), net.op("Slice", net.op("Shape", large), np.array([2]), np.array([4])), axis=0)
+    size = net.op("Concat", net.cut(net.op("Shape", small), 0, 2), net.cut(net.op("Shape", large), 2, 4), axis=0)
     h = net.op("Add", net.op("Resize", small, "", "", size, mode="linear", coordinate_transformation_mode="asymmetric"), large)
     yield net.case(net.pooled(net.op("Tanh", h), 4))
 
@@ -185,7 +187,8 @@ def vision():
     h = net.op("Col2Im", h, np.array([4, 4]), np.array([2, 2]))
     yield net.case(net.linear(net.op("Tanh", net.op("Flatten", h)), 32, 4))
 
-    for mode, padding, corners in (("linear", "zeros", 0), ("linear", "border", 1), ("nearest", "reflection", 0), ("cubic", "zeros", 0)):
+    for mode, padding, corners in (("linear", "zeros", 0), ("linear", "border", 1), ("nearest", "reflection", 0),
+        ("cubic", "zeros", 0)):
         net = Net(f"GridSample {mode} {padding}", opset=20, ir=9)
         grid = net.input(np.tanh(net.draw(SAMPLES, 3, 4, 2)).astype(np.float32), "grid")
         h = net.op("GridSample", net.conv(net.x(2, 5, 5), 2, 3, 1, 1), grid, mode=mode, padding_mode=padding, align_corners=corners)
@@ -195,7 +198,7 @@ def vision():
     x = net.x(1, 5, 5)
     theta = net.op("Mul", net.op("Tanh", net.linear(net.op("Flatten", x), 25, 6)), np.float32(.8))
     theta = net.op("Reshape", theta, np.array([-1, 2, 3]))
-    size = net.op("Concat", net.op("Slice", net.op("Shape", x), np.array([0]), np.array([1])), np.array([1, 4, 4]), axis=0)
+    size = net.op("Concat", net.cut(net.op("Shape", x), 0, 1), np.array([1, 4, 4]), axis=0)
     h = net.op("GridSample", x, net.op("AffineGrid", theta, size), mode="linear")
     yield net.case(net.linear(net.op("Flatten", h), 16, 4))
 
@@ -203,7 +206,7 @@ def vision():
     boxes = net.constant(np.float32([[[0, 0, 1, 1], [0, .1, 1, 1.1], [0, 2, 1, 3], [0, 2.05, 1, 3]]]))
     scores = net.constant(np.float32([[[.9, .8, .7, .6]]]))
     picked = net.op("NonMaxSuppression", boxes, scores, np.array([3]), np.float32([.5]), np.float32([.1]))
-    rows = net.op("Squeeze", net.op("Slice", picked, np.array([2]), np.array([3]), np.array([1])), axes=[1])
+    rows = net.op("Squeeze", net.cut(picked, 2, 3, 1), axes=[1])
     h = net.op("Gather", net.op("Tanh", net.linear(net.x(4, 6), 6, 8)), rows, axis=1)
     yield net.case(net.linear(h, 8, 4))
 

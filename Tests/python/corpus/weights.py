@@ -23,7 +23,7 @@ FORMS = {
     "Identity": lambda n: n.op("Identity", n.weight(6, 8)),
     "Cast from float16": lambda n: n.op("Cast", n.weight(6, 8, type=np.float16), to=FLOAT),
     "Cast from float64": lambda n: n.op("Cast", n.weight(6, 8, type=np.float64), to=FLOAT),
-    "Slice": lambda n: n.op("Slice", n.weight(9, 8), np.array([2]), np.array([8]), np.array([0])),
+    "Slice": lambda n: n.cut(n.weight(9, 8), 2, 8, 0),
     "Concat": lambda n: n.op("Concat", n.weight(2, 8), n.weight(4, 8), axis=0),
     "Concat of columns and Transpose": lambda n: n.op("Transpose", n.op("Concat", n.weight(3, 6), n.weight(5, 6), axis=0)),
     "Reshape": lambda n: n.op("Reshape", n.weight(2, 3, 8), np.array([6, 8])),
@@ -82,7 +82,8 @@ def forms():
         nodes = list(model.graph.node)
         del model.graph.initializer[:], model.graph.node[:]
         model.graph.node.extend(constants + nodes)
-    yield net.case(net.op("Gemm", net.op("Relu", net.linear(net.x(6), 6, 8, bias=True)), net.weight(4, 8), net.draw(4), transB=1), edit=move)
+    yield net.case(net.op("Gemm", net.op("Relu", net.linear(net.x(6), 6, 8, bias=True)), net.weight(4, 8), net.draw(4),
+        transB=1), edit=move)
 
     net = Net("Two layers with equal weights under two names")
     values = net.draw(6, 6, scale=.4)
@@ -106,11 +107,13 @@ def types():
 
     net = Net("float16 inside, float32 outside")
     x = net.op("Cast", net.x(6), to=HALF)
-    h = net.op("Gemm", net.op("Relu", net.op("MatMul", x, net.weight(6, 8, type=np.float16))), net.weight(4, 8, type=np.float16), net.draw(4, type=np.float16), transB=1)
+    h = net.op("Gemm", net.op("Relu", net.op("MatMul", x, net.weight(6, 8, type=np.float16))),
+        net.weight(4, 8, type=np.float16), net.draw(4, type=np.float16), transB=1)
     yield net.case(net.op("Cast", h, to=FLOAT), tolerance=HALF_TOLERANCE)
 
     net = Net("float16 weights, products in float32")
-    yield net.case(two_layers(net, lambda n: n.op("Cast", n.weight(6, 8, type=np.float16), to=FLOAT), lambda n: n.op("Cast", n.op("Transpose", n.weight(4, 8, type=np.float16)), to=FLOAT)))
+    yield net.case(two_layers(net, lambda n: n.op("Cast", n.weight(6, 8, type=np.float16), to=FLOAT),
+        lambda n: n.op("Cast", n.op("Transpose", n.weight(4, 8, type=np.float16)), to=FLOAT)))
 
     net = Net("float16 convolution")
     x = net.x(3, 5, 5, type=np.float16)
@@ -208,7 +211,8 @@ def extremes():
 NAMES = {
     "unicode": ("größe.∂/重み", "выход"), "spaces": ("a weight ", " a value"), "very long": ("w" * 3000, "v" * 3000),
     "like what is added": ("W.cet.bias", "W.cet.q"), "like what is added to it": ("W", "W.cet.scale"),
-    "slashes and quotes": ("/model/\"w\"'", "a:0"), "patterns": ("*", "?"), "numbers": ("0", "1"), "a comma and a brace": ("w,{}", "[1]"),
+    "slashes and quotes": ("/model/\"w\"'", "a:0"), "patterns": ("*", "?"), "numbers": ("0",
+        "1"), "a comma and a brace": ("w,{}", "[1]"),
 }
 
 
@@ -291,7 +295,8 @@ def inputs_and_outputs():
 
 def opsets():
     for opset in range(7, 27):
-        net = Net(f"A net of operator set {opset}", opset=opset, ir=3 if opset < 9 else 8 if opset < 21 else 10 if opset < 24 else 11)
+        net = Net(f"A net of operator set {opset}", opset=opset,
+            ir=3 if opset < 9 else 8 if opset < 21 else 10 if opset < 24 else 11)
         x = net.op("Relu", net.conv(net.x(2, 6, 6), 2, 4, 3, 3, bias=True))
         h = net.op("Flatten", net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]))
         h = net.op("Gemm", h, net.weight(5, 16), net.draw(5), transB=1)
