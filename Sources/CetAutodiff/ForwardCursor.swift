@@ -71,8 +71,8 @@ public final class ForwardRoute: @unchecked Sendable {
     named = Dictionary(zip(names, values), uniquingKeysWith: { first, _ in first })
     steps = program.steps(for: values)
     var released = [[Int]](repeating: [], count: steps.count)
-    let asked = ForwardRoute.positions(of: stops.compactMap { [named] in named[$0]?.id }, program, steps)
     let last = named
+    let asked = ForwardRoute.positions(of: stops.compactMap { last[$0]?.id }, program, steps)
     var seen = Set(outputs.compactMap { last[$0]?.id })
     for position in steps.indices.reversed() {
       let step = program.steps[steps[position]]

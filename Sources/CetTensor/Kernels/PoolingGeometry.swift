@@ -58,7 +58,7 @@ public struct PoolingGeometry: Hashable, Sendable {
   public func padded() throws -> PoolingGeometry {
     let ends = kernel.indices.map { axis in
       let reach = (outputSpatial[axis] - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1
-      return max(padsEnd[axis], reach - padsBegin[axis] - inputSpatial[axis])
+      return max(0, reach - padsBegin[axis] - inputSpatial[axis])
     }
     return try PoolingGeometry(
       input: inputShape, kernel: kernel, strides: strides, dilations: dilations, pads: padsBegin + ends)

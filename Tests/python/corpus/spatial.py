@@ -118,7 +118,6 @@ def pools():
     net = Net("MaxPool and MaxUnpool")
     h, places = net.op("MaxPool", net.conv(net.x(1, 6, 6), 1, 1, 3, 3), kernel_shape=[2, 2], strides=[2, 2], outputs=2)
     h = net.op("MaxUnpool", h, places, kernel_shape=[2, 2], strides=[2, 2])
-    # Places count through the whole batch, so that only a batch of one has the same ones.
     yield net.case(net.linear(net.op("Tanh", net.op("Flatten", h)), 16, 4))
 
 
