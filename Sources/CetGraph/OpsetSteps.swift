@@ -1,3 +1,5 @@
+import CetTensor
+
 /// How a node changes when it passes a version of the default operator set that gave its operator another form.
 struct OpsetStep: Sendable {
   /// The version in which the operator has the new form.
