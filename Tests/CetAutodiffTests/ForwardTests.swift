@@ -54,7 +54,8 @@ private func network(_ seed: UInt64 = 1) throws -> (model: Model, batch: Batch, 
 
   /// The product reads what stands in front of the transpositions, so that no step reads their results.
   @Test func cursor_givesValuesThatNoLaterStepReads() throws {
-    var (model, batch, weights) = try network()
+    let (original, batch, weights) = try network()
+    var model = original
     model.graph.nodes[2...] = [
       Node("Transpose", inputs: ["h"], outputs: ["t"]), Node("Transpose", inputs: ["t"], outputs: ["u"]),
       Node("MatMul", inputs: ["u", "b"], outputs: ["y"]),
