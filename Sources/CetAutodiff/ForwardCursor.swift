@@ -56,7 +56,7 @@ public final class ForwardRoute: @unchecked Sendable {
 
   /// - Parameters:
   ///   - parameters: initializers that can be replaced on the way.
-  ///   - stops: graph values that will be asked for, besides the outputs.
+  ///   - stops: graph values that will be asked for, besides the outputs, in the order in which they will be.
   public init(
     _ model: Model, batch: Batch, parameters: [String], stops: [String], outputs: [String], _ context: ComputeContext
   ) throws {
@@ -72,11 +72,29 @@ public final class ForwardRoute: @unchecked Sendable {
     steps = program.steps(for: values)
     var released = [[Int]](repeating: [], count: steps.count)
     let last = named
+    let asked = ForwardRoute.positions(of: stops.compactMap { last[$0]?.id }, program, steps)
     var seen = Set(outputs.compactMap { last[$0]?.id })
     for position in steps.indices.reversed() {
       let step = program.steps[steps[position]]
-      for id in step.inputs + step.outputs where seen.insert(id).inserted { released[position].append(id) }
+      for id in step.inputs + step.outputs where seen.insert(id).inserted {
+        let end = max(position, asked[id].map { $0 + 1 } ?? 0)
+        if end < released.count { released[end].append(id) }
+      }
     }
     self.released = released
+  }
+
+  /// Where the run stands when each of these values is asked for in turn. They must be there until then, also those that
+  /// no later step reads: a product takes its operand from in front of a transposition.
+  private static func positions(of stops: [Int], _ program: Program, _ steps: [Int]) -> [Int: Int] {
+    var made: [Int: Int] = [:]
+    for (position, step) in steps.enumerated() { for id in program.steps[step].outputs { made[id] = position } }
+    var (result, reached) = ([Int: Int](), 0)
+    for id in stops {
+      guard let position = made[id] else { continue }
+      reached = max(reached, position)
+      result[id] = reached
+    }
+    return result
   }
 }

@@ -1,3 +1,5 @@
+import CetTensor
+
 /// How a node changes when it passes a version of the default operator set that gave its operator another form.
 struct OpsetStep: Sendable {
   /// The version in which the operator has the new form.
@@ -15,6 +17,8 @@ struct OpsetStep: Sendable {
     "Clip": [OpsetStep(11, clipBounds)],
     "DFT": [OpsetStep(20) { $0.setInput(2, try $0.scalar("axis", $0.takeInt("axis") ?? 1)) }],
     "Dropout": [OpsetStep(10, droppedMask), OpsetStep(12, dropoutRatio)],
+    // The form stays, but onnxruntime (1.32) has no kernel of set 22.
+    "GlobalLpPool": [OpsetStep(22, globalNorm)],
     "GridSample": [OpsetStep(20, gridSampleMode)],
     "GroupNormalization": [OpsetStep(21, scalesOfChannels)],
     "Hardmax": [OpsetStep(13, flattened)],
@@ -38,6 +42,8 @@ struct OpsetStep: Sendable {
     "Softmax": [OpsetStep(13, flattened)],
     "Split": [OpsetStep(13) { try $0.moveInts("split", toInput: 1) }, OpsetStep(18, outputCount)],
     "Squeeze": axesInput(13),
+    // The form stays, but onnxruntime (1.32) knows it in models of set 24 alone.
+    "Swish": [OpsetStep(25, swishInParts)],
     "TopK": [OpsetStep(10) { $0.setInput(1, try $0.constant("k", [$0.takeInt("k") ?? 0])) }],
     "Unsqueeze": axesInput(13),
     "Upsample": [OpsetStep(9, upsampleScales), OpsetStep(10, upsampleToResize)],
@@ -82,6 +88,32 @@ struct OpsetStep: Sendable {
       let spread = call.prepend("Expand", [tall, wide], role + ".wide")
       call.setInput(index, call.prepend("Reshape", [spread, line], role))
     }
+  }
+
+  /// The norm of each channel's elements in a row; positions of size 1 stand in place of theirs.
+  private static func globalNorm(_ call: inout RisingNode) throws {
+    let p = try call.takeInt("p") ?? 2
+    guard p == 1 || p == 2 else { throw call.refusal("onnxruntime has none of p \(p)") }
+    let (x, y) = (call.input(0), call.node.firstOutput)
+    let channels = call.prepend("Shape", [x], "channels", ["start": .int(0), "end": .int(2)])
+    let positions = call.prepend("Shape", [call.prepend("Shape", [x], "spatial", ["start": .int(2)])], "positions")
+    let one = Initializer(name: "", tensor: try Tensor([1] as [Int64], shape: [1]))
+    let ones = call.prepend("ConstantOfShape", [positions], "ones", ["value": .tensor(one)])
+    let shape = call.prepend("Concat", [channels, ones], "shape", ["axis": .int(0)])
+    let rows = call.prepend("Reshape", [x, try call.constant("row", [0, 0, -1] as [Int64])], "rows")
+    call.node.operatorType = p == 1 ? "ReduceL1" : "ReduceL2"
+    call.node.inputs = [rows, try call.constant("axis", [2] as [Int64])]
+    call.node.outputs = [call.value("norms")]
+    call.append("Reshape", [call.node.firstOutput, shape], makes: y)
+  }
+
+  /// x · σ(αx)
+  private static func swishInParts(_ call: inout RisingNode) throws {
+    let x = call.input(0)
+    let alpha = try call.takeFloat("alpha") ?? 1
+    let scaled = alpha == 1 ? x : call.prepend("Mul", [x, try call.likeFirstInput("alpha", alpha)], "scaled")
+    call.node.operatorType = "Mul"
+    call.node.inputs = [x, call.prepend("Sigmoid", [scaled], "gate")]
   }
 
   // MARK: Softmax and its kin

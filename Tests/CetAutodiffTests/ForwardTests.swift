@@ -51,6 +51,23 @@ private func network(_ seed: UInt64 = 1) throws -> (model: Model, batch: Batch, 
     #expect(hidden == (try expected[0].array(as: Float.self)))
     #expect(try cursor.value("y").array(as: Float.self) == expected[1].array(as: Float.self))
   }
+
+  /// The product reads what stands in front of the transpositions, so that no step reads their results.
+  @Test func cursor_givesValuesThatNoLaterStepReads() throws {
+    let (original, batch, weights) = try network()
+    var model = original
+    model.graph.nodes[2...] = [
+      Node("Transpose", inputs: ["h"], outputs: ["t"]), Node("Transpose", inputs: ["t"], outputs: ["u"]),
+      Node("MatMul", inputs: ["u", "b"], outputs: ["y"]),
+    ]
+    let context = ComputeContext()
+    let route = try ForwardRoute(model, batch: batch, parameters: ["a", "b"], stops: ["t", "u", "h"], outputs: ["y"], context)
+    let program = try ForwardProgram(model, batch: batch, parameters: ["a", "b"], outputs: ["t", "u", "h", "y"], context)
+    let cursor = ForwardCursor(route, batch, weights: weights, context)
+    for (name, expected) in zip(["t", "u", "h", "y"], try program.run(batch, weights: weights)) {
+      #expect(try cursor.value(name).array(as: Float.self) == expected.array(as: Float.self))
+    }
+  }
 }
 
 @Suite struct LossTests {

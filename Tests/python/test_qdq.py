@@ -242,6 +242,26 @@ def test_fused_kernels_stay_within_the_rounding_of_activations(name, bits):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=0.01 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("granularity", ["per-tensor", "per-axis", "block:16", "block:64"])
+def test_fused_kernels_take_any_number_of_columns(bits, granularity):
+    """Those of 2 bits take columns by four and make other numbers of the rest."""
+    for inner in (16, 33, 64):
+        for columns in (1, 3, 5, 6, 10):
+            nodes = [
+                helper.make_node("MatMul", ["x", "w1"], ["h"]), helper.make_node("Tanh", ["h"], ["t"]),
+                helper.make_node("Gemm", ["t", "w2"], ["y"]), helper.make_node("Transpose", ["w1"], ["w1t"], perm=[1, 0]),
+                helper.make_node("MatMul", ["y", "w1t"], ["z"])]
+            source = build(
+                nodes, [("x", FLOAT, ["n", inner])], [("y", FLOAT, ["n", columns]), ("z", FLOAT, ["n", inner])],
+                [("w1", weight((inner, columns), 1)), ("w2", weight((columns, columns), 2))], 17)
+            inputs = {"x": samples(8, inner)}
+            small = quantize(source, inputs, bits, granularity)
+            judge(small, inputs)
+            for actual, expected in zip(run(small.to_bytes(), inputs, optimized=True), run(small.to_bytes(encoding="float"), inputs)):
+                np.testing.assert_allclose(actual, expected, rtol=0, atol=0.02 * np.abs(expected).max())
+
+
 # MARK: Versions, sizes, the tool
 
 def test_versions_are_no_higher_than_the_codes_need():

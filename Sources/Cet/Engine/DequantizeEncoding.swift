@@ -91,6 +91,14 @@ struct DequantizeEncoding {
     case .uint4: need(opset: 21, irVersion: 10)
     default: break
     }
+    if storage == .uint2, output == result, codeShape.count == 2, codeShape[1] % 4 != 0, tensor.axis != 0 {
+      // ONNX Runtime (1.32) packs such a matrix under MatMul or Gemm for a kernel that takes columns by four, and makes other
+      // numbers of it. It packs what has two axes: one more in front keeps it off.
+      codeShape.insert(1, at: 0)
+      if gridShape.count == 2 { gridShape.insert(1, at: 0) }
+      if case .int(let axis)? = attributes["axis"] { attributes["axis"] = .int(axis + 1) }
+      output = "\(tensor.name).cet.matrix"
+    }
     let names = ["q", "scale", "zero"].map { "\(tensor.name).cet.\($0)" }
     initializers += [
       Initializer(name: names[0], tensor: try retyped(codes, storage, codeShape)),

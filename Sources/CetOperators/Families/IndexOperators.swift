@@ -28,20 +28,24 @@ let indexOperators: [OperatorEntry] = [
   OperatorEntry("TensorScatter", versions: 24...newestOpset) { call in
     let (cache, update, e) = (try call.input(0), try call.input(1), call.e)
     let axis = try call.axis(call.int("axis", -2), rank: cache.rank)
-    let first = try call.has(2) ? call.knownInts(2, "write_indices") : [Int](repeating: 0, count: cache.shape[0])
     let circular = try call.string("mode", "linear") == "circular"
     let size = cache.shape[axis]
-    guard axis > 0, update.rank == cache.rank, first.count == cache.shape[0], size > 0,
-      update.shape[0] == cache.shape[0],
-      first.allSatisfy({ $0 >= 0 && $0 <= size && (circular || $0 + update.shape[axis] <= size) })
-    else { throw CetError(.shapeMismatch, "update \(update.shape.shapeText) leaves the cache \(cache.shape.shapeText)") }
-    let strides = cache.shape.rowMajorStrides
-    let places = try e.indices(update.shape) { position in
-      var place = position
-      place[axis] = (position[axis] + first[position[0]]) % size
-      return zip(place, strides).reduce(0) { $0 + $1.0 * $1.1 }
+    guard axis > 0, update.rank == cache.rank, size > 0, update.shape[0] == cache.shape[0], update.shape[axis] <= size else {
+      throw CetError(.shapeMismatch, "update \(update.shape.shapeText) does not fit the cache \(cache.shape.shapeText)")
     }
-    return [try scattered(cache, update, places, "none", e)]
+    var places = try e.steps(update.shape, axis: axis)
+    if let first = call.optional(2) {
+      guard first.shape == [cache.shape[0]] else {
+        throw CetError(.shapeMismatch, "write_indices \(first.shape.shapeText) for a cache \(cache.shape.shapeText)")
+      }
+      places = try e.add(places, e.along(0, e.convert(first, to: .int64), rank: cache.rank))
+      if circular {
+        let end = try e.scalar(Double(size), .int64)
+        places = try e.emit(Select(), e.compare(.less, places, end), places, e.subtract(places, end))
+      }
+    }
+    let elements = try e.emit(ElementIndices(axis: axis, of: cache.shape), e.expand(places, update.shape))
+    return [try scattered(cache, update, elements, "none", e)]
   },
   // off + (on − off)·[index = position]
   OperatorEntry("OneHot", versions: 9...newestOpset) { call in
@@ -141,20 +145,18 @@ let indexOperators: [OperatorEntry] = [
     let k = try call.int("k", 0)
     return [try e.convert(e.indices(x.shape) { $0[1] - $0[0] == k ? 1 : 0 }, to: call.elementType("dtype") ?? x.element)]
   },
+  // Step t < length of a sample comes from step length − 1 − t.
   OperatorEntry("ReverseSequence", versions: 10...newestOpset) { call in
     let (x, e) = (try call.input(0), call.e)
     let (batch, time) = (try call.int("batch_axis", 1), try call.int("time_axis", 0))
-    let lengths = try call.knownInts(1, "sequence_lens")
-    guard x.shape.indices.contains(batch), x.shape.indices.contains(time), lengths.count == x.shape[batch],
-      lengths.allSatisfy({ $0 >= 0 && $0 <= x.shape[time] })
-    else { throw CetError(.shapeMismatch, "sequence_lens \(lengths) do not fit \(x.shape.shapeText)") }
-    let strides = x.shape.rowMajorStrides
-    let places = try e.indices(x.shape) { position in
-      var place = position
-      if place[time] < lengths[place[batch]] { place[time] = lengths[place[batch]] - 1 - place[time] }
-      return zip(place, strides).reduce(0) { $0 + $1.0 * $1.1 }
+    let lengths = try e.convert(call.input(1), to: .int64)
+    guard x.shape.indices.contains(batch), x.shape.indices.contains(time), batch != time, lengths.shape == [x.shape[batch]] else {
+      throw CetError(.shapeMismatch, "sequence_lens \(lengths.shape.shapeText) do not fit \(x.shape.shapeText)")
     }
-    return [try e.emit(Take(), x, places)]
+    let (steps, ends) = (try e.steps(x.shape, axis: time), try e.along(batch, lengths, rank: x.rank))
+    let mirrored = try e.subtract(e.subtract(ends, e.scalar(1, .int64)), steps)
+    let places = try e.emit(Select(), e.compare(.less, steps, ends), mirrored, steps)
+    return [try gatherElements(x, e.expand(places, x.shape), axis: time, e)]
   },
 ]
 
@@ -170,6 +172,18 @@ extension Emitter {
       advance(&position, shape)
     }
     return constant(try Tensor(values, shape: shape))
+  }
+
+  /// The positions along an axis, ready to broadcast over `shape`.
+  func steps(_ shape: [Int], axis: Int) throws -> Value {
+    try along(axis, integers(Array(0..<shape[axis])), rank: shape.count)
+  }
+
+  /// A vector turned along an axis.
+  func along(_ axis: Int, _ vector: Value, rank: Int) throws -> Value {
+    var line = [Int](repeating: 1, count: rank)
+    line[axis] = vector.shape.elementCount
+    return try reshape(vector, line)
   }
 
   /// `count` rows along an axis.

@@ -12,9 +12,11 @@ let poolOperators: [OperatorEntry] = [
     let columns = try call.int("storage_order", 0) != 0
     return [results[0], try call.e.emit(PoolIndices(geometry, columnMajor: columns), results[1])]
   },
-  // (Σ|x|ᵖ)^(1/p) over the window: the sum is the average without the division.
+  // (Σ|x|ᵖ)^(1/p) over the window: the sum is the average without the division. Padding that reaches as far as the last
+  // window makes all windows equally large.
   OperatorEntry("LpPool") { call in
-    let (geometry, x) = try poolingGeometry(call)
+    let (window, x) = try poolingGeometry(call)
+    let geometry = try window.padded()
     let p = Double(try call.int("p", 2))
     let e = call.e
     let powers = try e.binary(.power, e.unary(.absolute, x), e.scalar(p, x.element))

@@ -54,6 +54,16 @@ public struct PoolingGeometry: Hashable, Sendable {
     try self.init(input: input, kernel: Array(input.dropFirst(2)))
   }
 
+  /// The same windows with end padding as far as the last of them reaches.
+  public func padded() throws -> PoolingGeometry {
+    let ends = kernel.indices.map { axis in
+      let reach = (outputSpatial[axis] - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1
+      return max(0, reach - padsBegin[axis] - inputSpatial[axis])
+    }
+    return try PoolingGeometry(
+      input: inputShape, kernel: kernel, strides: strides, dilations: dilations, pads: padsBegin + ends)
+  }
+
   public var inputShape: [Int] { [batch, channels] + inputSpatial }
   public var outputShape: [Int] { [batch, channels] + outputSpatial }
 
