@@ -36,7 +36,7 @@ def test_plan_with_changed_bits_is_computed_anew_from_its_table(model, calibrati
     assert tensor.predicted_loss_change == tensor.sensitivity[bits] != before.predicted_loss_change
     assert tensor.code_bytes == math.ceil(tensor.parameter_count * bits / 8)
     assert tensor.stored_bytes - tensor.code_bytes == before.stored_bytes - before.code_bytes
-    assert tensors == old
+    assert repr(tensors) == repr(old)  # NaN differs from itself
     summary = edited.summary
     # The plan's loss follows its tensors', as that of a plan for another budget does.
     scale = sum(t.predicted_loss_change for t in edited.tensors) / sum(t.predicted_loss_change for t in plan.tensors)
@@ -50,7 +50,7 @@ def test_plan_with_changed_bits_is_computed_anew_from_its_table(model, calibrati
     assert quantized["fc1.weight"].bits == bits
     done = quantized.plan
     assert done.summary.file_bytes == len(quantized.to_bytes())
-    assert [t for t in done.tensors] == edited.tensors
+    assert repr(done.tensors) == repr(edited.tensors)
 
 
 def test_plan_with_a_tensor_kept_by_hand_and_back(model, calibration, document):
