@@ -79,7 +79,9 @@ struct Ending {
     var parts = text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init)
     if let usage = parts.firstIndex(where: { $0.hasPrefix("Usage:") }) { parts.removeSubrange(usage...) }
     let help = parts.firstIndex { $0.hasPrefix("Help:") }.map { parts.remove(at: $0) }
-    var message = parts.map { $0.drop { $0 == " " } }.joined(separator: " ")
+    // Long lists of values come as bullets.
+    var message = parts.map { $0.drop { $0 == " " } }.map { $0.hasPrefix("- ") ? "'\($0.dropFirst(2))'" : String($0) }
+      .joined(separator: " ").replacing("' '", with: "', '").replacing("one of the following:", with: "one of")
     if message.hasPrefix("Error: ") { message.removeFirst(7) }
     if let likely = likelyValue(message) { message += " Did you mean '\(likely)'?" }
     return [message] + (help.map { [String($0.dropFirst(5).drop { $0 == " " })] } ?? [])

@@ -42,7 +42,7 @@ struct Tool: ParsableCommand {
     }
   }
 
-  static var commands: [String] { configuration.subcommands.compactMap(\.configuration.commandName) }
+  static var commands: [String] { configuration.subcommands.compactMap { $0.configuration.commandName } }
 
   /// The parser would take an unknown word for a stray argument.
   private static func checkCommand(_ word: String) throws {
