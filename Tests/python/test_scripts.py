@@ -31,6 +31,8 @@ WRONG = {
     "methods unknown": ("Benchmarks/compare_methods.py", ["M", "D", "--methods", "cet,magic"], ["'magic'", "hawq-v2"]),
     "methods ratio no number": ("Benchmarks/compare_methods.py", ["M", "D", "--ratios", "many"], ["--ratios", "'many'"]),
     "methods other data": ("Benchmarks/compare_methods.py", ["M", "X"], ["'input'", "other"]),
+    "predictions nothing": ("Benchmarks/predictions.py", [], ["model"]),
+    "predictions unknown method": ("Benchmarks/predictions.py", ["M", "D", "--method", "magic"], ["--method", "magic"]),
     "encodings nothing": ("Benchmarks/encodings.py", [], ["model"]),
     "encodings zero rounds": ("Benchmarks/encodings.py", ["M", "D", "--rounds", "0"], ["--rounds", "'0'"]),
     "encodings unknown option": ("Benchmarks/encodings.py", ["M", "D", "--colour"], ["--colour"]),
