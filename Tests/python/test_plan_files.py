@@ -199,3 +199,15 @@ def test_tool_plan_takes_another_encoding_and_says_its_size(tool, digits, plan, 
     found = json.loads(run.stdout)
     assert found["plan"]["options"]["encoding"] == encoding
     assert found["bytes"]["file"] == (tmp_path / "x.onnx").stat().st_size
+
+
+def test_quantize_for_another_encoding_says_its_size(model, calibration, plan):
+    quantized = cet.quantize(model, calibration, plan, encoding="qdq")
+    assert quantized.plan.summary.encoding == "qdq"
+    assert quantized.plan.summary.file_bytes == len(quantized.to_bytes())
+    # The same as a plan with these bits that was made for it.
+    document = json.loads(plan.to_json())
+    document["options"]["encoding"] = "qdq"
+    document["judgement"] = None
+    other = cet.quantize(model, calibration, cet.Plan.from_json(json.dumps(document)))
+    assert quantized.to_bytes() == other.to_bytes()
