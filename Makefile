@@ -16,7 +16,9 @@ STAGED := $(BUILD)/lib/libcet.so.$(VERSION)
 PYTHON := .venv/bin/python
 DIGITS := Tests/Fixtures/digits_cnn
 
-BENCHMARKS := resnet18 resnet50 mobilenet_v2 bert_base
+BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
+BENCH_SPECTRUM ?= resnet18
+BENCH_OPTIONS ?=
 
 .PHONY: all lib demo test bench install wheel clean
 
@@ -30,7 +32,7 @@ lib:
 
 demo: lib
 	tools/setup.sh python
-	$(BUILD)/bin/cet-onnx compress $(DIGITS)/model.onnx $(BUILD)/digits_cnn.cet.onnx --data $(DIGITS)/calibration.npz --target-ratio 11 --report $(BUILD)/digits_cnn.html
+	$(BUILD)/bin/cet-onnx compress $(DIGITS)/model.onnx $(BUILD)/digits_cnn.cet.onnx --data $(DIGITS)/calibration.npz --target-ratio 11 --report $(BUILD)/digits_cnn.html --force
 	@echo
 	@$(PYTHON) examples/python/accuracy.py $(DIGITS)/test.npz $(DIGITS)/model.onnx $(BUILD)/digits_cnn.cet.onnx
 
@@ -39,8 +41,8 @@ test:
 
 bench: lib
 	CET_TORCH=1 tools/setup.sh tests
-	CET_LIBRARY=$(BUILD)/lib/libcet.so $(PYTHON) Benchmarks/hvp.py $(BENCHMARKS)
-	CET_LIBRARY=$(BUILD)/lib/libcet.so $(PYTHON) Benchmarks/spectrum.py resnet18
+	CET_LIBRARY=$(BUILD)/lib/libcet.so $(PYTHON) Benchmarks/hvp.py $(BENCHMARKS) $(BENCH_OPTIONS)
+	CET_LIBRARY=$(BUILD)/lib/libcet.so $(PYTHON) Benchmarks/spectrum.py $(BENCH_SPECTRUM)
 
 # Copies only: what is not built yet is built first, and nothing is built again as root.
 install: $(STAGED)

@@ -7,15 +7,20 @@ with ONNX Runtime. The loss is the mean KL divergence of softmax(output) for mod
 squared distance of the outputs; both are means over samples. Rows: `cet` with compensated rounding, every other method
 with gptq, and `cet` with gptq, which shows the plan alone. All use one quantizer; the file size is printed.
 """
-import argparse
 import os
+import pathlib
+import sys
 import tempfile
 import time
 
 import numpy as np
 import onnxruntime
 
-import cet
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "bindings/python")]
+
+import arguments as a  # noqa: E402
+import cet  # noqa: E402
 
 METHODS = [("cet", "compensated"), ("cet", "gptq"), ("clado", "gptq"), ("mckp", "gptq"), ("hawq-v2", "gptq"),
            ("uniform", "gptq"), ("paper", "gptq")]
@@ -43,27 +48,29 @@ def divergence(loss, reference, output):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("calibration")
-    parser.add_argument("--samples", type=int, default=512)
-    parser.add_argument("--held", type=int, default=512)
-    parser.add_argument("--ratios", default="8,11,12.8")
-    parser.add_argument("--methods", help="with commas; default: all")
-    parser.add_argument("--threads", type=int, default=2)
+    names = list(dict.fromkeys(name for name, _ in METHODS))
+    parser = a.Parser(__doc__)
+    parser.add_argument("model", type=a.existing)
+    parser.add_argument("calibration", type=a.arrays)
+    parser.add_argument("--samples", type=a.count, default=512)
+    parser.add_argument("--held", type=a.count, default=512)
+    parser.add_argument("--ratios", type=a.positives, default=[8, 11, 12.8])
+    parser.add_argument("--methods", type=a.words(*names), default=names, help="with commas; default: all")
+    parser.add_argument("--threads", type=a.count, default=2)
     arguments = parser.parse_args()
-    model = cet.Model(arguments.model)
-    arrays = dict(np.load(arguments.calibration))
-    arrays = {i.name: arrays[i.name] for i in model.inputs}
+    model = a.load_model(parser, arguments.model)
+    inputs = [i.name for i in model.inputs]
+    arrays = {k: v for k, v in a.inputs(parser, arguments.calibration, inputs).items() if k in inputs}
+    if len(next(iter(arrays.values()))) <= arguments.samples:
+        parser.error(f"argument --samples: {arguments.samples} leave none of '{arguments.calibration}' to hold out")
     data = cet.Calibration({k: v[:arguments.samples] for k, v in arrays.items()})
     held = {k: v[arguments.samples:arguments.samples + arguments.held] for k, v in arrays.items()}
     reference = outputs(arguments.model, held)
     print(f"{'method':10}{'rounding':13}{'ratio':>7}{'held-out loss':>15}{'file bytes':>12}{'seconds':>9}", flush=True)
-    wanted = arguments.methods.split(",") if arguments.methods else [name for name, _ in METHODS]
     for method, rounding in METHODS:
-        if method not in wanted:
+        if method not in arguments.methods:
             continue
-        for ratio in map(float, arguments.ratios.split(",")):
+        for ratio in arguments.ratios:
             start = time.time()
             plan = cet.plan(model, data, method=method, rounding=rounding, target_ratio=ratio, threads=arguments.threads)
             small = cet.quantize(model, data, plan, threads=arguments.threads)

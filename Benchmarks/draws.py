@@ -6,31 +6,31 @@ Draw s takes --samples samples of CALIBRATION.npz without replacement (numpy Ran
 TEST.npz (arrays with the model's input names, and `labels` for accuracy), without it on the samples not drawn: mean KL
 divergence of softmax(output) from the unquantized model's, and top-1 accuracy in per cent, both by ONNX Runtime.
 """
-import argparse
 import os
 import tempfile
 
 import numpy as np
 
-import cet
-from compare_methods import divergence, outputs
+from compare_methods import a, cet, divergence, outputs
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("calibration")
-    parser.add_argument("test", nargs="?")
-    parser.add_argument("--ratios", default="8,11,12.8,16")
-    parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--samples", type=int, default=512)
-    parser.add_argument("--rounding", default="compensated")
+    parser = a.Parser(__doc__)
+    parser.add_argument("model", type=a.existing)
+    parser.add_argument("calibration", type=a.arrays)
+    parser.add_argument("test", nargs="?", type=a.arrays)
+    parser.add_argument("--ratios", type=a.positives, default=[8, 11, 12.8, 16])
+    parser.add_argument("--draws", type=a.count, default=3)
+    parser.add_argument("--samples", type=a.count, default=512)
+    parser.add_argument("--rounding", choices=["nearest", "gptq", "compensated"], default="compensated")
     arguments = parser.parse_args()
-    model = cet.Model(arguments.model)
+    model = a.load_model(parser, arguments.model)
     names = [i.name for i in model.inputs]
-    arrays = {k: v for k, v in np.load(arguments.calibration).items() if k in names + ["labels"]}
-    test = dict(np.load(arguments.test)) if arguments.test else None
-    ratios = [float(r) for r in arguments.ratios.split(",")]
+    arrays = a.inputs(parser, arguments.calibration, names)
+    test = a.inputs(parser, arguments.test, names) if arguments.test else None
+    if test is None and len(arrays[names[0]]) <= arguments.samples:
+        parser.error(f"argument --samples: {arguments.samples} leave none of '{arguments.calibration}' to judge by")
+    ratios = arguments.ratios
     found = {ratio: [] for ratio in ratios}
     for draw in range(arguments.draws):
         order = np.random.RandomState(draw).permutation(len(arrays[names[0]]))

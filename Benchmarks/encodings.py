@@ -6,7 +6,6 @@ The files are planes, qdq and float of one plan with codes to nearest, and besid
 milliseconds a run, of loading, and bytes. `qdq folded` is qdq with session.disable_quant_qdq, which folds it like a constant.
 """
 
-import argparse
 import pathlib
 import statistics
 import sys
@@ -16,8 +15,9 @@ import numpy as np
 import onnxruntime as ort
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "bindings/python")]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "bindings/python")]
 
+import arguments  # noqa: E402
 import cet  # noqa: E402
 
 
@@ -33,20 +33,21 @@ def session(model, threads, folds):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=pathlib.Path)
-    parser.add_argument("data", type=pathlib.Path)
-    parser.add_argument("--ratio", type=float, default=11)
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--bits", type=int, nargs="*")
+    parser = arguments.Parser(__doc__)
+    parser.add_argument("model", type=arguments.existing)
+    parser.add_argument("data", type=arguments.arrays)
+    parser.add_argument("--ratio", type=arguments.positive, default=11)
+    parser.add_argument("--batch", type=arguments.count, default=1)
+    parser.add_argument("--rounds", type=arguments.count, default=9)
+    parser.add_argument("--threads", type=arguments.count, default=2)
+    parser.add_argument("--bits", type=int, nargs="*", choices=range(2, 9))
     a = parser.parse_args()
-    model, arrays = cet.Model(a.model), np.load(a.data)
+    model = arguments.load_model(parser, a.model)
+    arrays = arguments.inputs(parser, a.data, [i.name for i in model.inputs])
     plan = cet.plan(
         model, cet.Calibration.from_npz(a.data), target_ratio=a.ratio, encoding="qdq", rounding="nearest", samples=128, bits=a.bits)
     small = cet.quantize(model, None, plan, rounding="nearest")
-    files = {"original": a.model.read_bytes()} | {e: small.to_bytes(encoding=e) for e in ("float", "planes", "qdq")}
+    files = {"original": pathlib.Path(a.model).read_bytes()} | {e: small.to_bytes(encoding=e) for e in ("float", "planes", "qdq")}
     runs = {name: (*session(data, a.threads, False), len(data)) for name, data in files.items()}
     runs["qdq folded"] = (*session(files["qdq"], a.threads, True), len(files["qdq"]))
     inputs = {i.name: arrays[i.name][: a.batch] for i in runs["original"][0].get_inputs()}

@@ -7,7 +7,6 @@ graph kept, ours that of a product whose primals are kept: both repeat only what
 of medians; `error` is the relative difference of the products.
 """
 
-import argparse
 import pathlib
 import resource
 import statistics
@@ -20,8 +19,9 @@ import onnx
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "Tests/python"), str(ROOT / "bindings/python")]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "Tests/python"), str(ROOT / "bindings/python")]
 
+import arguments as a  # noqa: E402
 import cet  # noqa: E402
 import models  # noqa: E402
 from torch_reference import TorchReference  # noqa: E402
@@ -84,12 +84,22 @@ def measure(name, options, folder):
         f"| {median['gn'] / median['hvp']:.2f} | {error:.1e} |")
 
 
+def model_name(text):
+    """A name of models.py, or a model and its data."""
+    if ":" not in text:
+        return models.known(text)
+    path, data = text.split(":", 1)
+    a.existing(path)
+    a.arrays(data)
+    return text
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = a.Parser(__doc__)
+    parser.add_argument("models", nargs="+", type=model_name)
+    parser.add_argument("--batch", type=a.count, default=8)
+    parser.add_argument("--rounds", type=a.count, default=5)
+    parser.add_argument("--threads", type=a.count, default=2)
     parser.add_argument("--loss", default="cross-entropy", choices=["cross-entropy", "kl", "mse"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -6,11 +6,23 @@ Names: resnet18, resnet50, mobilenet_v2 (images of 3 x 224 x 224, batch normaliz
 (128 tokens, two classes). The batch axis is dynamic.
 """
 
+import argparse
+import pathlib
 import sys
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+
+NAMES = ["resnet18", "resnet50", "mobilenet_v2", "bert_base", "bert_tiny"]
+
+
+def known(name):
+    """The name, as a type of argparse."""
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(NAMES)}")
+    return name
 
 
 class Network:
@@ -159,4 +171,11 @@ def data(name, samples):
 
 
 if __name__ == "__main__":
-    onnx.save(build(sys.argv[1]), sys.argv[2])
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+    import arguments
+
+    parser = arguments.Parser(__doc__)
+    parser.add_argument("name", type=known)
+    parser.add_argument("file", type=arguments.writable)
+    options = parser.parse_args()
+    onnx.save(build(options.name), options.file)

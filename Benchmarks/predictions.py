@@ -7,14 +7,12 @@ made for every ratio, carried out, written, and run by ONNX Runtime on the new s
 prediction with its 95 % interval, the held-out loss, and the mean losses on new and on test samples: kl of softmax(output) where
 the library chose "kl", else half the squared difference. The last line counts the intervals that cover.
 """
-import argparse
 import os
 import tempfile
 
 import numpy as np
 
-import cet
-from compare_methods import outputs
+from compare_methods import METHODS, a, cet, outputs
 
 
 def losses(kind, reference, output):
@@ -28,19 +26,21 @@ def losses(kind, reference, output):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("calibration")
-    parser.add_argument("test", nargs="?")
-    parser.add_argument("--ratios", default="8,11,16")
-    parser.add_argument("--draws", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=256)
-    parser.add_argument("--method", default="cet")
-    parser.add_argument("--new", type=int, default=512, help="new samples at most")
+    parser = a.Parser(__doc__)
+    parser.add_argument("model", type=a.existing)
+    parser.add_argument("calibration", type=a.arrays)
+    parser.add_argument("test", nargs="?", type=a.arrays)
+    parser.add_argument("--ratios", type=a.positives, default=[8, 11, 16])
+    parser.add_argument("--draws", type=a.count, default=2)
+    parser.add_argument("--samples", type=a.count, default=256)
+    parser.add_argument("--method", choices=list(dict.fromkeys(name for name, _ in METHODS)), default="cet")
+    parser.add_argument("--new", type=a.count, default=512, help="new samples at most")
     arguments = parser.parse_args()
-    model = cet.Model(arguments.model)
+    model = a.load_model(parser, arguments.model)
     names = [i.name for i in model.inputs]
-    arrays = {k: v for k, v in np.load(arguments.calibration).items() if k in names}
+    arrays = {k: v for k, v in a.inputs(parser, arguments.calibration, names).items() if k in names}
+    if len(arrays[names[0]]) <= arguments.samples:
+        parser.error(f"argument --samples: {arguments.samples} leave no new ones in '{arguments.calibration}'")
     test = dict(np.load(arguments.test)) if arguments.test else None
     plans = covered = 0
     for draw in range(arguments.draws):
@@ -52,7 +52,7 @@ def main():
             judges["test"] = {k: test[k] for k in names}
         references = {k: outputs(arguments.model, x) for k, x in judges.items()}
         source = None
-        for ratio in map(float, arguments.ratios.split(",")):
+        for ratio in arguments.ratios:
             plan = cet.plan(model, data, target_ratio=ratio, method=arguments.method)
             again = "" if source is None else f"  from the first plan {_text(source.replan(model, target_ratio=ratio).summary)}"
             source = source or plan

@@ -5,7 +5,6 @@
 MODEL is a name of models.py. One process, one line each.
 """
 
-import argparse
 import pathlib
 import resource
 import sys
@@ -16,8 +15,9 @@ import numpy as np
 import onnx
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "bindings/python"))
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "bindings/python")]
 
+import arguments as a  # noqa: E402
 import cet  # noqa: E402
 import models  # noqa: E402
 
@@ -41,11 +41,11 @@ def large_file(folder, megabytes=500):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = a.Parser(__doc__)
+    parser.add_argument("model", type=models.known)
+    parser.add_argument("--pairs", type=a.count, default=20)
+    parser.add_argument("--samples", type=a.count, default=16)
+    parser.add_argument("--threads", type=a.count, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = large_file(folder)

@@ -8,7 +8,7 @@ FOLDER: as tools/make_node_cases.py filled it. OPERATOR: count these instead of 
 import collections
 import pathlib
 import re
-import sys
+import arguments
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -22,18 +22,20 @@ def operators(graph):
 
 
 def main():
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
+    parser = arguments.Parser(__doc__)
+    parser.add_argument("folder", type=arguments.folder)
+    parser.add_argument("operators", nargs="*")
+    options = parser.parse_args()
     import onnx
 
-    wanted = set(sys.argv[2:]) or set(re.findall(r"^\| `?([\w.]+)`? \|", (ROOT / "docs/operators.md").read_text(), re.M))
+    wanted = set(options.operators) or set(re.findall(r"^\| `?([\w.]+)`? \|", (ROOT / "docs/operators.md").read_text(), re.M))
     reasons = collections.Counter()
     total = passed = 0
     for line in (ROOT / "Tests/Fixtures/conformance/onnx-node.txt").read_text().splitlines():
         if not line or line.startswith("#"):
             continue
         name, outcome = line.split(" ", 1)
-        model = onnx.load(f"{sys.argv[1]}/node/{name}/model.onnx")
+        model = onnx.load(f"{options.folder}/node/{name}/model.onnx")
         local = {function.name for function in model.functions}
         if not set(operators(model.graph)) - local <= wanted:
             continue

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, external_data_helper, numpy_helper
 
+import arguments
+
 TYPES = {
     "FLOAT": "float32", "DOUBLE": "float64", "FLOAT8E8M0": "float8e8m0",
 }
@@ -133,4 +135,6 @@ def model_lines(path):
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(model_lines(sys.argv[1])) + "\n")
+    parser = arguments.Parser(__doc__)
+    parser.add_argument("model", type=arguments.existing)
+    sys.stdout.write("\n".join(model_lines(parser.parse_args().model)) + "\n")

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
 
+import arguments
+
+arguments.Parser(__doc__).parse_args()
 here = os.path.dirname(os.path.abspath(__file__))
 fixtures = os.path.join(here, "..", "Tests", "Fixtures")
 graph = onnx.load(os.path.join(fixtures, "digits_cnn", "model.onnx")).graph

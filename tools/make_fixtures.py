@@ -10,6 +10,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import arguments
 from dump_model import element_bytes, model_lines
 
 FOLDER = pathlib.Path(__file__).parent.parent / "Tests" / "Fixtures" / "onnx"
@@ -191,6 +192,7 @@ def external():
 
 
 def main():
+    arguments.Parser(__doc__).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     all_types()
     structure()

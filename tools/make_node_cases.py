@@ -7,8 +7,9 @@ test_data_set_0/input_<i>.pb and output_<i>.pb beside it.
 """
 
 import os
-import sys
 import warnings
+
+import arguments
 
 
 def write(path, message):
@@ -59,8 +60,9 @@ def write_light(root):
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
+    parser = arguments.Parser(__doc__)
+    parser.add_argument("folder", type=arguments.writable_folder)
+    target = parser.parse_args().folder
     warnings.simplefilter("ignore")
     import onnx
     from onnx.backend.test.case.model import collect_testcases as model_cases
@@ -71,7 +73,7 @@ def main():
     for (kind, name), case in sorted(cases.items()):
         if case.model is None or case.data_sets is None:
             continue  # models that the suite downloads
-        folder = os.path.join(sys.argv[1], kind, name)
+        folder = os.path.join(target, kind, name)
         os.makedirs(folder, exist_ok=True)
         write(os.path.join(folder, "model.onnx"), case.model)
         for index, (inputs, outputs) in enumerate(case.data_sets):
@@ -82,8 +84,8 @@ def main():
             for i, value in enumerate(outputs):
                 write(os.path.join(data, f"output_{i}.pb"), encoded(value, case.model.graph.output[i]))
         written += 1
-    written += write_light(sys.argv[1])
-    print(f"{written} cases of onnx {onnx.__version__} in {sys.argv[1]}")
+    written += write_light(target)
+    print(f"{written} cases of onnx {onnx.__version__} in {target}")
 
 
 if __name__ == "__main__":

@@ -32,9 +32,14 @@ finish() {
   exit $status
 }
 
+# The targets that users call come first, in the environment that these make for themselves.
+part "library" make --no-print-directory lib || finish
+part "demo" make --no-print-directory demo
+part "wheel" make --no-print-directory wheel
+part "wheel used" tools/check-wheel.sh build
+part "install" tools/check-install.sh build
 part "set-up" tools/setup.sh tests || finish
 part "imports" tools/check-arrows.sh
-part "library" make --no-print-directory lib || finish
 part "exports" tools/check-exports.sh build/lib/libcet.so
 # Optimised: the numerics are tested at the speed and with the arithmetic that users get.
 # The onnx package's own cases, for the Swift tests; models that the Swift tests write, for the Python tests.
@@ -46,5 +51,8 @@ export CET_WRITTEN_MODELS
 mkdir -p "$CET_WRITTEN_MODELS"
 part "Swift tests" swift test -c release -Xswiftc -enable-testing
 part "C conformance" tools/run-conformance.sh build/lib/libcet.so
+.venv/bin/python -c 'import torch' 2>/dev/null &&
+  part "bench" make --no-print-directory bench BENCHMARKS=bert_tiny BENCH_SPECTRUM=bert_tiny BENCH_OPTIONS="--rounds 1"
 part "Python tests" .venv/bin/python -m pytest -q -rs Tests/python
+part "clean" tools/check-clean.sh
 finish

@@ -12,6 +12,7 @@ public struct PlannedTensor: Sendable, Equatable {
   }
 
   public static let keptBits = 32
+  static let possibleBits = 0...keptBits
 
   public var name: String
   public var shape: [Int]
@@ -20,7 +21,7 @@ public struct PlannedTensor: Sendable, Equatable {
   public var decision: Decision
   /// One line for people.
   public var reason: String
-  /// The quantization axis; nil: one scale for the whole tensor, or kept.
+  /// The quantization axis, also that which a kept tensor would have; nil: one scale for the whole tensor.
   public var axis: Int?
   /// Weights that share a scale along an index of `axis`; 0: all of them.
   public var blockSize = 0
@@ -74,7 +75,7 @@ public struct CompressionPlan: Sendable, Equatable {
   public var samples: Int
   /// In graph order, kept ones included.
   public var tensors: [PlannedTensor]
-  /// The whole written file in `options.encoding`.
+  /// The whole written file in `options.encoding`; 0: unknown, because bits were set by hand.
   public var fileBytes: Int
   /// What the plan as it is rounded will lose on new samples; nil: unknown.
   public var prediction: LossEstimate?

@@ -4,14 +4,21 @@ import CetTensor
 struct JSONFields {
   let value: JSON
   let path: String
+  /// What messages call the document.
+  let document: String
 
-  init(_ value: JSON, path: String = "") {
+  init(_ value: JSON, document: String, path: String = "") {
     self.value = value
+    self.document = document
     self.path = path
   }
 
+  private func inside(_ value: JSON, path: String) -> JSONFields {
+    JSONFields(value, document: document, path: path)
+  }
+
   func error(_ text: String) -> CetError {
-    CetError(.invalidArgument, "plan JSON, \(path.isEmpty ? "document" : path): \(text)")
+    CetError(.invalidArgument, "\(document), \(path.isEmpty ? "document" : path): \(text)")
   }
 
   private func inner(_ name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
@@ -20,22 +27,22 @@ struct JSONFields {
   func optional(_ name: String) throws -> JSONFields? {
     guard case .object(let members) = value else { throw error("expected an object") }
     guard let member = members.first(where: { $0.name == name }), member.value != .null else { return nil }
-    return JSONFields(member.value, path: inner(name))
+    return inside(member.value, path: inner(name))
   }
 
   func required(_ name: String) throws -> JSONFields {
-    guard let field = try optional(name) else { throw JSONFields(.null, path: inner(name)).error("is missing") }
+    guard let field = try optional(name) else { throw inside(.null, path: inner(name)).error("is missing") }
     return field
   }
 
   func array() throws -> [JSONFields] {
     guard case .array(let items) = value else { throw error("expected an array") }
-    return items.enumerated().map { JSONFields($1, path: "\(path)[\($0)]") }
+    return items.enumerated().map { inside($1, path: "\(path)[\($0)]") }
   }
 
   func members() throws -> [(name: String, field: JSONFields)] {
     guard case .object(let members) = value else { throw error("expected an object") }
-    return members.map { ($0.name, JSONFields($0.value, path: inner($0.name))) }
+    return members.map { ($0.name, inside($0.value, path: inner($0.name))) }
   }
 
   func string() throws -> String {

@@ -137,6 +137,8 @@ public struct PlanOptions: Sendable, Equatable {
 public struct QuantizeOptions: Sendable, Equatable {
   /// nil: the plan's.
   public var rounding: Rounding?
+  /// nil: the plan's.
+  public var encoding: Encoding?
   /// nil: as many as the plan used.
   public var samples: Int?
   public var batchSize: Int?

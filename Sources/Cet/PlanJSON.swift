@@ -43,9 +43,10 @@ extension CompressionPlan {
 
   public init(jsonText: String) throws { try self.init(json: JSON.parse(jsonText)) }
 
-  /// Totals other than the file's size follow from the tensors and are not read.
+  /// Totals other than the file's size follow from the tensors and are not read. Where a tensor's bits are not those
+  /// that were decided, its loss and bytes are computed anew; the file's size is then unknown until there is a model.
   public init(json: JSON) throws {
-    let document = JSONFields(json)
+    let document = JSONFields(json, document: "plan JSON")
     guard case .string("cet-plan") = try document.optional("format")?.value else {
       throw document.error("expected member \"format\" with \"cet-plan\"")
     }
@@ -59,12 +60,13 @@ extension CompressionPlan {
     guard sha256.utf8.count == 64, sha256.allSatisfy({ $0.isHexDigit && $0.isASCII }) else {
       throw digest.error("expected 64 hexadecimal digits")
     }
+    let tensors = try document.required("tensors").array()
     self.init(
-      modelSHA256: sha256, modelBytes: try model.required("bytes").integer(0...CompressionPlan.largest),
+      modelSHA256: sha256.lowercased(), modelBytes: try model.required("bytes").integer(0...CompressionPlan.largest),
       options: try PlanOptions(fields: document.required("options")),
       loss: try document.required("loss").choice(),
       samples: try document.required("samples").integer(0...CompressionPlan.largest),
-      tensors: try document.required("tensors").array().map { try PlannedTensor(fields: $0) },
+      tensors: try tensors.map { try PlannedTensor(fields: $0) },
       fileBytes: try document.required("totals").required("file_bytes").integer(0...CompressionPlan.largest))
     libraryVersion = try document.required("library_version").string()
     prediction = try LossEstimate(document, loss: "predicted_loss_change", interval: "predicted_loss_interval")
@@ -74,9 +76,32 @@ extension CompressionPlan {
     measuredLossChange = try document.optional("measured_loss_change")?.double()
     notes = try document.optional("notes")?.array().map { try $0.string() } ?? []
     var names: Set<String> = []
-    for tensor in tensors {
+    for tensor in self.tensors {
       guard names.insert(tensor.name).inserted else { throw document.error("tensor '\(tensor.name)' appears twice") }
     }
+    try readEdits(tensors)
+  }
+
+  private mutating func readEdits(_ fields: [JSONFields]) throws {
+    var isEdited = false
+    for (index, field) in fields.enumerated() {
+      let tensor = tensors[index]
+      let isKept = tensor.bits == PlannedTensor.keptBits
+      if let decided = try field.optional("decided_bits") {
+        guard try decided.integer(PlannedTensor.possibleBits) != tensor.bits else {
+          guard isKept != tensor.isPlanned else {
+            throw try field.required("decision").error("'\(tensor.decision.rawValue)' does not go with \(tensor.bits) bits")
+          }
+          continue
+        }
+      } else if isKept != tensor.isPlanned {
+        continue
+      }
+      if !isKept, tensor.axis == nil, options.granularity != .perTensor { _ = try field.required("axis") }
+      setByHand(index, bits: tensor.bits)
+      isEdited = true
+    }
+    if isEdited { forgetFormerBits() }
   }
 }
 
@@ -89,6 +114,7 @@ extension PlannedTensor {
       .init("name", .string(name)),
       .init("shape", .array(shape.map { .integer($0) })),
       .init("bits", .integer(bits)),
+      .init("decided_bits", .integer(bits)),
       .init("decision", .string(decision.rawValue)),
       .init("reason", .string(reason)),
       .init("axis", .integer(axis)),
@@ -105,13 +131,16 @@ extension PlannedTensor {
   }
 
   init(fields: JSONFields) throws {
-    let decision = try fields.required("decision").choice(Decision.self)
-    let allowed = decision == .kept ? PlannedTensor.keptBits...PlannedTensor.keptBits : PlanOptions.allowedBits
     let shape = try fields.required("shape").array().map { try $0.integer(0...(1 << 46)) }
     guard shape.validatedCount != nil else { throw fields.error("shape \(shape.shapeText) is too large") }
+    let bitsField = try fields.required("bits")
+    let bits = try bitsField.integer(PlannedTensor.possibleBits)
+    guard bits == PlannedTensor.keptBits || PlanOptions.allowedBits.contains(bits) else {
+      throw bitsField.error("expected 2 to 8, or \(PlannedTensor.keptBits) for float32, got \(bits)")
+    }
     self.init(
-      name: try fields.required("name").string(), shape: shape,
-      bits: try fields.required("bits").integer(allowed), decision: decision,
+      name: try fields.required("name").string(), shape: shape, bits: bits,
+      decision: try fields.required("decision").choice(Decision.self),
       reason: try fields.optional("reason")?.string() ?? "")
     if let field = try fields.optional("axis") {
       guard !shape.isEmpty else { throw field.error("a scalar has no axis") }

@@ -77,7 +77,7 @@ enum RecordFile {
       guard length <= UInt64(status.st_size) - 24, length <= 1 << 28 else { throw failure("is damaged: the header is too long") }
       let text = try take(Int(length))
       do {
-        header = JSONFields(try text.withUnsafeBytes { try JSON.parse($0) })
+        header = JSONFields(try text.withUnsafeBytes { try JSON.parse($0) }, document: "header")
       } catch { throw failure("is damaged: the header is no JSON") }
       self.path = path
       self.file = file

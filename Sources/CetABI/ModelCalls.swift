@@ -20,6 +20,17 @@ public func cet_model_load_memory(
   }
 }
 
+@implementation @_cdecl("cet_model_reads_file")
+public func cet_model_reads_file(
+  _ model: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ reads: UnsafeMutablePointer<UInt32>?
+) -> cet_status {
+  boundary {
+    let reads = try required(reads, "reads")
+    reads.pointee = 0
+    reads.pointee = try Handle.get(model, as: ModelObject.self).model.reads(path: text(path, "path")) ? 1 : 0
+  }
+}
+
 @implementation @_cdecl("cet_model_input_count")
 public func cet_model_input_count(_ model: OpaquePointer?) -> Int {
   boundary(counting: { try Handle.get(model, as: ModelObject.self).inputs.count })

@@ -61,6 +61,7 @@ final class CalibrationObject: HandleObject {
   override class var kind: String { "calibration" }
   private let lock = Lock()
   private var held: Calibration
+  private var latest: (required: [ValueInfo], calibration: Calibration)?
   private struct Place: Hashable {
     var batch: Int
     var name: String
@@ -72,7 +73,20 @@ final class CalibrationObject: HandleObject {
 
   var calibration: Calibration { lock.withLock { held } }
   func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor?) throws {
-    try lock.withLock { try held.add(inputs: inputs, labels: labels) }
+    try lock.withLock {
+      try held.add(inputs: inputs, labels: labels)
+      latest = nil
+    }
+  }
+
+  /// What models with these inputs need of it; kept for the next call, because a run asks for every few samples.
+  func fitted(to required: [ValueInfo]) throws -> Calibration {
+    try lock.withLock {
+      if let latest, latest.required == required { return latest.calibration }
+      let calibration = try held.fitted(to: required)
+      latest = (required, calibration)
+      return calibration
+    }
   }
 
   func array(_ name: String, batch: Int) throws -> cet_tensor {

@@ -76,6 +76,9 @@ extension PlanOptions {
       throw invalid("option loss: the plan's table was made with \(source.loss.rawValue), got \(asked.rawValue)")
     }
     loss = source.loss
+    if let output, output != source.options.output {
+      throw invalid("option output: the plan's table was made with \(source.options.output ?? "the first one"), got \(output)")
+    }
     output = source.options.output
     samples = source.options.samples
     seed = source.options.seed
@@ -92,6 +95,8 @@ extension QuantizeOptions {
   init(_ c: cet_quantize_options) throws {
     self.init()
     rounding = try CetABI.rounding(c.rounding)
+    encoding = try CetABI.encoding(c.encoding)
+    guard c.reserved == 0 else { throw invalid("cet_quantize_options: reserved is \(c.reserved), expected 0") }
     samples = try optional(c.samples, "samples")
     batchSize = try optional(c.batch_size, "batch_size")
     maxMemory = try optional(c.max_memory, "max_memory")

@@ -113,7 +113,7 @@ extension cet_plan_tensor {
     parameter_count = UInt64(tensor.count)
     bits = Int32(tensor.bits)
     decision = tensor.decision.number
-    axis = tensor.axis.map(Int32.init) ?? -1
+    axis = tensor.isPlanned ? tensor.axis.map(Int32.init) ?? -1 : -1
     block_size = UInt32(clamping: tensor.blockSize)
     reason = try memory.string(tensor.reason)
     predicted_loss_change = tensor.predictedLossChange ?? .nan

@@ -12,7 +12,34 @@ public func cet_run(
     let c = try SizedStruct.read(options, cet_run_options(), "cet_run_options")
     let arrays = try copied(inputs, inputCount).map { ($0.name, $0.tensor) }
     try checkRunInputs(model.requiredInputs, arrays)
-    return try OutputsObject(runModel(model, inputs: arrays, threads: threads(c.threads)))
+    guard c.batch_size == 0, c.reserved == 0 else { throw invalid("cet_run_options: batch_size is for cet_run_samples") }
+    return try OutputsObject(runModel(model, inputs: arrays, threads: checkedThreads(c.threads)))
+  }
+}
+
+@implementation @_cdecl("cet_run_samples")
+public func cet_run_samples(
+  _ model: OpaquePointer?, _ calibration: OpaquePointer?, _ batch: Int, _ first: UInt64,
+  _ options: UnsafePointer<cet_run_options>?, _ count: UnsafeMutablePointer<UInt64>?,
+  _ outputs: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary {
+    let outputs = try required(outputs, "outputs")
+    outputs.pointee = nil
+    let count = try required(count, "count")
+    count.pointee = 0
+    let model = try Handle.get(model, as: ModelObject.self).model
+    let data = try Handle.get(calibration, as: CalibrationObject.self).fitted(to: model.requiredInputs)
+    let c = try SizedStruct.read(options, cet_run_options(), "cet_run_options")
+    guard c.reserved == 0 else { throw invalid("cet_run_options: reserved is \(c.reserved), expected 0") }
+    let batch = try element(data.batches, batch, "batch")
+    guard first < batch.sampleCount else { return }
+    guard
+      let made = try runSamples(
+        model, batch, first: Int(first), batchSize: optional(c.batch_size, "batch_size"), threads: checkedThreads(c.threads))
+    else { return }
+    outputs.pointee = try Handle.make(OutputsObject(made.outputs))
+    count.pointee = UInt64(made.count)
   }
 }
 

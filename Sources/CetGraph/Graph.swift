@@ -128,7 +128,7 @@ public struct Initializer: Sendable {
 }
 
 /// A graph input or output (ValueInfoProto). `shape` is nil when the file gives none.
-public struct ValueInfo: Sendable {
+public struct ValueInfo: Sendable, Equatable {
   public enum Dimension: Sendable, Hashable {
     case fixed(Int)
     case symbolic(String)

@@ -7,6 +7,8 @@ import Glibc
 final class FileBytes: @unchecked Sendable {
   let base: UnsafeRawPointer
   let byteCount: Int
+  /// Of the mapped file; nil for a copy.
+  let identity: FileIdentity?
   private let isMapping: Bool
 
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
@@ -26,6 +28,7 @@ final class FileBytes: @unchecked Sendable {
       throw CetError(.io, "cannot read \(what) '\(path)': expected a regular file, got \(found)")
     }
     byteCount = Int(status.st_size)
+    identity = FileIdentity(status)
     isMapping = byteCount > 0
     guard isMapping else {  // an empty range cannot be mapped
       base = UnsafeRawPointer(try FileBytes.allocate(0))
@@ -42,6 +45,7 @@ final class FileBytes: @unchecked Sendable {
     if let start = source.baseAddress { memory.copyMemory(from: start, byteCount: source.count) }
     base = UnsafeRawPointer(memory)
     byteCount = source.count
+    identity = nil
     isMapping = false
   }
 
@@ -60,6 +64,24 @@ final class FileBytes: @unchecked Sendable {
 
   /// The part of the bytes that `range` names; the caller got the range from a reader over them.
   func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[range]) }
+}
+
+/// Which file it is, whatever name or link leads to it. A file that is mapped keeps its number.
+struct FileIdentity: Equatable {
+  private let device: dev_t
+  private let number: ino_t
+
+  init(_ status: stat) {
+    device = status.st_dev
+    number = status.st_ino
+  }
+
+  /// nil when nothing is there.
+  init?(path: String) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    self.init(status)
+  }
 }
 
 /// The system's text for the calling thread's last error.

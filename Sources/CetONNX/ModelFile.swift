@@ -50,6 +50,12 @@ public final class ModelFile: @unchecked Sendable {
   /// Bytes of tensor data that the file keeps in other files.
   public var externalByteCount: Int { externalTensors.reduce(0) { $0 + $1.data.count } }
 
+  /// Whether the model or some of its external data was read from the file at `path`.
+  public func reads(path: String) -> Bool {
+    guard let identity = FileIdentity(path: path) else { return false }
+    return source.identity == identity || externalTensors.contains { $0.file.identity == identity }
+  }
+
   /// The file's bytes as they were read.
   public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
     try withExtendedLifetime(self) { try body(source.bytes) }

@@ -17,7 +17,7 @@ public enum ModelWriter {
   }
 
   /// Writes the edited model to `path`, replacing what is there in one step: an error leaves the old file,
-  /// or none. `path` may be the file that was read.
+  /// or none. A file that the model was read from is never replaced.
   public static func write(edit: ModelEdit, of file: ModelFile, toFile path: String) throws {
     try write(edit: edit, of: file, toFile: path, limit: maximumByteCount)
   }
@@ -39,8 +39,15 @@ public enum ModelWriter {
   }
 
   static func write(edit: ModelEdit, of file: ModelFile, toFile path: String, limit: Int) throws {
-    let target = try PendingFile.target(of: path)
+    func checked(_ path: String) throws -> String {
+      guard !file.reads(path: path) else {
+        throw CetError(.invalidArgument, "cannot write '\(path)': the model was loaded from this file")
+      }
+      return path
+    }
+    let target = try checked(PendingFile.target(of: path))
     let output = try plan(edit, of: file, externalLocation: externalLocation(target), limit: limit)
+    if output.data != nil { _ = try checked(target + externalSuffix) }
     let model = try PendingFile(target)
     try model.write(output.model)
     if let data = output.data {

@@ -67,6 +67,22 @@ import Testing
     #expect(empty.meanBits == 32 && empty.ratio == 1)
   }
 
+  @Test func bits_changedInTheDocument_areSetByHand() throws {
+    let text = PlanJSONTests.example().jsonText()
+    let place = try #require(text.firstRange(of: "\"bits\": 2,"))
+    let plan = try CompressionPlan(jsonText: text.replacingCharacters(in: place, with: "\"bits\": 4,"))
+    let tensor = plan.tensors[1]
+    #expect((tensor.bits, tensor.decision, tensor.reason) == (4, .fixed, "set by hand"))
+    #expect(tensor.predictedLossChange == 1.0 / 3)
+    #expect(tensor.codeBytes == 4608 / 2 && tensor.storedBytes == 4608 / 2 + 5 * 32 * 2)
+    #expect(tensor.lossPerByte == 1.0 / 3 / (4608 * 4 / 8))
+    // The fixed tensor beside it has no loss: that of the plan is not known, as little as the size of its file.
+    #expect(plan.prediction == nil && plan.fileBytes == 0)
+    // What was found out belongs to the former bits.
+    #expect(plan.judgement == nil && plan.heldOutLoss == nil)
+    #expect(try CompressionPlan(jsonText: plan.jsonText()) == plan)
+  }
+
   private func message(_ edit: (String) -> String) -> String {
     do {
       _ = try CompressionPlan(jsonText: edit(PlanJSONTests.example().jsonText()))
@@ -80,9 +96,11 @@ import Testing
     ("\"version\": 1", "\"version\": 2", "newer"),
     ("\"format\": \"cet-plan\"", "\"format\": \"x\"", "format"),
     ("\"decision\": \"fixed\"", "\"decision\": \"guessed\"", "tensors[0].decision: expected one of chosen, fixed, kept"),
-    ("\"bits\": 2,", "\"bits\": 1,", "tensors[1].bits: expected 2 to 8, got 1"),
+    ("\"bits\": 2,", "\"bits\": 1,", "tensors[1].bits: expected 2 to 8, or 32 for float32, got 1"),
+    ("\"bits\": 2,", "\"bits\": 33,", "tensors[1].bits: expected 0 to 32, got 33"),
+    ("\"decision\": \"fixed\"", "\"decision\": \"kept\"", "tensors[0].decision: 'kept' does not go with 8 bits"),
     ("\"bits\": 2,", "\"bits\": 2.5,", "tensors[1].bits: expected an integer"),
-    ("\"bits\": 32", "\"bits\": 8", "tensors[2].bits: expected 32 to 32, got 8"),
+    ("\"bits\": 32", "\"bits\": 8", "tensors[2].axis: is missing"),
     ("[16, 3, 3, 3]", "[16, -3, 3, 3]", "tensors[0].shape[1]"),
     ("[16, 3, 3, 3]", "[99999999999, 99999999999]", "too large"),
     ("\"method\": \"hawq-v2\"", "\"method\": \"hawq\"", "options.method"),

@@ -343,3 +343,13 @@ def test_estimates_any_threads_same_bits_and_errors_come_through(estimate):
 
     with pytest.raises(ZeroDivisionError, match="on purpose"):
         estimate(broken, n=10)
+
+
+def test_damaged_header_of_a_spectrum_file_is_said_to_be_one(model, calibration, tmp_path):
+    cet.eigsh(cet.Hessian(model, calibration, samples=16), k=1).save(tmp_path / "s")
+    data = (tmp_path / "s").read_bytes()
+    assert data.count(b'"largest-magnitude"') == 1
+    (tmp_path / "s").write_bytes(data.replace(b'"largest-magnitude"', b'"largest-magnitudf"'))
+    with pytest.raises(cet.IOFailure, match="header, which: expected one of") as caught:
+        cet.Spectrum.load(tmp_path / "s")
+    assert "plan" not in str(caught.value) and "spectrum file" in str(caught.value)

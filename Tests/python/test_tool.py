@@ -305,30 +305,50 @@ def test_interrupt_cancels_and_leaves_no_file(build, digits, tmp_path):
     status, output, shown = on_terminal(build, [
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
         11, "--report", tmp_path / "r.html"], interrupt=True)
-    assert status == 1
+    assert status == 130
     assert output == ""
-    assert re.search(r"cet-onnx: .*cancelled", shown)
+    assert re.search(r"cet-onnx: interrupted\r?\n$", shown)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupt_in_a_pipe_is_one_line(build, digits, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_in_a_pipe_is_one_line(build, digits, tmp_path, number):
     process = subprocess.Popen(
         [str(build / "bin" / "cet-onnx"), "sweep", str(digits / "model.onnx"), "--data", str(digits / "calibration.npz"),
          "--ratios", ",".join(str(4 + k / 10) for k in range(100)), "-o", str(tmp_path / "out")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, error = process.communicate(timeout=60)
-    assert process.returncode == 1, "a hundred ratios take longer than a second"
-    assert output == "" and len(error.splitlines()) == 1 and "cancelled" in error
-    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+    assert process.returncode == 128 + number, "a hundred ratios take longer than a second"
+    assert (output, error) == ("", "cet-onnx: interrupted\n")
+    assert not (tmp_path / "out").exists()
 
 
-def test_closed_output_is_a_failure_not_a_crash(build, digits):
+def test_interrupt_with_json_prints_a_document(build, digits, tmp_path):
+    process = subprocess.Popen(
+        [str(build / "bin" / "cet-onnx"), "spectrum", str(digits / "model.onnx"), "--data", str(digits / "calibration.npz"),
+         "-k", "200", "--tolerance", "1e-7", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    output, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (143, "cet-onnx: interrupted\n")
+    assert json.loads(output) == {"command": "spectrum", "error": "interrupted", "status": None, "exit_code": 143}
+
+
+def test_a_reader_of_tables_that_goes_away_is_no_error(build, digits):
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.run(
         [str(build / "bin" / "cet-onnx"), "inspect", str(digits / "model.onnx")], stdout=writing,
         stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writing)
-    assert process.returncode == 1 and process.stderr.startswith("cet-onnx: ")
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_full_disk_behind_standard_output_is_a_failure(build, digits):
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [str(build / "bin" / "cet-onnx"), "inspect", str(digits / "model.onnx")], stdout=full,
+            stderr=subprocess.PIPE, text=True, timeout=60)
+    assert process.returncode == 1 and process.stderr.startswith("cet-onnx: cannot write to standard output")

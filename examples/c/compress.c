@@ -72,8 +72,8 @@ int main(int argc, char **argv)
   cet_quantize_options how;
   cet_status status;
 
-  if (argc != 5) {
-    fprintf(stderr, "usage: %s MODEL.onnx CALIBRATION.npz RATIO OUT.onnx\n", argv[0]);
+  if (argc != 5 || !(atof(argv[3]) > 0)) {
+    fprintf(stderr, "usage: %s MODEL.onnx CALIBRATION.npz RATIO OUT.onnx (RATIO is a positive number)\n", argv[0]);
     return 2;
   }
   cet_plan_options_init(&options, sizeof options);

@@ -8,6 +8,9 @@ nonisolated(unsafe) private var interruptRequested: sig_atomic_t = 0
 enum Interrupt {
   static var isRequested: Bool { interruptRequested != 0 }
 
+  /// The number of the signal that came.
+  static var signal: Int32 { isRequested ? interruptRequested : SIGINT }
+
   static func install() {
     for number in [SIGINT, SIGTERM] {
       var former = sigaction()
@@ -15,7 +18,7 @@ enum Interrupt {
       // Started with the signal ignored (a background job of a script): leave it so.
       if unsafeBitCast(former.__sigaction_handler.sa_handler, to: Int.self) == 1 { continue }
       var action = sigaction()
-      action.__sigaction_handler.sa_handler = { _ in interruptRequested = 1 }
+      action.__sigaction_handler.sa_handler = { interruptRequested = $0 }
       action.sa_flags = Int32(bitPattern: UInt32(SA_RESETHAND)) | SA_RESTART
       sigaction(number, &action, nil)
     }
@@ -23,6 +26,6 @@ enum Interrupt {
 
   /// Between two calls of the library.
   static func check() throws {
-    if isRequested { throw Failure("cancelled") }
+    if isRequested { throw Failure.interrupted }
   }
 }

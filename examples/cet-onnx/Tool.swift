@@ -10,7 +10,8 @@ struct Tool: ParsableCommand {
     abstract: "Compresses the weights of an ONNX model to 2, 3, 4 or 8 bits.",
     discussion: """
       CALIB is an .npz file whose arrays carry the model's input names, with optional `labels`, or a folder of .npy \
-      files with those names. Exit codes: 0 ok, 2 bad usage, 1 any other failure.
+      files with those names. `-` stands for standard input, and as an output for standard output. Exit codes: 0 ok, \
+      2 bad usage, 130 and 143 after Ctrl-C and SIGTERM, 1 any other failure.
       """,
     version: "cet-onnx with libcet \(String(cString: cet_version_string()))",
     subcommands: [
@@ -19,48 +20,34 @@ struct Tool: ParsableCommand {
     ])
 
   static func main() {
-    // A reader that went away (`| head`) ends the tool like any other write error, not by a signal.
+    // A reader that went away (`| head`) is told from other errors, and files are put back before the tool ends.
     signal(SIGPIPE, SIG_IGN)
-    guard CommandLine.arguments.count > 1 else {
+    let arguments = Array(CommandLine.arguments.dropFirst())
+    guard !arguments.isEmpty else {
       writeError(helpMessage() + "\n")
       Glibc.exit(2)
     }
     do {
+      try checkCommand(arguments[0])
       var command = try parseAsRoot()
       Interrupt.install()
       try command.run()
       try flushStandardOutput()
-    } catch let failure as Failure {
-      Glibc.exit(fail(failure.message))
     } catch {
-      let code = exitCode(for: error)
-      if code.isSuccess {
+      if exitCode(for: error).isSuccess, !(error is Failure) {
         print(fullMessage(for: error))
-        Glibc.exit(0)
+        Glibc.exit((try? flushStandardOutput()) == nil ? 1 : 0)
       }
-      guard code == .validationFailure else { Glibc.exit(fail("\(error)")) }
-      writeError(fullMessage(for: error) + "\n")
-      Glibc.exit(2)
+      Glibc.exit(Ending(error, arguments).show())
     }
   }
 
-  /// One line on standard error; the exit code that goes with it.
-  private static func fail(_ message: String) -> Int32 {
-    let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
-    writeError("cet-onnx: \(line)\n")
-    return 1
-  }
-}
+  static var commands: [String] { configuration.subcommands.compactMap { $0.configuration.commandName } }
 
-/// Why a run ends without its result, in one line.
-struct Failure: Error {
-  var message: String
-
-  init(_ message: String) { self.message = message }
-
-  /// What the last call of the library said about its status.
-  init(status: cet_status) {
-    let detail = String(cString: cet_last_error_message())
-    message = detail.isEmpty ? String(cString: cet_status_string(status)) : detail
+  /// The parser would take an unknown word for a stray argument.
+  private static func checkCommand(_ word: String) throws {
+    guard !word.hasPrefix("-"), word != "help", !commands.contains(word) else { return }
+    let likely = nearest(to: word, among: commands).map { ": did you mean '\($0)'?" } ?? ""
+    throw Failure(usage: "unknown command '\(word)'\(likely) (commands: \(commands.joined(separator: ", ")))")
   }
 }

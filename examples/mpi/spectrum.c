@@ -76,8 +76,8 @@ int main(int argc, char **argv) {
   const char *problem;
   size_t count, i;
   int failed = 1;
-  if (argc != 5) {
-    fprintf(stderr, "usage: spectrum MODEL SAMPLES COUNT BATCH\n");
+  if (argc != 5 || atol(argv[3]) < 1 || atol(argv[4]) < 1) {
+    fprintf(stderr, "usage: spectrum MODEL SAMPLES COUNT BATCH (COUNT and BATCH are 1 or more)\n");
     return 2;
   }
   problem = cet_mpi_open(NULL, &mpi, &communicator);

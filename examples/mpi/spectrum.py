@@ -1,17 +1,23 @@
 """Eigenvalues of the loss's Hessian, with the calibration samples shared among MPI processes.
 
-    mpirun -n 4 python spectrum.py model.onnx calibration.npz 5 16
+usage: mpirun -n 4 python spectrum.py MODEL.onnx SAMPLES.npz COUNT BATCH
 
-Arguments: model, samples, number of eigenvalues, samples in a batch. The same as spectrum.c.
+COUNT eigenvalues, BATCH samples in a batch. The same as spectrum.c.
 """
 
+import pathlib
 import sys
 
 import numpy as np
 
 import cet
 
-path, samples, count, batch = sys.argv[1], dict(np.load(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4])
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "python"))
+
+from arguments import arguments  # noqa: E402
+
+path, data, count, batch = arguments(__doc__)
+samples, count, batch = dict(np.load(data)), int(count), int(batch)
 comm = cet.mpi.communicator()
 model = cet.Model(path)
 total = len(next(iter(samples.values())))

@@ -183,7 +183,7 @@ enum {
   CET_METHOD_CET = 1,     /* "cet": measured sensitivity table and exact knapsack */
   CET_METHOD_PAPER = 2,   /* "paper": Algorithm 1 of the CET paper, taken literally */
   CET_METHOD_HAWQ_V2 = 3, /* "hawq-v2": Hessian trace times squared quantization error */
-  CET_METHOD_MCKP = 4,    /* "mckp": empirical Fisher information and knapsack */
+  CET_METHOD_MCKP = 4,    /* "mckp": Fisher information and knapsack */
   CET_METHOD_UNIFORM = 5, /* "uniform": the same bits everywhere */
   CET_METHOD_CLADO = 6    /* "clado": curvature of all pairs of tensors */
 };
@@ -458,7 +458,7 @@ typedef struct cet_plan_summary {
   uint64_t parameter_count;     /* planned weights: chosen and fixed */
   uint64_t code_bytes;          /* packed codes of the planned weights */
   uint64_t stored_bytes;        /* the same with scales and zero points */
-  uint64_t file_bytes;          /* the whole written file, in `encoding` */
+  uint64_t file_bytes;          /* the whole written file, in `encoding`; 0: not known, see cet_plan_from_json */
   uint64_t model_bytes;         /* the model as it was loaded, external data included */
   double predicted_loss_change; /* of the whole plan as it is rounded, on new samples: see predicted_low */
   double measured_loss_change;  /* of the quantized model on the samples that it was fitted to; NaN before cet_quantize */
@@ -494,7 +494,11 @@ CET_API cet_status cet_plan_get_note(const cet_bit_plan *plan, size_t index, con
 /* The plan as a JSON document with everything in it, the sensitivity table included. *json goes to cet_free(). */
 CET_API cet_status cet_plan_to_json(const cet_bit_plan *plan, char **json);
 
-/* Reads such a document (NUL-terminated). Errors: INVALID_ARGUMENT with line and column, or the member's path. */
+/*
+ * Reads such a document (NUL-terminated). A tensor whose "bits" were changed (2 to 8, or 32: kept) gets the reason "set
+ * by hand"; its bytes and its predicted loss change, and those of the plan, are computed anew from its own table, and
+ * file_bytes is 0 until cet_quantize. Errors: INVALID_ARGUMENT with line and column, or the member's path.
+ */
 CET_API cet_status cet_plan_from_json(const char *json, cet_bit_plan **plan);
 
 /* ---- Quantize ---- */
@@ -509,6 +513,8 @@ typedef struct cet_quantize_options {
   cet_progress_fn progress;
   cet_log_fn log;
   void *user_data;
+  cet_encoding encoding; /* that the result is for, its file_bytes and where its levels may lie; default: the plan's */
+  uint32_t reserved;
 } cet_quantize_options;
 
 CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size_t size);
@@ -516,7 +522,7 @@ CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size
 /*
  * Computes codes, scales, zero points and corrected biases for a plan. `calibration` may be NULL with
  * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model: the SHA-256 of the file
- * is compared.
+ * is compared, and the plan must have each of its weights and no other.
  * Errors: as for cet_plan; INVALID_ARGUMENT when plan and model do not belong together.
  */
 CET_API cet_status cet_quantize(
@@ -583,7 +589,8 @@ typedef struct cet_save_options {
 CET_API cet_status cet_save_options_init(cet_save_options *options, size_t size);
 
 /*
- * Writes the ONNX file. It appears under `path` complete or not at all (an existing file is replaced).
+ * Writes the ONNX file. It appears under `path` complete or not at all (an existing file is replaced, but a file that
+ * the model was loaded from, by whatever name, is INVALID_ARGUMENT).
  * "qdq" raises the model's operator set and IR version where its codes need later ones, and converts nodes.
  * Errors: IO; INVALID_ARGUMENT when the encoding cannot hold the plan; UNSUPPORTED_OPERATOR for a node that the raised
  * operator set has no form for, by name.
@@ -613,6 +620,10 @@ CET_API cet_status cet_value_info_init(cet_value_info *info, size_t size);
 
 /* Inputs that a caller must feed: graph inputs without an initializer of the same name. 0 for a bad handle. */
 CET_API size_t cet_model_input_count(const cet_model *model);
+
+/* 1 in `reads` when `path` is the file that the model was loaded from, or one that holds its external data, under any
+   name (links included); else 0, also when there is no such file. */
+CET_API cet_status cet_model_reads_file(const cet_model *model, const char *path, uint32_t *reads);
 
 /* Pointers in `info` are borrowed from the model. */
 CET_API cet_status cet_model_get_input(const cet_model *model, size_t index, cet_value_info *info);
@@ -663,7 +674,9 @@ CET_API cet_status cet_calibration_get_array(
 
 typedef struct cet_run_options {
   uint32_t struct_size;
-  uint32_t threads; /* 0: as many as there are processors */
+  uint32_t threads;    /* that matrix products and convolutions may use; 0: as many as there are processors */
+  uint32_t batch_size; /* cet_run_samples: samples computed together; 0: what the model fixes, else 32 */
+  uint32_t reserved;
 } cet_run_options;
 
 CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
@@ -675,6 +688,17 @@ CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
 CET_API cet_status cet_run(
     const cet_model *model, const cet_tensor *inputs, size_t input_count, const cet_run_options *options,
     cet_outputs **outputs);
+
+/*
+ * Runs the model on samples of a calibration, as planning feeds them: from number `first` of `batch` on, at most
+ * batch_size of them. Inputs are cut along the axis that counts samples (cet_calibration_add_batch), those without one
+ * are given whole; float32 is narrowed to float16 where the model asks for that. `count` becomes the number of samples
+ * that were run; where none are left it is 0 and `outputs` NULL.
+ * Errors: as for cet_run; INVALID_ARGUMENT, SHAPE_MISMATCH for data that do not fit the model.
+ */
+CET_API cet_status cet_run_samples(
+    const cet_model *model, const cet_calibration *calibration, size_t batch, uint64_t first,
+    const cet_run_options *options, uint64_t *count, cet_outputs **outputs);
 
 /* Number of outputs, in the graph's order. 0 for a bad handle. */
 CET_API size_t cet_outputs_count(const cet_outputs *outputs);
@@ -998,8 +1022,9 @@ CET_API cet_status cet_spectral_density_evaluate(
 /*
  * A plan for another budget from the sensitivity table that `source` carries (a plan, also one read from JSON): no
  * data, no forward passes. Method, loss, curvature, rounding, granularity and block size are the source's and must
- * be left 0 or be the same in `options`. Encoding, bits, keep and fix patterns are the source's where left 0; every
- * choice they leave open must be in the table. Samples, batch size and seed are not used.
+ * be left 0 or be the same in `options`, as must output. Encoding, bits, keep and fix patterns are the source's where
+ * left 0; every choice they leave open must be in the table. Bits that were set by hand are chosen anew. Samples, batch
+ * size and seed are not used. The source must be for this model, as in cet_quantize.
  * Errors: INVALID_ARGUMENT (the table lacks what is asked for; plan and model do not belong together),
  * INFEASIBLE_BUDGET.
  */

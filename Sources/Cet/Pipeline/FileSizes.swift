@@ -14,24 +14,31 @@ struct FileSizes {
 
   /// Codes, scales and zero points of a layer in the file.
   func storedBytes(_ layer: LinearLayer, bits: Int, granularity: Granularity) -> (codes: Int, stored: Int) {
-    let grids = FileSizes.gridCount(layer, granularity)
+    FileSizes.storedBytes(layer.shape, axis: layer.axis, bits: bits, granularity: granularity, encoding: encoding)
+  }
+
+  /// The same of a tensor with this quantization axis (nil: one scale); `PlannedTensor.keptBits` stands for float32.
+  static func storedBytes(
+    _ shape: [Int], axis: Int?, bits: Int, granularity: Granularity, encoding: Encoding
+  ) -> (codes: Int, stored: Int) {
+    let count = shape.elementCount
+    guard bits != PlannedTensor.keptBits else { return (0, count * 4) }
+    let grids = gridCount(shape, axis: axis, granularity)
     if encoding == .qdq {
       let unit = GridForm(granularity: granularity, encoding: encoding).zeroUnit(bits: bits)
-      let bytes = DequantizeEncoding.storedBytes(count: layer.count, gridCount: grids, bits: bits, zeroUnit: unit)
+      let bytes = DequantizeEncoding.storedBytes(count: count, gridCount: grids, bits: bits, zeroUnit: unit)
       return (bytes.codes, bytes.codes + bytes.grids)
     }
-    let codes = QuantizedTensor.packedByteCount(layer.count, bits: bits)
+    let codes = QuantizedTensor.packedByteCount(count, bits: bits)
     return (codes, codes + 5 * grids)
   }
 
-  private static func gridCount(_ layer: LinearLayer, _ granularity: Granularity) -> Int {
-    switch granularity {
-    case .perTensor: return 1
-    case .perAxis: return layer.channels
-    case .block(let size):
-      let columns = WeightView.columns(layer)
-      return layer.channels * max(1, (columns + size - 1) / size)
-    }
+  private static func gridCount(_ shape: [Int], axis: Int?, _ granularity: Granularity) -> Int {
+    guard let axis, granularity != .perTensor else { return 1 }
+    let channels = shape[axis]
+    guard case .block(let size) = granularity else { return channels }
+    let columns = shape.elementCount / max(channels, 1)
+    return channels * max(1, (columns + size - 1) / size)
   }
 
   /// The whole file when layer i has `bits[i]` bits (nil: unchanged), exactly.
@@ -40,7 +47,7 @@ struct FileSizes {
     let form = GridForm(granularity: granularity, encoding: encoding)
     for (index, layer) in model.found.layers.enumerated() {
       guard let width = bits[index] else { continue }
-      let grid = FileSizes.gridCount(layer, granularity)
+      let grid = FileSizes.gridCount(layer.shape, axis: layer.axis, granularity)
       let tensor = try QuantizedTensor(
         name: layer.name, shape: layer.shape, bits: width, axis: granularity == .perTensor ? nil : layer.axis,
         blockSize: granularity.blockSize,

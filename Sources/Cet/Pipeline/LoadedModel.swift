@@ -39,6 +39,9 @@ public final class LoadedModel: @unchecked Sendable {
 
   public var requiredInputs: [ValueInfo] { file.model.graph.requiredInputs }
 
+  /// Whether the model or some of its external data was read from the file at `path`.
+  public func reads(path: String) -> Bool { file.reads(path: path) }
+
   var outputNames: [String] { file.model.graph.outputs.map(\.name) }
 
   /// All quantizable weights in the order of the parameter vector.
@@ -80,19 +83,6 @@ public final class LoadedModel: @unchecked Sendable {
 }
 
 extension LoadedModel {
-  /// Throws unless a plan is for this file or for one with the same tensors: an edit of a name or of metadata
-  /// changes the file and nothing that a plan is about.
-  func checkBelongs(_ plan: CompressionPlan) throws {
-    guard plan.modelSHA256 != sha256 else { return }
-    let found = parameters
-    guard plan.tensors.count == found.count, zip(plan.tensors, found).allSatisfy({ $0.name == $1.name && $0.shape == $1.shape })
-    else {
-      throw CetError(
-        .invalidArgument,
-        "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(sha256) and other tensors")
-    }
-  }
-
   private static func allNodes(_ graph: Graph) -> [Node] {
     graph.nodes.flatMap { [$0] + $0.subgraphs.flatMap(allNodes) }
   }

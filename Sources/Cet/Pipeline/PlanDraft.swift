@@ -118,6 +118,7 @@ struct PlanDraft {
           PlannedTensor(
             name: layer.name, shape: layer.shape, bits: PlannedTensor.keptBits, decision: .kept,
             reason: reason(index, choice)))
+        tensors[tensors.count - 1].axis = options.granularity == .perTensor ? nil : layer.axis
         tensors[tensors.count - 1].storedBytes = layer.count * 4
         continue
       }

@@ -98,7 +98,7 @@ public func makePlan(
   _ model: LoadedModel, sensitivityOf plan: CompressionPlan, _ options: PlanOptions
 ) throws -> CompressionPlan {
   try options.validate()
-  try model.checkBelongs(plan)
+  let plan = try model.fitted(plan)
   guard plan.options.method != .paper, plan.options.method != .clado else {
     throw CetError(
       .invalidArgument,
@@ -108,7 +108,12 @@ public func makePlan(
   options.method = plan.options.method
   options.granularity = plan.options.granularity
   let measured = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-  let reached = model.found.layers.indices.filter { measured[model.found.layers[$0].name]?.reason != PlanDraft.unreachedReason }
+  let reached = plan.tensors.indices.filter { index in
+    let tensor = plan.tensors[index]
+    // A tensor that was kept because nothing depends on it has no losses, whatever was set by hand since.
+    return tensor.reason != PlanDraft.unreachedReason
+      && (tensor.reason != CompressionPlan.byHand || !tensor.sensitivity.isEmpty || plan.options.method == .uniform)
+  }
   let draft = try PlanDraft(model, options, reached: Set(reached))
   try draft.checkTarget()
   var table = LossTable(count: model.found.layers.count)
@@ -135,6 +140,9 @@ public func makePlan(
   result.predict(from: plan.anchor)
   if case .maximumLoss(let loss) = options.target, let upper = result.prediction?.bound, upper > loss * (1 + 1e-9) {
     throw CetError(.infeasibleBudget, "max_loss \(loss) cannot be reached: the most bits allowed lose \(upper) as predicted")
+  }
+  for tensor in plan.tensors where tensor.reason == CompressionPlan.byHand {
+    result.notes.append("bits of '\(tensor.name)', set by hand in the plan before, were chosen anew")
   }
   return result
 }

@@ -25,12 +25,18 @@ public func quantizeModel(
   _ model: LoadedModel, _ data: Calibration?, _ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor
 ) throws -> QuantizedModel {
   try options.validate()
-  try model.checkBelongs(plan)
   var plan = plan
-  plan.modelSHA256 = model.sha256
+  if let encoding = options.encoding, encoding != plan.options.encoding {
+    // What was found out about rounding holds for the levels of the other encoding.
+    plan.options.encoding = encoding
+    plan.judgement = nil
+  }
+  plan = try model.fitted(plan)
   plan.modelBytes = model.byteCount
   let rounding = options.rounding ?? plan.options.rounding
-  let bits = try plannedBits(model, plan)
+  // A fitted plan has its tensors in the layers' order.
+  let bits = Dictionary(
+    plan.tensors.enumerated().filter(\.element.isPlanned).map { ($0.offset, $0.element.bits) }, uniquingKeysWith: { first, _ in first })
   guard let data else {
     guard rounding == .nearest else {
       throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
@@ -121,26 +127,6 @@ private func judgement(
 private struct Probe: Sendable {
   let inputs: Batch
   let outputs: [Tensor]
-}
-
-/// Bits by layer index; throws when the plan does not fit the model.
-private func plannedBits(_ model: LoadedModel, _ plan: CompressionPlan) throws -> [Int: Int] {
-  var bits: [Int: Int] = [:]
-  for tensor in plan.tensors where tensor.isPlanned {
-    guard let index = model.found.layers.firstIndex(where: { $0.name == tensor.name }) else {
-      throw CetError(.invalidArgument, "the plan has tensor '\(tensor.name)', the model has no such weight")
-    }
-    guard model.found.layers[index].shape == tensor.shape else {
-      throw CetError(
-        .shapeMismatch,
-        "the plan has tensor '\(tensor.name)' with shape \(tensor.shape.shapeText), in the model it is \(model.found.layers[index].shape.shapeText)")
-    }
-    guard PlanOptions.allowedBits.contains(tensor.bits) else {
-      throw CetError(.invalidArgument, "the plan gives '\(tensor.name)' \(tensor.bits) bits, expected 2 to 8")
-    }
-    bits[index] = tensor.bits
-  }
-  return bits
 }
 
 /// Codes, corrected biases, and the file that holds them.

@@ -8,7 +8,29 @@ import CetTensor
 public func runModel(
   _ model: LoadedModel, inputs: [(String, Tensor)], threads: Int
 ) throws -> [(name: String, tensor: Tensor)] {
-  try forward(model.file.model, inputs: inputs)
+  try KernelThreads.run(threads) { try forward(model.file.model, inputs: inputs) }
+}
+
+/// The same for samples of one batch of a calibration, from number `first` on; nil where none are left.
+/// - Parameters:
+///   - data: fitted to the model.
+///   - batchSize: nil: what the model fixes, else 32.
+public func runSamples(
+  _ model: LoadedModel, _ data: Calibration.Batch, first: Int, batchSize: Int?, threads: Int
+) throws -> (count: Int, outputs: [(name: String, tensor: Tensor)])? {
+  guard first < data.sampleCount else { return nil }
+  let fixed = SampleAxes.fixedBatchSize(of: model.requiredInputs)
+  if let batchSize, let fixed, batchSize != fixed {
+    throw CetError(.invalidArgument, "option batch_size: the model takes batches of \(fixed), got \(batchSize)")
+  }
+  let count = min(fixed ?? batchSize ?? 32, data.sampleCount - first)
+  guard count == fixed ?? count else {
+    throw CetError(
+      .shapeMismatch,
+      "the model takes batches of \(fixed ?? count), the calibration's \(data.sampleCount) samples are no multiple of it")
+  }
+  let inputs = try data.samples(first..<first + count).inputs.map { ($0.name, $0.tensor) }
+  return (count, try runModel(model, inputs: inputs, threads: threads))
 }
 
 /// All inputs are known, so every step runs as it is emitted and nothing is differentiated.

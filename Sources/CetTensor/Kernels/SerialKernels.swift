@@ -8,37 +8,50 @@ import COpenBLAS
 /// library. oneDNN's setting is a property of the calling thread; OpenBLAS's is a property of the process, so
 /// it is put back when the last user leaves.
 public enum SerialKernels {
-  public static func run<Result>(_ body: () throws -> Result) rethrows -> Result {
+  public static func run<Result>(_ body: () throws -> Result) rethrows -> Result { try KernelThreads.run(1, body) }
+}
+
+/// Kernels that are called one after another may use several threads inside a library.
+public enum KernelThreads {
+  public static func run<Result>(_ threads: Int, _ body: () throws -> Result) rethrows -> Result {
+    let threads = Int32(clamping: threads)
     #if CET_ONEDNN
       let before = omp_get_max_threads()
-      omp_set_num_threads(1)
+      omp_set_num_threads(threads)
       defer { omp_set_num_threads(before) }
     #endif
-    OpenBLASThreads.shared.enter()
-    defer { OpenBLASThreads.shared.leave() }
+    OpenBLASThreads.shared.enter(threads)
+    defer { OpenBLASThreads.shared.leave(threads) }
     return try body()
   }
 }
 
+/// The process has one number of threads for all users of OpenBLAS: the least that any of them asks for.
 private final class OpenBLASThreads: @unchecked Sendable {
   static let shared = OpenBLASThreads()
   private let lock = Lock()
-  private var users = 0
+  /// Users by the number they ask for.
+  private var users: [Int32: Int] = [:]
   private var before: Int32 = 1
 
-  func enter() {
+  func enter(_ threads: Int32) {
     lock.withLock {
-      users += 1
-      guard users == 1 else { return }
-      before = openblas_get_num_threads()
-      if before != 1 { openblas_set_num_threads(1) }
+      if users.isEmpty { before = openblas_get_num_threads() }
+      users[threads, default: 0] += 1
+      set()
     }
   }
 
-  func leave() {
+  func leave(_ threads: Int32) {
     lock.withLock {
-      users -= 1
-      if users == 0 && before != 1 { openblas_set_num_threads(before) }
+      users[threads, default: 1] -= 1
+      if users[threads] == 0 { users[threads] = nil }
+      set()
     }
+  }
+
+  private func set() {
+    let wanted = users.keys.min() ?? before
+    if openblas_get_num_threads() != wanted { openblas_set_num_threads(wanted) }
   }
 }

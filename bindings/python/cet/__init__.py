@@ -41,7 +41,7 @@ from .errors import (
 from .estimates import SpectralDensity, diagonal, spectral_density, trace
 from .hessian import CurvatureInfo, Hessian, Spectrum, eigsh
 from .library import library_path, library_version
-from .model import Model, Parameter, inspect, run
+from .model import Model, Parameter, inspect, run, run_samples
 from .plan import Plan, PlanSummary, PlanTensor, plan
 from .quantized import Correction, Initializer, Quantized, quantize
 from .version import __version__
@@ -51,5 +51,5 @@ __all__ = [
     "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged",
     "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch",
     "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "diagonal", "eigsh", "inspect", "library_path",
-    "library_version", "mpi", "plan", "quantize", "run", "spectral_density", "trace",
+    "library_version", "mpi", "plan", "quantize", "run", "run_samples", "spectral_density", "trace",
 ]

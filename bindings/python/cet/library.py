@@ -42,6 +42,7 @@ _PROTOTYPES = {
     "cet_outputs_free": (None, [_handle]),
     "cet_model_load_file": (s.Status, [_string, _out]),
     "cet_model_load_memory": (s.Status, [c.c_void_p, _size, _out]),
+    "cet_model_reads_file": (s.Status, [_handle, _string, _p(c.c_uint32)]),
     "cet_model_input_count": (_size, [_handle]),
     "cet_model_get_input": (s.Status, [_handle, _size, _p(s.ValueInfo)]),
     "cet_model_parameter_count": (_size, [_handle]),
@@ -73,6 +74,8 @@ _PROTOTYPES = {
     "cet_quantized_get_correction": (s.Status, [_handle, _size, _p(s.CorrectionView)]),
     "cet_quantized_save_file": (s.Status, [_handle, _string, _p(s.SaveOptions)]),
     "cet_quantized_save_memory": (s.Status, [_handle, _p(s.SaveOptions), _out, c.POINTER(_size)]),
+    "cet_run_samples": (
+        s.Status, [_handle, _handle, _size, c.c_uint64, _p(s.RunOptions), _p(c.c_uint64), _out]),
     "cet_run": (s.Status, [_handle, _p(s.Tensor), _size, _p(s.RunOptions), _out]),
     "cet_outputs_count": (_size, [_handle]),
     "cet_outputs_get": (s.Status, [_handle, _size, _p(s.Tensor)]),

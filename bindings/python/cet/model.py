@@ -6,11 +6,12 @@ import ctypes as c
 import json
 import os
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Tuple, Union
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
 from . import structs as s
+from .calibration import Calibration
 from .library import check, initialized, lib, taken_text
 from .native import TYPE_NAMES, Handle, Tensors, copied, made, path_bytes, shape_of
 
@@ -71,6 +72,12 @@ class Model(Handle):
         """The quantizable weights in the order of the parameter vector."""
         return read_parameters(self._handle, lib.cet_model_parameter_count, lib.cet_model_get_parameter)
 
+    def reads(self, path: Union[str, os.PathLike]) -> bool:
+        """Whether the model or its external data was loaded from this file, whatever name or link leads to it."""
+        reads = c.c_uint32()
+        check(lib.cet_model_reads_file(self._handle, path_bytes(path), c.byref(reads)))
+        return bool(reads.value)
+
     def __repr__(self) -> str:
         parameters = self.parameters
         weights = sum(parameter.count for parameter in parameters)
@@ -103,7 +110,10 @@ def run(model: Model, inputs: Mapping[str, np.ndarray], *, threads: int = 0) -> 
     tensors = Tensors(inputs)
     options = initialized(s.RunOptions)
     options.threads = threads
-    outputs = made(lib.cet_run, model._handle, tensors.array, tensors.count, c.byref(options))
+    return _taken(made(lib.cet_run, model._handle, tensors.array, tensors.count, c.byref(options)))
+
+
+def _taken(outputs) -> Dict[str, np.ndarray]:
     try:
         result = {}
         for index in range(lib.cet_outputs_count(outputs)):
@@ -113,3 +123,25 @@ def run(model: Model, inputs: Mapping[str, np.ndarray], *, threads: int = 0) -> 
         return result
     finally:
         lib.cet_outputs_free(outputs)
+
+
+def run_samples(
+    model: Model, calibration: Calibration, *, batch_size: int = 0, threads: int = 0
+) -> Iterator[Dict[str, np.ndarray]]:
+    """Runs the model on the samples of a calibration, as planning feeds them; gives the outputs batch by batch.
+
+    Inputs are cut along the axis that counts samples, those without one are given whole; float32 is narrowed to float16
+    where the model asks for that. batch_size: 0 for what the model fixes, else 32.
+    """
+    options = initialized(s.RunOptions)
+    options.threads, options.batch_size = threads, batch_size
+    for batch in range(lib.cet_calibration_batch_count(calibration._handle)):
+        first, count = 0, c.c_uint64()
+        while True:
+            outputs = c.c_void_p()
+            check(lib.cet_run_samples(
+                model._handle, calibration._handle, batch, first, c.byref(options), c.byref(count), c.byref(outputs)))
+            if not count.value:
+                break
+            yield _taken(outputs)
+            first += count.value

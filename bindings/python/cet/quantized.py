@@ -142,7 +142,9 @@ class Quantized(Handle):
         return result
 
     def save(self, path: Union[str, os.PathLike], *, encoding: Optional[str] = None) -> None:
-        """Writes the ONNX file; it appears complete or not at all. encoding: the plan's unless given."""
+        """Writes the ONNX file; it appears complete or not at all. encoding: the plan's unless given.
+
+        A file that the model was loaded from is not replaced."""
         check(lib.cet_quantized_save_file(self._handle, path_bytes(path), c.byref(_save_options(encoding))))
 
     def to_bytes(self, *, encoding: Optional[str] = None) -> bytes:
@@ -171,18 +173,19 @@ def _save_options(encoding: Optional[str]) -> s.SaveOptions:
 def quantize(
     model: Model, calibration: Optional[Calibration], plan: Plan, *, rounding: Optional[str] = None,
     samples: Optional[int] = None, batch_size: Optional[int] = None, max_memory: Optional[int] = None,
-    threads: int = 0, progress: Optional[Progress] = None, log: Optional[Log] = None,
+    threads: int = 0, encoding: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
 ) -> Quantized:
     """Computes codes, scales, zero points and corrected biases for a plan.
 
-    calibration may be None with rounding="nearest"; the loss is then not measured. rounding, samples: the plan's
-    unless given. threads: 0 for all processors. max_memory: bytes. progress(phase, done, total); an exception raised
+    calibration may be None with rounding="nearest"; the loss is then not measured. rounding, samples, encoding: the
+    plan's unless given. threads: 0 for all processors. max_memory: bytes. progress(phase, done, total); an exception raised
     in it cancels the call. log(level, message).
     """
     callbacks = Callbacks(progress, log)
     options = initialized(s.QuantizeOptions)
     options.threads = threads
     options.rounding = w.code("rounding", rounding, w.ROUNDINGS)
+    options.encoding = w.code("encoding", encoding, w.ENCODINGS)
     options.batch_size = batch_size or 0
     options.samples = samples or 0
     options.max_memory = max_memory or 0

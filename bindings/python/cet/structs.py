@@ -132,6 +132,8 @@ class QuantizeOptions(c.Structure):
         ("progress", ProgressFn),
         ("log", LogFn),
         ("user_data", c.c_void_p),
+        ("encoding", c.c_int32),
+        ("reserved", c.c_uint32),
     ]
 
 
@@ -186,7 +188,9 @@ class ParameterInfo(c.Structure):
 
 class RunOptions(c.Structure):
     _c_name_ = "cet_run_options"
-    _fields_ = [("struct_size", c.c_uint32), ("threads", c.c_uint32)]
+    _fields_ = [
+        ("struct_size", c.c_uint32), ("threads", c.c_uint32), ("batch_size", c.c_uint32), ("reserved", c.c_uint32),
+    ]
 
 
 class Communicator(c.Structure):

@@ -13,11 +13,36 @@ struct OutputArguments: ParsableArguments {
   var quiet = false
 
   /// Prints what the run found in the form that was asked for.
-  func show(json document: @autoclosure () throws -> JSONText, text: @autoclosure () throws -> String) rethrows {
-    if json {
+  /// - Parameter isTaken: standard output has the run's result: a person reads standard error.
+  func show(
+    json document: @autoclosure () throws -> JSONText, text: @autoclosure () throws -> String, isTaken: Bool = false
+  ) throws {
+    try Interrupt.check()
+    if isTaken {
+      if !quiet { writeError(try text()) }
+    } else if json {
       print(try document().text)
     } else if !quiet {
       print(try text(), terminator: "")
     }
   }
+
+  /// Standard output has room for one thing.
+  func check(_ outputs: [String?]) throws {
+    if json, outputs.contains("-") { throw ValidationError("--json and an output '-' both take standard output") }
+  }
 }
+
+struct OverwriteArguments: ParsableArguments {
+  @Flag(help: "Replace existing files that libcet did not write.")
+  var force = false
+}
+
+/// Options that were given although nothing would come of them.
+func refuse(_ options: [String], because reason: String) throws {
+  guard !options.isEmpty else { return }
+  throw ValidationError("\(options.joined(separator: ", ")): \(reason)")
+}
+
+/// The names of options that have a value.
+func given(_ options: [(name: String, isGiven: Bool)]) -> [String] { options.filter(\.isGiven).map(\.name) }

@@ -10,38 +10,38 @@ struct Target {
 }
 
 struct TargetArguments: ParsableArguments {
-  @Option(help: "32 / mean code bits over the planned weights; scales are not counted.")
+  @Option(parsing: .unconditional, help: "32 / mean code bits over the planned weights; scales are not counted.")
   var targetRatio: Double?
 
-  @Option(help: "Bytes of the written file, everything counted; units kB, MB, GB, KiB, MiB, GiB.")
+  @Option(parsing: .unconditional, help: "Bytes of the written file, everything counted; units kB, MB, GB, KiB, MiB, GiB.")
   var targetSize: ByteSize?
 
-  @Option(help: "Mean code bits over the planned weights.")
+  @Option(parsing: .unconditional, help: "Mean code bits over the planned weights.")
   var targetBits: Double?
 
-  @Option(help: "The smallest plan whose loss change on held-out samples is at most this with 95 % confidence.")
+  @Option(
+    parsing: .unconditional,
+    help: "The smallest plan whose loss change on held-out samples is at most this with 95 % confidence.")
   var maxLoss: Double?
 
-  private var given: [String] {
-    [
-      targetRatio.map { _ in "--target-ratio" }, targetSize.map { _ in "--target-size" },
-      targetBits.map { _ in "--target-bits" }, maxLoss.map { _ in "--max-loss" },
-    ].compactMap { $0 }
+  var given: [String] {
+    cet_onnx.given([
+      ("--target-ratio", targetRatio != nil), ("--target-size", targetSize != nil), ("--target-bits", targetBits != nil),
+      ("--max-loss", maxLoss != nil),
+    ])
   }
 
   func validate() throws {
     for (name, value) in [("--target-ratio", targetRatio), ("--target-bits", targetBits), ("--max-loss", maxLoss)] {
-      if let value, !(value > 0 && value.isFinite) { throw ValidationError("\(name) must be a positive number") }
+      if let value, !(value > 0 && value.isFinite) { throw ValidationError("\(name) \(value): expected a positive number") }
     }
     guard given.count <= 1 else {
       throw ValidationError("give one target, not \(given.joined(separator: " and "))")
     }
   }
 
-  var isGiven: Bool { !given.isEmpty }
-
   func target() throws -> Target {
-    guard isGiven else {
+    guard !given.isEmpty else {
       throw ValidationError("give one of --target-ratio, --target-size, --target-bits, --max-loss")
     }
     return Target(ratio: targetRatio ?? 0, bits: targetBits ?? 0, size: targetSize?.bytes ?? 0, maxLoss: maxLoss ?? 0)
@@ -78,28 +78,46 @@ struct MethodArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Tensors with given bits, 2 to 8. Repeatable.", valueName: "pattern=bits"))
   var fix: [FixRule] = []
 
-  @Option(help: "Moved copies of every image to round and choose by, 0 to 64. (default: up to 3, none of more than 128 samples)")
+  @Option(parsing: .unconditional, help: "Moved copies of every image to round and choose by, 0 to 64. (default: up to 3, none of more than 128 samples)")
   var shifts: UInt8?
 
   @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
   var lossOutput: String?
+
+  /// What a plan has settled, of what was given.
+  var settled: [String] {
+    cet_onnx.given([
+      ("--bits", bits != nil), ("--method", method != nil), ("--loss", loss != nil), ("--curvature", curvature != nil),
+      ("--granularity", granularity != nil), ("--keep", !keep.isEmpty), ("--fix", !fix.isEmpty), ("--shifts", shifts != nil),
+      ("--loss-output", lossOutput != nil),
+    ])
+  }
 }
 
 struct EffortArguments: ParsableArguments {
-  @Option(help: "Seed of everything random.")
-  var seed: UInt64 = 0
+  @Option(parsing: .unconditional, help: "Seed of everything random. (default: 0)")
+  var seed: UInt64?
 
-  @Option(help: "Threads. (default: as many as there are processors)")
-  var threads: UInt32?
+  @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)")
+  var threads: Count?
 
-  @Option(help: "Use the first so many calibration samples. (default: all)")
-  var samples: UInt64?
+  @Option(parsing: .unconditional, help: "Use the first so many calibration samples, 1 or more. (default: all)")
+  var samples: Count?
 
-  @Option(help: "Samples computed together. (default: chosen by the library)")
-  var batchSize: UInt32?
+  @Option(parsing: .unconditional, help: "Samples computed together, 1 or more. (default: chosen by the library)")
+  var batchSize: Count?
 
-  @Option(help: "Memory not to exceed, as for --target-size. (default: no limit)")
+  @Option(
+    parsing: .unconditional,
+    help: "Bytes that the run tries not to exceed, as for --target-size. (default: 60 % of what is available)")
   var maxMemory: ByteSize?
+
+  /// What matters only where calibration samples are run, of what was given.
+  var ofSamples: [String] {
+    given([
+      ("--samples", samples != nil), ("--batch-size", batchSize != nil), ("--max-memory", maxMemory != nil),
+    ])
+  }
 }
 
 /// Calls `body` with the library's options. The options point into memory that lives for the call only.
@@ -108,7 +126,7 @@ func withPlanOptions<Result>(
   _ body: (cet_plan_options) throws -> Result
 ) throws -> Result {
   var options: cet_plan_options = try initialized(cet_plan_options_init)
-  options.threads = effort.threads ?? 0
+  options.threads = effort.threads.number
   options.target_ratio = target.ratio
   options.target_bits = target.bits
   options.target_size = target.size
@@ -122,10 +140,10 @@ func withPlanOptions<Result>(
   options.encoding = method.encoding.code
   options.bits = method.bits?.mask ?? 0
   options.shifts = method.shifts.map { $0 == 0 ? CET_NO_SHIFTS : Int32($0) } ?? 0
-  options.seed = effort.seed
-  options.samples = effort.samples ?? 0
+  options.seed = effort.seed ?? 0
+  options.samples = UInt64(effort.samples.number)
   options.max_memory = effort.maxMemory?.bytes ?? 0
-  options.batch_size = effort.batchSize ?? 0
+  options.batch_size = effort.batchSize.number
   options.progress = Monitor.progress
   options.log = Monitor.log
   options.user_data = monitor.userData
@@ -150,10 +168,11 @@ func quantizeOptions(
   _ method: MethodArguments, _ effort: EffortArguments, _ monitor: Monitor
 ) throws -> cet_quantize_options {
   var options: cet_quantize_options = try initialized(cet_quantize_options_init)
-  options.threads = effort.threads ?? 0
+  options.threads = effort.threads.number
   options.rounding = method.rounding.code
-  options.batch_size = effort.batchSize ?? 0
-  options.samples = effort.samples ?? 0
+  options.encoding = method.encoding.code
+  options.batch_size = effort.batchSize.number
+  options.samples = UInt64(effort.samples.number)
   options.max_memory = effort.maxMemory?.bytes ?? 0
   options.progress = Monitor.progress
   options.log = Monitor.log

@@ -8,31 +8,36 @@ struct CheckCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The model to compare with; needs --data.", valueName: "in.onnx")) var against: String?
   @Option(help: ArgumentHelp("Samples to run: an .npz file or a folder of .npy files.", valueName: "calib"))
   var data: String?
-  @Option(help: "Fail when an output differs by more than this.") var tolerance: Double?
-  @Option(help: "Samples run together, unless the model fixes that.") var batchSize: UInt32 = 32
-  @Option(help: "Threads. (default: as many as there are processors)") var threads: UInt32?
+  @Option(parsing: .unconditional, help: "Fail when an output differs by more than this; not negative.") var tolerance: Double?
+  @Option(parsing: .unconditional, help: "Samples run together, 1 or more. (default: what the model fixes, else 32)")
+  var batchSize: Count?
+  @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)") var threads: Count?
   @OptionGroup var show: OutputArguments
 
   func validate() throws {
-    if against != nil, data == nil { throw ValidationError("--against needs --data") }
+    if data == nil {
+      try refuse(
+        given([("--against", against != nil), ("--batch-size", batchSize != nil), ("--threads", threads != nil)]),
+        because: "needs --data")
+    }
     if tolerance != nil, against == nil { throw ValidationError("--tolerance needs --against") }
-    if let tolerance, !(tolerance >= 0) { throw ValidationError("--tolerance must not be negative") }
-    if batchSize == 0 { throw ValidationError("--batch-size must be at least 1") }
+    if let tolerance, !(tolerance >= 0) { throw ValidationError("--tolerance \(tolerance): must not be negative") }
   }
 
   func run() throws {
-    let model = try Model(path: input)
+    let files = try RunFiles(reads: [("the file", input), ("--against", against), ("--data", data)])
+    let model = try files.model(input)
     let description = try ModelDescription(model.inspectJSON())
     var members: [(String, JSONText)] = [
-      ("command", .string("check")), ("input", .string(input)), ("bytes", .integer(try fileSize(input))),
+      ("command", .string("check")), ("input", .string(input)), ("bytes", .integer(model.byteCount)),
     ]
     var text = listing([
-      ("file", input), ("bytes", grouped(try fileSize(input))), ("opset", description.opsetText),
+      ("file", input), ("bytes", grouped(model.byteCount)), ("opset", description.opsetText),
       ("operators", description.operatorText),
     ])
     if let data {
-      let other = try against.map { try Model(path: $0) }
-      let comparison = try compare(model, other, CalibrationSet(path: data))
+      let other = try against.map(files.model)
+      let comparison = try compare(model, other, files.calibration(data))
       members += comparison.members
       text += comparison.text
       if let tolerance, let worst = comparison.outputs.first(where: { !($0.largestDifference <= tolerance) }) {
@@ -40,25 +45,27 @@ struct CheckCommand: ParsableCommand {
           "output '\(worst.name)' differs by \(scientific(worst.largestDifference)), more than \(scientific(tolerance))")
       }
     }
-    show.show(json: .object(members), text: text)
+    try show.show(json: .object(members), text: text)
   }
 
   private func compare(_ model: Model, _ other: Model?, _ samples: CalibrationSet) throws -> Comparison {
     var comparison = Comparison(hasReference: other != nil)
-    let inputs = try model.inputs()
-    // A model that fixes its batch takes just that.
-    let size = inputs.lazy.compactMap(\.samples).first ?? Int(batchSize)
     let monitor = Monitor(quiet: show.quiet)
+    // Both run the same samples together: as many as one of them fixes, else as many as were asked for.
+    let size = try batchSize?.value ?? model.fixedBatchSize() ?? other?.fixedBatchSize() ?? 0
     for batch in 0..<samples.batchCount {
-      let slices = try samples.slices(of: batch, inputs: inputs.map(\.name), size: size)
-      for (index, slice) in slices.enumerated() {
+      var first = 0
+      while true {
         try Interrupt.check()
-        try comparison.add(
-          model.run(slice, threads: threads ?? 0), other?.run(slice, threads: threads ?? 0),
-          samples: slice.first?.samples ?? 0)
-        monitor.show("run", index + 1, slices.count)
+        let found = try model.run(samples, batch: batch, first: first, size: size, threads: threads.number)
+        guard found.samples > 0 else { break }
+        let reference = try other?.run(samples, batch: batch, first: first, size: size, threads: threads.number)
+        try comparison.add(found.outputs, reference?.outputs, samples: found.samples)
+        first += found.samples
+        monitor.show("run", first, samples.sampleCount)
       }
     }
+    monitor.finish()
     return comparison
   }
 }

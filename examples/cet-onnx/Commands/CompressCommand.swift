@@ -14,27 +14,30 @@ struct CompressCommand: ParsableCommand {
   @OptionGroup(title: "Effort") var effort: EffortArguments
   @Option(help: ArgumentHelp("Carry out this plan instead of making one.", valueName: "plan.json")) var plan: String?
   @Option(help: ArgumentHelp("Write a report that a browser shows.", valueName: "out.html")) var report: String?
+  @OptionGroup var overwrite: OverwriteArguments
   @OptionGroup var show: OutputArguments
 
   func validate() throws {
+    try show.check([output, report])
     if plan == nil {
       _ = try target.target()
       if data == nil { throw ValidationError("--data is needed to choose bits") }
-    } else if target.isGiven {
-      throw ValidationError("--plan already has its bits: leave the target out")
-    } else if data == nil, method.rounding != .nearest {
-      throw ValidationError("--data is needed unless --plan comes with --rounding nearest")
+    } else {
+      try refuse(
+        target.given + method.settled + given([("--seed", effort.seed != nil)]), because: "settled by --plan, leave it out")
+      if data == nil { try refuse(effort.ofSamples, because: "needs --data") }
     }
   }
 
   func run() throws {
     let started = monotonicSeconds()
     let monitor = Monitor(quiet: show.quiet)
-    try OutputFiles.checkWritable(output)
-    if let report { try OutputFiles.checkWritable(report) }
-    let model = try Model(path: input)
-    let calibration = try data.map { try CalibrationSet(path: $0) }
-    let bitPlan = try makePlan(model, calibration, monitor)
+    let files = try RunFiles(
+      reads: [("the model", input), ("--data", data), ("--plan", plan)],
+      writes: [("the output", output, .model), ("--report", report, .report)], force: overwrite.force)
+    let model = try files.model(input)
+    let calibration = try data.map(files.calibration)
+    let bitPlan = try makePlan(files, model, calibration, monitor)
     try Interrupt.check()
     let quantized = try Quantized(model, calibration, bitPlan, try quantizeOptions(method, effort, monitor))
     monitor.finish()
@@ -43,15 +46,27 @@ struct CompressCommand: ParsableCommand {
     let outcome = try Outcome(
       command: "compress", input: input, output: output, plan: done, notes: monitor.notes,
       seconds: monotonicSeconds() - started)
-    let files = OutputFiles()
     if let report { try files.stage(Report(outcome).html, as: report) }
-    try files.complete([(quantized, output)], encoding: method.encoding)
-    show.show(json: outcome.json(), text: outcome.text())
+    let encoding = method.encoding.code
+    if output == "-" {
+      try files.complete(output: quantized.bytes(encoding: encoding))
+    } else {
+      try files.complete(saving: [(output, { try quantized.save($0, encoding: encoding) })])
+    }
+    try show.show(json: outcome.json(), text: outcome.text(), isTaken: files.takesStandardOutput)
   }
 
-  private func makePlan(_ model: Model, _ calibration: CalibrationSet?, _ monitor: Monitor) throws -> Plan {
-    if let plan { return try Plan.read(path: plan) }
-    guard let calibration else { throw ValidationError("--data is needed to choose bits") }
+  private func makePlan(
+    _ files: RunFiles, _ model: Model, _ calibration: CalibrationSet?, _ monitor: Monitor
+  ) throws -> Plan {
+    if let plan {
+      let read = try files.plan(plan)
+      guard try calibration != nil || (method.rounding?.rawValue ?? read.totals().rounding) == Rounding.nearest.rawValue else {
+        throw Failure(usage: "--data is needed: only --rounding nearest does without")
+      }
+      return read
+    }
+    guard let calibration else { throw Failure(usage: "--data is needed to choose bits") }
     return try withPlanOptions(method, effort, target.target(), monitor) { try Plan.make(model, calibration, $0) }
   }
 }

@@ -9,7 +9,7 @@ struct InspectCommand: ParsableCommand {
   @OptionGroup var show: OutputArguments
 
   func run() throws {
-    let document = try Model(path: input).inspectJSON()
+    let document = try RunFiles(reads: [("the model", input)]).model(input).inspectJSON()
     try show.show(json: .document(document), text: try ModelDescription(document).text)
   }
 }

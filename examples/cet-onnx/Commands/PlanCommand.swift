@@ -18,32 +18,41 @@ struct PlanCommand: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("Where to write the plan.", valueName: "plan.json"))
   var output: String
   @Option(help: ArgumentHelp("Write a report that a browser shows.", valueName: "out.html")) var report: String?
+  @OptionGroup var overwrite: OverwriteArguments
   @OptionGroup var show: OutputArguments
 
   func validate() throws {
+    try show.check([output, report])
     _ = try target.target()
     if (data == nil) == (from == nil) { throw ValidationError("give either --data or --from") }
+    guard from != nil else { return }
+    try refuse(
+      effort.ofSamples
+        + given([
+          ("--seed", effort.seed != nil), ("--threads", effort.threads != nil), ("--shifts", method.shifts != nil),
+          ("--loss-output", method.lossOutput != nil),
+        ]), because: "not used with --from, which runs no samples")
   }
 
   func run() throws {
     let started = monotonicSeconds()
     let monitor = Monitor(quiet: show.quiet)
-    try OutputFiles.checkWritable(output)
-    if let report { try OutputFiles.checkWritable(report) }
-    let model = try Model(path: input)
+    let files = try RunFiles(
+      reads: [("the model", input), ("--data", data), ("--from", from)],
+      writes: [("--output", output, .plan), ("--report", report, .report)], force: overwrite.force)
+    let model = try files.model(input)
     let plan = try withPlanOptions(method, effort, target.target(), monitor) { options in
-      if let from { return try Plan.make(model, from: Plan.read(path: from), options) }
-      return try Plan.make(model, CalibrationSet(path: data ?? ""), options)
+      if let from { return try Plan.make(model, from: files.plan(from), options) }
+      return try Plan.make(model, files.calibration(data ?? ""), options)
     }
     monitor.finish()
     monitor.note(try plan.notes())
     let outcome = try Outcome(
       command: "plan", input: input, output: output, plan: plan, notes: monitor.notes,
       seconds: monotonicSeconds() - started)
-    let files = OutputFiles()
     try files.stage(plan.json() + "\n", as: output)
     if let report { try files.stage(Report(outcome).html, as: report) }
-    try files.complete([], encoding: nil)
-    show.show(json: outcome.json(), text: outcome.text())
+    try files.complete()
+    try show.show(json: outcome.json(), text: outcome.text(), isTaken: files.takesStandardOutput)
   }
 }

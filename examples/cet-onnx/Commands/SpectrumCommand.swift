@@ -7,13 +7,17 @@ struct SpectrumCommand: ParsableCommand {
 
   @Argument(help: ArgumentHelp("The model.", valueName: "in.onnx")) var input: String
   @OptionGroup var data: CalibrationArguments
-  @Option(name: .customShort("k"), help: ArgumentHelp("Eigenpairs.", valueName: "count")) var count: UInt32 = 20
+  @Option(
+    name: .customShort("k"), parsing: .unconditional,
+    help: ArgumentHelp("Eigenpairs, 1 or more. (default: 20)", valueName: "count"))
+  var count: Count?
   @Option(help: "Which end of the spectrum.") var which: Which = .largestMagnitude
   @Option(help: "The loss. (default: cross-entropy with labels, else kl or mse)") var loss: Loss?
   @Option(help: "The curvature. (default: hessian)") var curvature: CurvatureKind?
-  @Option(help: "Residual norm relative to the pair's |eigenvalue|. (default: 1e-3, bfloat16: 1e-2)")
+  @Option(parsing: .unconditional, help: "Residual norm relative to the pair's |eigenvalue|. (default: 1e-3, bfloat16: 1e-2)")
   var tolerance: Double?
-  @Option(help: "Hessian-vector products at most. (default: chosen by the library)") var maxApplies: UInt32?
+  @Option(parsing: .unconditional, help: "Hessian-vector products at most. (default: chosen by the library)")
+  var maxApplies: Count?
   @Option(
     parsing: .unconditionalSingleValue,
     help: ArgumentHelp("Only these tensors: their diagonal block; * and ? match. Repeatable.", valueName: "pattern"))
@@ -21,35 +25,44 @@ struct SpectrumCommand: ParsableCommand {
   @Flag(help: "The pairs of every tensor's own diagonal block.") var perTensor = false
   @Flag(help: "Also the trace, with its standard error.") var trace = false
   @Flag(help: "Also the density of all eigenvalues.") var density = false
-  @Option(help: "Random vectors for --trace and --density. (default: 32 and 8)") var probes: UInt32?
+  @Option(parsing: .unconditional, help: "Random vectors for --trace and --density. (default: 32 and 8)") var probes: Count?
   @Option(help: ArgumentHelp("Write the pairs with their vectors.", valueName: "file")) var save: String?
   @Option(help: ArgumentHelp("Start from saved pairs of the same tensors.", valueName: "file")) var initial: String?
   @Option(help: ArgumentHelp("File that an interrupted run goes on from.", valueName: "file")) var state: String?
-  @Option(help: "Vectors multiplied at once. (default: 1)") var blockSize: UInt32?
+  @Option(parsing: .unconditional, help: "Vectors multiplied at once. (default: 1)") var blockSize: Count?
   @Option(help: "What basis vectors are stored as. (default: float32, or bfloat16 where memory is short)") var basisType: BasisType?
   @Option(help: ArgumentHelp("Folder for the basis as a memory-mapped file. (default: in memory)", valueName: "folder"))
   var basisPath: String?
   @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
   var lossOutput: String?
   @OptionGroup(title: "Effort") var effort: EffortArguments
+  @OptionGroup var overwrite: OverwriteArguments
   @OptionGroup var show: OutputArguments
 
   func validate() throws {
-    if count == 0 { throw ValidationError("-k must be at least 1") }
-    if let tolerance, !(tolerance > 0 && tolerance.isFinite) {
-      throw ValidationError("--tolerance must be a positive number")
+    if let tolerance, !(tolerance > 0 && tolerance < 1) {
+      throw ValidationError("--tolerance \(tolerance): expected a number between 0 and 1")
     }
-    if probes == 0 { throw ValidationError("--probes must be at least 1") }
-    if perTensor, save != nil || initial != nil || state != nil || trace || density {
-      throw ValidationError("--per-tensor goes with none of --trace, --density, --save, --initial and --state")
+    if save == "-" || state == "-" || initial == "-" {
+      throw ValidationError("--save, --initial and --state take a file, not '-'")
     }
+    if !trace, !density { try refuse(given([("--probes", probes != nil)]), because: "needs --trace or --density") }
+    guard perTensor else { return }
+    try refuse(
+      given([
+        ("--trace", trace), ("--density", density), ("--save", save != nil), ("--initial", initial != nil),
+        ("--state", state != nil),
+      ]), because: "does not go with --per-tensor")
   }
 
   func run() throws {
     let started = monotonicSeconds()
     let monitor = Monitor(quiet: show.quiet)
-    let model = try Model(path: input)
-    let calibration = try CalibrationSet(path: data.data)
+    let files = try RunFiles(
+      reads: [("the model", input), ("--data", data.data), ("--initial", initial)],
+      writes: [("--save", save, .spectrum), ("--state", state, .state)], force: overwrite.force)
+    let model = try files.model(input)
+    let calibration = try files.calibration(data.data)
     if perTensor { return try showTensors(model, calibration, monitor, started) }
     let operatorHandle = try makeCurvature(model, calibration, monitor, only: tensor)
     monitor.note(try operatorHandle.notes())
@@ -57,12 +70,12 @@ struct SpectrumCommand: ParsableCommand {
     let gradientNorm = try operatorHandle.gradientNorm()
     try Interrupt.check()
     let spectrum = try solve(operatorHandle, monitor)
-    if let save { try spectrum.save(save) }
     let traceValue = trace ? try operatorHandle.trace(estimateOptions(monitor, samples: 32)) : nil
     let densityValue = density ? try operatorHandle.density(estimateOptions(monitor, samples: 8), points: 200) : nil
     monitor.finish()
     let info = try spectrum.info()
     let pairs = try spectrum.pairs()
+    try files.complete(saving: save.map { [($0, { try spectrum.save($0) })] } ?? [])
     let seconds = monotonicSeconds() - started
     var figures: [(String, JSONText)] = [
       ("dimension", .integer(info.dimension)), ("which", .string(Which.word(info.which))),
@@ -88,7 +101,7 @@ struct SpectrumCommand: ParsableCommand {
             })
         ),
       ] + (densityValue.map { [("density", self.document(of: $0))] } ?? []))
-    show.show(
+    try show.show(
       json: document,
       text: table(pairs) + "\n" + (densityValue.map { table($0) + "\n" } ?? "")
         + listing(figures.map { ($0.0.split(separator: "_").joined(separator: " "), plain($0.1)) })
@@ -123,7 +136,7 @@ struct SpectrumCommand: ParsableCommand {
       ])
     }
     monitor.finish()
-    show.show(
+    try show.show(
       json: .object([
         ("command", .string("spectrum")), ("input", .string(input)), ("which", .string(which.rawValue)),
         ("seconds", .number(monotonicSeconds() - started)), ("notes", .array(monitor.notes.map { .string($0) })),
@@ -132,11 +145,13 @@ struct SpectrumCommand: ParsableCommand {
       text: table.text + monitor.notes.map { "note: \($0)\n" }.joined())
   }
 
+  private var wanted: UInt32 { count?.value ?? 20 }
+
   private func solve(_ curvature: Curvature, _ monitor: Monitor) throws -> Spectrum {
     let start = try initial.map { try Spectrum.read(path: $0) }
     return try withCStrings([basisPath ?? "", state ?? ""]) { paths in
       var options = try solveOptions(monitor)
-      options.count = UInt32(clamping: min(UInt64(count), UInt64(curvature.dimension)))
+      options.count = UInt32(clamping: min(UInt64(wanted), UInt64(curvature.dimension)))
       options.total_max_memory = memoryLimit
       if basisPath != nil { options.basis_path = paths[0] }
       if state != nil { options.state_path = paths[1] }
@@ -147,10 +162,10 @@ struct SpectrumCommand: ParsableCommand {
 
   private func estimateOptions(_ monitor: Monitor, samples: UInt32) throws -> cet_estimate_options {
     var options: cet_estimate_options = try initialized(cet_estimate_options_init)
-    options.threads = effort.threads ?? 0
-    options.samples = probes ?? samples
+    options.threads = effort.threads.number
+    options.samples = probes?.value ?? samples
     options.steps = 40
-    options.seed = effort.seed
+    options.seed = effort.seed ?? 0
     options.progress = Monitor.progress
     options.log = Monitor.log
     options.user_data = monitor.userData
@@ -181,12 +196,12 @@ struct SpectrumCommand: ParsableCommand {
     _ model: Model, _ calibration: CalibrationSet, _ monitor: Monitor, only: [String]
   ) throws -> Curvature {
     var options: cet_curvature_options = try initialized(cet_curvature_options_init)
-    options.threads = effort.threads ?? 0
+    options.threads = effort.threads.number
     options.loss = loss.code
     options.curvature = curvature.code
-    options.samples = effort.samples ?? 0
+    options.samples = UInt64(effort.samples.number)
     options.max_memory = memoryLimit
-    options.batch_size = effort.batchSize ?? 0
+    options.batch_size = effort.batchSize.number
     options.progress = Monitor.progress
     options.log = Monitor.log
     options.user_data = monitor.userData
@@ -200,14 +215,14 @@ struct SpectrumCommand: ParsableCommand {
 
   private func solveOptions(_ monitor: Monitor) throws -> cet_eigensolve_options {
     var options: cet_eigensolve_options = try initialized(cet_eigensolve_options_init)
-    options.threads = effort.threads ?? 0
-    options.count = count
+    options.threads = effort.threads.number
+    options.count = wanted
     options.which = which.code
     options.tolerance = tolerance ?? 0
-    options.max_applies = maxApplies ?? 0
-    options.block_size = blockSize ?? 0
+    options.max_applies = maxApplies.number
+    options.block_size = blockSize.number
     options.basis_type = basisType.code
-    options.seed = effort.seed
+    options.seed = effort.seed ?? 0
     options.progress = Monitor.progress
     options.log = Monitor.log
     options.user_data = monitor.userData

@@ -28,28 +28,34 @@ struct SweepCommand: ParsableCommand {
   @OptionGroup(title: "Effort") var effort: EffortArguments
   @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the models, plans and sweep.json.", valueName: "dir"))
   var output: String
+  @OptionGroup var overwrite: OverwriteArguments
   @OptionGroup var show: OutputArguments
+
+  func validate() throws {
+    if output == "-" { throw ValidationError("--output: a sweep writes several files, '-' has room for one") }
+  }
 
   func run() throws {
     let started = monotonicSeconds()
     let monitor = Monitor(quiet: show.quiet)
-    let model = try Model(path: input)
-    let calibration = try CalibrationSet(path: data.data)
+    let files = try RunFiles(reads: [("the model", input), ("--data", data.data)], writes: writes, force: overwrite.force)
+    let model = try files.model(input)
+    let calibration = try files.calibration(data.data)
     let plans = try makePlans(model, calibration, monitor)
-    try makeFolder(output)
-    let files = OutputFiles()
-    var models: [(quantized: Quantized, path: String)] = []
+    try files.makeFolder(output)
+    let encoding = method.encoding.code
+    var models: [(path: String, save: (String) throws -> Void)] = []
     var outcomes: [Outcome] = []
     for (ratio, plan) in zip(ratios.values, plans) {
       try Interrupt.check()
       monitor.title = "\(ratio.text)x"
       let began = monotonicSeconds()
-      let path = "\(output)/\(stem).\(ratio.text)x.onnx"
+      let path = path(ratio.text, ".onnx")
       let quantized = try Quantized(model, calibration, plan, try quantizeOptions(method, effort, monitor))
       let done = try Plan.carriedOut(in: quantized)
       monitor.note(try done.notes())
-      try files.stage(done.json() + "\n", as: "\(output)/\(stem).\(ratio.text)x.plan.json")
-      models.append((quantized, path))
+      try files.stage(done.json() + "\n", as: self.path(ratio.text, ".plan.json"))
+      models.append((path, { try quantized.save($0, encoding: encoding) }))
       outcomes.append(
         try Outcome(
           command: "compress", input: input, output: path, plan: done, notes: [],
@@ -62,8 +68,8 @@ struct SweepCommand: ParsableCommand {
       ("results", .array(outcomes.map { $0.json() })),
     ])
     try files.stage(document.text + "\n", as: "\(output)/sweep.json")
-    try files.complete(models, encoding: method.encoding)
-    show.show(json: document, text: table(outcomes) + monitor.notes.map { "note: \($0)\n" }.joined())
+    try files.complete(saving: models)
+    try show.show(json: document, text: table(outcomes) + monitor.notes.map { "note: \($0)\n" }.joined())
   }
 
   /// All plans before the first file: a ratio that cannot be reached ends the run with nothing written.
@@ -80,7 +86,16 @@ struct SweepCommand: ParsableCommand {
     }
   }
 
+  private func path(_ ratio: String, _ end: String) -> String { "\(output)/\(stem).\(ratio)x\(end)" }
+
+  private var writes: [(name: String, path: String?, kind: FileKind)] {
+    ratios.values.flatMap { text, _ -> [(name: String, path: String?, kind: FileKind)] in
+      [("the output", path(text, ".onnx"), .model), ("the output", path(text, ".plan.json"), .plan)]
+    } + [("the output", "\(output)/sweep.json", .sweep)]
+  }
+
   private var stem: String {
+    if input == "-" { return "model" }
     let name = input.split(separator: "/").last.map(String.init) ?? input
     return name.hasSuffix(".onnx") ? String(name.dropLast(5)) : name
   }

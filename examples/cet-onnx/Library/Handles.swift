@@ -45,17 +45,40 @@ private func readNotes(
 
 final class Model {
   let handle: OpaquePointer
-  init(path: String) throws { handle = try made { cet_model_load_file(path, $0) } }
+  /// Of the file, without external data.
+  let byteCount: UInt64
+
+  init(path: String) throws {
+    handle = try made { cet_model_load_file(path, $0) }
+    byteCount = try fileSize(path)
+  }
+
+  init(bytes: [UInt8]) throws {
+    handle = try made { cet_model_load_memory(bytes, bytes.count, $0) }
+    byteCount = UInt64(bytes.count)
+  }
+
   deinit { cet_model_free(handle) }
 
-  /// The inputs that a caller must feed, in the graph's order; `samples` is the fixed size of axis 0, if it is fixed.
-  func inputs() throws -> [(name: String, samples: Int?)] {
-    try (0..<cet_model_input_count(handle)).map { index in
+  /// Whether the model or some of its external data was loaded from this file.
+  func reads(_ path: String) throws -> Bool {
+    var reads: UInt32 = 0
+    try check(cet_model_reads_file(handle, path, &reads))
+    return reads != 0
+  }
+
+  /// How many samples the model takes at a time; nil when some input leaves it open.
+  func fixedBatchSize() throws -> UInt32? {
+    var size: UInt32?
+    for index in 0..<cet_model_input_count(handle) {
       var info = try initialized(cet_value_info_init)
       try check(cet_model_get_input(handle, index, &info))
-      let first = info.rank > 0 ? info.shape?.pointee ?? -1 : -1
-      return (String(cString: info.name), first > 0 ? Int(first) : nil)
+      guard let first = info.shape else { return nil }
+      guard info.rank > 0 else { continue }
+      guard first.pointee >= 0 else { return nil }
+      size = size ?? UInt32(clamping: first.pointee)
     }
+    return size
   }
 
   func inspectJSON() throws -> String { try madeString { cet_model_inspect_json(handle, $0) } }
@@ -66,6 +89,7 @@ final class CalibrationSet {
   init(path: String) throws { handle = try made { cet_calibration_load_npz(path, $0) } }
   deinit { cet_calibration_free(handle) }
 
+  var batchCount: Int { cet_calibration_batch_count(handle) }
   var sampleCount: Int { Int(clamping: cet_calibration_sample_count(handle)) }
 }
 
@@ -85,12 +109,12 @@ final class Plan {
     return Plan(handle: try made { cet_plan_with_sensitivity(model.handle, source.handle, &options, $0) })
   }
 
-  static func read(path: String) throws -> Plan {
-    let text = try readFile(path)
+  static func read(_ text: String, name: String) throws -> Plan {
     do {
       return Plan(handle: try made { cet_plan_from_json(text, $0) })
-    } catch let failure as Failure {
-      throw Failure("plan '\(path)': \(failure.message)")
+    } catch var failure as Failure {
+      failure.message = "plan '\(name)': \(failure.message)"
+      throw failure
     }
   }
 
@@ -118,6 +142,16 @@ final class Quantized {
     var options: cet_save_options = try initialized(cet_save_options_init)
     options.encoding = encoding
     try check(cet_quantized_save_file(handle, path, &options))
+  }
+
+  func bytes(encoding: cet_encoding) throws -> [UInt8] {
+    var options: cet_save_options = try initialized(cet_save_options_init)
+    options.encoding = encoding
+    var data: UnsafeMutableRawPointer?
+    var size = 0
+    try check(cet_quantized_save_memory(handle, &options, &data, &size))
+    defer { cet_free(data) }
+    return [UInt8](UnsafeRawBufferPointer(start: data, count: size))
   }
 }
 

@@ -134,6 +134,21 @@ struct Granularity: ExpressibleByArgument {
   static let allValueStrings = ["per-axis", "per-tensor", "block:N"]
 }
 
+/// A number of 1 or more.
+struct Count: ExpressibleByArgument {
+  var value: UInt32
+
+  init?(argument: String) {
+    guard let value = UInt32(argument), value > 0 else { return nil }
+    self.value = value
+  }
+}
+
+extension Optional where Wrapped == Count {
+  /// 0, the default, when it was not given.
+  var number: UInt32 { self?.value ?? 0 }
+}
+
 /// Bit widths as `2,3,4,8`.
 struct BitSet: ExpressibleByArgument {
   /// The sum of 1 << bits.

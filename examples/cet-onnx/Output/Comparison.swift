@@ -73,10 +73,10 @@ extension Comparison.Output {
 
   fileprivate mutating func add(_ found: OutputValues, _ reference: OutputValues) {
     for (a, b) in zip(found.values, reference.values) {
-      let difference = abs(Double(a) - Double(b))
+      let difference = abs(a - b)
       // A NaN of the reference counts as the largest difference.
       if !(difference <= largestDifference) { largestDifference = difference.isNaN ? .infinity : difference }
-      largestReference = max(largestReference, abs(Double(b)))
+      largestReference = max(largestReference, abs(b))
     }
     guard found.shape.count >= 2, let classes = found.shape.last, classes >= 2 else { return }
     for start in stride(from: 0, to: found.values.count, by: classes) {
@@ -86,7 +86,7 @@ extension Comparison.Output {
     }
   }
 
-  private func largest(_ row: ArraySlice<Float>) -> Int {
+  private func largest(_ row: ArraySlice<Double>) -> Int {
     (row.indices.max { (row[$0], $1) < (row[$1], $0) } ?? row.startIndex) - row.startIndex
   }
 }

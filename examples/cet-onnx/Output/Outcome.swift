@@ -58,7 +58,7 @@ struct Outcome {
       ("  held out", heldOut),
       ("  fitted", fitted),
       ("time", String(format: "%.1f s", seconds)),
-      ("written", output),
+      ("written", output == "-" ? "standard output" : output),
     ]
   }
 

@@ -12,6 +12,7 @@ struct Report {
       <html lang="en">
       <head>
       <meta charset="utf-8">
+      <meta name="generator" content="libcet \(escaped(outcome.totals.libraryVersion))">
       <meta name="viewport" content="width=device-width, initial-scale=1">
       <title>\(name): compression report</title>
       <style>\(Report.style)</style>

@@ -1,0 +1,73 @@
+import CetTensor
+
+/// Plans whose bits somebody changed in the document: what follows from bits is computed anew.
+extension CompressionPlan {
+  static let byHand = "set by hand"
+
+  /// Gives a tensor bits that the method did not choose; `PlannedTensor.keptBits` keeps it. The loss that goes with them
+  /// comes from the tensor's own table.
+  mutating func setByHand(_ index: Int, bits: Int) {
+    var tensor = tensors[index]
+    tensor.bits = bits
+    tensor.decision = bits == PlannedTensor.keptBits ? .kept : .fixed
+    tensor.reason = CompressionPlan.byHand
+    tensor.blockSize = tensor.isPlanned ? options.granularity.blockSize : 0
+    if options.granularity == .perTensor { tensor.axis = nil }
+    tensor.lossPerByte = nil
+    let losses = tensor.sensitivity
+    if let loss = losses[bits], let next = losses.keys.filter({ $0 > bits }).min(), let less = losses[next] {
+      tensor.lossPerByte = (loss - less) / (Double(tensor.count * (next - bits)) / 8)
+    }
+    (tensor.codeBytes, tensor.storedBytes) = FileSizes.storedBytes(
+      tensor.shape, axis: tensor.axis, bits: bits, granularity: options.granularity, encoding: options.encoding)
+    tensors[index] = tensor
+  }
+
+  /// After bits were set by hand: what was found out about the plan as a whole belongs to the former bits. Its loss is
+  /// predicted from theirs.
+  mutating func forgetFormerBits() {
+    predict(from: anchor)
+    judgement = nil
+    heldOutLoss = nil
+    measuredLossChange = nil
+    fileBytes = 0
+  }
+}
+
+extension LoadedModel {
+  /// The plan with its tensors in the model's order and with the bytes that they take in this model's file. Throws unless
+  /// the plan was made for this file and says something about each of its weights and of no other.
+  func fitted(_ plan: CompressionPlan) throws -> CompressionPlan {
+    guard plan.modelSHA256 == sha256 else {
+      throw CetError(
+        .invalidArgument, "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(sha256)")
+    }
+    var plan = plan
+    var left = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    plan.tensors = try found.layers.map { layer in
+      guard var tensor = left.removeValue(forKey: layer.name) else {
+        throw CetError(.invalidArgument, "the plan lacks tensor '\(layer.name)', a weight of the model")
+      }
+      guard layer.shape == tensor.shape else {
+        throw CetError(
+          .shapeMismatch,
+          "the plan has tensor '\(tensor.name)' with shape \(tensor.shape.shapeText), in the model it is \(layer.shape.shapeText)")
+      }
+      let widths = tensor.isPlanned ? PlanOptions.allowedBits : PlannedTensor.keptBits...PlannedTensor.keptBits
+      guard widths.contains(tensor.bits) else {
+        throw CetError(
+          .invalidArgument,
+          "the plan gives '\(tensor.name)' \(tensor.bits) bits, expected \(widths.lowerBound) to \(widths.upperBound)")
+      }
+      tensor.axis = plan.options.granularity == .perTensor ? nil : layer.axis
+      (tensor.codeBytes, tensor.storedBytes) = FileSizes.storedBytes(
+        tensor.shape, axis: tensor.axis, bits: tensor.bits, granularity: plan.options.granularity,
+        encoding: plan.options.encoding)
+      return tensor
+    }
+    if let unknown = left.keys.min() {
+      throw CetError(.invalidArgument, "the plan has tensor '\(unknown)', the model has no such weight")
+    }
+    return plan
+  }
+}

@@ -1,0 +1,104 @@
+"""Wrong command lines: each is answered in a line or two that name the mistake, with its exit code and no file."""
+
+import json
+
+import pytest
+
+GOOD = ["compress", "M", "out.onnx", "--data", "D", "--target-ratio", "11"]
+
+# Command line (M and D stand for the bundled model and its data), exit code, what the answer names.
+WRONG = {
+    "command mistyped": (["compres", "M", "o.onnx"], 2, ["unknown command 'compres'", "did you mean 'compress'"]),
+    "command transposed": (["isnpect", "M"], 2, ["'isnpect'", "'inspect'"]),
+    "command shortened": (["spec", "M"], 2, ["'spec'", "'spectrum'"]),
+    "command unlike any": (["frobnicate"], 2, ["'frobnicate'", "compress", "check"]),
+    "option mistyped": ([*GOOD, "--methd", "cet"], 2, ["'--methd'", "'--method'"]),
+    "option in another style": ([*GOOD, "--max_memory", "1GB"], 2, ["'--max_memory'", "'--max-memory'"]),
+    "option of another command": (["inspect", "M", "--report", "r.html"], 2, ["'--report'"]),
+    "option unknown": ([*GOOD, "--colour"], 2, ["'--colour'"]),
+    "option without its value": (["compress", "M", "out.onnx", "--data", "D", "--target-ratio"], 2, ["'--target-ratio"]),
+    "method mistyped": ([*GOOD, "--method", "mkcp"], 2, ["'mkcp'", "'--method", "'mckp'?"]),
+    "loss mistyped": ([*GOOD, "--loss", "crossentropy"], 2, ["'crossentropy'", "'--loss", "'cross-entropy'?"]),
+    "rounding mistyped": ([*GOOD, "--rounding", "nearset"], 2, ["'nearset'", "'nearest'?"]),
+    "encoding unknown": ([*GOOD, "--encoding", "zip"], 2, ["'zip'", "planes", "qdq", "float"]),
+    "granularity bad": ([*GOOD, "--granularity", "block:0"], 2, ["'block:0'", "block:N"]),
+    "bits out of range": ([*GOOD, "--bits", "2,9"], 2, ["'2,9'", "2 to 8"]),
+    "fix bits out of range": ([*GOOD, "--fix", "fc*=1"], 2, ["'fc*=1'", "2 to 8"]),
+    "ratio negative": (["compress", "M", "out.onnx", "--data", "D", "--target-ratio", "-3"], 2, ["--target-ratio", "-3", "positive"]),
+    "ratio no number": (["compress", "M", "out.onnx", "--data", "D", "--target-ratio", "many"], 2, ["'many'", "--target-ratio"]),
+    "size in odd units": (["compress", "M", "out.onnx", "--data", "D", "--target-size", "12parsecs"], 2, ["'12parsecs'", "KiB"]),
+    "threads none": ([*GOOD, "--threads", "0"], 2, ["'0'", "--threads", "1 to 1024"]),
+    "samples negative": ([*GOOD, "--samples", "-5"], 2, ["'-5'", "--samples", "1 or more"]),
+    "pairs negative": (["spectrum", "M", "--data", "D", "-k", "-1"], 2, ["'-1'", "-k", "1 or more"]),
+    "no target": (["compress", "M", "out.onnx", "--data", "D"], 2, ["--target-ratio", "--max-loss"]),
+    "two targets": ([*GOOD, "--target-bits", "3"], 2, ["--target-ratio and --target-bits"]),
+    "no data": (["compress", "M", "out.onnx", "--target-ratio", "11"], 2, ["--data"]),
+    "no output": (["compress", "M"], 2, ["<out.onnx>"]),
+    "no output option": (["plan", "M", "--data", "D", "--target-ratio", "9"], 2, ["--output"]),
+    "an argument too many": ([*GOOD, "more.onnx"], 2, ["'more.onnx'"]),
+    "ratios bad": (["sweep", "M", "--data", "D", "--ratios", "8,,9", "-o", "out"], 2, ["'8,,9'", "--ratios"]),
+    "data and a former plan": (
+        ["plan", "M", "--data", "D", "--from", "p.json", "--target-ratio", "9", "-o", "q.json"], 2, ["--data or --from"]),
+    "plan and target": ([*GOOD, "--plan", "p.json"], 2, ["--target-ratio", "--plan"]),
+    "tolerance alone": (["check", "M", "--tolerance", "1e-3"], 2, ["--tolerance", "--against"]),
+    "comparison without data": (["check", "M", "--against", "M"], 2, ["--against", "--data"]),
+    "probes alone": (["spectrum", "M", "--data", "D", "--probes", "8"], 2, ["--probes", "--trace", "--density"]),
+    "both on standard output": (["compress", "M", "-", "--data", "D", "--target-ratio", "11", "--json"], 2, ["--json", "'-'"]),
+    "both from standard input": (["compress", "-", "o.onnx", "--data", "-", "--target-ratio", "11"], 2, ["the model and --data"]),
+    "sweep to standard output": (["sweep", "M", "--data", "D", "--ratios", "8", "-o", "-"], 2, ["--output", "'-'"]),
+    "model missing": (["inspect", "nowhere.onnx"], 1, ["'nowhere.onnx'", "No such file"]),
+    "model is a folder": (["inspect", "."], 1, ["'.'", "directory"]),
+    "data missing": (["compress", "M", "o.onnx", "--data", "nowhere.npz", "--target-ratio", "11"], 1, ["'nowhere.npz'"]),
+    "plan missing": (["compress", "M", "o.onnx", "--data", "D", "--plan", "nowhere.json"], 1, ["'nowhere.json'"]),
+    "output folder missing": (["compress", "M", "no/o.onnx", "--data", "D", "--target-ratio", "11"], 1, ["'no/o.onnx'"]),
+    "output is a folder": (["compress", "M", ".", "--data", "D", "--target-ratio", "11"], 1, ["'.'", "folder"]),
+    "output is a device": (["plan", "M", "--data", "D", "--target-ratio", "9", "-o", "/dev/null"], 1, ["'/dev/null'", "device"]),
+    "pattern matches nothing": ([*GOOD, "--keep", "nothing*"], 1, ["'nothing*'"]),
+    "loss output unknown": ([*GOOD, "--loss-output", "nowhere"], 1, ["'nowhere'", "'logits'"]),
+    "tensor unknown": (["spectrum", "M", "--data", "D", "--tensor", "nothing"], 1, ["'nothing'"]),
+    "spectrum file is none": (["spectrum", "M", "--data", "D", "--initial", "D"], 1, ["spectrum file"]),
+}
+
+
+def answer(tool, digits, tmp_path, case, more=()):
+    arguments, code, words = WRONG[case]
+    places = {"M": digits / "model.onnx", "D": digits / "calibration.npz"}
+    run = tool(*[places.get(argument, argument) for argument in arguments], *more, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    return run, code, words
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_command_line_is_answered_in_two_lines(tool, digits, tmp_path, case):
+    run, code, words = answer(tool, digits, tmp_path, case)
+    assert run.returncode == code, run.stderr
+    assert ("--json" in WRONG[case][0]) == bool(run.stdout)
+    lines = run.stderr.splitlines()
+    assert lines and lines[0].startswith("cet-onnx: ") and len(lines) == (1 if code == 1 else 2), run.stderr
+    for word in words:
+        assert word in run.stderr
+
+
+@pytest.mark.parametrize("case", [case for case in WRONG if "option" not in case and "plan missing" not in case])
+def test_wrong_command_line_with_json_prints_one_document(tool, digits, tmp_path, case):
+    run, code, words = answer(tool, digits, tmp_path, case, ["--json"])
+    document = json.loads(run.stdout)
+    assert run.returncode == document["exit_code"] == code
+    assert run.stderr.splitlines()[0] == f"cet-onnx: {document['error']}"
+
+
+def test_json_failure_says_the_librarys_status(tool, digits, tmp_path):
+    run = tool(
+        "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio", 99,
+        "--json")
+    document = json.loads(run.stdout)
+    assert document["command"] == "compress" and document["status"] == "infeasible budget"
+    assert "99" in document["error"] and run.returncode == document["exit_code"] == 1
+
+
+def test_help_names_the_memory_that_a_run_takes_unless_it_is_told(tool, root):
+    """The header's words for the same default."""
+    assert "0: 60 % of what is available" in (root / "include" / "cet" / "cet.h").read_text()
+    for command in ("compress", "plan", "sweep", "spectrum"):
+        text = " ".join(tool(command, "--help").stdout.split())
+        assert "--max-memory" in text and "(default: 60 % of what is available)" in text and "no limit" not in text

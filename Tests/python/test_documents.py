@@ -1,0 +1,58 @@
+"""Cross-references of the documents lead somewhere."""
+
+import re
+
+import pytest
+
+FILES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "bindings/python/README.md"]
+
+
+@pytest.fixture(scope="module")
+def documents(root):
+    paths = [root / name for name in FILES] + sorted((root / "docs").rglob("*.md"))
+    return {path: path.read_text() for path in paths}
+
+
+def test_decisions_have_their_number_as_title(root):
+    for path in (root / "docs" / "adr").glob("*.md"):
+        title = path.read_text().splitlines()[0]
+        assert title.startswith(f"# {path.name[:4]} "), f"{path.name}: {title}"
+
+
+def test_numbers_of_decisions_exist(root, documents):
+    known = {path.name[:4] for path in (root / "docs" / "adr").glob("*.md")}
+    sources = {
+        path: path.read_text() for folder in ("Sources", "include", "examples", "bindings", "Benchmarks", "tools")
+        for path in (root / folder).rglob("*") if path.suffix in (".swift", ".h", ".c", ".py", ".sh")}
+    for path, text in {**documents, **sources}.items():
+        for number in re.findall(r"\badr/(\d{4})", text):
+            assert number in known, f"{path.relative_to(root)}: adr/{number}"
+
+
+def test_links_lead_to_files(root, documents):
+    for path, text in documents.items():
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.relative_to(root)}: {target}"
+
+
+def test_names_of_files_exist(root, documents):
+    """`Folder/File.swift` in the modules or from the top, docs/x.md, tools/x.sh, and documents beside the one that names
+    them."""
+    pattern = r"(?<![\w/.~$])((?:[\w-]+/)*[\w-]+\.(?:swift|md|sh|py|h|c))\b"
+    names = {path.name for folder in ("Sources", "Tests", "tools", "Benchmarks", "examples", "bindings", "include")
+             for path in (root / folder).rglob("*")}
+    for path, text in documents.items():
+        if path.name == "CHANGELOG.md":
+            continue  # it tells of what was
+        for name in re.findall(pattern, text):
+            places = [root / name, root / "Sources" / name, path.parent / name, root / "docs" / name, root / "include" / name]
+            assert any(place.exists() for place in places) or "/" not in name and name in names, (
+                f"{path.relative_to(root)}: {name}")
+
+
+def test_targets_that_documents_name_exist(root, documents):
+    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.M))
+    for path, text in documents.items():
+        for target in re.findall(r"\bmake ([a-z]+)\b(?=[ `.,;)]|$)", " ".join(re.findall(r"`[^`]*`|^    .*$", text, re.M))):
+            assert target in targets, f"{path.relative_to(root)}: make {target}"

@@ -1,0 +1,84 @@
+import Glibc
+
+/// Which file it is, whatever name or link leads to it.
+struct FileIdentity: Equatable {
+  private let device: dev_t
+  private let number: ino_t
+
+  private init(_ status: stat) {
+    device = status.st_dev
+    number = status.st_ino
+  }
+
+  /// nil when nothing is there.
+  init?(path: String) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    self.init(status)
+  }
+
+  /// nil for a pipe, a terminal or a device: whatever flows there is no file.
+  init?(descriptor: Int32) {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+    self.init(status)
+  }
+
+  /// The file, or the .npy files of a folder; what standard input reads for "-".
+  static func all(at path: String) -> [FileIdentity] {
+    if path == "-" { return [FileIdentity(descriptor: STDIN_FILENO)].compactMap { $0 } }
+    var found = [FileIdentity(path: path)]
+    if let folder = opendir(path) {
+      defer { closedir(folder) }
+      while let entry = readdir(folder) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+          $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if name.hasSuffix(".npy") { found.append(FileIdentity(path: "\(path)/\(name)")) }
+      }
+    }
+    return found.compactMap { $0 }
+  }
+}
+
+/// What the tool and the library write, and how such a file is told from others.
+enum FileKind: String {
+  case model, plan, report, spectrum, state, sweep
+
+  /// Whether replacing the file at `path` loses nothing that libcet could not make again.
+  func isOurs(_ path: String) -> Bool {
+    guard let file = fopen(path, "rb") else { return false }
+    defer { fclose(file) }
+    switch self {
+    case .model:
+      // The key of a metadata entry, with protobuf's lengths around it.
+      return contains(file, "\n\u{11}ai.libcet.version\u{12}")
+    case .plan: return start(file).firstRange(of: "\"cet-plan\"") != nil
+    case .sweep: return start(file).firstRange(of: "\"command\": \"sweep\"") != nil
+    case .report: return start(file).firstRange(of: "<meta name=\"generator\" content=\"libcet") != nil
+    case .spectrum: return start(file).hasPrefix("CETSPEC1")
+    case .state: return start(file).hasPrefix("CETEIGS1")
+    }
+  }
+
+  private func start(_ file: UnsafeMutablePointer<FILE>) -> String {
+    var bytes = [UInt8](repeating: 0, count: 1024)
+    let count = fread(&bytes, 1, bytes.count, file)
+    return String(decoding: bytes[..<count], as: UTF8.self)
+  }
+
+  private func contains(_ file: UnsafeMutablePointer<FILE>, _ text: String) -> Bool {
+    var status = stat()
+    guard fstat(fileno(file), &status) == 0, status.st_size > 0 else { return false }
+    let size = Int(status.st_size)
+    guard let bytes = mmap(nil, size, PROT_READ, MAP_PRIVATE, fileno(file), 0), bytes != MAP_FAILED else { return false }
+    defer { munmap(bytes, size) }
+    let length = text.utf8.count
+    var start = bytes
+    while let found = memchr(start, Int32(text.utf8.first ?? 0), size - (start - bytes)), size - (found - bytes) >= length {
+      if memcmp(found, text, length) == 0 { return true }
+      start = found + 1
+    }
+    return false
+  }
+}
