@@ -12,7 +12,7 @@ public func cet_run(
     let c = try SizedStruct.read(options, cet_run_options(), "cet_run_options")
     let arrays = try copied(inputs, inputCount).map { ($0.name, $0.tensor) }
     try checkRunInputs(model.requiredInputs, arrays)
-    return try OutputsObject(runModel(model, inputs: arrays, threads: threads(c.threads)))
+    return try OutputsObject(runModel(model, inputs: arrays, threads: checkedThreads(c.threads)))
   }
 }
 

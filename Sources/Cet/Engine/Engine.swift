@@ -10,7 +10,7 @@ final class Engine: @unchecked Sendable {
   let model: Model
   let output: String
   let loss: LossKind
-  let workers: Workers
+  private(set) var workers: Workers
   let context: ComputeContext
   /// Weights and biases of the layers, by initializer name.
   let weights: [String: Tensor]
@@ -51,6 +51,15 @@ final class Engine: @unchecked Sendable {
     for name in layers.map(\.name) + names.compactMap({ $0 }) { weights[name] = held[name] }
     self.weights = weights
     programs = ForwardPrograms(biased, parameters: Array(weights.keys), context)
+  }
+
+  /// For moments of inputs, of which at least one layer's are gathered whatever they take.
+  private(set) var statisticsBytes = Int.max
+
+  /// Before any work starts.
+  func limit(threads: Int, statisticsBytes bytes: Int) {
+    workers = Workers(threads: min(threads, workers.threads))
+    statisticsBytes = bytes
   }
 
   func weightValues(_ layer: LinearLayer) throws -> [Float] {

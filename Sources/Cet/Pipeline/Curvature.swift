@@ -48,7 +48,8 @@ public final class Curvature: LinearMap, @unchecked Sendable {
       let asked = options.loss ?? (samples.hasLabels ? .crossEntropy : nil)
       let session = try Session(
         model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
-        parts: Session.curvatureParts, totalSamples: total, threads: options.threads, monitor: Monitor())
+        parts: Session.curvatureParts, totalSamples: total, threads: options.threads,
+        maxMemory: memoryLimit(options.maxMemory, processes: communicator?.size ?? 1), monitor: Monitor())
       return (session, try Curvature.slots(model, options))
     }
     parameters = slots.map { ParameterInfo(name: $0.name, shape: $0.shape, offset: $0.offset, count: $0.count) }

@@ -17,10 +17,11 @@ private func measuredPlan(
   let samples = try data.prefix(options.samples)
   let session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,
-    threads: options.threads, monitor: monitor)
+    threads: options.threads, maxMemory: options.maxMemory, monitor: monitor)
   let draft = try PlanDraft(model, options, reached: session.engine.reached(session.batches))
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
+  try session.reserve(.planning, draft.widths, rounding: options.rounding, maxMemory: options.maxMemory, monitor)
   var table = try session.lossTable(draft, options, monitor)
   let literal: [Int: Int]? =
     switch options.method {

@@ -75,14 +75,19 @@ private func resized(
   guard scales.count == axes.count, scales.allSatisfy({ $0 > 0 && $0.isFinite }) else {
     throw CetError(.shapeMismatch, "scales \(scales) do not fit \(axes.count) axes")
   }
-  var x = input
+  var whole = input.shape
   for (k, axis) in axes.enumerated() {
-    let size = x.shape[axis]
+    let size = whole[axis]
     let product = scales[k] * Double(size)
     guard product < 0x1p24, size > 0 || sizes?[k] ?? 0 == 0 else { throw CetError(.shapeMismatch, "axis \(axis) resizes from \(size)") }
-    let count = sizes?[k] ?? Int(product.rounded(.down))
+    whole[axis] = sizes?[k] ?? Int(product.rounded(.down))
+  }
+  try e.reserve(input.element, whole)
+  var x = input
+  for (k, axis) in axes.enumerated() {
+    let (size, count) = (x.shape[axis], whole[axis])
     if count == size && scales[k] == 1 && options.coordinates != "tf_crop_and_resize" { continue }
-    guard count >= 0 else { throw CetError(.shapeMismatch, "sizes \(sizes ?? []) are negative") }
+    try e.reserve(count, width: 256, "the weights of \(count) positions")
     let taps = try (0..<count).map { try tap($0, size: size, count: count, scale: scales[k], region: regions[k], options) }
     x = try interpolated(x, axis, taps, e)
   }

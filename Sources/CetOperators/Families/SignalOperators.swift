@@ -26,6 +26,7 @@ let signalOperators: [OperatorEntry] = [
       throw CetError(.shapeMismatch, "frames of a signal \(signal.shape.shapeText)")
     }
     let frames = (signal.shape[1] - length) / step + 1
+    try e.reserve(.saturatingProduct(frames, length), "the places of \(frames) frames of \(length)")
     let rows = try e.integers((0..<frames).flatMap { frame in (0..<length).map { frame * step + $0 } })
     var x = try e.reshape(
       e.emit(Gather(axis: 1), signal, rows), [signal.shape[0], frames, length, signal.shape[2]])

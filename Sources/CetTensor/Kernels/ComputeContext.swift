@@ -3,6 +3,8 @@
 /// that calls it, inside `SerialKernels.run`.
 public final class ComputeContext: @unchecked Sendable {
   public let arena: Arena
+  /// Bytes that a value of a program, and all that is computed while it is made, may have.
+  public let memoryLimit: Int
   /// Whether convolutions may be computed by minimal filtering (`Winograd`).
   let minimalFiltering: Bool
 
@@ -11,8 +13,9 @@ public final class ComputeContext: @unchecked Sendable {
     let oneDNN: OneDNN?
   #endif
 
-  public init(arena: Arena = Arena()) {
+  public init(arena: Arena = Arena(), memoryLimit: Int = .max) {
     self.arena = arena
+    self.memoryLimit = memoryLimit
     minimalFiltering = false
     #if CET_ONEDNN
       oneDNN = OneDNN()
@@ -21,6 +24,7 @@ public final class ComputeContext: @unchecked Sendable {
 
   private init(_ other: ComputeContext, minimalFiltering: Bool) {
     arena = other.arena
+    memoryLimit = other.memoryLimit
     self.minimalFiltering = minimalFiltering
     #if CET_ONEDNN
       oneDNN = other.oneDNN

@@ -98,7 +98,7 @@ struct EffortArguments: ParsableArguments {
   @Option(help: "Samples computed together. (default: chosen by the library)")
   var batchSize: UInt32?
 
-  @Option(help: "Memory not to exceed, as for --target-size. (default: no limit)")
+  @Option(help: "Memory that the call may hold beyond model and data, as for --target-size; refused with what is needed where it is too little. (default: what is available)")
   var maxMemory: ByteSize?
 }
 
