@@ -6,7 +6,7 @@ extension Emitter {
   private static let turnLimit = 1 << 17
 
   /// Nodes that a program may be made of, all turns of loops counted.
-  private static let nodeLimit = 1 << 20
+  private static let nodeLimit = 1 << 18
 
   /// Counts a node that is lowered.
   func countNode() throws {

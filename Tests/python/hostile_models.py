@@ -20,6 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # These have weights, bodies or rows of their own, so that the library looks at them before it runs anything.
 LAYERS = ["MatMul", "Gemm", "Conv", "ConvTranspose", "Gather", "LSTM", "GRU", "RNN", "Attention", "Constant", "Cast", "Transpose",
           "Reshape", "Concat", "Split", "Slice", "Squeeze", "Identity", "Add", "If", "Loop", "Scan", "Einsum"]
+# Of these every number of operands is tried in turn, mostly with constants that could be weights.
+WEIGHTED = ["MatMul", "Gemm", "Conv", "ConvTranspose", "Gather", "LSTM", "GRU", "RNN", "FusedMatMul", "Attention", "FusedConv", "FusedGemm"]
 MICROSOFT = ["FusedMatMul", "FusedConv", "FusedGemm", "Attention", "SkipLayerNormalization", "EmbedLayerNormalization", "Gelu",
              "BiasGelu", "FastGelu", "MatMulNBits", "MultiHeadAttention", "LayerNormalization", "RotaryEmbedding",
              "SimplifiedLayerNormalization", "QuickGelu", "DynamicQuantizeMatMul", "QLinearAdd", "GroupQueryAttention"]
@@ -27,6 +29,8 @@ OPSETS = [6, 7, 9, 11, 13, 17, 18, 21, 23, 25, 28]
 CONTEXTS = ["main", "main", "main", "if", "loop", "scan", "function", "nested function"]
 INTEGERS = [0, 1, -1, 2, 3, -2, 7, 2**31 - 1, -(2**31), 2**31, 2**40, 2**62, 2**63 - 1, -(2**63)]
 FLOATS = [0.0, 1.0, -1.0, 0.5, 1e-38, 3e38, -3e38, float("nan"), float("inf"), float("-inf")]
+KINDS = ["scalar", "row", "matrix", "cube", "image", "empty", "int", "ints", "int scalar", "int32", "half", "bfloat16", "double", "bool",
+         "uint8", "string", "external", "special", "matrix", "matrix"]
 TINY = [0, 1, -1, 2, 3]
 
 
@@ -56,6 +60,8 @@ class _Maker:
         self.constants = []
         self.nodes = []
         self.functions = []
+        self.share = 0.45
+        self.kinds = KINDS
 
     def pick(self, values):
         return self.random.choice(values)
@@ -64,8 +70,7 @@ class _Maker:
 
     def tensor(self, name):
         integers = TINY if self.random.random() < 0.7 else INTEGERS
-        kind = self.pick(["scalar", "row", "matrix", "cube", "image", "empty", "int", "ints", "int scalar", "int32", "half", "bfloat16",
-                          "double", "bool", "uint8", "string", "external", "special", "matrix", "matrix"])
+        kind = self.pick(self.kinds)
         size = self.pick([1, 2, 3, 4])
         if kind == "string":
             return helper.make_tensor(name, TensorProto.STRING, [2], [b"a", b"b"])
@@ -96,7 +101,7 @@ class _Maker:
         choice = self.random.random()
         if choice < 0.08:
             return ""
-        if choice < 0.45:
+        if choice < self.share:
             return self.pick(fed)
         name = f"c{index}"
         if choice < 0.9:
@@ -156,15 +161,24 @@ class _Maker:
 
     def node(self, number, fed):
         opset = self.pick(OPSETS)
-        if self.random.random() < 0.08:
+        turn = number // 2
+        if number % 2 == 0:
+            name = WEIGHTED[turn % len(WEIGHTED)]
+            domain = "com.microsoft" if turn % len(WEIGHTED) >= 8 else ""
+            counts, attributes = [turn // len(WEIGHTED) % 5], {}
+            self.share = self.pick([0.1, 0.3])
+            self.kinds = self.pick([KINDS, ["matrix", "matrix", "cube", "image", "half", "row"]])
+            if self.random.random() < 0.5 and domain == "":
+                attributes = self.attributes(_schema(name, opset))
+        elif self.random.random() < 0.08:
             name, domain = self.pick(MICROSOFT), "com.microsoft"
             counts, attributes = range(0, 8), {}
             for key in ["transB", "transA", "num_heads", "group", "axis", "K", "N", "bits", "block_size", "epsilon", "qkv_hidden_sizes"]:
                 if self.random.random() < 0.3:
                     attributes[key] = self.value(self.pick([AttributeProto.INT, AttributeProto.INTS]))
         else:
-            # Every operator in turn; every other model one with weights.
-            name = LAYERS[number // 2 % len(LAYERS)] if number % 2 else OPERATORS[number // 2 % len(OPERATORS)]
+            # Every operator in turn; every third model one that the library looks at before it runs.
+            name = LAYERS[turn % len(LAYERS)] if turn % 3 == 0 else OPERATORS[turn % len(OPERATORS)]
             schema, domain = _schema(name, opset), ""
             counts, attributes = range(0, min(schema.max_input, 8) + 2), self.attributes(schema)
         inputs = [self.operand(index, fed) for index in range(self.pick(counts))]

@@ -15,7 +15,7 @@ import cet
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 # Reserved addresses that a process may have: an allocation of terabytes fails in it instead of taking the machine.
-ADDRESSES = 6 << 30
+ADDRESSES = 4 << 30
 
 
 def limited():
@@ -40,9 +40,9 @@ def survive(script, *arguments, timeout):
     return lines[:-1]
 
 
-@pytest.mark.parametrize("first", range(0, 1600, 400))
+@pytest.mark.parametrize("first", range(0, 2400, 800))
 def test_models_of_any_arity_are_answered(first):
-    assert len(survive("hostile_models.py", first, 400, timeout=120)) == 400
+    assert len(survive("hostile_models.py", first, 800, timeout=120)) == 800
 
 
 def test_options_of_any_number_are_answered():
@@ -57,9 +57,8 @@ def test_sizes_that_a_file_names_are_refused_before_they_are_made():
     for answer in calls:
         assert answer["seconds"] < 10 and answer["grown"] < 1 << 30, answer
         if answer["call"] in ("plan", "curvature"):
-            assert answer["said"] != "ok" and "\n" not in answer["said"], answer
             assert answer["said"].split(":")[0] in ("OutOfMemory", "UnsupportedOperator", "ShapeMismatch", "InvalidArgument"), answer
-            assert "node '" in answer["said"], answer
+            assert "node '" in answer["said"] and "\n" not in answer["said"], answer
             if answer["said"].startswith("OutOfMemory"):
                 assert f"max_memory is {256 << 20}" in answer["said"], answer
 

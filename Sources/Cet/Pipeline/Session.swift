@@ -40,7 +40,7 @@ struct Session {
     let graph = model.found.model.graph
     let name = try Session.outputName(graph, output)
     let workers = Workers(threads: threads)
-    let context = ComputeContext(memoryLimit: memoryLimit(maxMemory))
+    let context = ComputeContext(memoryLimit: max(memoryLimit(maxMemory), Session.leastValueLimit))
     let (cut, isFull) = try Session.cut(
       data, size: batchSize, usual: max(1, (totalSamples ?? data.sampleCount) / parts),
       fixed: SampleAxes.fixedBatchSize(of: model.requiredInputs))
@@ -96,6 +96,9 @@ struct Session {
       first += batch.sampleCount
     }
   }
+
+  /// Values of this size are bound whatever the limit is, so that the whole can be named where it is too little.
+  private static let leastValueLimit = 1 << 26
 
   private static func outputName(_ graph: Graph, _ asked: String?) throws -> String {
     guard let first = graph.outputs.first else { throw CetError(.invalidModel, "the model has no outputs") }

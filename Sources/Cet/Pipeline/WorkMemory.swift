@@ -52,7 +52,7 @@ extension Session {
       threads -= 1
     }
     if threads < asked { monitor.log(.info, "\(threads) of \(asked) threads, because max_memory is \(limit)") }
-    engine.limit(threads: threads, statisticsBytes: need.statistics + limit - need.total)
+    engine.limit(threads: threads, statisticsBytes: need.statistics + (limit - need.total))
   }
 
   /// Bytes of one batch: all values of a forward run, those that live together at most, and the output.

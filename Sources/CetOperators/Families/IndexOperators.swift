@@ -55,6 +55,7 @@ let indexOperators: [OperatorEntry] = [
     var (spread, line) = (indices.shape, [Int](repeating: 1, count: indices.rank + 1))
     spread.insert(1, at: axis)
     line[axis] = depth
+    try e.reserve(values.element, spread.indices.map { $0 == axis ? depth : spread[$0] })
     let hit = try e.compare(.equal, e.reshape(indices, spread), e.reshape(e.ramp(depth), line))
     func value(_ index: Int) throws -> Value { try e.reshape(e.emit(Slice(starts: [index], steps: [1], sizes: [1]), values), []) }
     return [try e.emit(Select(), hit, value(1), value(0))]
