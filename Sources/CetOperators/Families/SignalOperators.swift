@@ -47,7 +47,7 @@ let signalOperators: [OperatorEntry] = [
     let step = (high - low) / Double(bins + 2)
     let edges: [Int] = (0..<(bins + 2)).map { k in
       let hertz = 700 * (pow(10, (low + Double(k) * step) / 2595) - 1)
-      return Int(min(max((Double(length + 1) * hertz / rate).rounded(.down), 0), Double(rows)))
+      return Int(saturating: min(max((Double(length + 1) * hertz / rate).rounded(.down), 0), Double(rows)))
     }
     var matrix = [Double](repeating: 0, count: rows * bins)
     for bin in 0..<bins {
