@@ -53,14 +53,8 @@ final class Engine: @unchecked Sendable {
     programs = ForwardPrograms(biased, parameters: Array(weights.keys), context)
   }
 
-  /// For moments of inputs, of which at least one layer's are gathered whatever they take.
-  private(set) var statisticsBytes = Int.max
-
   /// Before any work starts.
-  func limit(threads: Int, statisticsBytes bytes: Int) {
-    workers = Workers(threads: min(threads, workers.threads))
-    statisticsBytes = bytes
-  }
+  func limit(threads: Int) { workers = Workers(threads: min(threads, workers.threads)) }
 
   func weightValues(_ layer: LinearLayer) throws -> [Float] {
     guard let tensor = weights[layer.name] else { throw CetError(.internal, "no weights for '\(layer.name)'") }

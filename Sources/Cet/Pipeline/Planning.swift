@@ -15,7 +15,7 @@ private func measuredPlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
 ) throws -> CompressionPlan {
   let samples = try data.prefix(options.samples)
-  let session = try Session(
+  var session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,
     threads: options.threads, maxMemory: options.maxMemory, monitor: monitor)
   let draft = try PlanDraft(model, options, reached: session.engine.reached(session.batches))

@@ -15,6 +15,8 @@ struct Session {
   private let shifts: ImageShifts
   /// The model as the engine reads it.
   private let found: LinearLayers
+  /// For moments of inputs, of which one layer's are gathered whatever they take.
+  var statisticsBytes = Int.max
   /// Shifted copies of every batch.
   var copyCount: Int { shifts.copies }
   /// Every batch, followed by its shifted copies; made when first asked for.

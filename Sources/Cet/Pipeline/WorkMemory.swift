@@ -23,7 +23,7 @@ struct WorkMemory: Equatable {
 extension Session {
   /// What a call is going to do.
   enum Work {
-    /// Every layer at several widths, each of them measured alone.
+    /// Every layer at several widths, each of them measured alone; then the whole, to be judged.
     case planning
     /// Every layer at one width, one after the other where the rounding is `compensated`.
     case quantizing
@@ -31,7 +31,7 @@ extension Session {
 
   /// Uses as many threads as `max_memory` has room for, of those that were asked for; throws when there is none for one.
   /// What the caller did not limit may take all that is available.
-  func reserve(
+  mutating func reserve(
     _ work: Work, _ widths: [[Int]], rounding: Rounding, maxMemory: Int?, _ monitor: Monitor
   ) throws {
     let limit = maxMemory ?? SystemMemory.availableBytes ?? .max
@@ -52,7 +52,8 @@ extension Session {
       threads -= 1
     }
     if threads < asked { monitor.log(.info, "\(threads) of \(asked) threads, because max_memory is \(limit)") }
-    engine.limit(threads: threads, statisticsBytes: need.statistics + (limit - need.total))
+    engine.limit(threads: threads)
+    statisticsBytes = need.statistics + (limit - need.total)
   }
 
   /// Bytes of one batch: all values of a forward run, those that live together at most, and the output.
@@ -93,26 +94,20 @@ extension Session {
     let widest = planned.map { Double(engine.layers[$0].count) }.max() ?? 0
     let versions = planned.reduce(24 * widest) { $0 + Double(engine.layers[$1].count * 5) * Double(widths[$1].count) }
     // A sum, and one a thread on its way to it; then a layer's covariance, in the order of its weights, and its factors.
-    // Layers are taken together where there is more room (`Engine.statisticsBytes`).
+    // Layers are taken together where there is more room (`statisticsBytes`).
     var statistics = (sums + 5) * largest
-    var activations: Double
     let running = min(Double(threads), Double(batches.count) * copies)
-    let busiest = costs.map { Double($0.all) }.max() ?? 0
-    switch work {
-    case .planning:
-      // A baseline with all its values and a run of what changes; derivatives have masks and products beside them.
-      activations = running * 2.5 * busiest
-    case .quantizing:
-      activations = running * busiest
-      if rounding == .compensated {
-        // Of both networks: inputs as such, against each other, and against what the output is added to.
-        let paired = usesStatistics.map { 3 * Double(Engine.momentBytes(engine.layers[$0])) + 8 * Double(engine.layers[$0].count) }
-        statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 4 * largest)
-        // All batches stand at the same layer, in both networks; freed values of the layers before are reused up to a limit.
-        let standing = 2 * copies * costs.reduce(0.0) { $0 + Double($1.live) }
-        let idle = min(Double(Engine.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.all) })
-        activations = max(activations, standing + idle)
-      }
+    // A baseline with all its values and a run of what changes; derivatives have masks and products beside them.
+    var activations = running * (work == .planning ? 2.5 : 1) * (costs.map { Double($0.all) }.max() ?? 0)
+    if rounding == .compensated {
+      // The sequential pass, which planning judges by. Of both networks: inputs as such, against each other, and against what
+      // the output is added to.
+      let paired = usesStatistics.map { 3 * Double(Engine.momentBytes(engine.layers[$0])) + 8 * Double(engine.layers[$0].count) }
+      statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 4 * largest)
+      // All batches stand at the same layer, in both networks; freed values of the layers before are reused up to a limit.
+      let standing = 2 * copies * costs.reduce(0.0) { $0 + Double($1.live) }
+      let idle = min(Double(Engine.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.all) })
+      activations = max(activations, standing + idle)
     }
     // Buffers come in classes of size, an eighth apart.
     activations *= 1.125
