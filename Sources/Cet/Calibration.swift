@@ -196,21 +196,4 @@ public struct Calibration: Sendable {
     }
     return Batch(inputs: inputs, labels: labels, sampleCount: axes.count, sampleAxes: axes.axis)
   }
-
-  /// Throws when a label is not below the number of classes.
-  public func checkLabels(classes: Int) throws {
-    var first = 0
-    for batch in batches {
-      if let labels = batch.labels {
-        let values = labels.elements(as: Int64.self)
-        for index in 0..<labels.count where values[index] < 0 || values[index] >= classes {
-          let sample = first + index / Swift.max(1, labels.count / batch.sampleCount)
-          throw CetError(
-            .invalidArgument,
-            "label \(values[index]) of sample \(sample) is out of range: the model has \(classes) classes")
-        }
-      }
-      first += batch.sampleCount
-    }
-  }
 }

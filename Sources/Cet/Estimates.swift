@@ -39,7 +39,7 @@ public typealias SpectralDensity = CetSpectral.SpectralDensity
 public func spectralDensity(
   _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor
 ) throws -> SpectralDensity {
-  let total = options.densitySamples * min(options.densitySteps, map.dimension)
+  let total = Int.saturatingProduct(options.densitySamples, min(options.densitySteps, map.dimension))
   let result = try estimateDensity(
     map, options.probes(options.densitySamples), workers: Workers(threads: options.threads, interruption: Interruption { try monitor.check() })
   ) { try monitor.report(.curvature, $0, of: total) }

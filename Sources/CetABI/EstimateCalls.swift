@@ -120,7 +120,7 @@ private func writeDensity(
   let weights = try required(weights, "weights")
   try estimate(map, options) { options, monitor in
     let steps = options.densitySteps
-    try checkCount(count, options.densitySamples * steps, "count")
+    try checkCount(count, .saturatingProduct(options.densitySamples, steps), "count")
     let density = try spectralDensity(map, options, monitor)
     for (probe, (values, shares)) in zip(density.nodes, density.weights).enumerated() {
       for k in 0..<steps {

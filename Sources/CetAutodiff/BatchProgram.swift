@@ -36,6 +36,7 @@ public final class BatchProgram {
     _ model: Model, inputs: [String: TensorType], constants: [String: Tensor] = [:], parameters: [String],
     _ context: ComputeContext
   ) throws {
+    try model.checkUnfolding()
     self.model = model
     outerNames = Set(model.graph.nodes.flatMap(\.outputs) + model.graph.initializers.map(\.name))
     program = Program()

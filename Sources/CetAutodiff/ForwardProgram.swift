@@ -50,6 +50,20 @@ public final class ForwardProgram: @unchecked Sendable {
     steps.reduce(0) { $0 + program.steps[$1].outputs.reduce(0) { $0 + program.values[$1].count } }
   }
 
+  /// Bytes of all values of one run.
+  public var byteCount: Int {
+    steps.reduce(0) { $0 + program.steps[$1].outputs.reduce(0) { $0 + program.values[$1].type.byteCount } }
+  }
+
+  /// Bytes of those that a run holds at a time when it gives the others back.
+  public var liveByteCount: Int {
+    var buffers = BufferModel()
+    _ = Executable(program, outputs: outputs).simulate(&buffers)
+    return buffers.byteCount
+  }
+
+  public var outputByteCount: Int { outputs.reduce(0) { $0 + $1.type.byteCount } }
+
   /// The outputs alone; inner values are given back as soon as they are not needed.
   public func run(_ batch: Batch, weights: [String: Tensor]) throws -> [Tensor] {
     let executable = lock.withLock {

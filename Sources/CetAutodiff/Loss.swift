@@ -47,7 +47,7 @@ public enum Loss {
           .shapeMismatch,
           "labels \(labels.shape.shapeText) do not fit the output \(output.shape.shapeText), expected \(Array(output.shape.dropLast()).shapeText)")
       }
-      let hits = try e.compare(.equal, e.reshape(labels, labels.shape + [1]), e.integers(Array(0..<classes)))
+      let hits = try e.compare(.equal, e.reshape(labels, labels.shape + [1]), e.ramp(classes))
       return try e.negate(total(e.mask(hits, e.emit(Softmax(logarithmic: true), output))))
     }
   }

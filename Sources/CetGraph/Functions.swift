@@ -1,3 +1,5 @@
+import CetTensor
+
 /// What a call names a function by.
 public struct FunctionKey: Hashable, Sendable {
   public var domain: String
@@ -47,6 +49,52 @@ extension Model {
   public func function(for node: Node) -> Function? {
     let key = node.functionKey
     return functions.first { $0.key == key }
+  }
+
+  /// More nodes than this are not written out in place of calls: functions that call others twice grow without end.
+  public static let unfoldedNodeLimit = 1 << 18
+
+  /// Functions call each other no deeper than this: one that calls itself must not end the process.
+  public static let callDepthLimit = 64
+
+  /// Throws where a node with all that it calls has too many nodes, or calls itself, before anything is unfolded.
+  public func checkUnfolding() throws {
+    guard !functions.isEmpty else { return }
+    var held: [FunctionKey: Function] = [:]
+    for function in functions where held[function.key] == nil { held[function.key] = function }
+    // Nodes that a call becomes; nil while they are counted, which is when a function calls itself.
+    var counts: [FunctionKey: Int?] = [:]
+    // The largest number stands for no end, and passes on; what is finite is cut far above the limit.
+    func plus(_ a: Int, _ b: Int) -> Int { max(a, b) == .max ? .max : min(a + b, 1 << 40) }
+    func count(_ nodes: [Node], _ depth: Int) -> Int {
+      nodes.reduce(0) { sum, node in
+        plus(plus(sum, count(node, depth)), node.subgraphs.reduce(0) { plus($0, count($1.nodes, depth)) })
+      }
+    }
+    func count(_ node: Node, _ depth: Int) -> Int {
+      guard let function = held[node.functionKey] else { return 1 }
+      if let known = counts[function.key] { return known ?? .max }
+      guard depth < Model.callDepthLimit else { return .max }
+      counts[function.key] = .some(nil)
+      let result = count(function.nodes, depth + 1)
+      counts[function.key] = .some(result)
+      return result
+    }
+    func check(_ nodes: [Node]) throws {
+      for node in nodes {
+        let size = count(node, 0)
+        guard size < .max else {
+          throw CetError(.invalidModel, "node '\(node.displayName)': functions nest deeper than \(Model.callDepthLimit), or without end")
+        }
+        guard size <= Model.unfoldedNodeLimit else {
+          throw CetError(
+            .unsupportedOperator,
+            "node '\(node.displayName)': function \(node.operatorType) unfolds into \(size == 1 << 40 ? "more than \(size)" : "\(size)") nodes, expected at most \(Model.unfoldedNodeLimit)")
+        }
+        for graph in node.subgraphs { try check(graph.nodes) }
+      }
+    }
+    try check(graph.nodes)
   }
 
   /// Functions that the graph calls, directly or through others.

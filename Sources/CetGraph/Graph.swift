@@ -82,6 +82,12 @@ public struct Node: Sendable {
   /// How messages call the node: its name, or its first output when it has none.
   public var displayName: String { name.isEmpty ? (outputs.first ?? "?") : name }
 
+  /// The value at an input, "" where the file gives the node fewer: what ONNX writes for one that is omitted.
+  public func input(_ index: Int) -> String { inputs.indices.contains(index) ? inputs[index] : "" }
+
+  /// The same of an output.
+  public func output(_ index: Int) -> String { outputs.indices.contains(index) ? outputs[index] : "" }
+
   /// What tells nodes apart, because values have one maker: the first output that has a name.
   public var firstOutput: String { outputs.first { !$0.isEmpty } ?? "" }
 

@@ -12,13 +12,11 @@ struct Inliner {
   private let ambiguous: Set<String>
   /// Nodes that a call becomes; nil where it must stay.
   private var sizes: [FunctionKey: Int?] = [:]
-  private var room = 1 << 20
+  private var room = Model.unfoldedNodeLimit
   /// Names of the constants of functions.
   private var constantNames: [FunctionKey: [String: String]] = [:]
   /// Constants that the call at hand reads.
   private var read: Set<String> = []
-
-  private static let depthLimit = 64
 
   init(_ model: Model) {
     opsets = model.opsets
@@ -66,7 +64,7 @@ struct Inliner {
 
   private mutating func size(_ function: Function, depth: Int = 0) -> Int? {
     if let known = sizes[function.key] { return known }
-    guard depth < Inliner.depthLimit else { return nil }
+    guard depth < Model.callDepthLimit else { return nil }
     // A function that calls itself stays a call.
     sizes[function.key] = .some(nil)
     let size = size(function.nodes, of: function, depth: depth)

@@ -9,6 +9,7 @@ enum GraphCheck {
     try check(model.graph, in: &scopes)
     for function in model.functions {
       do {
+        try checkInputs(function.inputs)
         var scopes: [Set<String>] = [Set(function.inputs)]
         try check(function.nodes, in: &scopes)
         try checkOutputs(function.outputs, in: scopes)
@@ -43,14 +44,12 @@ enum GraphCheck {
         throw CetError(.invalidModel, "initializer '\(name)': the graph defines it twice")
       }
     }
-    var known: Set<String> = []
-    for input in graph.inputs {
-      guard !input.name.isEmpty else { throw CetError(.invalidModel, "graph '\(graph.name)': an input has no name") }
-      guard known.insert(input.name).inserted else {
-        throw CetError(.invalidModel, "graph '\(graph.name)': input '\(input.name)' is listed twice")
-      }
+    do {
+      try checkInputs(graph.inputs.map(\.name))
+    } catch let error as CetError {
+      throw CetError(error.code, "graph '\(graph.name)': \(error.message)")
     }
-    scopes.append(known.union(constants))
+    scopes.append(constants.union(graph.inputs.map(\.name)))
     defer { scopes.removeLast() }
     try check(graph.nodes, in: &scopes)
     try checkOutputs(graph.outputs.map(\.name), in: scopes)
@@ -74,6 +73,14 @@ enum GraphCheck {
           throw CetError(.invalidModel, "node '\(node.displayName)': its output '\(output)' exists already")
         }
       }
+    }
+  }
+
+  private static func checkInputs(_ inputs: [String]) throws {
+    var known: Set<String> = []
+    for input in inputs {
+      guard !input.isEmpty else { throw CetError(.invalidModel, "an input has no name") }
+      guard known.insert(input).inserted else { throw CetError(.invalidModel, "input '\(input)' is listed twice") }
     }
   }
 

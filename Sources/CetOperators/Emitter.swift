@@ -9,6 +9,10 @@ public final class Emitter {
   public var origin = ""
   private var known: [CallKey: [Value]] = [:]
   private var scalars: [ScalarKey: Value] = [:]
+  /// Bytes of the constants that were computed here; they live as long as the program.
+  var computedBytes = 0
+  /// Nodes that were lowered so far.
+  var loweredNodes = 0
 
   private struct CallKey: Hashable {
     let primitive: AnyHashable
@@ -67,6 +71,8 @@ public final class Emitter {
       throw CetError(.shapeMismatch, "\(primitive.name): shape \(type.shape.shapeText) is negative or too large")
     }
     let constants = inputs.compactMap { known($0) }
+    // A reshaped constant shares the memory of its operand.
+    if !(primitive is Reshape) { try reserve(types, isComputed: constants.count == inputs.count) }
     let outputs: [Value]
     if constants.count == inputs.count {
       let results = try SerialKernels.run { try primitive.run(constants, context) }

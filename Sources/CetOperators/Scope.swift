@@ -11,8 +11,8 @@ public final class Scope {
   /// Inputs of a function that its caller left out.
   private var omitted: Set<String> = []
   private let depth: Int
-  /// Functions and subgraphs nest no deeper than this: a function that calls itself must not end the process.
-  private static let depthLimit = 64
+  /// Functions and subgraphs nest no deeper than this.
+  private static let depthLimit = Model.callDepthLimit
 
   public init(model: Model, emitter: Emitter, values: [String: Value] = [:]) {
     self.model = model
@@ -106,6 +106,7 @@ public final class Scope {
     defer { e.origin = before }
     let outputs: [Value]
     do {
+      try e.countNode()
       if let function = model.function(for: node) {
         outputs = try inlined(function, node, inputs)
       } else {

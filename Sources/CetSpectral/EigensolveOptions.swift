@@ -53,6 +53,8 @@ public struct EigensolveSizes: Sendable, Equatable {
   public var basisBytes: Int
   /// Beside the basis: a block of vectors and a block of products.
   public var workBytes: Int
+  /// The projection and its eigenvectors, square matrices of `capacity`.
+  public var projectionBytes: Int
 
   /// Checks the options for a map of dimension n. Throws `outOfMemory` with what is needed when `maximumMemory` cannot
   /// be kept.
@@ -80,32 +82,49 @@ public struct EigensolveSizes: Sendable, Equatable {
     block = min(options.block, n, max(1, options.maximumApplies / 2))
     let (width, least) = (block, wanted + max(2, block))
     func rounded(_ size: Int) -> Int { min(n, (max(size, least) + width - 1) / width * width) }
-    func bytes(_ capacity: Int) -> (basis: Int, work: Int)? {
+    func bytes(_ capacity: Int) -> (basis: Int, work: Int, projection: Int)? {
       guard let basis = [n, min(capacity + width, n), options.basisType.byteCount].validatedCount,
         let work = [n, 2 * width, 4].validatedCount
       else { return nil }
-      return (basis, work)
+      return (basis, work, EigensolveSizes.projectionBytes(capacity, options.basisType))
     }
     let asked = options.basisDimension ?? max(2 * min(wanted, 1 << 30) + 10, 20)
     capacity = rounded(asked)
+    guard least <= LinearAlgebra.largestEigenproblem else {
+      throw CetError(
+        .outOfMemory,
+        "\(wanted) eigenpairs need a projection of \(least) vectors, LAPACK takes at most \(LinearAlgebra.largestEigenproblem)")
+    }
+    capacity = min(capacity, LinearAlgebra.largestEigenproblem / width * width)
     guard var need = bytes(capacity) else {
       throw CetError(.outOfMemory, "a basis of \(capacity) vectors of \(n) elements is too large")
     }
     if let limit = options.maximumMemory {
-      func total(_ need: (basis: Int, work: Int)) -> Int { need.work + (options.basisFolder == nil ? need.basis : 0) }
-      if options.basisDimension == nil, options.basisFolder == nil, total(need) > limit, capacity < n || capacity > least {
-        let vectors = (limit - need.work) / (n * options.basisType.byteCount) - width
+      func total(_ need: (basis: Int, work: Int, projection: Int)) -> Int {
+        need.work + need.projection + (options.basisFolder == nil ? need.basis : 0)
+      }
+      // The projection shrinks with the basis, so that the second time there is room for a little more.
+      for _ in 0..<2 where options.basisDimension == nil && options.basisFolder == nil && total(need) > limit {
+        guard capacity < n || capacity > least else { break }
+        let vectors = (limit - need.work - need.projection) / (n * options.basisType.byteCount) - width
         capacity = rounded(vectors / width * width)
         need = bytes(capacity) ?? need
       }
       guard total(need) <= limit else {
         throw CetError(
           .outOfMemory,
-          "\(wanted) eigenpairs of dimension \(n) need \(total(need)) bytes (a \(options.basisType.rawValue) basis of \(capacity) vectors, blocks of \(width)), max_memory is \(limit)")
+          "\(wanted) eigenpairs of dimension \(n) need \(total(need)) bytes (a \(options.basisType.rawValue) basis of \(capacity) vectors, blocks of \(width)\(need.projection > 0 ? ", projections of \(need.projection) bytes" : "")), max_memory is \(limit)")
       }
     }
     basisBytes = need.basis
     workBytes = need.work
+    projectionBytes = need.projection
+  }
+
+  /// The projection, a copy, its eigenvectors, LAPACK's two for work, the coordinates that stay; a rounded basis has as
+  /// many again for its inner products. Less than a megabyte counts as nothing beside a basis.
+  static func projectionBytes(_ capacity: Int, _ type: BasisType) -> Int {
+    max(0, Int.saturatingProduct(capacity, capacity, type == .float32 ? 6 * 8 : 12 * 8) - 1 << 20)
   }
 }
 

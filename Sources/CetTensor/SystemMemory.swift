@@ -4,7 +4,16 @@ import Glibc
 public enum SystemMemory {
   /// Bytes that can be used without swapping; nil when the system does not say.
   public static var availableBytes: Int? {
-    [machineBytes, groupBytes].compactMap { $0 }.min()
+    [machineBytes, groupBytes, addressBytes].compactMap { $0 }.min()
+  }
+
+  /// What a limit on the process's addresses (ulimit -v) leaves.
+  private static var addressBytes: Int? {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0, limit.rlim_cur < rlim_t(Int.max),
+      let pages = text("/proc/self/statm")?.split(separator: " ").first.flatMap({ Int($0) })
+    else { return nil }
+    return max(0, Int(limit.rlim_cur) - pages * Int(sysconf(Int32(_SC_PAGESIZE))))
   }
 
   /// What the kernel estimates: free memory and what it can take back at once.

@@ -374,9 +374,11 @@ typedef struct cet_plan_options {
 
   uint64_t seed;
   uint64_t samples;        /* use the first so many samples; 0: all */
-  uint64_t max_memory;     /* bytes that the call tries not to exceed; 0: 60 % of what is available */
+  uint64_t max_memory;     /* bytes that the call may hold beyond model and calibration. What it needs is computed before it
+                              starts: fewer threads work where it is short, and CET_OUT_OF_MEMORY says what one needs.
+                              0: what is available; single values of the model may have 60 % of that */
   uint32_t batch_size;     /* samples computed together; 0: chosen by the library */
-  uint32_t eigenpairs;     /* method paper: stiff axes; 0: chosen by the library */
+  uint32_t eigenpairs;     /* method paper: stiff axes, at most the weights there are; 0: chosen by the library */
   uint32_t max_iterations; /* methods paper and hawq-v2: Hessian-vector products; 0: chosen by the library */
   /* Copies of every image, each moved by up to a sixteenth of its size, that input statistics, the choice of bits and
      the check of compensated rounding take beside the samples. 0: as many as make up to 256 images of them, at most 3
@@ -509,7 +511,7 @@ typedef struct cet_quantize_options {
   cet_rounding rounding; /* default: the plan's */
   uint32_t batch_size;   /* samples computed together; 0: chosen by the library */
   uint64_t samples;      /* use the first so many samples; 0: as many as the plan used */
-  uint64_t max_memory;   /* bytes that the call tries not to exceed; 0: 60 % of what is available */
+  uint64_t max_memory;   /* as in cet_plan_options; 0: the plan's */
   cet_progress_fn progress;
   cet_log_fn log;
   void *user_data;
@@ -683,7 +685,9 @@ CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
 
 /*
  * Runs the model with the library's own executor. `inputs` holds one array per required model input, matched by
- * name. Errors: INVALID_ARGUMENT (names, element types), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR.
+ * name. All values of the run together may have 60 % of the memory that is available: the node that would have more is
+ * refused before it runs. Errors: INVALID_ARGUMENT (names, element types, class numbers that are none),
+ * SHAPE_MISMATCH, UNSUPPORTED_OPERATOR, OUT_OF_MEMORY (with the bytes).
  */
 CET_API cet_status cet_run(
     const cet_model *model, const cet_tensor *inputs, size_t input_count, const cet_run_options *options,
@@ -778,7 +782,8 @@ CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, si
  * on all, elsewhere with the same status and the number of that rank. INVALID_ARGUMENT on all ranks when samples are
  * split otherwise than cet_communicator_range says.
  *
- * Errors: as for cet_plan; INVALID_ARGUMENT for cross-entropy without labels; OUT_OF_MEMORY.
+ * Errors: as for cet_plan; INVALID_ARGUMENT for cross-entropy without labels or with one that is no class of the model;
+ * OUT_OF_MEMORY.
  */
 CET_API cet_status cet_curvature_create(
     const cet_model *model, const cet_calibration *calibration, const cet_curvature_options *options,
@@ -877,8 +882,9 @@ typedef struct cet_eigensolve_options {
   cet_basis_type basis_type;
   const char *basis_path;    /* folder for the basis as a memory-mapped file without a name, which goes with the
                                 process; NULL: in memory */
-  uint64_t max_memory;       /* bytes for the basis (unless it is in a file) and 2 * block_size vectors of n floats; what
-                                the map itself needs is not counted. 0: 60 % of what the system has available, less what a
+  uint64_t max_memory;       /* bytes for the basis (unless it is in a file), 2 * block_size vectors of n floats and, from a
+                                megabyte on, the projections, matrices of krylov_dimension; what the map itself needs is
+                                not counted. 0: 60 % of what the system has available, less what a
                                 curvature will still take of it; it takes less where little is left. */
   cet_apply_block_fn apply_block; /* of cet_eigensolve's map, for blocks; NULL: one vector after another */
   const cet_spectrum *initial; /* pairs to start from, of the same parameters (or with the same fingerprint): those of

@@ -10,7 +10,7 @@ final class Engine: @unchecked Sendable {
   let model: Model
   let output: String
   let loss: LossKind
-  let workers: Workers
+  private(set) var workers: Workers
   let context: ComputeContext
   /// Weights and biases of the layers, by initializer name.
   let weights: [String: Tensor]
@@ -52,6 +52,9 @@ final class Engine: @unchecked Sendable {
     self.weights = weights
     programs = ForwardPrograms(biased, parameters: Array(weights.keys), context)
   }
+
+  /// Before any work starts.
+  func limit(threads: Int) { workers = Workers(threads: min(threads, workers.threads)) }
 
   func weightValues(_ layer: LinearLayer) throws -> [Float] {
     guard let tensor = weights[layer.name] else { throw CetError(.internal, "no weights for '\(layer.name)'") }

@@ -43,7 +43,7 @@ struct GraphSites {
       nodes.append(node)
       if isRepeated { repeatedNodes.insert(index) }
       for name in node.inputs where !name.isEmpty { readers[name, default: []].append(index) }
-      if node.operatorType == "Constant", node.domain.isEmpty, let name = node.outputs.first,
+      if node.operatorType == "Constant", node.domain.isEmpty, let name = node.outputs.first, !name.isEmpty,
         case .tensor(let value) = node.attributes["value"]
       {
         constant(name, value.tensor, isInner: true)

@@ -47,6 +47,8 @@ private struct LayerFinder {
 
   mutating func visit(_ index: Int) {
     let node = sites.nodes[index]
+    // All of these operators need two operands: a node with fewer is in order nowhere and no layer.
+    guard !node.input(0).isEmpty, !node.input(1).isEmpty else { return }
     for slot in LayerFinder.weightSlots(node) where slot < node.inputs.count {
       for source in sources(of: node.inputs[slot]) {
         guard let tensor = sites.constants[source.name], tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0,
@@ -130,7 +132,7 @@ private struct LayerFinder {
     var input: String?
     switch kind {
     case .table, .other, .blocks: break
-    default: input = slot == 0 ? node.inputs[1] : node.inputs[0]
+    default: input = node.input(slot == 0 ? 1 : 0)
     }
     var bias: LinearLayer.Bias = isPlain && kind != .leftMatrix ? bias(node, tensor, source.name, axis) : .none
     // Nodes are replaced by what they make: one whose output has its name in another branch too cannot be.
@@ -183,7 +185,7 @@ private struct LayerFinder {
 
   /// [directions, gates · hidden, inputs or hidden]: each direction is a block.
   private func recurrent(_ node: Node, _ slot: Int, directions: Int) -> LinearLayer.Kind {
-    if slot == 1 { return directions == 1 ? .matrix(rowsFirst: true) : .blocks([(0..<directions).map { _ in node.inputs[0] }]) }
+    if slot == 1 { return directions == 1 ? .matrix(rowsFirst: true) : .blocks([(0..<directions).map { _ in node.input(0) }]) }
     func states(gate: Int) -> [String] { (0..<directions).map { recurrentStates(node, direction: $0, gate: gate) } }
     // The third gate of a GRU may multiply the reset state.
     return .blocks(node.operatorType == "GRU" ? [states(gate: 0), states(gate: 0), states(gate: 2)] : [states(gate: 0)])
@@ -203,22 +205,23 @@ private struct LayerFinder {
     }
     switch node.operatorType {
     case "Conv", "FusedConv":
-      if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name] + node.inputs.dropFirst(3)) }
-      return isOwn(node.inputs[2]) ? .present(name: node.inputs[2]) : .none
+      if node.input(2).isEmpty { return added([node.input(0), node.input(1), name] + node.inputs.dropFirst(3)) }
+      return isOwn(node.input(2)) ? .present(name: node.input(2)) : .none
     case "ConvTranspose":
       guard int(node, "group", 1) == 1 else { return .none }
-      if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name]) }
-      return isOwn(node.inputs[2]) ? .present(name: node.inputs[2]) : .none
+      if node.input(2).isEmpty { return added([node.input(0), node.input(1), name]) }
+      return isOwn(node.input(2)) ? .present(name: node.input(2)) : .none
     case "Gemm", "FusedGemm":
       if case .float(let beta) = node.attributes["beta"], beta != 1 { return .none }
       if case .float(let alpha) = node.attributes["alpha"], alpha != 1 { return .none }
       // Before opset 11 the operand C is required, so it is there.
-      if node.inputs.count < 3 || node.inputs[2].isEmpty { return added([node.inputs[0], node.inputs[1], name]) }
-      return isOwn(node.inputs[2]) && sites.constants[node.inputs[2]]?.rank == 1 ? .present(name: node.inputs[2]) : .none
+      if node.input(2).isEmpty { return added([node.input(0), node.input(1), name]) }
+      return isOwn(node.input(2)) && sites.constants[node.input(2)]?.rank == 1 ? .present(name: node.input(2)) : .none
     case "Attention":
-      return node.inputs.count > 2 && isOwn(node.inputs[2]) ? .present(name: node.inputs[2]) : .none
+      return isOwn(node.input(2)) ? .present(name: node.input(2)) : .none
     case "MatMul":
-      guard weight.rank == 2, let output = node.outputs.first else { return .none }
+      let output = node.output(0)
+      guard weight.rank == 2, !output.isEmpty else { return .none }
       // The bias is the Add behind the product, if that is all that reads it.
       if let readers = sites.readers[output], readers.count == 1, !sites.outputs.contains(output) {
         let next = sites.nodes[readers[0]]

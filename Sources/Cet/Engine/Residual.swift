@@ -27,10 +27,10 @@ extension Engine {
         continue
       }
       guard node.operatorType == "Add", node.inputs.count == 2 else { return nil }
-      let other = node.inputs[0] == output ? node.inputs[1] : node.inputs[0]
+      let other = node.input(node.input(0) == output ? 1 : 0)
       if other == output { return nil }
       if constant(other) != nil {
-        output = node.outputs[0]
+        output = node.output(0)
         continue
       }
       return Residual(name: other, slopes: slopes)
@@ -42,7 +42,7 @@ extension Engine {
 
   /// scale / √(variance + epsilon) of each channel; nil unless all are constants and none is zero.
   private func batchNormalizationSlopes(_ node: Node) -> [Float]? {
-    guard node.inputs.count == 5, let scale = constant(node.inputs[1]), let variance = constant(node.inputs[4]),
+    guard node.inputs.count == 5, let scale = constant(node.input(1)), let variance = constant(node.input(4)),
       scale.type == .float32, variance.type == .float32, scale.count == variance.count
     else { return nil }
     var epsilon: Float = 1e-5

@@ -60,7 +60,7 @@ struct RowOrigins {
       }
     case "Concat":
       guard case .int(let given)? = node.attributes["axis"] else { return nil }
-      let axis = Int(given) < 0 ? Int(given) + shape.count + 1 : Int(given)
+      let axis = given < 0 ? Int(given) + shape.count + 1 : Int(given)
       guard shape.indices ~= axis else { return nil }
       for part in parts.dropFirst() {
         guard let part, part.shape.count == shape.count, rows.count + part.rows.count <= RowOrigins.rowLimit,
@@ -104,7 +104,7 @@ struct RowOrigins {
   /// Whole numbers of an attribute, or since later operator sets of a constant input; nil where there are none.
   private static func ints(_ node: Node, _ name: String, input: Int, _ sites: GraphSites) -> [Int]? {
     if case .ints(let values)? = node.attributes[name] { return values.map { Int(clamping: $0) } }
-    guard input < node.inputs.count, let tensor = sites.constants[node.inputs[input]] else { return nil }
+    guard let tensor = sites.constants[node.input(input)] else { return nil }
     if tensor.type == .int32 { return (try? tensor.array(as: Int32.self))?.map { Int($0) } }
     return tensor.type == .int64 ? (try? tensor.array(as: Int64.self))?.map { Int(clamping: $0) } : nil
   }
@@ -116,7 +116,7 @@ enum RecurrentRows {
   /// the rows are not used once each, or see values in no regular order.
   static func kind(_ constant: String, _ shape: [Int], index: Int, slot: Int, _ sites: GraphSites) -> LinearLayer.Kind? {
     let node = sites.nodes[index]
-    guard shape.count >= 2, shape.dropLast(2).allSatisfy({ $0 == 1 }), let origins = RowOrigins(of: node.inputs[slot], sites),
+    guard shape.count >= 2, shape.dropLast(2).allSatisfy({ $0 == 1 }), let origins = RowOrigins(of: node.input(slot), sites),
       origins.shape.count == 2, origins.isOnlyUse(of: constant, by: index, sites)
     else { return nil }
     let (count, gates) = (shape[shape.count - 2], node.operatorType == "LSTM" ? 4 : node.operatorType == "GRU" ? 3 : 1)
@@ -128,7 +128,7 @@ enum RecurrentRows {
       let gate = position % perDirection / (perDirection / gates)
       seen[origin.row] =
         slot == 1
-        ? node.inputs[0]
+        ? node.input(0)
         : recurrentStates(node, direction: position / perDirection, gate: node.operatorType == "GRU" && gate == 2 ? 2 : 0)
     }
     let names = seen.compactMap { $0 }

@@ -17,7 +17,7 @@ public struct SequentialOptions: Sendable, Equatable {
 
 extension Engine {
   /// Bytes of activations that are kept for reuse between the layers of a sequential pass.
-  private static let idleLimit = 1 << 28
+  static let idleLimit = 1 << 28
 
   /// Step 7: quantizes layer after layer in topological order. Each layer is fitted to the inputs that the
   /// already quantized layers give it, so that it makes up for their error.

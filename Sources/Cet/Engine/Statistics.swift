@@ -108,13 +108,13 @@ extension Engine {
   }
 
   /// Bytes that the moments of a layer take while they are gathered.
-  private static func momentBytes(_ layer: LinearLayer) -> Int {
+  static func momentBytes(_ layer: LinearLayer) -> Int {
     var (k, count) = (WeightView.columns(layer), WeightView.groups(layer))
     if case .blocks(let names) = layer.kind {
       k /= max(1, names.first?.count ?? 1)
       count = layer.observed.count
     }
-    return count * k * k * 8
+    return .saturatingProduct(count, k, k, 8)
   }
 
   /// Runs of batches whose moments are gathered in one place. Merging moments costs as much as some hundred patches, so

@@ -64,7 +64,7 @@ extension Session {
     let observed = Set(try engine.observable(indices, fitting)).subtracting(nearest)
     for index in indices where !observed.contains(index) { try quantize(index, nil) }
     try engine.inputStatistics(
-      of: observed.sorted(), batches: fitting, memory: Session.statisticsBytes(maxMemory),
+      of: observed.sorted(), batches: fitting, memory: min(statisticsBytes, Session.statisticsBytes(maxMemory)),
       progress: { try monitor.report(.statistics, $0, of: $1) }
     ) { run, statistics in
       let factors: [CurvatureFactor]

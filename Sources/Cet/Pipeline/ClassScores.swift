@@ -39,7 +39,7 @@ struct ClassScores: Equatable {
       case "Div":
         // A softmax in parts: exp(x) / Σ exp(x).
         guard let exponential = makers[node.inputs.first ?? ""], exponential.operatorType == "Exp",
-          ClassScores.isSum(node.inputs.last ?? "", of: node.inputs[0], makers), let x = exponential.inputs.first,
+          ClassScores.isSum(node.inputs.last ?? "", of: node.input(0), makers), let x = exponential.inputs.first,
           !hasOpenPositions
         else { return nil }
         self.init(value: x, hasPositions: isColumn)

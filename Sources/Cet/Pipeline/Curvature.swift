@@ -59,7 +59,8 @@ public final class Curvature: LinearMap, @unchecked Sendable {
       let session = try monitor.attended {
         try Session(
           model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
-          parts: Session.curvatureParts, totalSamples: total, threads: options.threads, monitor: monitor)
+          parts: Session.curvatureParts, totalSamples: total, threads: options.threads,
+          maxMemory: memoryLimit(options.maxMemory, processes: communicator?.size ?? 1), monitor: monitor)
       }
       return (session, try Curvature.slots(model, options))
     }

@@ -106,13 +106,20 @@ extension Session {
 
   /// Algorithm 1 of the paper with its repairs (`PaperMethod`): bits by layer index.
   func paperBits(_ draft: PlanDraft, _ options: PlanOptions, _ monitor: Monitor) throws -> [Int: Int] {
-    let map = try curvature(options)
-    let wanted = min(options.eigenpairs ?? 20, map.dimension)
+    let dimension = slots.last.map { $0.offset + $0.count } ?? 0
+    if let asked = options.eigenpairs, asked > dimension {
+      throw CetError(.invalidArgument, "option eigenpairs: \(asked) of a parameter vector of \(dimension)")
+    }
     let limit = options.maxIterations ?? 100
-    let pairs = try CetSpectral.eigensolve(
-      map, CetSpectral.EigensolveOptions(count: wanted, tolerance: 1e-2, maximumApplies: limit, seed: options.seed),
-      workers: engine.workers
-    ) { applies, _ in try monitor.report(.eigensolve, applies, of: limit) }
+    var settings = CetSpectral.EigensolveOptions(
+      count: min(options.eigenpairs ?? 20, dimension), tolerance: 1e-2, maximumApplies: limit, seed: options.seed)
+    settings.maximumMemory = Cet.memoryLimit(options.maxMemory)
+    // What the pairs need is refused before the curvature is made.
+    _ = try EigensolveSizes(dimension: dimension, settings)
+    let map = try curvature(options)
+    let pairs = try CetSpectral.eigensolve(map, settings, workers: engine.workers) { applies, _ in
+      try monitor.report(.eigensolve, applies, of: limit)
+    }
     monitor.log(
       .info, "\(pairs.convergedCount) of \(pairs.count) eigenpairs converged to 1 % in \(pairs.applies) Hessian-vector products")
     let weights = try engine.layers.flatMap { try engine.weightValues($0) }

@@ -61,8 +61,8 @@ struct PlanDraft {
   /// Code bits that the target allows, for targets that count code bits.
   var codeBitBudget: Int? {
     switch options.target {
-    case .ratio(let ratio): Int((Double(plannedCount) * 32 / ratio).rounded(.down))
-    case .bits(let bits): Int((Double(plannedCount) * bits).rounded(.down))
+    case .ratio(let ratio): Int(saturating: (Double(plannedCount) * 32 / ratio).rounded(.down))
+    case .bits(let bits): Int(saturating: (Double(plannedCount) * bits).rounded(.down))
     case .size, .maximumLoss: nil
     }
   }

@@ -15,9 +15,9 @@ private func measuredPlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
 ) throws -> CompressionPlan {
   let samples = try data.prefix(options.samples)
-  let session = try Session(
+  var session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,
-    threads: options.threads, monitor: monitor)
+    threads: options.threads, maxMemory: options.maxMemory, monitor: monitor)
   let graph = model.file.model.graph
   var notes = session.notes
     + SampleNotes.fitting(graph, asked: options.samples, given: data.sampleCount, output: options.output)
@@ -25,6 +25,7 @@ private func measuredPlan(
   let draft = try PlanDraft(model, options, reached: session.engine.reached(session.batches))
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
+  try session.reserve(.planning, draft.widths, rounding: options.rounding, maxMemory: options.maxMemory, monitor)
   var table = try session.lossTable(draft, options, monitor)
   let literal: [Int: Int]? =
     switch options.method {

@@ -74,18 +74,20 @@ private func carryOut(
   _ options: QuantizeOptions, _ monitor: Monitor
 ) throws -> QuantizedModel {
   let samples = try data.prefix(options.samples ?? plan.samples)
-  let given = try Session(
+  let maxMemory = options.maxMemory ?? plan.options.maxMemory
+  var given = try Session(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
-    shifts: plan.options.shifts, threads: options.threads, monitor: monitor)
+    shifts: plan.options.shifts, threads: options.threads, maxMemory: maxMemory, monitor: monitor)
   let notes = given.notes
     + SampleNotes.fitting(
       model.file.model.graph, asked: options.samples ?? plan.samples, given: data.sampleCount, output: plan.options.output)
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
+  try given.reserve(
+    .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: rounding, maxMemory: maxMemory, monitor)
   let references = try given.references()
   let rounder = PlanRounding(
-    session: given, bits: bits, form: plan.options.gridForm,
-    maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
+    session: given, bits: bits, form: plan.options.gridForm, maxMemory: maxMemory, monitor: monitor)
   let judgement = try judgement(of: plan, samples, rounding, rounder)
   if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)

@@ -17,6 +17,10 @@ struct Session {
   private let shifts: ImageShifts
   /// The model as the engine reads it.
   private let found: LinearLayers
+  /// For moments of inputs, of which one layer's are gathered whatever they take.
+  var statisticsBytes = Int.max
+  /// Shifted copies of every batch.
+  var copyCount: Int { shifts.copies }
   /// Every batch, followed by its shifted copies; made when first asked for.
   private let copies = Once<[[Batch]]>()
   /// The same with the rows that count in statistics.
@@ -27,10 +31,12 @@ struct Session {
   ///   - output: graph output that the loss reads; nil: the first.
   ///   - parts: the data is cut into at least as many batches, where it has so many samples.
   ///   - totalSamples: with those of other processes; nil: the data's.
+  ///   - maxMemory: bytes beyond which a value of the model is refused; nil: the usual share of what is available.
   ///   - shifts: copies of every image that statistics are taken from beside it; nil: chosen by the number of samples.
   init(
     _ model: LoadedModel, _ data: Calibration, loss asked: LossKind?, output: String?, batchSize: Int?,
-    parts: Int = Session.holdOutParts, totalSamples: Int? = nil, shifts: Int? = 0, threads: Int, monitor: Monitor
+    parts: Int = Session.holdOutParts, totalSamples: Int? = nil, shifts: Int? = 0, threads: Int,
+    maxMemory: Int? = nil, monitor: Monitor
   ) throws {
     try monitor.report(.prepare, 0, of: 1)
     try model.checkOperators()
@@ -39,7 +45,8 @@ struct Session {
     let name = try Session.outputName(graph, output)
     let interruption = Interruption { try monitor.check() }
     let workers = Workers(threads: threads, interruption: interruption)
-    let context = ComputeContext(interruption: interruption)
+    let context = ComputeContext(
+      memoryLimit: max(memoryLimit(maxMemory), Session.leastValueLimit), interruption: interruption)
     var cut = try BatchCut(
       data, size: batchSize, usual: max(1, (totalSamples ?? data.sampleCount) / parts),
       fixedSize: SampleAxes.fixedBatchSize(of: model.requiredInputs))
@@ -70,6 +77,7 @@ struct Session {
     batches = cut.batches
     lastBatchIsFull = cut.lastIsFull
     self.notes = notes
+    if chosen == .crossEntropy { try checkLabels() }
     try monitor.report(.prepare, 1, of: 1)
   }
 
@@ -78,6 +86,28 @@ struct Session {
   /// Curvature products: each batch transforms the weights and has an output of the size of the parameter vector, so
   /// few large ones are best. It matters below 16 samples only; more make batches of the largest size.
   static let curvatureParts = 2
+
+  /// A label that is no class has no part in any sum of scores: its loss would count as 0 and change nothing.
+  private func checkLabels() throws {
+    var classes: [Batch.Signature: Int] = [:]
+    var first = 0
+    for batch in batches {
+      if classes[batch.signature] == nil {
+        let bound = try BatchProgram(
+          engine.model, batch: batch, parameters: Array(engine.weights.keys), ComputeContext(memoryLimit: engine.context.memoryLimit))
+        classes[batch.signature] = try bound.values([engine.output])[0].shape.last ?? 0
+      }
+      if let labels = batch.labels, let count = classes[batch.signature] {
+        try ClassIndices(count: count).check(labels) { index in
+          "label of sample \(first + index / max(1, labels.count / max(1, batch.sampleCount)))"
+        }
+      }
+      first += batch.sampleCount
+    }
+  }
+
+  /// Values of this size are bound whatever the limit is, so that the whole can be named where it is too little.
+  private static let leastValueLimit = 1 << 26
 
   private static func outputName(_ graph: Graph, _ asked: String?) throws -> String {
     guard let first = graph.outputs.first else { throw CetError(.invalidModel, "the model has no outputs") }

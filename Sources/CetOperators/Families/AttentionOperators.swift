@@ -100,8 +100,8 @@ private func attention(_ call: OperatorCall) throws -> [Value] {
     offset = try e.scalar(Double(past.shape.count == 4 ? past.shape[2] : 0), .int64)
   }
   let (rows, columns) = (q.shape[2], k.shape[2])
-  let i = try e.reshape(e.integers(Array(0..<rows)), [1, 1, rows, 1])
-  let j = try e.reshape(e.integers(Array(0..<columns)), [1, 1, 1, columns])
+  let i = try e.reshape(e.ramp(rows), [1, 1, rows, 1])
+  let j = try e.reshape(e.ramp(columns), [1, 1, 1, columns])
   var allowed: [Value] = []
   if let lengths = call.optional(6) {
     let counts = try e.reshape(e.convert(lengths, to: .int64), [lengths.shape.elementCount, 1, 1, 1])
@@ -197,7 +197,7 @@ private func linearAttention(_ call: OperatorCall) throws -> [Value] {
   let named = try call.float("scale", 0)
   let scale = named == 0 ? 1 / Double(size).squareRoot() : named
   var outputs: [Value] = []
-  for t in 0..<time {
+  for t in try e.turns(time) {
     func at(_ x: Value) throws -> Value { try e.slice(x, axis: 2, from: t, count: 1) }
     if let decay { state = try e.multiply(state, e.transpose(e.unary(.exp, at(decay)), [0, 1, 3, 2])) }
     let key = try at(k)

@@ -63,7 +63,7 @@ private func scan(_ call: OperatorCall) throws -> [Value] {
     throw CetError(.shapeMismatch, "the scanned inputs differ in length")
   }
   var outputs = [[Value]](repeating: [], count: body.outputs.count - stateCount)
-  for turn in 0..<length {
+  for turn in try e.turns(length) {
     let scope = try call.scope.child()
     for (info, value) in zip(body.inputs, state) { scope.set(info.name, value) }
     for (k, source) in sources.enumerated() {

@@ -59,7 +59,8 @@ let indexOperators: [OperatorEntry] = [
     var (spread, line) = (indices.shape, [Int](repeating: 1, count: indices.rank + 1))
     spread.insert(1, at: axis)
     line[axis] = depth
-    let hit = try e.compare(.equal, e.reshape(indices, spread), e.reshape(e.integers(Array(0..<depth)), line))
+    try e.reserve(values.element, spread.indices.map { $0 == axis ? depth : spread[$0] })
+    let hit = try e.compare(.equal, e.reshape(indices, spread), e.reshape(e.ramp(depth), line))
     func value(_ index: Int) throws -> Value { try e.reshape(e.emit(Slice(starts: [index], steps: [1], sizes: [1]), values), []) }
     return [try e.emit(Select(), hit, value(1), value(0))]
   },
@@ -82,7 +83,7 @@ let indexOperators: [OperatorEntry] = [
     let best = try e.emit(ArgExtremum(axis: along, largest: true), e.reshape(x, flat))
     var line = flat.map { _ in 1 }
     line[along] = flat[along]
-    let hit = try e.compare(.equal, best, e.reshape(e.integers(Array(0..<flat[along])), line))
+    let hit = try e.compare(.equal, best, e.reshape(e.ramp(flat[along]), line))
     return [try e.reshape(e.convert(hit, to: x.element), x.shape)]
   },
   OperatorEntry("NonZero", versions: 9...newestOpset, derivatives: .zero) { call in
@@ -122,7 +123,7 @@ let indexOperators: [OperatorEntry] = [
     guard x.shape[axis] > 0 else { return [x] }
     var parts: [Value] = []
     var running: Value?
-    for step in 0..<x.shape[axis] {
+    for step in try e.turns(x.shape[axis]) {
       let part = try e.slice(x, axis: axis, from: reversed ? x.shape[axis] - 1 - step : step, count: 1)
       let before = try running ?? e.expand(e.scalar(1, x.element), part.shape)
       let after = try running.map { try e.multiply($0, part) } ?? part
@@ -164,6 +165,7 @@ extension Emitter {
   /// An int64 constant whose elements are computed from their positions.
   func indices(_ shape: [Int], _ value: ([Int]) -> Int) throws -> Value {
     guard let count = shape.validatedCount else { throw CetError(.shapeMismatch, "shape \(shape.shapeText) is too large") }
+    try reserve(count, "an index of shape \(shape.shapeText)")
     var position = [Int](repeating: 0, count: shape.count)
     var values: [Int64] = []
     values.reserveCapacity(count)

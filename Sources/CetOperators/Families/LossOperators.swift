@@ -19,14 +19,16 @@ let lossOperators: [OperatorEntry] = [
 /// ℓ = −w[t]·x[t] per target, 0 where the target is ignored; the mean is over the weights.
 private func negativeLogLikelihood(_ call: OperatorCall, _ x: Value) throws -> Value {
   let e = call.e
-  let target = try e.convert(call.input(1), to: .int64)
+  var target = try e.convert(call.input(1), to: .int64)
   guard x.rank >= 2, target.shape == [x.shape[0]] + x.shape[2...] else {
     throw CetError(.shapeMismatch, "targets \(target.shape.shapeText) do not fit \(x.shape.shapeText)")
   }
+  let ignored = try call.int("ignore_index")
+  target = try e.emit(ClassIndices(count: x.shape[1], ignored: ignored), target)
   let classes = [1, x.shape[1]] + [Int](repeating: 1, count: x.rank - 2)
   let column = try e.reshape(target, [x.shape[0], 1] + x.shape[2...])
-  var hits = try e.compare(.equal, column, e.reshape(e.integers(Array(0..<x.shape[1])), classes))
-  if let ignored = try call.int("ignore_index") {
+  var hits = try e.compare(.equal, column, e.reshape(e.ramp(x.shape[1]), classes))
+  if let ignored {
     hits = try e.emit(Bitwise(.and), hits, e.not(e.compare(.equal, column, e.scalar(Double(ignored), .int64))))
   }
   let weight = try call.optional(2).map { try e.reshape($0, classes) } ?? e.scalar(1, x.element)

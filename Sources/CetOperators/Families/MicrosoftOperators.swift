@@ -42,7 +42,7 @@ let microsoftOperators: [OperatorEntry] = [
     guard ids.rank == 2 else { throw CetError(.shapeMismatch, "input_ids \(ids.shape.shapeText)") }
     func embedding(_ table: Int, _ indices: Value) throws -> Value { try e.emit(Gather(axis: 0), call.input(table), indices) }
     let positions = try call.optional(8).map { try e.convert($0, to: .int64) }
-      ?? e.expand(e.reshape(e.integers(Array(0..<ids.shape[1])), [1, ids.shape[1]]), ids.shape)
+      ?? e.expand(e.reshape(e.ramp(ids.shape[1]), [1, ids.shape[1]]), ids.shape)
     var x = try e.add(embedding(2, ids), embedding(3, e.expand(positions, ids.shape)))
     if let segments = call.optional(1), call.has(4) { x = try e.add(x, embedding(4, e.convert(segments, to: .int64))) }
     let normal = try standardized(x, axes: [2], epsilon: call.float("epsilon", Double(Float(1e-12))), e).y
@@ -88,7 +88,7 @@ let microsoftOperators: [OperatorEntry] = [
     let (batch, rows) = (x.shape[0], x.shape[x.rank - 2])
     var places = positions
     if positions.shape.elementCount == 1 {  // the first position
-      places = try e.add(e.reshape(e.convert(positions, to: .int64), [1, 1]), e.reshape(e.integers(Array(0..<rows)), [1, rows]))
+      places = try e.add(e.reshape(e.convert(positions, to: .int64), [1, 1]), e.reshape(e.ramp(rows), [1, rows]))
       places = try e.expand(places, [batch, rows])
     }
     return [
@@ -142,7 +142,7 @@ private func keyMask(_ mask: Value, batch: Int, columns: Int, hidden: Double, _ 
   switch mask.shape {
   case [batch]:
     allowed = try e.compare(
-      .less, e.reshape(e.integers(Array(0..<columns)), [1, 1, 1, columns]), e.reshape(wide, [batch, 1, 1, 1]))
+      .less, e.reshape(e.ramp(columns), [1, 1, 1, columns]), e.reshape(wide, [batch, 1, 1, 1]))
   case [batch, columns]: allowed = try e.compare(.greater, e.reshape(wide, [batch, 1, 1, columns]), e.scalar(0, .int64))
   case let shape where shape.count == 3 && shape[0] == batch && shape[2] == columns:
     allowed = try e.compare(.greater, e.reshape(wide, [batch, 1, shape[1], columns]), e.scalar(0, .int64))
@@ -152,8 +152,9 @@ private func keyMask(_ mask: Value, batch: Int, columns: Int, hidden: Double, _ 
 }
 
 private func causalBias(_ rows: Int, _ columns: Int, hidden: Double, _ element: ElementType, _ e: Emitter) throws -> Value {
+  try e.reserve(rows, "a mask of \(rows) rows")
   let i = try e.reshape(e.integers((0..<rows).map { $0 + columns - rows }), [rows, 1])
-  let allowed = try e.compare(.lessOrEqual, e.integers(Array(0..<columns)), i)
+  let allowed = try e.compare(.lessOrEqual, e.ramp(columns), i)
   return try e.emit(Select(), allowed, e.scalar(0, element), e.scalar(hidden, element))
 }
 

@@ -152,6 +152,7 @@ private func pad(_ call: OperatorCall) throws -> Value {
   let (lead, trail) = (begin.map { max(0, $0) }, end.map { max(0, $0) })
   let shape = cropSizes.indices.map { cropSizes[$0] + lead[$0] + trail[$0] }
   if shape == cropSizes { return core }
+  try e.reserve(x.element, shape)
   let mode = try call.string("mode", "constant")
   if mode == "constant" {
     let embedded = try e.emit(Embed(into: shape, starts: lead, steps: steps), core)

@@ -106,6 +106,7 @@ private func spread(_ v: Value, _ call: OperatorCall, over x: Value) throws -> V
   guard v.rank == x.rank, block > 0, block < 1 << 31, v.shape[axis] == (x.shape[axis] + block - 1) / block else {
     throw CetError(.shapeMismatch, "\(v.shape.shapeText) are not blocks of \(block) along axis \(axis) of \(x.shape.shapeText)")
   }
+  try e.reserve(x.shape[axis], "the blocks of axis \(axis)")
   return try e.emit(Gather(axis: axis), v, e.integers((0..<x.shape[axis]).map { $0 / block }))
 }
 

@@ -199,8 +199,9 @@ private struct RecurrentNetwork {
       let weight = try direction(call.input(2), d)
       let peepholes = try states == 2 ? call.optional(7).map { try direction($0, d) } : nil
       let own = activations[(d * perDirection)..<((d + 1) * perDirection)]
+      let turns = try e.turns(time)
       var steps = [Value?](repeating: nil, count: time)
-      for t in backward ? Array((0..<time).reversed()) : Array(0..<time) {
+      for t in backward ? Array(turns.reversed()) : Array(turns) {
         let step = RecurrentStep(
           e: e, input: try e.reshape(inputs[t], [batch, gates * hidden]), states: state,
           weight: weight, bias: recurrentBias, peepholes: peepholes, hidden: hidden, clip: try call.float("clip", 0),

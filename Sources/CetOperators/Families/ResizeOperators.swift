@@ -32,7 +32,7 @@ let resizeOperators: [OperatorEntry] = [
     if policy != "stretch", let low = scales.min(), let high = scales.max() {
       let scale = policy == "not_larger" ? low : high
       scales = scales.map { _ in scale }
-      sizes = axes.map { Int((scale * Double(x.shape[$0]) + 0.5).rounded(.down)) }
+      sizes = axes.map { Int(saturating: (scale * Double(x.shape[$0]) + 0.5).rounded(.down)) }
     }
     return [try resized(x, axes, scales: scales, sizes: sizes, regions, options, call.e)]
   },
@@ -75,14 +75,19 @@ private func resized(
   guard scales.count == axes.count, scales.allSatisfy({ $0 > 0 && $0.isFinite }) else {
     throw CetError(.shapeMismatch, "scales \(scales) do not fit \(axes.count) axes")
   }
-  var x = input
+  var whole = input.shape
   for (k, axis) in axes.enumerated() {
-    let size = x.shape[axis]
+    let size = whole[axis]
     let product = scales[k] * Double(size)
     guard product < 0x1p24, size > 0 || sizes?[k] ?? 0 == 0 else { throw CetError(.shapeMismatch, "axis \(axis) resizes from \(size)") }
-    let count = sizes?[k] ?? Int(product.rounded(.down))
+    whole[axis] = sizes?[k] ?? Int(saturating: product.rounded(.down))
+  }
+  try e.reserve(input.element, whole)
+  var x = input
+  for (k, axis) in axes.enumerated() {
+    let (size, count) = (x.shape[axis], whole[axis])
     if count == size && scales[k] == 1 && options.coordinates != "tf_crop_and_resize" { continue }
-    guard count >= 0 else { throw CetError(.shapeMismatch, "sizes \(sizes ?? []) are negative") }
+    try e.reserve(count, width: 256, "the weights of \(count) positions")
     let taps = try (0..<count).map { try tap($0, size: size, count: count, scale: scales[k], region: regions[k], options) }
     x = try interpolated(x, axis, taps, e)
   }
@@ -146,7 +151,7 @@ private func tap(_ position: Int, size: Int, count: Int, scale: Double, region: 
   default: throw CetError(.unsupportedOperator, "coordinate_transformation_mode '\(options.coordinates)'")
   }
   guard place.magnitude < 0x1p31, scale * 0x1p24 > 1 else { throw CetError(.shapeMismatch, "scale \(scale) of \(size)") }
-  let base = Int(place.rounded(.down))
+  let base = Int(saturating: place.rounded(.down))
   let ratio = place - Double(base)
   func inside(_ index: Int) -> Int { min(max(index, 0), size - 1) }
   let shrink = options.antialiases ? min(scale, 1) : 1
@@ -163,10 +168,10 @@ private func tap(_ position: Int, size: Int, count: Int, scale: Double, region: 
       }
     return Tap(indices: [inside(up ? base + 1 : base)], weights: [1])
   case "linear":
-    first = 1 + Int((-1 / shrink).rounded(.down))
+    first = 1 + Int(saturating: (-1 / shrink).rounded(.down))
     weights = (first...(1 - first)).map { max(0, 1 - abs((Double($0) - ratio) * shrink)) }
   case "cubic":
-    first = 1 + Int((-2 / shrink).rounded(.down))
+    first = 1 + Int(saturating: (-2 / shrink).rounded(.down))
     weights = (first...(1 - first)).map { cubic(abs((Double($0) - ratio) * shrink), options.cubic) }
   default: throw CetError(.unsupportedOperator, "mode '\(options.mode)'")
   }

@@ -46,7 +46,8 @@ let shapeOperators: [OperatorEntry] = [
     guard delta != 0, steps.isFinite, steps < 0x1p28 else {
       throw CetError(.invalidArgument, "a range from \(start) to \(limit) by \(delta)")
     }
-    let values = (0..<max(0, Int(steps))).map { start + Double($0) * delta }
+    try call.e.reserve(max(0, Int(saturating: steps)), "a range of \(Int(saturating: steps)) numbers")
+    let values = (0..<max(0, Int(saturating: steps))).map { start + Double($0) * delta }
     return [call.e.constant(try Conversion.convert(Tensor(values, shape: [values.count]), to: element, call.e.context))]
   },
 ]

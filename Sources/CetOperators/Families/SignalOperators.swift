@@ -26,6 +26,7 @@ let signalOperators: [OperatorEntry] = [
       throw CetError(.shapeMismatch, "frames of a signal \(signal.shape.shapeText)")
     }
     let frames = (signal.shape[1] - length) / step + 1
+    try e.reserve(.saturatingProduct(frames, length), "the places of \(frames) frames of \(length)")
     let rows = try e.integers((0..<frames).flatMap { frame in (0..<length).map { frame * step + $0 } })
     var x = try e.reshape(
       e.emit(Gather(axis: 1), signal, rows), [signal.shape[0], frames, length, signal.shape[2]])
@@ -46,7 +47,7 @@ let signalOperators: [OperatorEntry] = [
     let step = (high - low) / Double(bins + 2)
     let edges: [Int] = (0..<(bins + 2)).map { k in
       let hertz = 700 * (pow(10, (low + Double(k) * step) / 2595) - 1)
-      return Int(min(max((Double(length + 1) * hertz / rate).rounded(.down), 0), Double(rows)))
+      return Int(saturating: min(max((Double(length + 1) * hertz / rate).rounded(.down), 0), Double(rows)))
     }
     var matrix = [Double](repeating: 0, count: rows * bins)
     for bin in 0..<bins {

@@ -5,6 +5,8 @@ public final class ComputeContext: @unchecked Sendable {
   public let arena: Arena
   /// Asked before every step.
   public let interruption: Interruption
+  /// Bytes that a value of a program, and all that is computed while it is made, may have.
+  public let memoryLimit: Int
   /// Whether convolutions may be computed by minimal filtering (`Winograd`).
   let minimalFiltering: Bool
 
@@ -13,8 +15,9 @@ public final class ComputeContext: @unchecked Sendable {
     let oneDNN: OneDNN?
   #endif
 
-  public init(arena: Arena = Arena(), interruption: Interruption = Interruption()) {
+  public init(arena: Arena = Arena(), memoryLimit: Int = .max, interruption: Interruption = Interruption()) {
     self.arena = arena
+    self.memoryLimit = memoryLimit
     self.interruption = interruption
     minimalFiltering = false
     #if CET_ONEDNN
@@ -25,6 +28,7 @@ public final class ComputeContext: @unchecked Sendable {
   private init(_ other: ComputeContext, minimalFiltering: Bool) {
     arena = other.arena
     interruption = other.interruption
+    memoryLimit = other.memoryLimit
     self.minimalFiltering = minimalFiltering
     #if CET_ONEDNN
       oneDNN = other.oneDNN

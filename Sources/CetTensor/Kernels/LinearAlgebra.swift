@@ -117,9 +117,15 @@ public enum LinearAlgebra {
 
   // MARK: eigenvalues
 
+  /// dsyevd counts its 2n² + 6n + 1 numbers for work in 32 bits.
+  public static let largestEigenproblem = 32_766
+
   /// Eigenvalues (ascending) and unit eigenvectors (vector i is row i) of a dense symmetric n×n matrix,
   /// of which the lower triangle is read.
   public static func symmetricEigen(_ a: [Double], n: Int) throws -> (values: [Double], vectors: [Double]) {
+    guard n <= largestEigenproblem else {
+      throw CetError(.outOfMemory, "an eigenproblem of size \(n), LAPACK takes at most \(largestEigenproblem)")
+    }
     guard a.count == n * n else { throw CetError(.shapeMismatch, "a symmetric \([n, n].shapeText) matrix got \(a.count) values") }
     guard n > 0 else { return ([], []) }
     try checkFinite(a, "symmetric eigenproblem")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes as c
+import operator
+
+from .errors import InvalidArgument
 
 Status = c.c_int32
 ProgressFn = c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_uint64, c.c_uint64, c.c_void_p)
@@ -16,7 +19,24 @@ _strings = c.POINTER(c.c_char_p)
 _shape = c.POINTER(c.c_int64)
 
 
-class Tensor(c.Structure):
+class Struct(c.Structure):
+    """A struct whose whole numbers are checked when they are set: ctypes keeps the low bits of whatever it gets."""
+
+    _bounds_ = {
+        c.c_int32: (-(2**31), 2**31 - 1), c.c_uint32: (0, 2**32 - 1), c.c_int64: (-(2**63), 2**63 - 1),
+        c.c_uint64: (0, 2**64 - 1),
+    }
+
+    def __setattr__(self, name, value):
+        bounds = self._bounds_.get(dict(self._fields_).get(name))
+        if bounds is not None:
+            number = operator.index(value)
+            if not bounds[0] <= number <= bounds[1]:
+                raise InvalidArgument(f"option {name}: expected {bounds[0]} to {bounds[1]}, got {number}")
+        super().__setattr__(name, value)
+
+
+class Tensor(Struct):
     _c_name_ = "cet_tensor"
     _fields_ = [
         ("name", c.c_char_p),
@@ -28,7 +48,7 @@ class Tensor(c.Structure):
     ]
 
 
-class PlanOptions(c.Structure):
+class PlanOptions(Struct):
     _c_name_ = "cet_plan_options"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -64,7 +84,7 @@ class PlanOptions(c.Structure):
     ]
 
 
-class PlanTensorInfo(c.Structure):
+class PlanTensorInfo(Struct):
     _c_name_ = "cet_plan_tensor"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -87,7 +107,7 @@ class PlanTensorInfo(c.Structure):
     ]
 
 
-class PlanSummaryInfo(c.Structure):
+class PlanSummaryInfo(Struct):
     _c_name_ = "cet_plan_summary"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -120,7 +140,7 @@ class PlanSummaryInfo(c.Structure):
     ]
 
 
-class QuantizeOptions(c.Structure):
+class QuantizeOptions(Struct):
     _c_name_ = "cet_quantize_options"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -137,7 +157,7 @@ class QuantizeOptions(c.Structure):
     ]
 
 
-class InitializerView(c.Structure):
+class InitializerView(Struct):
     _c_name_ = "cet_initializer_view"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -157,12 +177,12 @@ class InitializerView(c.Structure):
     ]
 
 
-class SaveOptions(c.Structure):
+class SaveOptions(Struct):
     _c_name_ = "cet_save_options"
     _fields_ = [("struct_size", c.c_uint32), ("encoding", c.c_int32)]
 
 
-class ValueInfo(c.Structure):
+class ValueInfo(Struct):
     _c_name_ = "cet_value_info"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -174,7 +194,7 @@ class ValueInfo(c.Structure):
     ]
 
 
-class ParameterInfo(c.Structure):
+class ParameterInfo(Struct):
     _c_name_ = "cet_parameter_info"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -186,14 +206,14 @@ class ParameterInfo(c.Structure):
     ]
 
 
-class RunOptions(c.Structure):
+class RunOptions(Struct):
     _c_name_ = "cet_run_options"
     _fields_ = [
         ("struct_size", c.c_uint32), ("threads", c.c_uint32), ("batch_size", c.c_uint32), ("reserved", c.c_uint32),
     ]
 
 
-class Communicator(c.Structure):
+class Communicator(Struct):
     _c_name_ = "cet_communicator"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -205,7 +225,7 @@ class Communicator(c.Structure):
     ]
 
 
-class CurvatureOptions(c.Structure):
+class CurvatureOptions(Struct):
     _c_name_ = "cet_curvature_options"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -228,7 +248,7 @@ class CurvatureOptions(c.Structure):
     ]
 
 
-class CurvatureInfo(c.Structure):
+class CurvatureInfo(Struct):
     _c_name_ = "cet_curvature_info"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -245,7 +265,7 @@ class CurvatureInfo(c.Structure):
     ]
 
 
-class EigensolveOptions(c.Structure):
+class EigensolveOptions(Struct):
     _c_name_ = "cet_eigensolve_options"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -274,7 +294,7 @@ class EigensolveOptions(c.Structure):
     ]
 
 
-class SpectrumInfo(c.Structure):
+class SpectrumInfo(Struct):
     _c_name_ = "cet_spectrum_info"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -289,7 +309,7 @@ class SpectrumInfo(c.Structure):
     ]
 
 
-class EstimateOptions(c.Structure):
+class EstimateOptions(Struct):
     _c_name_ = "cet_estimate_options"
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -307,7 +327,7 @@ class EstimateOptions(c.Structure):
     ]
 
 
-class CorrectionView(c.Structure):
+class CorrectionView(Struct):
     _c_name_ = "cet_correction_view"
     _fields_ = [
         ("struct_size", c.c_uint32),

@@ -109,7 +109,7 @@ struct EffortArguments: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
-    help: "Bytes that the run tries not to exceed, as for --target-size. (default: 60 % of what is available)")
+    help: "Memory that the call may hold beyond model and data, as for --target-size; refused with what is needed where it is too little. (default: what is available)")
   var maxMemory: ByteSize?
 
   /// What matters only where calibration samples are run, of what was given.

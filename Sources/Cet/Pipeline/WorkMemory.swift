@@ -1,0 +1,127 @@
+import CetAutodiff
+import CetQuantize
+import CetTensor
+
+/// Bytes that planning or quantizing holds at most, computed from the shapes before anything runs.
+struct WorkMemory: Equatable {
+  /// Weights, samples with their copies, reference outputs.
+  var fixed = 0
+  /// Quantized versions of the layers, as codes and as floats.
+  var versions = 0
+  /// Moments of the inputs of the layers that are taken together, and the factors made of one layer's.
+  var statistics = 0
+  /// Values of the model on the batches that run at a time.
+  var activations = 0
+
+  var total: Int { [versions, statistics, activations].reduce(fixed, Int.saturatingSum) }
+
+  var text: String {
+    "weights and samples \(fixed), quantized versions \(versions), statistics \(statistics), activations \(activations)"
+  }
+}
+
+extension Session {
+  /// What a call is going to do.
+  enum Work {
+    /// Every layer at several widths, each of them measured alone; then the whole, to be judged.
+    case planning
+    /// Every layer at one width, one after the other where the rounding is `compensated`.
+    case quantizing
+  }
+
+  /// Uses as many threads as `max_memory` has room for, of those that were asked for; throws when there is none for one.
+  /// What the caller did not limit may take all that is available.
+  mutating func reserve(
+    _ work: Work, _ widths: [[Int]], rounding: Rounding, maxMemory: Int?, _ monitor: Monitor
+  ) throws {
+    let limit = maxMemory ?? SystemMemory.availableBytes ?? .max
+    let costs = try batchCosts()
+    var need = memory(work, widths, rounding, costs, threads: 1)
+    guard need.total <= limit else {
+      throw CetError(
+        .outOfMemory, "\(work) needs at least \(need.total) bytes with one thread (\(need.text)), max_memory is \(limit)")
+    }
+    let asked = engine.workers.threads
+    var threads = asked
+    while threads > 1 {
+      let more = memory(work, widths, rounding, costs, threads: threads)
+      if more.total <= limit {
+        need = more
+        break
+      }
+      threads -= 1
+    }
+    if threads < asked { monitor.log(.info, "\(threads) of \(asked) threads, because max_memory is \(limit)") }
+    engine.limit(threads: threads)
+    statisticsBytes = need.statistics + (limit - need.total)
+  }
+
+  /// Bytes of one batch: all values of a forward run, those that live together at most, and the output.
+  private struct BatchCost {
+    var all: Int
+    var live: Int
+    var output: Int
+  }
+
+  private func batchCosts() throws -> [BatchCost] {
+    var known: [Batch.Signature: BatchCost] = [:]
+    return try batches.map { batch in
+      if let cost = known[batch.signature] { return cost }
+      let program = try engine.programs.forward(batch, outputs: [engine.output])
+      let cost = BatchCost(all: program.byteCount, live: program.liveByteCount, output: program.outputByteCount)
+      known[batch.signature] = cost
+      return cost
+    }
+  }
+
+  private func memory(
+    _ work: Work, _ widths: [[Int]], _ rounding: Rounding, _ costs: [BatchCost], threads: Int
+  ) -> WorkMemory {
+    // Sizes in double: a bound may be larger than any whole number here, and needs no last digit.
+    let planned = engine.layers.indices.filter { !widths[$0].isEmpty }
+    let usesStatistics = rounding == .nearest ? [] : planned.filter { Engine.usesStatistics(engine.layers[$0]) }
+    let moments = usesStatistics.map { Double(Engine.momentBytes(engine.layers[$0])) }
+    let largest = moments.max() ?? 0
+    let copies = Double(1 + (rounding == .nearest ? 0 : copyCount))
+    let sums = Double(threads + 1)
+
+    // A weight is in the file, which is mapped, and in the model as it runs.
+    let weights = 2 * engine.model.graph.initializers.reduce(0.0) { $0 + Double($1.tensor.byteCount) }
+    let samples = batches.reduce(0.0) { $0 + $1.inputs.values.reduce(0.0) { $0 + Double($1.byteCount) } }
+    let fixed = weights + copies * (samples + costs.reduce(0.0) { $0 + Double($1.output) })
+    // Codes, and floats that stand in the model's place; and the layer at work as a matrix: as it is, its target, its codes
+    // and what is left to round, on their way.
+    let widest = planned.map { Double(engine.layers[$0].count) }.max() ?? 0
+    let versions = planned.reduce(24 * widest) { $0 + Double(engine.layers[$1].count * 5) * Double(widths[$1].count) }
+    // A sum, and one a thread on its way to it; then a layer's covariance, in the order of its weights, and its factors.
+    // Layers are taken together where there is more room (`statisticsBytes`).
+    var statistics = (sums + 5) * largest
+    let running = min(Double(threads), Double(batches.count) * copies)
+    // A baseline with all its values and a run of what changes; derivatives have masks and products beside them.
+    var activations = running * (work == .planning ? 2.5 : 1) * (costs.map { Double($0.all) }.max() ?? 0)
+    if rounding == .compensated {
+      // The sequential pass, which planning judges by. Of both networks: inputs as such, against each other, and against what
+      // the output is added to.
+      let paired = usesStatistics.map { 3 * Double(Engine.momentBytes(engine.layers[$0])) + 8 * Double(engine.layers[$0].count) }
+      statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 4 * largest)
+      // All batches stand at the same layer, in both networks; freed values of the layers before are reused up to a limit.
+      let standing = 2 * copies * costs.reduce(0.0) { $0 + Double($1.live) }
+      let idle = min(Double(Engine.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.all) })
+      activations = max(activations, standing + idle)
+    }
+    // Buffers come in classes of size, an eighth apart.
+    activations *= 1.125
+    return WorkMemory(
+      fixed: Int(saturating: fixed), versions: Int(saturating: versions), statistics: Int(saturating: statistics),
+      activations: Int(saturating: activations))
+  }
+}
+
+extension Session.Work: CustomStringConvertible {
+  var description: String {
+    switch self {
+    case .planning: "planning"
+    case .quantizing: "quantizing"
+    }
+  }
+}

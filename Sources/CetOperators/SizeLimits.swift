@@ -1,0 +1,66 @@
+import CetTensor
+
+/// What a file asks for is refused before anything of that size is made: a node of a few bytes can name a terabyte.
+extension Emitter {
+  /// Turns of a loop, or steps of a sequence, that one node may be unrolled into.
+  private static let turnLimit = 1 << 17
+
+  /// Nodes that a program may be made of, all turns of loops counted.
+  private static let nodeLimit = 1 << 18
+
+  /// Counts a node that is lowered.
+  func countNode() throws {
+    loweredNodes += 1
+    guard loweredNodes <= Emitter.nodeLimit else {
+      throw CetError(.unsupportedOperator, "loops and functions unroll into more than \(Emitter.nodeLimit) nodes")
+    }
+  }
+
+  /// Throws unless `count` entries of `width` bytes may be made.
+  public func reserve(_ count: Int, width: Int = 8, _ what: @autoclosure () -> String) throws {
+    let bytes = Int.saturatingProduct(count, width)
+    guard bytes <= context.memoryLimit else {
+      throw CetError(.outOfMemory, "\(what()) needs \(bytes) bytes, max_memory is \(context.memoryLimit)")
+    }
+  }
+
+  /// Throws unless a result of this shape may be made; for operators that make it in steps, or lists of its size first.
+  public func reserve(_ element: ElementType, _ shape: [Int]) throws {
+    guard let count = shape.validatedCount else {
+      throw CetError(.shapeMismatch, "a result of shape \(shape.shapeText) is negative or too large")
+    }
+    try reserve(count, width: element.byteWidth, "a result of \(element) \(shape.shapeText)")
+  }
+
+  /// Throws unless each result of a call fits, and together with all constants so far when it is computed at once.
+  func reserve(_ types: [TensorType], isComputed: Bool) throws {
+    var sum = isComputed ? computedBytes : 0
+    for type in types {
+      // What was inferred has a valid count, which leaves room for the width of an element.
+      let bytes = type.byteCount
+      sum = isComputed ? Int.saturatingSum(sum, bytes) : bytes
+      guard sum <= context.memoryLimit else {
+        let others = sum - bytes
+        let beside = others > 0 ? " beside \(others) of constants" : ""
+        throw CetError(
+          .outOfMemory,
+          "a result of \(type.element) \(type.shape.shapeText) needs \(bytes) bytes\(beside), max_memory is \(context.memoryLimit)")
+      }
+    }
+    if isComputed { computedBytes = sum }
+  }
+
+  /// 0 ..< count as a constant.
+  public func ramp(_ count: Int) throws -> Value {
+    try reserve(count, "a range of \(count) numbers")
+    return try integers(Array(0..<count))
+  }
+
+  /// The turns 0 ..< count of what is unrolled.
+  public func turns(_ count: Int) throws -> Range<Int> {
+    guard count <= Emitter.turnLimit else {
+      throw CetError(.unsupportedOperator, "\(count) steps are unrolled, expected at most \(Emitter.turnLimit)")
+    }
+    return 0..<max(0, count)
+  }
+}
