@@ -11,7 +11,7 @@ public func cet_run(
     let model = try Handle.get(model, as: ModelObject.self).model
     let c = try SizedStruct.read(options, cet_run_options(), "cet_run_options")
     let arrays = try copied(inputs, inputCount).map { ($0.name, $0.tensor) }
-    try checkRunInputs(model.requiredInputs, arrays)
+    try checkRunInputs(model.requiredInputs, optional: model.overridableInputs, arrays)
     return try OutputsObject(runModel(model, inputs: arrays, threads: threads(c.threads)))
   }
 }

@@ -123,6 +123,9 @@ private func plannedBits(_ model: LoadedModel, _ plan: CompressionPlan) throws -
         .shapeMismatch,
         "the plan has tensor '\(tensor.name)' with shape \(tensor.shape.shapeText), in the model it is \(model.found.layers[index].shape.shapeText)")
     }
+    if let reason = model.found.obstacle(index) {
+      throw CetError(.numeric, "the plan gives '\(tensor.name)' \(tensor.bits) bits, but it \(reason)")
+    }
     guard PlanOptions.allowedBits.contains(tensor.bits) else {
       throw CetError(.invalidArgument, "the plan gives '\(tensor.name)' \(tensor.bits) bits, expected 2 to 8")
     }
