@@ -55,6 +55,7 @@ struct OpsetStep: Sendable {
     "Sub": broadcast,
     "TopK": [OpsetStep(10) { $0.setInput(1, try $0.constant("k", [$0.takeInt("k") ?? 0])) }],
     "Unsqueeze": axesInput(13),
+    "Xor": broadcast,
     "Upsample": [OpsetStep(7) { throw $0.refusal("it has a height and a width scale") }, OpsetStep(9, upsampleScales), OpsetStep(10, upsampleToResize)],
   ]
 

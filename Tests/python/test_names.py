@@ -74,8 +74,8 @@ def test_addedNames_valueOfTheModelHasOne_productAndFileAreThoseOfAnotherName(ta
             small, plan = compressed(clashing(name, weight), {"x": X}, encoding)
             written = small.to_bytes()
             onnx.checker.check_model(onnx.load_from_string(written))
-            assert len(written) == small.plan.file_bytes
-            assert plan.file_bytes == len(written)
+            assert len(written) == small.plan.summary.file_bytes
+            assert plan.summary.file_bytes == len(written)
             outputs.append(run(written, x=X)[0])
             assert close(run(written, optimized=False, x=X)[0], outputs[-1])
             assert close(cet.run(cet.Model(written), {"x": X})["y"], outputs[-1])

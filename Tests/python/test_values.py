@@ -111,3 +111,89 @@ def test_everyWeight_notFinite_isRefusedWithItsName():
     with pytest.raises(cet.CetError, match="initializer 'W' holds a value that is not finite at .0, 0."):
         compressed(model([node("MatMul", ["x", "W"], "p"), node("Where", ["never", "p", "o"], "y")], W=bad, never=np.zeros((1, 1), bool),
                          o=np.ones((1, 8), np.float32)))
+
+
+# MARK: Near the ends of the type
+
+
+def half(values, kind):
+    """float32 as the 16-bit type, and the tensor for a model."""
+    if kind == TensorProto.FLOAT16:
+        stored = values.astype(np.float16)
+        return stored.astype(np.float32), numpy_helper.from_array(stored, "W")
+    bits = values.astype(np.float32).view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return (rounded.astype(np.uint32) << 16).view(np.float32), helper.make_tensor("W", kind, values.shape, rounded.tobytes(), raw=True)
+
+
+EXTREMES = [
+    (TensorProto.FLOAT16, 1e-6), (TensorProto.FLOAT16, 2e-7), (TensorProto.FLOAT16, 5e-5), (TensorProto.FLOAT16, 15000.0),
+    (TensorProto.FLOAT16, 65504.0), (TensorProto.BFLOAT16, 1e-37), (TensorProto.BFLOAT16, 1e37), (TensorProto.BFLOAT16, 1e-30),
+    (TensorProto.BFLOAT16, 3e38), (TensorProto.FLOAT, 1e-37), (TensorProto.FLOAT, 1e-30), (TensorProto.FLOAT, 1e-25), (TensorProto.FLOAT, 1e-20),
+    (TensorProto.FLOAT, 1e20), (TensorProto.FLOAT, 1e30), (TensorProto.FLOAT, 3.4e38)]
+
+
+def extreme(kind, scale):
+    """tanh(x · W / scale) · V with weights of the size `scale`, the largest exactly that; and W / scale."""
+    random = np.random.default_rng(7)
+    unit = random.standard_normal((16, 12)).astype(np.float64) * 0.3
+    unit /= np.abs(unit).max() if scale > 1e4 and kind == TensorProto.FLOAT16 or scale > 2e38 else 1
+    unit[:, 5] = 0
+    values = (unit * scale).astype(np.float32)
+    tensor = numpy_helper.from_array(values, "W")
+    if kind != TensorProto.FLOAT:
+        values, tensor = half(values, kind)
+    # x / √scale and then / √scale again, so that nothing on the way leaves float32.
+    root = np.float32(np.sqrt(scale))
+    nodes = [node("Div", ["x", "root"], "xs"), node("Cast", ["W"], "w32", to=TensorProto.FLOAT), node("MatMul", ["xs", "w32"], "p"),
+             node("Div", ["p", "root"], "a")]
+    source = onnx.load_from_string(model(nodes + TAIL, root=root, V=weights(12, 8)))
+    source.graph.initializer.append(tensor)
+    return source.SerializeToString(), values.astype(np.float64) / scale
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("kind, scale", EXTREMES)
+def test_extremeWeights_everyWidth_fileHoldsWhatWasMeasured(kind, scale, bits):
+    source, unit = extreme(kind, scale)
+    for encoding in ("planes", "qdq", "float") if bits in (3, 8) else ("planes",):
+        small = compressed(source, bits=bits, encoding=encoding, keep=["V"])
+        written = small.to_bytes()
+        onnx.checker.check_model(onnx.load_from_string(written))
+        predicted = cet.run(cet.Model(written), {"x": X})["y"]
+        assert np.isfinite(predicted).all()
+        for optimized in (True, False):
+            assert close(run(written, optimized, x=X)[0], predicted)
+        expected = cet.run(cet.Model(source), {"x": X})["y"]
+        loss = 0.5 * np.sum((predicted.astype(np.float64) - expected) ** 2) / len(X)
+        assert abs(loss - small.plan.measured_loss_change) <= 1e-3 * loss + 1e-9
+        if bits == 8:
+            error = np.linalg.norm(predicted - expected) / np.linalg.norm(expected)
+            assert error < (0.2 if kind == TensorProto.FLOAT16 and scale < 1e-6 else 0.02)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_halfPrecisionModel_addedBias_isThatOfTheFile(scale):
+    w = (np.random.default_rng(7).standard_normal((16, 12)) * 0.9 * scale).astype(np.float16)
+    nodes = [node("Cast", ["x"], "xh", to=TensorProto.FLOAT16), node("MatMul", ["xh", "W"], "ah"), node("Cast", ["ah"], "af", to=TensorProto.FLOAT),
+             node("Mul", ["af", "big"], "a"), node("Tanh", ["a"], "y")]
+    source = model(nodes, ("y", ["N", 12]), W=w, big=np.float32(1 / scale))
+    for bits in (2, 4, 8):
+        small = compressed(source, bits=bits, rounding="gptq")
+        written = small.to_bytes()
+        expected = np.tanh(X @ w.astype(np.float32) / np.float32(scale))
+        found = run(written, x=X)[0]
+        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert error < {2: 0.6, 4: 0.2, 8: 0.06}[bits]
+
+
+@pytest.mark.parametrize("granularity", ["per-axis", "per-tensor", "block:3"])
+@pytest.mark.parametrize("rounding", ["nearest", "gptq", "compensated"])
+def test_zeroWeights_rowsAndWhole_stayZero(granularity, rounding):
+    w, v = weights(16, 12), np.zeros((12, 8), np.float32)
+    w[:, ::3] = 0
+    small = compressed(model([node("MatMul", ["x", "W"], "a")] + TAIL, W=w, V=v), bits=2, granularity=granularity, rounding=rounding)
+    expect_equal_everywhere(small)
+    if granularity != "per-tensor":
+        assert not small["W"].dequantize()[:, ::3].any()
+    assert not small["V"].dequantize().any()

@@ -117,10 +117,10 @@ extension Engine {
         targetValues += (target ?? part).values
       }
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
-      let grid = try ScaleSearch.search(
-        target, bits: bits, granularity: form.granularity.ofMatrix, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
-      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, options: effort.options(target), workers: workers).matrix
-      if options.matchesVariance {
+      let matrix = try layer.rounded(
+        target, bits: bits, form: form, factors: factored.factors, effort: effort, workers
+      ) { matrix in
+        guard options.matchesVariance else { return }
         let rounded = matrix.dequantize()
         var before: [Double] = []
         var after: [Double] = []
@@ -156,6 +156,6 @@ extension Engine {
       }
       bias[row] = Float(Double(bias[row]) + shift)
     }
-    return bias
+    return layers[index].storable(bias)
   }
 }
