@@ -13,7 +13,7 @@ public struct OpsetRaise: Sendable {
   private let names: NameScope
   /// Values that something reads.
   private let read: Set<String>
-  /// Number of axes of the graph's inputs and outputs that tell it.
+  /// Number of axes of the main graph's values, where it follows from the file.
   private let ranks: [String: Int]
   private let constants: [String: Tensor]
   private let hasOnlyFloat32: Bool
@@ -33,9 +33,7 @@ public struct OpsetRaise: Sendable {
     read = survey.read
     constants = survey.constants
     hasOnlyFloat32 = !survey.hasFloat64 && !model.hasHalfPrecision
-    ranks = Dictionary(
-      (model.graph.inputs + model.graph.outputs).compactMap { info in info.shape.map { (info.name, $0.count) } },
-      uniquingKeysWith: { first, _ in first })
+    ranks = KnownRanks(model, survey.constants).ranks
   }
 
   /// Whether a node of operator set `version` may have to change.

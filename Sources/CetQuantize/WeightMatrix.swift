@@ -24,8 +24,14 @@ public struct WeightMatrix: Sendable {
     let largest = values.reduce(Float(0)) { $1.isFinite ? max($0, abs($1)) : $0 }
     guard largest > 0, !(0x1p-40...0x1p40).contains(largest) else { return (self, 0) }
     let exponent = Int(largest.exponent)
-    let scaled = values.map { $0.isFinite ? Float(sign: .plus, exponent: -exponent, significand: $0) : $0 }
-    return (try WeightMatrix(scaled, rows: rows, columns: columns), exponent)
+    return (scaled(byPowerOfTwo: -exponent), exponent)
+  }
+
+  public func scaled(byPowerOfTwo exponent: Int) -> WeightMatrix {
+    guard exponent != 0 else { return self }
+    var result = self
+    result.values = values.map { $0.isFinite ? Float(sign: .plus, exponent: exponent, significand: $0) : $0 }
+    return result
   }
 
   /// Throws `.numeric` when a weight is NaN or infinite.

@@ -42,6 +42,8 @@ def clashing(taken, weight):
 def run(model, optimized=True, **inputs):
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    # Without it activations of a product with quantized weights are rounded to 8 bits.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run(None, inputs)

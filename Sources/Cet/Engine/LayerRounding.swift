@@ -68,9 +68,10 @@ struct LayerRounding {
 extension LinearLayer {
   /// Grid and codes of a matrix that stands for the weight; nearest codes without factors. Every value that the codes have
   /// is one that the file's type has.
+  /// - Parameter scaling: changes scales of the matrix over 2^exponent.
   func rounded(
     _ weights: WeightMatrix, bits: Int, form: GridForm, factors: [CurvatureFactor], effort: RoundingEffort, _ workers: Workers,
-    scaling: (inout QuantizedMatrix) throws -> Void = { _ in }
+    scaling: (inout QuantizedMatrix, _ exponent: Int) throws -> Void = { _, _ in }
   ) throws -> QuantizedMatrix {
     let (weights, exponent) = try weights.normalized()
     let grid = try ScaleSearch.search(
@@ -79,8 +80,8 @@ extension LinearLayer {
       factors.isEmpty
       ? try CetQuantize.Rounding.nearest(weights, grid: grid)
       : try CetQuantize.Rounding.gptq(weights, grid: grid, factors: factors, options: effort.options(weights), workers: workers).matrix
+    try scaling(&matrix, exponent)
     matrix.scale(byPowerOfTwo: exponent)
-    try scaling(&matrix)
     matrix.limit(to: elementType.largestFinite)
     return matrix
   }

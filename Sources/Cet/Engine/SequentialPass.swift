@@ -119,15 +119,16 @@ extension Engine {
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
       let matrix = try layer.rounded(
         target, bits: bits, form: form, factors: factored.factors, effort: effort, workers
-      ) { matrix in
+      ) { matrix, exponent in
         guard options.matchesVariance else { return }
         let rounded = matrix.dequantize()
+        let weights = view.matrix.scaled(byPowerOfTwo: -exponent).values
         var before: [Double] = []
         var after: [Double] = []
         for (g, group) in statistics.groups.enumerated() {
           let range = (g * perGroup * columns)..<((g + 1) * perGroup * columns)
           before += try OutputCorrection.variance(
-            Array(view.matrix.values[range]), rows: perGroup, covariance: group.covarianceF, workers: workers)
+            Array(weights[range]), rows: perGroup, covariance: group.covarianceF, workers: workers)
           after += try OutputCorrection.variance(Array(rounded[range]), rows: perGroup, covariance: group.covariance, workers: workers)
         }
         try matrix.scaleRows(

@@ -74,13 +74,11 @@ extension LoadedModel {
     do {
       let bound = try BatchProgram(found.model, inputs: types, parameters: found.layers.map(\.name), ComputeContext())
       let value = try bound.values([output])[0]
-      guard value.element == .float32 else {
-        return .no("a loss needs a float32 output, '\(output)' is \(value.element): name another one")
-      }
       let isReached = found.layers.contains { layer in
         bound.parameters[layer.name].map { bound.program.dependents(of: [$0])[value.id] } ?? false
       }
-      return isReached ? .yes : .no("the output '\(output)' depends on no weight")
+      guard isReached else { return .no(PlanDraft.nothingReached(output).message) }
+      return value.element == .float32 ? .yes : .no("the loss needs a float32 output, got \(value.element)")
     } catch let error as CetError where error.dependsOnData {
       // Whole numbers that all samples share are constants of a program.
       return types.values.contains { !$0.element.isFloatingPoint } ? .needsData(text(error)) : .no(text(error))

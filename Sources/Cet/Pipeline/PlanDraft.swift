@@ -14,6 +14,12 @@ struct PlanDraft {
   /// Why a layer is kept that the calibration data say nothing about.
   static let unreachedReason = "the loss does not depend on it for the calibration data"
 
+  static func nothingReached(_ output: String) -> CetError {
+    CetError(
+      .invalidArgument,
+      "nothing is left to quantize: the loss of output '\(output)' depends on no weight for the calibration data")
+  }
+
   /// - Parameter reached: layers that the loss depends on; the others stay as they are unless a fix pattern names them.
   init(_ model: LoadedModel, _ options: PlanOptions, reached: Set<Int>) throws {
     self.model = model
@@ -32,11 +38,9 @@ struct PlanDraft {
       }
     }
     guard widths.contains(where: { !$0.isEmpty }) else {
-      throw CetError(
-        .invalidArgument,
-        choices.contains(.unreached)
-          ? "nothing is left to quantize: the loss of output '\(options.output ?? model.outputNames.first ?? "")' depends on no weight for the calibration data"
-          : "the keep patterns leave nothing to quantize")
+      throw choices.contains(.unreached)
+        ? PlanDraft.nothingReached(options.output ?? model.outputNames.first ?? "")
+        : CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
     }
     sizes = try FileSizes(model, encoding: options.encoding)
     if options.encoding == .qdq {
