@@ -138,11 +138,16 @@ public struct Calibration: Sendable {
 
   /// The set as a model needs it: its required inputs in their order and nothing else, labels as int64. Throws when
   /// names, element types, ranks or fixed sizes do not agree. Which axis counts samples is what `SampleAxes` says.
-  public func fitted(to required: [ValueInfo]) throws -> Calibration {
+  /// - Parameter fixed: inputs of the model that are initializers: calibration data must not feed those.
+  public func fitted(to required: [ValueInfo], fixed: [ValueInfo] = []) throws -> Calibration {
     guard sampleCount > 0 else { throw CetError(.invalidArgument, "the calibration has no samples") }
     var result = self
     result.batches = []
     result.isFromFile = false
+    if let info = fixed.first(where: { batches[0].input($0.name) != nil }) {
+      throw CetError(
+        .invalidArgument, "input '\(info.name)' is an initializer of the model, which calibration data cannot replace")
+    }
     for batch in batches {
       let place = batches.count > 1 ? "batch \(result.batches.count): " : ""
       do {

@@ -39,10 +39,11 @@ func checkInput(_ info: ValueInfo, _ tensor: Tensor, sampleAxis: Int?) throws {
   }
 }
 
-/// Throws unless the inputs of a run are exactly what the model needs.
-public func checkRunInputs(_ required: [ValueInfo], _ inputs: [(String, Tensor)]) throws {
+/// Throws unless the inputs of a run are what the model needs, and nothing else than what it may be given.
+/// - Parameter optional: inputs that take the place of an initializer.
+public func checkRunInputs(_ required: [ValueInfo], optional: [ValueInfo] = [], _ inputs: [(String, Tensor)]) throws {
   for (index, input) in inputs.enumerated() {
-    guard required.contains(where: { $0.name == input.0 }) else {
+    guard (required + optional).contains(where: { $0.name == input.0 }) else {
       let names = required.map { "'\($0.name)'" }.joined(separator: ", ")
       throw CetError(.invalidArgument, "the model has no input '\(input.0)' (it has \(names))")
     }
@@ -56,6 +57,9 @@ public func checkRunInputs(_ required: [ValueInfo], _ inputs: [(String, Tensor)]
     }
     try checkInput(info, input.1, sampleAxis: nil)
   }
+  for info in optional {
+    if let input = inputs.first(where: { $0.0 == info.name }) { try checkInput(info, input.1, sampleAxis: nil) }
+  }
 }
 
 func checkSampleAxis(_ subject: String, _ tensor: Tensor, _ count: Int) throws {
@@ -67,31 +71,10 @@ func checkSampleAxis(_ subject: String, _ tensor: Tensor, _ count: Int) throws {
 
 /// Throws when a float tensor has a NaN or an infinity, with the sample's number in the whole set.
 func checkFinite(_ subject: String, _ tensor: Tensor, firstSample: Int) throws {
-  let bad: Int?
-  switch tensor.type {
-  case .float32: bad = firstIndex(tensor, Float.self) { !$0.isFinite }
-  case .float64: bad = firstIndex(tensor, Double.self) { !$0.isFinite }
-  case .float16: bad = firstIndex(tensor, UInt16.self) { $0 & 0x7C00 == 0x7C00 }
-  case .bfloat16: bad = firstIndex(tensor, UInt16.self) { $0 & 0x7F80 == 0x7F80 }
-  default: bad = nil
-  }
-  guard let bad else { return }
-  var position: [Int] = []
-  var rest = bad
-  for size in tensor.shape.reversed() {
-    position.append(rest % size)
-    rest /= size
-  }
-  position.reverse()
+  guard let position = firstNonFinite(tensor) else { return }
   let sample = firstSample + (position.first ?? 0)
   let inner = position.dropFirst().map(String.init).joined(separator: ", ")
   throw CetError(.numeric, "\(subject) is NaN or infinite at sample \(sample), position [\(inner)]")
-}
-
-private func firstIndex<Element>(_ tensor: Tensor, _: Element.Type, _ test: (Element) -> Bool) -> Int? {
-  let values = tensor.pointer.assumingMemoryBound(to: Element.self)
-  for index in 0..<tensor.count where test(values[index]) { return index }
-  return nil
 }
 
 /// Labels as int64; throws for other than integers of zero or more.

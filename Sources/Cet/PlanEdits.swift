@@ -44,7 +44,7 @@ extension LoadedModel {
     }
     var plan = plan
     var left = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-    plan.tensors = try found.layers.map { layer in
+    plan.tensors = try found.layers.enumerated().map { index, layer in
       guard var tensor = left.removeValue(forKey: layer.name) else {
         throw CetError(.invalidArgument, "the plan lacks tensor '\(layer.name)', a weight of the model")
       }
@@ -52,6 +52,9 @@ extension LoadedModel {
         throw CetError(
           .shapeMismatch,
           "the plan has tensor '\(tensor.name)' with shape \(tensor.shape.shapeText), in the model it is \(layer.shape.shapeText)")
+      }
+      if tensor.isPlanned, let reason = found.obstacle(index) {
+        throw CetError(.numeric, "the plan gives '\(tensor.name)' \(tensor.bits) bits, but it \(reason)")
       }
       let widths = tensor.isPlanned ? PlanOptions.allowedBits : PlannedTensor.keptBits...PlannedTensor.keptBits
       guard widths.contains(tensor.bits) else {

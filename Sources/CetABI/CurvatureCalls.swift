@@ -15,7 +15,7 @@ public func cet_curvature_create(
       Curvature(communicator, host: { monitor(c.progress, c.log, c.user_data) }) {
         let model = try Handle.get(model, as: ModelObject.self).model
         let data = try Handle.get(calibration, as: CalibrationObject.self).calibration
-        return (model, try data.fitted(to: model.requiredInputs), try CurvatureOptions(options))
+        return (model, try data.fitted(to: model.requiredInputs, fixed: model.overridableInputs), try CurvatureOptions(options))
       })
   }
 }

@@ -14,7 +14,7 @@ public func cet_plan(
     let c = try SizedStruct.read(options, cet_plan_options(), "cet_plan_options")
     let monitor = monitor(c.progress, c.log, c.user_data)
     defer { monitor.flush() }
-    return try PlanObject(makePlan(model, data.fitted(to: model.requiredInputs), asked, monitor))
+    return try PlanObject(makePlan(model, data.fitted(to: model.requiredInputs, fixed: model.overridableInputs), asked, monitor))
   }
 }
 

@@ -14,7 +14,7 @@ public func cet_quantize(
     let asked = try QuantizeOptions(c)
     var data: Calibration?
     if let calibration {
-      data = try Handle.get(calibration, as: CalibrationObject.self).calibration.fitted(to: model.requiredInputs)
+      data = try Handle.get(calibration, as: CalibrationObject.self).calibration.fitted(to: model.requiredInputs, fixed: model.overridableInputs)
     } else if (asked.rounding ?? plan.options.rounding) != .nearest {
       throw invalid("the calibration handle is NULL: only the rounding 'nearest' needs no data")
     }

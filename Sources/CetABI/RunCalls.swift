@@ -11,7 +11,7 @@ public func cet_run(
     let model = try Handle.get(model, as: ModelObject.self).model
     let c = try SizedStruct.read(options, cet_run_options(), "cet_run_options")
     let arrays = try copied(inputs, inputCount).map { ($0.name, $0.tensor) }
-    try checkRunInputs(model.requiredInputs, arrays)
+    try checkRunInputs(model.requiredInputs, optional: model.overridableInputs, arrays)
     guard c.batch_size == 0, c.reserved == 0 else { throw invalid("cet_run_options: batch_size is for cet_run_samples") }
     return try OutputsObject(runModel(model, inputs: arrays, threads: checkedThreads(c.threads)))
   }

@@ -34,7 +34,8 @@ public struct Graph: Sendable {
   /// As in the file: old models list initializers here as well.
   public var inputs: [ValueInfo]
   public var outputs: [ValueInfo]
-  /// Names of constants whose contents the library does not read: sparse ones and those of newer types.
+  /// Names of constants whose contents the library does not read: those of newer types, and sparse ones of a size that
+  /// is out of proportion.
   /// Written files keep them.
   public var opaqueInitializers: [String] = []
 

@@ -7,7 +7,7 @@ struct Inliner {
 
   private let opsets: [String: Int]
   private var functions: [FunctionKey: Function] = [:]
-  private var taken: Set<String>
+  private(set) var names: NameScope
   /// Names that branches share: what is made there cannot be named from outside.
   private let ambiguous: Set<String>
   /// Nodes that a call becomes; nil where it must stay.
@@ -21,7 +21,8 @@ struct Inliner {
   init(_ model: Model) {
     opsets = model.opsets
     for function in model.functions where functions[function.key] == nil { functions[function.key] = function }
-    (taken, ambiguous) = functions.isEmpty ? ([], []) : Inliner.names(in: model.graph)
+    names = NameScope(model)
+    ambiguous = functions.isEmpty ? [] : Inliner.sharedNames(in: model.graph)
   }
 
   /// The nodes of the model's graph, or of a branch or body in it, with the calls replaced.
@@ -45,8 +46,8 @@ struct Inliner {
 
   // MARK: What can be inlined
 
-  /// Names of all values, and those that are made in more than one place.
-  private static func names(in graph: Graph) -> (Set<String>, Set<String>) {
+  /// Names of values that are made in more than one place.
+  private static func sharedNames(in graph: Graph) -> Set<String> {
     var (seen, twice): (Set<String>, Set<String>) = ([], [])
     // Before IR 4 the initializers are among the inputs; they are made once.
     func visit(_ graph: Graph) {
@@ -59,7 +60,7 @@ struct Inliner {
       }
     }
     visit(graph)
-    return (seen, twice)
+    return twice
   }
 
   private mutating func size(_ function: Function, depth: Int = 0) -> Int? {
@@ -140,7 +141,7 @@ struct Inliner {
       }
       node.outputs = node.outputs.map { made($0, scope, &names) }
       if let callee = functions[node.functionKey] { return expanded(callee, node) }
-      if !node.name.isEmpty { node.name = "\(scope.caller)/\(node.name)" }
+      if !node.name.isEmpty { node.name = self.names.takeNode("\(scope.caller)/\(node.name)") }
       return [node.mapGraphs { renamed($0, scope, names) }]
     }
   }
@@ -165,15 +166,9 @@ struct Inliner {
   private mutating func made(_ name: String, _ scope: Naming, _ names: inout [String: String]) -> String {
     if name.isEmpty { return name }
     if let known = names[name] { return known }
-    let new = free("\(scope.prefix)/\(name)")
+    let new = self.names.takeValue("\(scope.prefix)/\(name)")
     names[name] = new
     return new
-  }
-
-  private mutating func free(_ name: String) -> String {
-    var name = name
-    while !taken.insert(name).inserted { name += "_" }
-    return name
   }
 
   // MARK: Constants of functions
@@ -191,7 +186,7 @@ struct Inliner {
     var names: [String: String] = [:]
     for node in function.nodes {
       guard let tensor = Inliner.heldTensor(node) else { continue }
-      let name = free("\(function.name).\(node.firstOutput)")
+      let name = self.names.takeValue("\(function.name).\(node.firstOutput)")
       names[node.firstOutput] = name
       constants.append(Initializer(name: name, tensor: tensor))
     }

@@ -17,6 +17,8 @@ public struct Inlining: Sendable {
 
   private let original: Model
   public let model: Model
+  /// What is taken in both models.
+  public let names: NameScope
   private let calls: [Call]
   /// Float tensors that functions hold in Constant nodes: one of each for all calls, initializers of `model`'s main graph.
   private let constants: [String: Tensor]
@@ -29,6 +31,7 @@ public struct Inlining: Sendable {
     model.graph.initializers += inliner.constants
     self.model = model
     calls = inliner.calls
+    names = inliner.names
     constants = Dictionary(inliner.constants.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
   }
 

@@ -48,7 +48,7 @@ public struct ModelEdit: Sendable {
     }
     var nodes = applied(to: model.graph.nodes)
     result.functions.removeAll { removedFunctions.contains($0.key) }
-    if let raise = OpsetRaise(model, to: minimumOpset) {
+    if let raise = OpsetRaise(model, for: self) {
       nodes = try raise.raised(nodes, from: model.opset)
       for index in result.functions.indices {
         guard let version = result.functions[index].opsets[""], version < raise.target else { continue }

@@ -6,37 +6,34 @@ import CetTensor
 /// stay as they are. `OpsetStep.all` has the others. What needs a constant gets a Constant node in front of it, so that
 /// branches, bodies and functions are treated alike.
 public struct OpsetRaise: Sendable {
-  /// Before it, operators broadcast by attributes.
-  static let oldest = 7
+  /// Nothing is converted from before it.
+  static let oldest = 6
 
   public let target: Int
-  private let names: Set<String>
+  private let names: NameScope
   /// Values that something reads.
   private let read: Set<String>
-  /// Number of axes of the graph's inputs and outputs that tell it.
+  /// Number of axes of the main graph's values, where it follows from the file.
   private let ranks: [String: Int]
   private let constants: [String: Tensor]
   private let hasOnlyFloat32: Bool
 
-  /// nil when nothing of the model is older than `target`.
-  public init?(_ model: Model, to target: Int?) {
+  /// nil when nothing of the model is older than what the edit needs.
+  public init?(_ model: Model, for edit: ModelEdit) {
     let versions = [model.opsets[""]] + model.functions.map { $0.opsets[""] }
-    guard let target, versions.contains(where: { $0 ?? target < target }) else { return nil }
+    guard let target = edit.minimumOpset, versions.contains(where: { $0 ?? target < target }) else { return nil }
     self.target = target
     var survey = Survey()
     survey.add(model.graph)
     for function in model.functions {
       survey.read.formUnion(function.outputs)
-      survey.names.formUnion(function.inputs)
       for node in function.nodes { survey.add(node) }
     }
-    names = survey.names
+    names = NameScope(model, edit)
     read = survey.read
     constants = survey.constants
     hasOnlyFloat32 = !survey.hasFloat64 && !model.hasHalfPrecision
-    ranks = Dictionary(
-      (model.graph.inputs + model.graph.outputs).compactMap { info in info.shape.map { (info.name, $0.count) } },
-      uniquingKeysWith: { first, _ in first })
+    ranks = KnownRanks(model, survey.constants).ranks
   }
 
   /// Whether a node of operator set `version` may have to change.
@@ -84,15 +81,11 @@ public struct OpsetRaise: Sendable {
 
   // MARK: What steps ask
 
-  func free(_ name: String) -> String {
-    var name = name
-    while names.contains(name) { name += "_" }
-    return name
-  }
+  func free(_ name: String) -> String { names.freeValue(name) }
 
   func isRead(_ name: String) -> Bool { !name.isEmpty && read.contains(name) }
 
-  func rank(_ name: String) -> Int? { ranks[name] }
+  func rank(_ name: String) -> Int? { ranks[name] ?? constants[name]?.rank }
 
   func constant(_ name: String) -> Tensor? { constants[name] }
 
@@ -101,7 +94,6 @@ public struct OpsetRaise: Sendable {
 
 /// One pass over a model for what conversions must know.
 private struct Survey {
-  var names: Set<String> = []
   var read: Set<String> = []
   var constants: [String: Tensor] = [:]
   var hasFloat64 = false
@@ -112,13 +104,11 @@ private struct Survey {
       note(initializer.tensor.type)
     }
     for info in graph.inputs + graph.outputs { if let type = info.type { note(type) } }
-    names.formUnion(graph.initializers.map(\.name) + graph.opaqueInitializers + graph.inputs.map(\.name))
     read.formUnion(graph.outputs.map(\.name))
     for node in graph.nodes { add(node) }
   }
 
   mutating func add(_ node: Node) {
-    names.formUnion(node.outputs)
     read.formUnion(node.inputs)
     for (name, attribute) in node.attributes {
       switch attribute {
@@ -258,6 +248,15 @@ struct RisingNode {
     guard raise.target >= 15 else { throw refusal("the type of its \(role) does not follow from the file") }
     let number = try scalar(role + ".float32", value)
     return prepend("CastLike", [number, input(0)], role)
+  }
+
+  /// Gives an input of `rank` axes so many more of size 1 behind them.
+  mutating func appendAxes(_ count: Int64, toInput index: Int, rank: Int) throws {
+    guard count >= 0 else { throw refusal("its second operand has axes that the first does not have") }
+    guard count > 0 else { return }
+    // A 0 keeps a size.
+    let sizes = [Int64](repeating: 0, count: rank) + [Int64](repeating: 1, count: Int(count))
+    setInput(index, prepend("Reshape", [input(index), try constant("sizes", sizes)], "operand"))
   }
 
   /// An attribute that became the input `index`.

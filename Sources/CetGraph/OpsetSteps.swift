@@ -13,17 +13,31 @@ struct OpsetStep: Sendable {
 
   /// By operator, versions ascending. An operator that is renamed goes on with the steps of its new name.
   static let all: [String: [OpsetStep]] = [
-    "BatchNormalization": [OpsetStep(9, withoutSpatial), OpsetStep(14, inferenceOutputs)],
+    "Add": broadcast,
+    "And": broadcast,
+    "BatchNormalization": [withoutTest, OpsetStep(9, withoutSpatial), OpsetStep(14, inferenceOutputs)],
     "Clip": [OpsetStep(11, clipBounds)],
     "DFT": [OpsetStep(20) { $0.setInput(2, try $0.scalar("axis", $0.takeInt("axis") ?? 1)) }],
-    "Dropout": [OpsetStep(10, droppedMask), OpsetStep(12, dropoutRatio)],
+    "Div": broadcast,
+    "Dropout": [withoutTest, OpsetStep(10, droppedMask), OpsetStep(12, dropoutRatio)],
+    "Equal": broadcast,
+    "GRU": withoutSequence,
+    "Gemm": [OpsetStep(7) { $0.node.attributes["broadcast"] = nil }],
     // The form stays, but onnxruntime (1.32) has no kernel of set 22.
     "GlobalLpPool": [OpsetStep(22, globalNorm)],
+    "Greater": broadcast,
     "GridSample": [OpsetStep(20, gridSampleMode)],
     "GroupNormalization": [OpsetStep(21, scalesOfChannels)],
     "Hardmax": [OpsetStep(13, flattened)],
+    "LSTM": withoutSequence,
+    "Less": broadcast,
     "LogSoftmax": [OpsetStep(13, flattened)],
+    "Mul": broadcast,
+    "Or": broadcast,
+    "PRelu": [OpsetStep(7, slopesOfChannels)],
     "Pad": [OpsetStep(11, padInputs)],
+    "Pow": broadcast,
+    "RNN": withoutSequence,
     "ReduceL1": axesInput(18),
     "ReduceL2": axesInput(18),
     "ReduceLogSum": axesInput(18),
@@ -42,16 +56,45 @@ struct OpsetStep: Sendable {
     "Softmax": [OpsetStep(13, flattened)],
     "Split": [OpsetStep(13) { try $0.moveInts("split", toInput: 1) }, OpsetStep(18, outputCount)],
     "Squeeze": axesInput(13),
+    "Sub": broadcast,
     // The form stays, but onnxruntime (1.32) knows it in models of set 24 alone.
     "Swish": [OpsetStep(25, swishInParts)],
     "TopK": [OpsetStep(10) { $0.setInput(1, try $0.constant("k", [$0.takeInt("k") ?? 0])) }],
     "Unsqueeze": axesInput(13),
-    "Upsample": [OpsetStep(9, upsampleScales), OpsetStep(10, upsampleToResize)],
+    "Xor": broadcast,
+    "Upsample": [OpsetStep(7) { throw $0.refusal("it has a height and a width scale") }, OpsetStep(9, upsampleScales), OpsetStep(10, upsampleToResize)],
   ]
 
   private static func axesInput(_ version: Int) -> [OpsetStep] {
     [OpsetStep(version) { try $0.moveInts("axes", toInput: 1) }]
   }
+
+  // MARK: Broadcasting
+
+  /// Before 7 the second operand was repeated as `broadcast` said, its axes beginning at `axis`; since, axes are counted
+  /// from the last.
+  private static let broadcast = [OpsetStep(7) { call in
+    let broadcasts = try call.takeInt("broadcast") ?? 0 != 0
+    guard let axis = try call.takeInt("axis"), broadcasts else { return }
+    guard let rank = call.raise.rank(call.input(0)), let other = call.raise.rank(call.input(1)) else {
+      throw call.refusal("the ranks of its operands are not in the file")
+    }
+    try call.appendAxes(Int64(rank - other) - (axis < 0 ? axis + Int64(rank) : axis), toInput: 1, rank: other)
+  }]
+
+  /// Before 7 a list of slopes went with the channels, which are axis 1.
+  private static func slopesOfChannels(_ call: inout RisingNode) throws {
+    if let slope = call.raise.constant(call.input(1)), slope.count == 1 { return }
+    guard let rank = call.raise.rank(call.input(0)), let other = call.raise.rank(call.input(1)) else {
+      throw call.refusal("the ranks of its operands are not in the file")
+    }
+    if other == 1 { try call.appendAxes(Int64(rank) - 2, toInput: 1, rank: other) }
+  }
+
+  /// Before 7 it told training from its contrary, which since the outputs and inputs do.
+  private static let withoutTest = OpsetStep(7) { $0.node.attributes["is_test"] = nil }
+
+  private static let withoutSequence = [OpsetStep(7) { $0.node.attributes["output_sequence"] = nil }]
 
   // MARK: Normalization
 

@@ -16,7 +16,7 @@ private struct AttributeFields {
   var strings: [[UInt8]] = []
   var tensors: [WireReader] = []
   var graphs: [WireReader] = []
-  var isSparse = false
+  var sparseTensor: WireReader?
 
   /// Files of early writers give no type: it follows from the one field that is there.
   var effectiveType: Int64 {
@@ -31,6 +31,7 @@ private struct AttributeFields {
     if !strings.isEmpty { return AttributeKind.strings }
     if !tensors.isEmpty { return AttributeKind.tensors }
     if !graphs.isEmpty { return AttributeKind.graphs }
+    if sparseTensor != nil { return AttributeKind.sparseTensor }
     return 0
   }
 }
@@ -66,7 +67,8 @@ extension ModelReader {
       case AttributeField.strings: fields.strings.append(Array(source.slice(try reader.bytes(field))))
       case AttributeField.tensors: fields.tensors.append(try reader.message(field))
       case AttributeField.graphs: fields.graphs.append(try reader.message(field))
-      case AttributeField.sparseTensor, AttributeField.sparseTensors: try passSparseTensor(reader.message(field))
+      case AttributeField.sparseTensor: fields.sparseTensor = try reader.message(field)
+      case AttributeField.sparseTensors: _ = try sparseTensor(reader.message(field))
       default: try reader.skip(field)
       }
     }
@@ -100,6 +102,10 @@ extension ModelReader {
       var graphs: [Graph] = []
       for message in fields.graphs { graphs.append(try graph(message)) }
       return .graphs(graphs)
+    case AttributeKind.sparseTensor:
+      guard let message = fields.sparseTensor else { throw CetError(.invalidModel, "the sparse tensor is missing") }
+      let read = try sparseTensor(message)
+      return read.tensor.map { .tensor(Initializer(name: read.name, tensor: $0)) } ?? .opaque
     default: return .opaque
     }
   }

@@ -40,6 +40,7 @@ enum GraphCheck {
     var constants: Set<String> = []
     for name in graph.initializers.map(\.name) + graph.opaqueInitializers {
       guard !name.isEmpty else { throw CetError(.invalidModel, "graph '\(graph.name)': an initializer has no name") }
+      try checkBytes(of: name)
       guard constants.insert(name).inserted else {
         throw CetError(.invalidModel, "initializer '\(name)': the graph defines it twice")
       }
@@ -69,6 +70,7 @@ enum GraphCheck {
         }
       }
       for output in node.outputs where !output.isEmpty {
+        try checkBytes(of: output)
         guard scopes[scopes.count - 1].insert(output).inserted else {
           throw CetError(.invalidModel, "node '\(node.displayName)': its output '\(output)' exists already")
         }
@@ -80,6 +82,7 @@ enum GraphCheck {
     var known: Set<String> = []
     for input in inputs {
       guard !input.isEmpty else { throw CetError(.invalidModel, "an input has no name") }
+      try checkBytes(of: input)
       guard known.insert(input).inserted else { throw CetError(.invalidModel, "input '\(input)' is listed twice") }
     }
   }
@@ -87,6 +90,13 @@ enum GraphCheck {
   private static func checkOutputs(_ outputs: [String], in scopes: [Set<String>]) throws {
     for output in outputs where !isKnown(output, in: scopes) {
       throw CetError(.invalidModel, "output '\(output)': nothing in the graph produces it")
+    }
+  }
+
+  /// A name with a zero byte would end there in the C interface.
+  private static func checkBytes(of name: String) throws {
+    guard !name.utf8.contains(0) else {
+      throw CetError(.invalidModel, "value '\(name.prefix { $0 != "\0" })…': expected a name without zero bytes")
     }
   }
 

@@ -57,13 +57,8 @@ struct ModelReader {
       case GraphField.node: graph.nodes.append(try node(reader.message(field)))
       case GraphField.name: graph.name = try reader.string(field)
       case GraphField.initializer:
-        let read = try tensor(reader.message(field))
-        if let tensor = read.tensor {
-          graph.initializers.append(Initializer(name: read.name, tensor: tensor))
-        } else {
-          graph.opaqueInitializers.append(read.name)
-        }
-      case GraphField.sparseInitializer: graph.opaqueInitializers.append(try sparseTensorName(reader.message(field)))
+        graph.add(try tensor(reader.message(field)))
+      case GraphField.sparseInitializer: graph.add(try sparseTensor(reader.message(field)))
       case GraphField.input: graph.inputs.append(try valueInfo(reader.message(field)))
       case GraphField.output: graph.outputs.append(try valueInfo(reader.message(field)))
       default: try reader.skip(field)
@@ -94,7 +89,9 @@ struct ModelReader {
       }
       for reader in attributeReaders {
         let (name, value) = try attribute(reader)
-        guard node.attributes.updateValue(value, forKey: name) == nil else {
+        // The one place where a node may hold a sparse tensor; it is read as a dense one.
+        let isSparse = name == "sparse_value" && node.operatorType == "Constant"
+        guard node.attributes.updateValue(value, forKey: isSparse ? "value" : name) == nil else {
           throw CetError(.invalidModel, "attribute '\(name)' is given twice")
         }
       }
@@ -158,21 +155,16 @@ struct ModelReader {
     return entry
   }
 
-  /// A sparse tensor carries its name in its values. Both parts are read so that external data is known.
-  private mutating func sparseTensorName(_ message: WireReader) throws -> String {
-    var reader = message
-    var name = ""
-    while let field = try reader.next() {
-      switch field.number {
-      case SparseTensorField.values: name = try tensor(reader.message(field)).name
-      case SparseTensorField.indices: _ = try tensor(reader.message(field))
-      default: try reader.skip(field)
-      }
-    }
-    return name
-  }
+}
 
-  mutating func passSparseTensor(_ message: WireReader) throws { _ = try sparseTensorName(message) }
+extension Graph {
+  fileprivate mutating func add(_ read: ReadTensor) {
+    if let tensor = read.tensor {
+      initializers.append(Initializer(name: read.name, tensor: tensor))
+    } else {
+      opaqueInitializers.append(read.name)
+    }
+  }
 }
 
 /// "ai.onnx" is the long name of the default domain.

@@ -28,7 +28,7 @@ struct ModelRewriter {
     model = file.model
     self.edit = edit
     changed = Dictionary(edit.initializers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
-    raise = OpsetRaise(file.model, to: edit.minimumOpset)
+    raise = OpsetRaise(file.model, for: edit)
     version = file.model.opset
     editsSubgraphs = raise != nil || file.model.graph.nodes.contains { $0.subgraphs.contains(where: edit.touches) }
     encoder = MessageEncoder(external: externalLocation.map(ExternalOutput.init(location:)))
@@ -211,7 +211,11 @@ struct ModelRewriter {
           output.message(GraphField.initializer, try copy(tensor, as: .tensor))
         }
       case GraphField.sparseInitializer:
-        output.message(field.number, try copy(reader.message(field), as: .sparseTensor))
+        let tensor = try reader.message(field)
+        let name = try sparseTensorName(tensor)
+        if isInFunction || changed[name] == nil && !edit.removedInitializers.contains(name) {
+          output.message(field.number, try copy(tensor, as: .sparseTensor))
+        }
       default:
         try reader.skip(field)
         append(field.start..<reader.position, to: &output)

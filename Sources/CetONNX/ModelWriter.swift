@@ -12,7 +12,16 @@ public enum ModelWriter {
 
   /// The edited model's file as bytes. A result over 2 GiB is an error: bytes have no file beside them.
   public static func write(edit: ModelEdit, of file: ModelFile) throws -> [UInt8] {
-    let output = try plan(edit, of: file, externalLocation: nil)
+    try write(edit: edit, of: file, limit: maximumByteCount)
+  }
+
+  static func write(edit: ModelEdit, of file: ModelFile, limit: Int) throws -> [UInt8] {
+    let output = try plan(edit, of: file, externalLocation: longestLocation, limit: limit)
+    guard output.data == nil else {
+      throw CetError(
+        .invalidArgument,
+        "the model has more than the \(limit) bytes that one ONNX file holds: save it to a path, its large tensors then go to a file beside it")
+    }
     return Array(output.model)
   }
 
@@ -22,11 +31,19 @@ public enum ModelWriter {
     try write(edit: edit, of: file, toFile: path, limit: maximumByteCount)
   }
 
-  /// Bytes that `write` would write, exactly, external data included. Give the path for results over 2 GiB.
+  /// Bytes that `write` would write, external data included: exactly, but for results over 2 GiB without a path, where the
+  /// longest file name is counted, which every large tensor has beside it.
   public static func size(edit: ModelEdit, of file: ModelFile, toFile path: String? = nil) throws -> Int {
-    let output = try plan(edit, of: file, externalLocation: path.map(externalLocation))
+    try size(edit: edit, of: file, toFile: path, limit: maximumByteCount)
+  }
+
+  static func size(edit: ModelEdit, of file: ModelFile, toFile path: String?, limit: Int) throws -> Int {
+    let output = try plan(edit, of: file, externalLocation: path.map(externalLocation) ?? longestLocation, limit: limit)
     return output.model.byteCount + (output.data?.byteCount ?? 0)
   }
+
+  /// Linux has no longer file names.
+  private static let longestLocation = String(repeating: "m", count: 255)
 
   /// The file of a model that was made in memory. Strings, and values of kinds that `Model` does not keep,
   /// cannot be written.
@@ -63,15 +80,12 @@ public enum ModelWriter {
   private static func externalLocation(_ path: String) -> String { path.splitAtLastSlash.name + externalSuffix }
 
   private static func plan(
-    _ edit: ModelEdit, of file: ModelFile, externalLocation: String?, limit: Int = maximumByteCount
+    _ edit: ModelEdit, of file: ModelFile, externalLocation: String, limit: Int
   ) throws -> (model: WireWriter, data: WireWriter?) {
     try check(edit, of: file.model)
     var inline = ModelRewriter(file: file, edit: edit, externalLocation: nil)
     let whole = try inline.rewritten()
-    guard whole.byteCount > limit, let externalLocation else {
-      try checkSize(whole, limit: limit)
-      return (whole, nil)
-    }
+    guard whole.byteCount > limit else { return (whole, nil) }
     var split = ModelRewriter(file: file, edit: edit, externalLocation: externalLocation)
     let model = try split.rewritten()
     try checkSize(model, limit: limit)
@@ -80,7 +94,8 @@ public enum ModelWriter {
 
   private static func checkSize(_ output: WireWriter, limit: Int) throws {
     guard output.byteCount <= limit else {
-      throw CetError(.invalidArgument, "the model has \(output.byteCount) bytes, an ONNX file holds at most \(limit)")
+      throw CetError(
+        .invalidArgument, "the model has \(output.byteCount) bytes without its large tensors, an ONNX file holds at most \(limit)")
     }
   }
 

@@ -54,9 +54,11 @@ public struct OperatorCall {
 
   // MARK: Inputs that must be known before the model runs
 
+  static let dependence = "depends on the data; it must be constant for a batch"
+
   public func known(_ index: Int, _ what: String) throws -> Tensor {
     guard let tensor = e.known(try input(index)) else {
-      throw CetError(.unsupportedOperator, "\(what) (input \(index)) depends on the data; it must be constant for a batch")
+      throw CetError(.unsupportedOperator, "\(what) (input \(index)) \(OperatorCall.dependence)")
     }
     return tensor
   }
@@ -106,6 +108,11 @@ public struct OperatorCall {
     }
     return axis < 0 ? axis + rank : axis
   }
+}
+
+extension CetError {
+  /// Whether other data might not have caused it: something that must be known before the model runs was not.
+  public var dependsOnData: Bool { code == .unsupportedOperator && message.contains(OperatorCall.dependence) }
 }
 
 /// The newest operator set of the default domain that the entries cover.

@@ -97,6 +97,9 @@ public final class Scope {
     let inputs: [Value?] = try node.inputs.map { name in
       if name.isEmpty || omitted.contains(name) { return nil }
       guard let value = values[name] else {
+        if model.graph.opaqueInitializers.contains(name) {
+          throw CetError(.unsupportedOperator, "\(place): initializer '\(name)' is of a type or size that is not read")
+        }
         throw CetError(.invalidModel, "\(place): input '\(name)' is not known here")
       }
       return value

@@ -53,6 +53,30 @@ public struct QuantizedMatrix: Sendable {
     }
   }
 
+  /// Multiplies all values by a power of two. A scale that would leave float32 stays at its end.
+  public mutating func scale(byPowerOfTwo exponent: Int) {
+    guard exponent != 0 else { return }
+    for index in grid.scales.indices {
+      let scale = Float(sign: .plus, exponent: exponent, significand: grid.scales[index])
+      grid.scales[index] = min(max(scale, .leastNonzeroMagnitude), .greatestFiniteMagnitude)
+    }
+  }
+
+  /// Makes smaller the scales of grids whose codes stand for values beyond ±largest, as far as it takes: a file's type
+  /// has none beyond its largest number.
+  public mutating func limit(to largest: Float) {
+    let (blocks, size) = (grid.blocksPerRow, grid.blockSize)
+    for index in grid.scales.indices {
+      let zero = grid.zero(index)
+      guard max(zero, Float(grid.highestCode) - zero) * grid.scales[index] > largest else { continue }
+      let start = granularity == .perTensor ? 0 : index / blocks * columns + index % blocks * size
+      let end = granularity == .perTensor ? codes.count : min(start + size, (index / blocks + 1) * columns)
+      let steps = codes[start..<end].reduce(Float(0)) { max($0, abs(Float($1) - zero)) }
+      if steps * grid.scales[index] > largest { grid.scales[index] = largest / steps }
+      while steps * grid.scales[index] > largest { grid.scales[index] = grid.scales[index].nextDown }
+    }
+  }
+
   /// Multiplies the scales of each row by a positive factor (one factor per row). Per tensor there is one
   /// scale: it takes the factor of the first row, so the caller passes equal factors.
   public mutating func scaleRows(by factors: [Float]) throws {

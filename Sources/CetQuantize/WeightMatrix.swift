@@ -17,6 +17,23 @@ public struct WeightMatrix: Sendable {
     self.columns = columns
   }
 
+  /// The matrix with its largest magnitude near 1, and the power of two that was taken out: grids of values whose squares
+  /// or inverses pass the ends of float32 are found there. Scaling by powers of two changes no code; within 2^±40 nothing
+  /// is done.
+  public func normalized() throws -> (matrix: WeightMatrix, exponent: Int) {
+    let largest = values.reduce(Float(0)) { $1.isFinite ? max($0, abs($1)) : $0 }
+    guard largest > 0, !(0x1p-40...0x1p40).contains(largest) else { return (self, 0) }
+    let exponent = Int(largest.exponent)
+    return (scaled(byPowerOfTwo: -exponent), exponent)
+  }
+
+  public func scaled(byPowerOfTwo exponent: Int) -> WeightMatrix {
+    guard exponent != 0 else { return self }
+    var result = self
+    result.values = values.map { $0.isFinite ? Float(sign: .plus, exponent: exponent, significand: $0) : $0 }
+    return result
+  }
+
   /// Throws `.numeric` when a weight is NaN or infinite.
   func checkFinite() throws {
     var low: Float = 0

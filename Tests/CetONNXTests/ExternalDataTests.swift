@@ -156,6 +156,25 @@ struct ExternalDataTests {
     #expect(folder.names == ["in.bin", "in.onnx", "in.onnx.data"])
   }
 
+  @Test func write_toMemoryBeyondTheLimit_saysWhatToDo() throws {
+    let source = TemporaryFolder()
+    let file = try large(in: source)
+    let error = errorOf { _ = try ModelWriter.write(edit: ModelEdit(), of: file, limit: 100_000) }
+    #expect(error.message.contains("save it to a path"))
+  }
+
+  @Test func size_beyondTheLimit_isThatOfBothFilesAndWithoutAPathNoLess() throws {
+    let (source, target) = (TemporaryFolder(), TemporaryFolder())
+    let file = try large(in: source)
+    let path = target.path + "/out.onnx"
+    try ModelWriter.write(edit: ModelEdit(), of: file, toFile: path, limit: 100_000)
+    let copy = try ModelFile(path: path)
+    let written = copy.byteCount + (copy.externalTensors.map { $0.data.count }.reduce(0) { ($0 + 4095) / 4096 * 4096 + $1 })
+    #expect(try ModelWriter.size(edit: ModelEdit(), of: file, toFile: path, limit: 100_000) == written)
+    let most = try ModelWriter.size(edit: ModelEdit(), of: file, toFile: nil, limit: 100_000)
+    #expect(most >= written && most <= written + 300 * copy.externalTensors.count)
+  }
+
   @Test func write_thatNoFileHolds_isRefused() throws {
     let folder = TemporaryFolder()
     let file = try ModelFile(path: fixturePath("onnx/structure.onnx"))

@@ -23,7 +23,7 @@ import Testing
   }
 
   private static func encoded(_ tensor: QuantizedTensor) throws -> DequantizeEncoding {
-    var encoding = DequantizeEncoding(Model(graph: Graph()))
+    var encoding = DequantizeEncoding(names: NameScope(Model(graph: Graph())))
     try encoding.add(tensor, as: .float32)
     return encoding
   }
@@ -52,7 +52,7 @@ import Testing
 
   @Test(arguments: [0, 1, 2, nil] as [Int?]) func movedTensorsOfTwoBits_haveBlocks(_ axis: Int?) throws {
     let tensor = try Self.tensor(shape: [6, 4, 5], bits: 2, axis: axis)
-    var encoding = DequantizeEncoding(Model(graph: Graph()))
+    var encoding = DequantizeEncoding(names: NameScope(Model(graph: Graph())))
     try encoding.add(tensor, as: .float32, isMoved: true)
     #expect(encoding.nodes[0].attributes["block_size"] != nil)
     #expect(try Self.values(encoding).array(as: Float.self) == tensor.dequantized())

@@ -22,7 +22,7 @@ import Testing
   private static func unpacked(_ tensor: QuantizedTensor, opset: Int) throws -> [Float] {
     let output = ValueInfo(name: "w", type: .float32, shape: nil)
     var model = Model(opsets: ["": opset], graph: Graph(outputs: [output]))
-    var planes = PlaneEncoding(model)
+    var planes = PlaneEncoding(opset: model.opset, names: NameScope(model))
     try planes.add(tensor, as: .float32)
     model.graph.nodes = planes.nodes
     model.graph.initializers = planes.initializers
@@ -49,7 +49,7 @@ import Testing
   @Test func names_stayClearOfTheGraph() throws {
     let node = Node("Identity", inputs: ["x"], outputs: ["cet.1"])
     let model = Model(graph: Graph(nodes: [node]))
-    var planes = PlaneEncoding(model)
+    var planes = PlaneEncoding(opset: model.opset, names: NameScope(model))
     try planes.add(Self.tensor(shape: [2, 2], bits: 2, axis: 0), as: .float32)
     #expect(planes.nodes.allSatisfy { !$0.outputs.contains("cet.1") })
   }

@@ -228,7 +228,7 @@ enum {
 typedef int32_t cet_encoding;
 enum {
   CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
-  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 7 on */
+  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 7 */
   CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on UINT2 (opset 25), UINT4 (21; 3 bits too) and UINT8 (13) */
   CET_ENCODING_FLOAT = 3    /* "float": dequantized weights, no smaller than the original */
 };
@@ -460,7 +460,9 @@ typedef struct cet_plan_summary {
   uint64_t parameter_count;     /* planned weights: chosen and fixed */
   uint64_t code_bytes;          /* packed codes of the planned weights */
   uint64_t stored_bytes;        /* the same with scales and zero points */
-  uint64_t file_bytes;          /* the whole written file, in `encoding`; 0: not known, see cet_plan_from_json */
+  /* The whole written file, in `encoding`; over 2 GiB with its data file, at most; 0: not known, see
+     cet_plan_from_json. */
+  uint64_t file_bytes;
   uint64_t model_bytes;         /* the model as it was loaded, external data included */
   double predicted_loss_change; /* of the whole plan as it is rounded, on new samples: see predicted_low */
   double measured_loss_change;  /* of the quantized model on the samples that it was fitted to; NaN before cet_quantize */
@@ -600,7 +602,7 @@ CET_API cet_status cet_save_options_init(cet_save_options *options, size_t size)
 CET_API cet_status cet_quantized_save_file(
     const cet_quantized *quantized, const char *path, const cet_save_options *options);
 
-/* The same bytes in memory; *data goes to cet_free(). */
+/* The same bytes in memory; *data goes to cet_free(). INVALID_ARGUMENT over 2 GiB, where a file has another beside it. */
 CET_API cet_status cet_quantized_save_memory(
     const cet_quantized *quantized, const cet_save_options *options, void **data, size_t *size);
 
@@ -655,7 +657,11 @@ CET_API cet_status cet_model_get_parameter(const cet_model *model, size_t index,
 
 /*
  * A JSON document: inputs, outputs, opset, operators with counts and whether each has forward and exact
- * second-derivative rules, parameters, bytes, the smallest reachable size. *json goes to cet_free().
+ * second-derivative rules, parameters, bytes, the smallest reachable size. `compress` has a status, "yes", "needs data"
+ * (what the file leaves open decides) or "no", and its reason. Of a parameter, `computed` says that it is computed from
+ * constants, `kept` why it stays float. `unplanned` has weights that are computed from constants and stay so; `quantized`
+ * what is quantized already: `own` by this library (planned again from the decoded values), `others`, `float_weights` what
+ * is left. *json goes to cet_free().
  */
 CET_API cet_status cet_model_inspect_json(const cet_model *model, char **json);
 
@@ -685,9 +691,9 @@ CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
 
 /*
  * Runs the model with the library's own executor. `inputs` holds one array per required model input, matched by
- * name. All values of the run together may have 60 % of the memory that is available: the node that would have more is
- * refused before it runs. Errors: INVALID_ARGUMENT (names, element types, class numbers that are none),
- * SHAPE_MISMATCH, UNSUPPORTED_OPERATOR, OUT_OF_MEMORY (with the bytes).
+ * name, and may hold some for initializers that are inputs as well. All values of the run together may have 60 % of the
+ * memory that is available: the node that would have more is refused before it runs. Errors: INVALID_ARGUMENT (names,
+ * element types, class numbers that are none), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR, OUT_OF_MEMORY (with the bytes).
  */
 CET_API cet_status cet_run(
     const cet_model *model, const cet_tensor *inputs, size_t input_count, const cet_run_options *options,

@@ -14,10 +14,11 @@ struct DequantizeEncoding {
   /// The lowest versions that the tensors so far need; nil: any.
   private(set) var minimumOpset: Int?
   private(set) var minimumIRVersion: Int64?
-  private let prefix: String
-  private var shapes: Set<String> = []
+  private var names: NameScope
+  private var shapes: [[Int]: String] = [:]
 
-  init(_ model: Model) { prefix = PlaneEncoding.freePrefix(in: model.graph) }
+  /// - Parameter names: what is taken in the model that the tensors are written into.
+  init(names: NameScope) { self.names = names }
 
   /// The type that holds codes of this width; there is none of 3 bits.
   static func storage(bits: Int, zeroUnit: Int) -> ElementType {
@@ -40,7 +41,7 @@ struct DequantizeEncoding {
   /// - Parameter isMoved: whether something else than a layer reads it, such as Transpose. ONNX Runtime moves that before
   ///   DequantizeLinear and fails to fold it for UINT2, except where scales are in blocks: one block a row, then.
   mutating func add(_ tensor: QuantizedTensor, as type: ElementType, isMoved: Bool = false) throws {
-    let name = type == .float32 ? tensor.name : "\(tensor.name).cet.wide"
+    let name = type == .float32 ? tensor.name : names.takeValue("\(tensor.name).cet.wide")
     try add(tensor, making: name, isMoved: isMoved)
     if name != tensor.name {
       nodes.append(Node("Cast", inputs: [name], outputs: [tensor.name], attributes: ["to": .int(Int64(type.rawValue))]))
@@ -78,7 +79,9 @@ struct DequantizeEncoding {
       }
       attributes["axis"] = .int(rowsLast ? 0 : 1)
       let order = rowsLast ? tensor.shape : layout.rowsFirstShape
-      if codeShape != order || !(rowsLast || layout.transposition.isEmpty) { output = "\(tensor.name).cet.matrix" }
+      if codeShape != order || !(rowsLast || layout.transposition.isEmpty) {
+        output = names.takeValue("\(tensor.name).cet.matrix")
+      }
       need(opset: 21)
     } else if let axis = tensor.axis {
       attributes["axis"] = .int(Int64(axis))
@@ -97,15 +100,15 @@ struct DequantizeEncoding {
       codeShape.insert(1, at: 0)
       if gridShape.count == 2 { gridShape.insert(1, at: 0) }
       if case .int(let axis)? = attributes["axis"] { attributes["axis"] = .int(axis + 1) }
-      output = "\(tensor.name).cet.matrix"
+      output = names.takeValue("\(tensor.name).cet.matrix")
     }
-    let names = ["q", "scale", "zero"].map { "\(tensor.name).cet.\($0)" }
+    let inputs = ["q", "scale", "zero"].map { names.takeValue("\(tensor.name).cet.\($0)") }
     initializers += [
-      Initializer(name: names[0], tensor: try retyped(codes, storage, codeShape)),
-      Initializer(name: names[1], tensor: try Tensor(scales, shape: gridShape)),
-      Initializer(name: names[2], tensor: try retyped(zeroPoints, storage, gridShape)),
+      Initializer(name: inputs[0], tensor: try retyped(codes, storage, codeShape)),
+      Initializer(name: inputs[1], tensor: try Tensor(scales, shape: gridShape)),
+      Initializer(name: inputs[2], tensor: try retyped(zeroPoints, storage, gridShape)),
     ]
-    nodes.append(Node("DequantizeLinear", inputs: names, outputs: [output], attributes: attributes))
+    nodes.append(Node("DequantizeLinear", inputs: inputs, outputs: [output], attributes: attributes))
     if output != result { try reshape(tensor, layout, output, making: result) }
   }
 
@@ -117,7 +120,7 @@ struct DequantizeEncoding {
     }
     var value = matrix
     if layout.rowsFirstShape.count > 2 {
-      value = "\(tensor.name).cet.rows"
+      value = names.takeValue("\(tensor.name).cet.rows")
       nodes.append(Node("Reshape", inputs: [matrix, try shape(layout.rowsFirstShape)], outputs: [value]))
     }
     nodes.append(
@@ -134,10 +137,10 @@ struct DequantizeEncoding {
   }
 
   private mutating func shape(_ sizes: [Int]) throws -> String {
-    let name = prefix + "s" + sizes.map(String.init).joined(separator: "_")
-    if shapes.insert(name).inserted {
-      initializers.append(Initializer(name: name, tensor: try Tensor(sizes.map(Int64.init), shape: [sizes.count])))
-    }
+    if let name = shapes[sizes] { return name }
+    let name = names.takeValue("cet.s" + sizes.map(String.init).joined(separator: "_"))
+    initializers.append(Initializer(name: name, tensor: try Tensor(sizes.map(Int64.init), shape: [sizes.count])))
+    shapes[sizes] = name
     return name
   }
 

@@ -20,10 +20,24 @@ struct GraphSites {
   /// Outputs of the model, of branches and of bodies.
   private(set) var outputs: Set<String> = []
 
+  /// Nodes whose values depend on what the model is fed, or are drawn anew in every run, by index into `nodes`. All
+  /// others are constant.
+  private(set) var fedNodes: Set<Int> = []
+
   private var made: [String: Int] = [:]
+  /// Values that such nodes make, and the inputs.
+  private var fed: Set<String> = []
+
+  /// Whether the weight at `slot` of a node is multiplied with something that is not constant. Rows of a table may be
+  /// picked by constant indices.
+  func isWeighted(_ node: Node, _ slot: Int) -> Bool {
+    guard slot < node.inputs.count else { return false }
+    guard let other = node.activationSlot(of: slot) else { return true }
+    return other < node.inputs.count && fed.contains(node.inputs[other])
+  }
 
   init(_ model: Model) {
-    visit(model.graph, isMain: true, isRepeated: false)
+    visit(model.graph, isMain: true, isRepeated: false, isFed: true)
     for (name, count) in made where count > 1 {
       makers[name] = nil
       constants[name] = nil
@@ -32,16 +46,24 @@ struct GraphSites {
     }
   }
 
-  private mutating func visit(_ graph: Graph, isMain: Bool, isRepeated: Bool) {
+  private mutating func visit(_ graph: Graph, isMain: Bool, isRepeated: Bool, isFed: Bool) {
     for initializer in graph.initializers { constant(initializer.name, initializer.tensor, isInner: !isMain) }
     // Before IR 4 the initializers are among the inputs; they are made once.
-    let held = Set(graph.initializers.map(\.name))
-    for input in graph.inputs where !held.contains(input.name) { made[input.name, default: 0] += 1 }
+    let held = Set(graph.initializers.map(\.name) + graph.opaqueInitializers)
+    for input in graph.inputs where !held.contains(input.name) {
+      made[input.name, default: 0] += 1
+      if isFed { fed.insert(input.name) }
+    }
     outputs.formUnion(graph.outputs.map(\.name))
     for node in graph.nodes {
       let index = nodes.count
       nodes.append(node)
       if isRepeated { repeatedNodes.insert(index) }
+      let feeds = dependsOnInputs(node)
+      if feeds {
+        fedNodes.insert(index)
+        fed.formUnion(node.outputs.filter { !$0.isEmpty })
+      }
       for name in node.inputs where !name.isEmpty { readers[name, default: []].append(index) }
       if node.operatorType == "Constant", node.domain.isEmpty, let name = node.outputs.first, !name.isEmpty,
         case .tensor(let value) = node.attributes["value"]
@@ -55,8 +77,18 @@ struct GraphSites {
         }
       }
       let repeats = node.domain.isEmpty && ["Loop", "Scan"].contains(node.operatorType)
-      for graph in node.subgraphs { visit(graph, isMain: false, isRepeated: isRepeated || repeats) }
+      for graph in node.subgraphs { visit(graph, isMain: false, isRepeated: isRepeated || repeats, isFed: feeds) }
     }
+  }
+
+  private static let random: Set = [
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+  ]
+
+  /// Branches and bodies see the values around them.
+  private func dependsOnInputs(_ node: Node) -> Bool {
+    node.inputs.contains(where: fed.contains) || GraphSites.random.contains(node.operatorType)
+      || node.subgraphs.contains { graph in graph.nodes.contains(where: dependsOnInputs) || graph.outputs.contains { fed.contains($0.name) } }
   }
 
   private mutating func constant(_ name: String, _ tensor: Tensor, isInner: Bool) {

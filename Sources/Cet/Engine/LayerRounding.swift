@@ -40,16 +40,9 @@ struct LayerRounding {
   func quantized(bits: Int, form: GridForm, effort: RoundingEffort = .usual) throws -> QuantizedLayer {
     let layer = engine.layers[index]
     do {
-      let grid = try ScaleSearch.search(
-        view.matrix, bits: bits, granularity: form.granularity.ofMatrix,
-        zeroUnit: form.zeroUnit(bits: bits), workers: engine.workers)
-      guard !factors.isEmpty else {
-        return QuantizedLayer(
-          tensor: try view.assembled(CetQuantize.Rounding.nearest(view.matrix, grid: grid)), bias: nil)
-      }
-      let rounded = try CetQuantize.Rounding.gptq(view.matrix, grid: grid, factors: factors, options: effort.options(view.matrix), workers: engine.workers)
+      let matrix = try layer.rounded(view.matrix, bits: bits, form: form, factors: factors, effort: effort, engine.workers)
       return QuantizedLayer(
-        tensor: try view.assembled(rounded.matrix), bias: try correctedBias(rounded.matrix.dequantize()))
+        tensor: try view.assembled(matrix), bias: factors.isEmpty ? nil : try correctedBias(matrix.dequantize()))
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
     }
@@ -68,7 +61,46 @@ struct LayerRounding {
       }
       bias[row] = Float(Double(bias[row]) - shift)
     }
-    return bias
+    return engine.layers[index].storable(bias)
+  }
+}
+
+extension LinearLayer {
+  /// Grid and codes of a matrix that stands for the weight; nearest codes without factors. Every value that the codes have
+  /// is one that the file's type has.
+  /// - Parameter scaling: changes scales of the matrix over 2^exponent.
+  func rounded(
+    _ weights: WeightMatrix, bits: Int, form: GridForm, factors: [CurvatureFactor], effort: RoundingEffort, _ workers: Workers,
+    scaling: (inout QuantizedMatrix, _ exponent: Int) throws -> Void = { _, _ in }
+  ) throws -> QuantizedMatrix {
+    let (weights, exponent) = try weights.normalized()
+    let grid = try ScaleSearch.search(
+      weights, bits: bits, granularity: form.granularity.ofMatrix, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
+    var matrix =
+      factors.isEmpty
+      ? try CetQuantize.Rounding.nearest(weights, grid: grid)
+      : try CetQuantize.Rounding.gptq(weights, grid: grid, factors: factors, options: effort.options(weights), workers: workers).matrix
+    try scaling(&matrix, exponent)
+    matrix.scale(byPowerOfTwo: exponent)
+    matrix.limit(to: elementType.largestFinite)
+    return matrix
+  }
+
+  /// A bias without values that its type in the file does not have.
+  func storable(_ bias: [Float]) -> [Float] {
+    let largest = biasType.largestFinite
+    return bias.map { min(max($0, -largest), largest) }
+  }
+}
+
+extension ElementType {
+  /// The largest number of a type of weights.
+  var largestFinite: Float {
+    switch self {
+    case .float16: 65504
+    case .bfloat16: Float(bitPattern: 0x7F7F_0000)
+    default: .greatestFiniteMagnitude
+    }
   }
 }
 

@@ -4,20 +4,32 @@ import CetTensor
 
 /// Finds the weights that can be quantized, in the order in which the graph first reads them: float constants of rank
 /// 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul or a recurrent network, or the table of Gather,
-/// in the main graph, in branches and bodies or in functions, as they are or after operators that only move elements.
+/// in the main graph, in branches and bodies or in functions, as they are, after operators that only move elements, or
+/// computed from constants (`ConstantFolding`).
 struct LinearLayers: Sendable {
   let layers: [LinearLayer]
+  /// The values of `model` before it is widened.
+  let sites: GraphSites
   /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
   var model: Model
   /// Those of them that Constant nodes hold in the file.
   let constantNodes: Set<String>
   /// Functions are looked into as if their nodes stood in place of the calls.
   let inlining: Inlining
+  let folding: ConstantFolding
+  private let finite = FiniteWeights()
+  /// What this library wrote about the model, if it did.
+  let record: CompressionRecord?
+  /// What is taken in the file, in `model` and by the biases that may be added.
+  let names: NameScope
 
   init(_ file: Model) throws {
     inlining = Inlining(file)
-    let original = inlining.model
+    record = CompressionRecord(file.metadata)
+    folding = ConstantFolding(inlining.model, encoded: Set((record?.bits ?? [:]).keys))
+    let original = try folding.applied(to: inlining.model)
     let sites = GraphSites(original)
+    self.sites = sites
     var moved = ModelEdit()
     for name in sites.inner.sorted() {
       guard let tensor = sites.constants[name], tensor.type.isWeight, tensor.rank >= 1, !sites.outputs.contains(name) else { continue }
@@ -27,29 +39,37 @@ struct LinearLayers: Sendable {
     constantNodes = Set(moved.replacedNodes.keys)
     model = try moved.applied(to: original).widened()
 
-    var finder = LayerFinder(sites: sites)
+    var finder = LayerFinder(sites: sites, names: inlining.names, decoders: folding.left.reduce(into: []) { $0.formUnion($1.makers) })
     for index in sites.nodes.indices { finder.visit(index) }
     layers = finder.found
+    names = finder.names
   }
 }
 
-extension ElementType {
-  /// Whether weights of this type are quantized.
-  fileprivate var isWeight: Bool { self == .float32 || self == .float16 || self == .bfloat16 }
+extension LinearLayers {
+  /// Why a layer's weight stays float whatever a plan wants; nil where it can be quantized.
+  func obstacle(_ index: Int) -> String? { finite.obstacle(layers[index].name, sites.constants[layers[index].name]) }
 }
 
 private struct LayerFinder {
   let sites: GraphSites
   private(set) var found: [LinearLayer] = []
+  private(set) var names: NameScope
   private var seen: Set<String> = []
+  /// Nodes that make weights of constants, by their first outputs.
+  private let decoders: Set<String>
 
-  init(sites: GraphSites) { self.sites = sites }
+  init(sites: GraphSites, names: NameScope, decoders: Set<String>) {
+    self.sites = sites
+    self.names = names
+    self.decoders = decoders
+  }
 
   mutating func visit(_ index: Int) {
     let node = sites.nodes[index]
     // All of these operators need two operands: a node with fewer is in order nowhere and no layer.
-    guard !node.input(0).isEmpty, !node.input(1).isEmpty else { return }
-    for slot in LayerFinder.weightSlots(node) where slot < node.inputs.count {
+    guard !node.input(0).isEmpty, !node.input(1).isEmpty, !decoders.contains(node.firstOutput) else { return }
+    for slot in node.weightSlots where sites.isWeighted(node, slot) {
       for source in sources(of: node.inputs[slot]) {
         guard let tensor = sites.constants[source.name], tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0,
           !sites.outputs.contains(source.name), seen.insert(source.name).inserted
@@ -58,18 +78,6 @@ private struct LayerFinder {
       }
       // One constant operand of a product is its weight.
       if node.operatorType == "MatMul", sites.constants[node.inputs[slot]] != nil { break }
-    }
-  }
-
-  private static func weightSlots(_ node: Node) -> [Int] {
-    switch (node.domain, node.operatorType) {
-    case ("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("com.microsoft", "FusedMatMul"), ("com.microsoft", "Attention"),
-      ("com.microsoft", "FusedConv"), ("com.microsoft", "FusedGemm"):
-      [1]
-    case ("", "MatMul"): [1, 0]
-    case ("", "Gather"): [0]
-    case ("", "LSTM"), ("", "GRU"), ("", "RNN"): [1, 2]
-    default: []
     }
   }
 
@@ -88,28 +96,20 @@ private struct LayerFinder {
     of operand: String, path: Source.Path = .direct, cast: ElementType? = nil, depth: Int = 0
   ) -> [Source] {
     if sites.constants[operand] != nil { return [Source(name: operand, path: path, cast: cast)] }
-    func sources(of operand: String, path: Source.Path, cast: ElementType? = cast) -> [Source] {
-      self.sources(of: operand, path: path, cast: cast, depth: depth + 1)
-    }
-    guard depth < 16, let index = sites.makers[operand] else { return [] }
+    guard depth < 16, let index = sites.makers[operand], let moved = sites.nodes[index].movedInputs else { return [] }
     let node = sites.nodes[index]
-    guard node.domain.isEmpty, let first = node.inputs.first else { return [] }
-    let isOnlyReader = sites.readers[operand]?.count == 1
+    var (next, type) = (Source.Path.other, cast)
     switch node.operatorType {
-    case "Identity": return sources(of: first, path: path)
+    case "Identity": next = path
     case "Cast":
-      let type = ElementType(rawValue: Int32(truncatingIfNeeded: int(node, "to", 0)))
-      return type?.isWeight == true ? sources(of: first, path: path, cast: cast ?? type) : []
+      next = path
+      type = cast ?? ElementType(rawValue: Int32(truncatingIfNeeded: int(node, "to", 0)))
     case "Transpose":
-      var next = Source.Path.other
+      let isOnlyReader = sites.readers[operand]?.count == 1
       if isOnlyReader, path == .direct, isSwap(node) { next = .transposed }
-      return sources(of: first, path: next)
-    case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split":
-      return sources(of: first, path: .other)
-    case "Concat":
-      return node.inputs.flatMap { sources(of: $0, path: .other) }
-    default: return []
+    default: break
     }
+    return moved.flatMap { sources(of: $0, path: next, cast: type, depth: depth + 1) }
   }
 
   private func isSwap(_ node: Node) -> Bool {
@@ -119,7 +119,7 @@ private struct LayerFinder {
 
   // MARK: The layer
 
-  private func layer(_ index: Int, _ slot: Int, _ source: Source, _ tensor: Tensor) -> LinearLayer {
+  private mutating func layer(_ index: Int, _ slot: Int, _ source: Source, _ tensor: Tensor) -> LinearLayer {
     let node = sites.nodes[index]
     let readers = sites.readers[source.name] ?? []
     let isPlain = readers.count == 1 && source.path != .other
@@ -143,7 +143,7 @@ private struct LayerFinder {
       name: source.name, shape: tensor.shape, elementType: tensor.type, kind: kind, axis: axis, node: node, input: input,
       output: isProduct && kind != .leftMatrix ? node.outputs.first ?? "" : "",
       bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type,
-      isMoved: readers.contains { LayerFinder.weightSlots(sites.nodes[$0]).isEmpty },
+      isMoved: readers.contains { sites.nodes[$0].weightSlots.isEmpty },
       isRepeated: sites.repeatedNodes.contains(index))
   }
 
@@ -191,31 +191,33 @@ private struct LayerFinder {
     return .blocks(node.operatorType == "GRU" ? [states(gate: 0), states(gate: 0), states(gate: 2)] : [states(gate: 0)])
   }
 
-  private func bias(_ node: Node, _ weight: Tensor, _ weightName: String, _ axis: Int) -> LinearLayer.Bias {
+  private mutating func bias(_ node: Node, _ weight: Tensor, _ weightName: String, _ axis: Int) -> LinearLayer.Bias {
     let channels = weight.shape[axis]
-    let name = "\(weightName).cet.bias"
+    let sites = sites
     func isOwn(_ name: String) -> Bool {
       guard let tensor = sites.constants[name] else { return false }
       return tensor.type.isWeight && tensor.count == channels && sites.readers[name]?.count == 1 && !sites.outputs.contains(name)
+        && firstNonFinite(tensor) == nil
     }
-    func added(_ inputs: [String]) -> LinearLayer.Bias {
+    func added() -> LinearLayer.Bias {
+      let name = names.takeValue("\(weightName).cet.bias")
       var replacement = node
-      replacement.inputs = inputs
+      replacement.inputs = [node.input(0), node.input(1), name] + node.inputs.dropFirst(3)
       return .addable(name: name, replacement: [replacement])
     }
     switch node.operatorType {
     case "Conv", "FusedConv":
-      if node.input(2).isEmpty { return added([node.input(0), node.input(1), name] + node.inputs.dropFirst(3)) }
+      if node.input(2).isEmpty { return added() }
       return isOwn(node.input(2)) ? .present(name: node.input(2)) : .none
     case "ConvTranspose":
       guard int(node, "group", 1) == 1 else { return .none }
-      if node.input(2).isEmpty { return added([node.input(0), node.input(1), name]) }
+      if node.input(2).isEmpty { return added() }
       return isOwn(node.input(2)) ? .present(name: node.input(2)) : .none
     case "Gemm", "FusedGemm":
       if case .float(let beta) = node.attributes["beta"], beta != 1 { return .none }
       if case .float(let alpha) = node.attributes["alpha"], alpha != 1 { return .none }
       // Before opset 11 the operand C is required, so it is there.
-      if node.input(2).isEmpty { return added([node.input(0), node.input(1), name]) }
+      if node.input(2).isEmpty { return added() }
       return isOwn(node.input(2)) && sites.constants[node.input(2)]?.rank == 1 ? .present(name: node.input(2)) : .none
     case "Attention":
       return isOwn(node.input(2)) ? .present(name: node.input(2)) : .none
@@ -231,8 +233,9 @@ private struct LayerFinder {
           return .present(name: other)
         }
       }
+      let name = names.takeValue("\(weightName).cet.bias")
       var product = node
-      product.outputs[0] = "\(output).cet.product"
+      product.outputs[0] = names.takeValue("\(output).cet.product")
       return .addable(name: name, replacement: [product, Node("Add", inputs: [product.outputs[0], name], outputs: [output])])
     default: return .none
     }

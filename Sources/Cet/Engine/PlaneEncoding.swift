@@ -11,45 +11,27 @@ import CetTensor
 ///     weights  (codes − zero point) · scale, zero points in halves for 2 and 3 bits
 ///
 /// Every value up to the codes is an integer below 256 or a power of two: exact in any arithmetic. The operators
-/// are Cast, Mul, Floor, MatMul, Reshape, Slice and Sub as opset 7 has them, so no model's opset is raised, and
+/// are Cast, Mul, Floor, MatMul, Reshape, Slice and Sub as opset 7 has them, so no later model's opset is raised, and
 /// all of it is constant: a runtime folds it when it loads the model.
 struct PlaneEncoding {
+  /// Operators broadcast without attributes since.
+  static let minimumOpset = 7
   private(set) var initializers: [Initializer] = []
   private(set) var nodes: [Node] = []
   private let opset: Int
-  /// Prefix of all new value names; free in the graph.
-  private let prefix: String
+  private var names: NameScope
   private var shared: [String: String] = [:]
   private var counter = 0
 
-  init(_ model: Model) {
-    opset = model.opset
-    prefix = PlaneEncoding.freePrefix(in: model.graph)
-  }
-
-  /// Begins no name in the graph.
-  static func freePrefix(in graph: Graph) -> String {
-    let taken = names(in: graph)
-    var prefix = "cet."
-    while taken.contains(where: { $0.hasPrefix(prefix) }) { prefix = "cet_" + prefix }
-    return prefix
-  }
-
-  static func names(in graph: Graph) -> Set<String> {
-    var names = Set(graph.initializers.map(\.name) + graph.inputs.map(\.name))
-    for node in graph.nodes {
-      names.formUnion(node.outputs)
-      for attribute in node.attributes.values {
-        if case .graph(let inner) = attribute { names.formUnion(PlaneEncoding.names(in: inner)) }
-        if case .graphs(let list) = attribute { for inner in list { names.formUnion(PlaneEncoding.names(in: inner)) } }
-      }
-    }
-    return names
+  /// - Parameter names: what is taken in the model that the tensors are written into.
+  init(opset: Int, names: NameScope) {
+    self.opset = opset
+    self.names = names
   }
 
   /// Adds what makes the value `tensor.name` from its codes: float32, or a 16-bit float.
   mutating func add(_ tensor: QuantizedTensor, as type: ElementType) throws {
-    let name = type == .float32 ? tensor.name : "\(tensor.name).cet.wide"
+    let name = type == .float32 ? tensor.name : names.takeValue("\(tensor.name).cet.wide")
     try add(tensor, making: name)
     if name != tensor.name {
       nodes.append(Node("Cast", inputs: [name], outputs: [tensor.name], attributes: ["to": .int(Int64(type.rawValue))]))
@@ -62,8 +44,7 @@ struct PlaneEncoding {
     let bits = tensor.bits
     let bytes = (codes.count + 7) / 8
     let planes = try BitPacking.packPlanes(codes, bits: bits)
-    initializers.append(
-      Initializer(name: "\(tensor.name).cet.q", tensor: try Tensor(planes, shape: [bits, bytes, 1])))
+    let packed = try add(Tensor(planes, shape: [bits, bytes, 1]), "\(tensor.name).cet.q")
 
     let ramp = try constant("r") { try Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]) }
     let digits = try constant("d") {
@@ -76,7 +57,7 @@ struct PlaneEncoding {
     }
     let powers = try constant("p\(bits)") { try Tensor((0..<bits).map { Float(1 << $0) }, shape: [1, bits]) }
 
-    var value = node("Cast", ["\(tensor.name).cet.q"], ["to": .int(Int64(ElementType.float32.rawValue))])
+    var value = node("Cast", [packed], ["to": .int(Int64(ElementType.float32.rawValue))])
     value = node("Mul", [value, ramp])
     value = node("Floor", [value])
     value = node("MatMul", [value, digits])
@@ -108,13 +89,14 @@ struct PlaneEncoding {
   }
 
   private mutating func add(_ tensor: Tensor, _ name: String) throws -> String {
+    let name = names.takeValue(name)
     initializers.append(Initializer(name: name, tensor: tensor))
     return name
   }
 
   private mutating func node(_ type: String, _ inputs: [String], _ attributes: [String: Attribute] = [:]) -> String {
     counter += 1
-    let output = "\(prefix)\(counter)"
+    let output = names.takeValue("cet.\(counter)")
     nodes.append(Node(type, inputs: inputs, outputs: [output], attributes: attributes))
     return output
   }
@@ -137,7 +119,7 @@ struct PlaneEncoding {
 
   private mutating func constant(_ key: String, _ make: () throws -> Tensor) throws -> String {
     if let name = shared[key] { return name }
-    let name = try add(make(), prefix + key)
+    let name = try add(make(), "cet.\(key)")
     shared[key] = name
     return name
   }

@@ -14,13 +14,9 @@ struct Rewriting {
   func edit(_ quantized: [Int: QuantizedLayer], encoding: Encoding, metadata: [(key: String, value: String)]) throws -> ModelEdit {
     var edit = ModelEdit()
     edit.metadata = metadata
-    guard encoding != .planes || found.model.opset >= 7 else {
-      throw CetError(
-        .unsupportedOperator, "encoding 'planes' needs opset 7 for its broadcasting, the model has \(found.model.opset): use 'float'")
-    }
     let model = found.model
-    var planes = PlaneEncoding(model)
-    var dequantized = DequantizeEncoding(model)
+    var planes = PlaneEncoding(opset: max(model.opset, PlaneEncoding.minimumOpset), names: found.names)
+    var dequantized = DequantizeEncoding(names: found.names)
     for (index, layer) in found.layers.enumerated() {
       guard let result = quantized[index] else { continue }
       // An initializer of the main graph takes the place of a Constant node, or of an initializer in a branch.
@@ -44,23 +40,37 @@ struct Rewriting {
         if case .addable(_, let replacement) = layer.bias { edit.replacedNodes[layer.node.firstOutput] = replacement }
       }
     }
+    try replaceComputed(quantized, in: &edit)
     edit.initializers += planes.initializers + dequantized.initializers
     edit.leadingNodes = planes.nodes + dequantized.nodes
-    (edit.minimumOpset, edit.minimumIRVersion) = (dequantized.minimumOpset, dequantized.minimumIRVersion)
+    edit.minimumOpset = planes.nodes.isEmpty ? dequantized.minimumOpset : PlaneEncoding.minimumOpset
+    edit.minimumIRVersion = dequantized.minimumIRVersion
     let outward = found.inlining.outward(edit)
-    try checkRaise(outward)
+    try checkRaise(outward, encoding)
     return outward
   }
 
+  /// Takes out what made the weights that are encoded now. Those that stay float but were computed from something that is
+  /// changed stand in the file as they are.
+  private func replaceComputed(_ quantized: [Int: QuantizedLayer], in edit: inout ModelEdit) throws {
+    let encoded = Set(quantized.keys.map { found.layers[$0].name })
+    let changed = edit.removedInitializers.union(edit.initializers.map(\.name)).union(encoded)
+    let disturbed = found.folding.disturbed(by: changed, except: encoded)
+    edit.initializers += disturbed.map { Initializer(name: $0.name, tensor: $0.tensor) }
+    let removal = found.folding.removal(of: encoded.union(disturbed.map(\.name)))
+    edit.removedInitializers.formUnion(removal.removedInitializers)
+    edit.replacedNodes.merge(removal.replacedNodes) { $1 }
+  }
+
   /// A node that the raised operator set has no form for is named with the way out.
-  private func checkRaise(_ edit: ModelEdit) throws {
+  private func checkRaise(_ edit: ModelEdit, _ encoding: Encoding) throws {
     guard let minimum = edit.minimumOpset, minimum > original.opset else { return }
     do {
       _ = try edit.applied(to: original)
     } catch let error as CetError {
       throw CetError(
         error.code,
-        "encoding 'qdq' needs operator set \(minimum), \(error.message); encoding '\(original.opset < 7 ? "float" : "planes")' keeps operator set \(original.opset)")
+        "encoding '\(encoding.rawValue)' needs operator set \(minimum), \(error.message); encoding '\(original.opset < PlaneEncoding.minimumOpset ? "float" : "planes")' keeps operator set \(original.opset)")
     }
   }
 

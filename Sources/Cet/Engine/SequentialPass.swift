@@ -117,17 +117,18 @@ extension Engine {
         targetValues += (target ?? part).values
       }
       let target = try WeightMatrix(targetValues, rows: rows, columns: columns)
-      let grid = try ScaleSearch.search(
-        target, bits: bits, granularity: form.granularity.ofMatrix, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
-      var matrix = try CetQuantize.Rounding.gptq(target, grid: grid, factors: factored.factors, options: effort.options(target), workers: workers).matrix
-      if options.matchesVariance {
+      let matrix = try layer.rounded(
+        target, bits: bits, form: form, factors: factored.factors, effort: effort, workers
+      ) { matrix, exponent in
+        guard options.matchesVariance else { return }
         let rounded = matrix.dequantize()
+        let weights = view.matrix.scaled(byPowerOfTwo: -exponent).values
         var before: [Double] = []
         var after: [Double] = []
         for (g, group) in statistics.groups.enumerated() {
           let range = (g * perGroup * columns)..<((g + 1) * perGroup * columns)
           before += try OutputCorrection.variance(
-            Array(view.matrix.values[range]), rows: perGroup, covariance: group.covarianceF, workers: workers)
+            Array(weights[range]), rows: perGroup, covariance: group.covarianceF, workers: workers)
           after += try OutputCorrection.variance(Array(rounded[range]), rows: perGroup, covariance: group.covariance, workers: workers)
         }
         try matrix.scaleRows(
@@ -156,6 +157,6 @@ extension Engine {
       }
       bias[row] = Float(Double(bias[row]) + shift)
     }
-    return bias
+    return layers[index].storable(bias)
   }
 }

@@ -83,7 +83,11 @@ enum FileMetadata {
     _ model: LoadedModel, bits: [Int?], method: Method, seed: UInt64, predicted: Double?, measured: Double?
   ) -> [(key: String, value: String)] {
     var plan: [JSON.Member] = []
-    for (layer, width) in zip(model.found.layers, bits) { if let width { plan.append(.init(layer.name, .integer(width))) } }
+    // What stays as this library wrote it before keeps its entry.
+    let recorded = model.found.record?.bits ?? [:]
+    for (layer, width) in zip(model.found.layers, bits) {
+      if let width = width ?? recorded[layer.name] { plan.append(.init(layer.name, .integer(width))) }
+    }
     func padded(_ text: String, _ width: Int) -> String {
       text + String(repeating: " ", count: max(0, width - text.utf8.count))
     }

@@ -25,6 +25,7 @@ public final class LoadedModel: @unchecked Sendable {
   let found: LinearLayers
   private let lock = Lock()
   private var digest: String?
+  let existing: ExistingQuantization
 
   /// Maps the file; external data is looked for in the file's folder only.
   public convenience init(path: String) throws { try self.init(ModelFile(path: path)) }
@@ -35,12 +36,19 @@ public final class LoadedModel: @unchecked Sendable {
   init(_ file: ModelFile) throws {
     self.file = file
     found = try LinearLayers(file.model)
+    existing = ExistingQuantization(found)
   }
 
   public var requiredInputs: [ValueInfo] { file.model.graph.requiredInputs }
 
   /// Whether the model or some of its external data was read from the file at `path`.
   public func reads(path: String) -> Bool { file.reads(path: path) }
+
+  /// Inputs that a caller may feed in place of an initializer of the same name.
+  public var overridableInputs: [ValueInfo] {
+    let required = Set(requiredInputs.map(\.name))
+    return file.model.graph.inputs.filter { !required.contains($0.name) }
+  }
 
   var outputNames: [String] { file.model.graph.outputs.map(\.name) }
 
@@ -73,82 +81,21 @@ public final class LoadedModel: @unchecked Sendable {
   private func check(_ nodes: [Node]) throws {
     for node in nodes {
       if let obstacle = OperatorRegistry.obstacle(to: node, in: file.model) {
-        throw CetError(.unsupportedOperator, "node '\(node.displayName)': \(obstacle)")
+        let quantized = existing.others.isEmpty ? nil : existing.summary
+        throw CetError(
+          .unsupportedOperator, "node '\(node.displayName)': \(obstacle)" + (quantized.map { " (\($0))" } ?? ""))
       }
       if node.operatorType != "If" { for body in node.subgraphs { try check(body.nodes) } }
     }
   }
 
-  private var canRun: Bool { (try? checkOperators()) != nil }
-}
-
-extension LoadedModel {
-  private static func allNodes(_ graph: Graph) -> [Node] {
-    graph.nodes.flatMap { [$0] + $0.subgraphs.flatMap(allNodes) }
-  }
-
-  /// What the model consists of: operators (those of functions, branches and bodies as well) and whether they have
-  /// exact derivatives, inputs, outputs, parameters, and the smallest file that 2 bits everywhere would give. One JSON
-  /// document.
-  public func inspectJSON() throws -> String {
-    let model = file.model
-    var counts: [(key: String, node: Node, count: Int)] = []
-    for node in LoadedModel.allNodes(found.inlining.model.graph) {
-      let domain = node.domain == "ai.onnx" ? "" : node.domain
-      let key = domain.isEmpty ? node.operatorType : "\(domain).\(node.operatorType)"
-      if let index = counts.firstIndex(where: { $0.key == key }) {
-        counts[index].count += 1
-      } else {
-        counts.append((key, node, 1))
-      }
+  /// Throws when no weight can be quantized, whatever a plan wants.
+  func checkWeights() throws {
+    guard let first = found.layers.first else {
+      let kinds = "float constants of Conv, ConvTranspose, Gemm, MatMul, Gather, LSTM, GRU or RNN"
+      throw CetError(.invalidModel, "the model has no quantizable weights (\(existing.summary ?? kinds))")
     }
-    let operators: [JSON] = counts.sorted { $0.key < $1.key }.map { entry in
-      let obstacle = OperatorRegistry.obstacle(to: entry.node, in: model)
-      let rule = OperatorRegistry.entry(domain: entry.node.domain, type: entry.node.operatorType)?.derivatives.rawValue
-      return .object([
-        .init("operator", .string(entry.key)), .init("count", .integer(entry.count)),
-        .init("supported", .bool(obstacle == nil)), .init("derivatives", .text(obstacle == nil ? rule : nil)),
-        .init("obstacle", .text(obstacle.map { "node '\(entry.node.displayName)': \($0)" })),
-      ])
-    }
-    func values(_ infos: [ValueInfo]) -> JSON {
-      .array(
-        infos.map { info in
-          let shape: JSON =
-            info.shape.map { dimensions in
-              .array(
-                dimensions.map { dimension in
-                  switch dimension {
-                  case .fixed(let size): .integer(size)
-                  case .symbolic(let name): .string(name)
-                  case .unknown: .null
-                  }
-                })
-            } ?? .null
-          return .object([
-            .init("name", .string(info.name)), .init("type", .text(info.type?.description)), .init("shape", shape),
-          ])
-        })
-    }
-    let list: [JSON] = parameters.map { info in
-      .object([
-        .init("name", .string(info.name)), .init("shape", .array(info.shape.map { .integer($0) })),
-        .init("offset", .integer(info.offset)), .init("count", .integer(info.count)),
-      ])
-    }
-    let smallest = try FileSizes(self, encoding: .planes).bytes(
-      bits: found.layers.map { _ in 2 }, granularity: .perAxis, addsBiases: true)
-    let weights = parameters.reduce(0) { $0 + $1.count }
-    let document = JSON.object([
-      .init("ir_version", .integer(model.irVersion)),
-      .init("opsets", .object(model.opsets.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) })),
-      .init("producer", .string(model.producer)), .init("sha256", .string(sha256)),
-      .init("file_bytes", .integer(byteCount)), .init("smallest_file_bytes", .integer(smallest)),
-      .init("nodes", .integer(model.graph.nodes.count)), .init("quantizable_weights", .integer(weights)),
-      .init("supported", .bool(canRun)),
-      .init("inputs", values(model.graph.requiredInputs)), .init("outputs", values(model.graph.outputs)),
-      .init("operators", .array(operators)), .init("parameters", .array(list)),
-    ])
-    return document.serialized()
+    guard let reason = found.obstacle(0), !found.layers.indices.contains(where: { found.obstacle($0) == nil }) else { return }
+    throw CetError(.numeric, "nothing is left to quantize: initializer '\(first.name)' \(reason)")
   }
 }

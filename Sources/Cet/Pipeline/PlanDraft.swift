@@ -14,30 +14,33 @@ struct PlanDraft {
   /// Why a layer is kept that the calibration data say nothing about.
   static let unreachedReason = "the loss does not depend on it for the calibration data"
 
+  static func nothingReached(_ output: String) -> CetError {
+    CetError(
+      .invalidArgument,
+      "nothing is left to quantize: the loss of output '\(output)' depends on no weight for the calibration data")
+  }
+
   /// - Parameter reached: layers that the loss depends on; the others stay as they are unless a fix pattern names them.
   init(_ model: LoadedModel, _ options: PlanOptions, reached: Set<Int>) throws {
     self.model = model
     self.options = options
-    guard !model.found.layers.isEmpty else {
-      throw CetError(
-        .invalidModel, "the model has no quantizable weights (float constants of Conv, ConvTranspose, Gemm, MatMul, Gather, LSTM, GRU or RNN)")
-    }
+    try model.checkWeights()
     choices = try options.choices(for: model.found.layers.map(\.name)).enumerated().map { index, choice in
-      choice == .free && !reached.contains(index) ? .unreached : choice
+      if case .kept = choice { return choice }
+      if let reason = model.found.obstacle(index) { return .unusable(reason) }
+      return choice == .free && !reached.contains(index) ? .unreached : choice
     }
     widths = choices.map { choice in
       switch choice {
       case .free: options.bits
       case .fixed(let bits, _): [bits]
-      case .kept, .unreached: []
+      case .kept, .unreached, .unusable: []
       }
     }
     guard widths.contains(where: { !$0.isEmpty }) else {
-      throw CetError(
-        .invalidArgument,
-        choices.contains(.unreached)
-          ? "nothing is left to quantize: the loss of output '\(options.output ?? model.outputNames.first ?? "")' depends on no weight for the calibration data"
-          : "the keep patterns leave nothing to quantize")
+      throw choices.contains(.unreached)
+        ? PlanDraft.nothingReached(options.output ?? model.outputNames.first ?? "")
+        : CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
     }
     sizes = try FileSizes(model, encoding: options.encoding)
     if options.encoding == .qdq {
@@ -135,9 +138,17 @@ struct PlanDraft {
       (tensor.codeBytes, tensor.storedBytes) = sizes.storedBytes(layer, bits: width, granularity: options.granularity)
       tensors.append(tensor)
     }
-    return CompressionPlan(
+    var plan = CompressionPlan(
       modelSHA256: model.sha256, modelBytes: model.byteCount, options: options, loss: loss, samples: samples,
       tensors: tensors, fileBytes: try fileBytes(bits))
+    if let summary = model.existing.summary { plan.notes.append(summary) }
+    let lost = model.file.model.irVersion < 4 ? [] : model.overridableInputs.filter { input in
+      planned.contains { layers[$0].name == input.name }
+    }
+    if !lost.isEmpty {
+      plan.notes.append("no inputs any more, because their initializers are quantized: \(lost.map(\.name).joined(separator: ", "))")
+    }
+    return plan
   }
 
   /// The losses that the choice rests on: of measured ones those at the judging temperature, else those from a model of the loss.
@@ -166,6 +177,7 @@ struct PlanDraft {
     switch choices[index] {
     case .kept(let pattern): return "keep pattern '\(pattern)'"
     case .unreached: return PlanDraft.unreachedReason
+    case .unusable(let reason): return reason
     case .fixed(_, let pattern): return "fix pattern '\(pattern)'"
     case .free:
       if options.method == .uniform { return "the same bits everywhere" }

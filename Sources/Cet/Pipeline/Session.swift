@@ -59,9 +59,7 @@ struct Session {
     if chosen == .kl || chosen == .crossEntropy, let scores {
       read = scores.value
       if scores.hasPositions {
-        let taken = Set(found.model.graph.nodes.flatMap(\.outputs))
-        read = "\(scores.value)/scores"
-        while taken.contains(read) { read += "/scores" }
+        read = found.names.freeValue("\(scores.value)/scores")
         found.model.graph.nodes.append(
           Node("Flatten", inputs: [scores.value], outputs: [read], attributes: ["axis": .int(1)]))
       }

@@ -68,6 +68,7 @@ enum AttributeKind {
   static let strings: Int64 = 8
   static let tensors: Int64 = 9
   static let graphs: Int64 = 10
+  static let sparseTensor: Int64 = 11
 }
 
 enum TensorField {
@@ -89,6 +90,7 @@ enum TensorField {
 enum SparseTensorField {
   static let values = 1
   static let indices = 2
+  static let dims = 3
 }
 
 enum ValueInfoField {

@@ -34,7 +34,7 @@ private func loop(_ call: OperatorCall) throws -> [Value] {
     for (info, value) in zip(body.inputs.dropFirst(2), carried) { scope.set(info.name, value) }
     let results = try scope.lower(body, outputs: body.outputs.map(\.name))
     guard let next = e.known(results[0]) else {
-      throw CetError(.unsupportedOperator, "the loop's condition depends on the data; it must be constant for a batch")
+      throw CetError(.unsupportedOperator, "the loop's condition \(OperatorCall.dependence)")
     }
     runs = try next.array(as: Bool.self).first ?? false
     carried = Array(results[1..<(1 + carriedCount)])

@@ -47,9 +47,9 @@ let recurrentOperators: [OperatorEntry] = [
 ]
 
 /// The name under which statistics find what the rows of one gate of a recurrent weight are multiplied with, over all
-/// steps of one direction.
+/// steps of one direction. It begins with a byte that the reader allows in no name.
 public func recurrentStates(_ node: Node, direction: Int, gate: Int) -> String {
-  "\(node.firstOutput).cet.states.\(direction).\(gate)"
+  "\0\(node.firstOutput).cet.states.\(direction).\(gate)"
 }
 
 /// What one step of one direction sees.

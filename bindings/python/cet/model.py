@@ -95,7 +95,8 @@ def read_parameters(handle, count, get) -> List[Parameter]:
 
 def inspect(model: Model) -> dict:
     """Inputs, outputs, opset, operators with counts and exact second-derivative rules, parameters, bytes and the
-    smallest reachable size."""
+    smallest reachable size. "compress" says whether the model can be compressed ("yes", "needs data", "no") and why;
+    "quantized" what is quantized in it already."""
     text = c.c_void_p()
     check(lib.cet_model_inspect_json(model._handle, c.byref(text)))
     return json.loads(taken_text(text))
@@ -104,7 +105,8 @@ def inspect(model: Model) -> dict:
 def run(model: Model, inputs: Mapping[str, np.ndarray], *, threads: int = 0) -> Dict[str, np.ndarray]:
     """Runs the model with the library's own executor.
 
-    inputs: one array per model input, by name, of the model's element type and shape.
+    inputs: one array per model input, by name, of the model's element type and shape; initializers that are inputs
+    may be given as well.
     Returns the outputs by name, in the graph's order.
     """
     tensors = Tensors(inputs)

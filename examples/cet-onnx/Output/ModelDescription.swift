@@ -8,12 +8,38 @@ struct ModelDescription {
     var producer: String?
     var sha256: String
     var file_bytes: UInt64
-    var smallest_file_bytes: UInt64
+    var smallest_file_bytes: UInt64?
+    var compress: Verdict
     var quantizable_weights: UInt64
     var inputs: [Value]
     var outputs: [Value]
     var operators: [Operator]
     var parameters: [Parameter]
+    var unplanned: [Unplanned]
+    var quantized: Quantized?
+  }
+
+  /// Whether the model can be compressed.
+  private struct Verdict: Decodable {
+    var status: String
+    var reason: String?
+  }
+
+  /// A weight that is computed from constants and stays so.
+  private struct Unplanned: Decodable {
+    var name: String
+    var reason: String
+  }
+
+  /// What is quantized in the file already.
+  private struct Quantized: Decodable {
+    var summary: String
+    var own: [Own]
+
+    struct Own: Decodable {
+      var name: String
+      var bits: Int
+    }
   }
 
   private struct Value: Decodable {
@@ -49,6 +75,9 @@ struct ModelDescription {
     var shape: [Int]
     var offset: UInt64
     var count: UInt64
+    var computed: Bool
+    /// Why it stays float.
+    var kept: String?
   }
 
   private let document: Document
@@ -82,22 +111,30 @@ struct ModelDescription {
         entry.derivatives ?? "-",
       ])
     }
-    var parameters = Table([("parameter", .left), ("shape", .right), ("offset", .right), ("weights", .right)])
+    let bits = Dictionary((document.quantized?.own ?? []).map { ($0.name, $0.bits) }, uniquingKeysWith: { $1 })
+    var parameters = Table([("parameter", .left), ("shape", .right), ("offset", .right), ("weights", .right), ("in the file", .left)])
     for entry in document.parameters {
+      let form = bits[entry.name].map { "\($0) bits" } ?? (entry.computed ? "computed from constants" : "float")
+      let stays = entry.kept.map { ", stays: \($0)" } ?? ""
       parameters.add([
-        entry.name, entry.shape.map(String.init).joined(separator: "x"), grouped(entry.offset), grouped(entry.count),
+        entry.name, entry.shape.map(String.init).joined(separator: "x"), grouped(entry.offset), grouped(entry.count), form + stays,
       ])
     }
+    for entry in document.unplanned { parameters.add([entry.name, "-", "-", "-", entry.reason]) }
     return operators.text + "\n" + parameters.text + "\n" + listing(summary)
   }
 
   private var summary: [(name: String, value: String)] {
-    let ratio = Double(document.file_bytes) / Double(max(1, document.smallest_file_bytes))
-    return document.inputs.map { ("input", $0.text) } + document.outputs.map { ("output", $0.text) } + [
-      ("opset", opsetText), ("producer", document.producer ?? "-"), ("SHA-256", document.sha256),
-      ("quantizable weights", grouped(document.quantizable_weights)),
-      ("file", "\(grouped(document.file_bytes)) B"),
-      ("smallest file", "\(grouped(document.smallest_file_bytes)) B (\(fixed(ratio))x, 2 bits everywhere)"),
-    ]
+    var lines = document.inputs.map { (name: "input", value: $0.text) } + document.outputs.map { (name: "output", value: $0.text) }
+    lines += [("opset", opsetText), ("producer", document.producer ?? "-"), ("SHA-256", document.sha256)]
+    lines.append(("quantizable weights", grouped(document.quantizable_weights)))
+    if let quantized = document.quantized { lines.append(("quantized", quantized.summary)) }
+    lines.append(("file", "\(grouped(document.file_bytes)) B"))
+    if let smallest = document.smallest_file_bytes {
+      let ratio = Double(document.file_bytes) / Double(max(1, smallest))
+      lines.append(("smallest file", "\(grouped(smallest)) B (\(fixed(ratio))x, 2 bits everywhere)"))
+    }
+    lines.append(("compress", document.compress.status + (document.compress.reason.map { ": \($0)" } ?? "")))
+    return lines
   }
 }

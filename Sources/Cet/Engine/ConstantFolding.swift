@@ -1,0 +1,199 @@
+import CetGraph
+import CetOperators
+import CetTensor
+
+/// Weights that a model computes from constants alone: W + A·B, W · mask, or codes and what decodes them.
+///
+/// Seen from the activations such a value is one constant weight, and what it is made of are none: a small change of A
+/// is not what the layer adds. So it is computed once, and where the weight is quantized its encoding takes the place
+/// of the nodes that made it. What others have quantized stays as it is, and so do products that are smaller than their
+/// result.
+struct ConstantFolding {
+  struct Weight: Sendable {
+    let name: String
+    let tensor: Tensor
+    /// Nodes behind it, by index into the model's sites.
+    let nodes: Set<Int>
+    /// Every value that those nodes read.
+    let reads: Set<String>
+  }
+
+  /// A weight operand that is computed from constants and stays so.
+  struct Left: Sendable {
+    let name: String
+    let reason: String
+    /// Integers that it is computed from, where they are its codes and no operator says so.
+    let codes: Int
+    /// Nodes behind it, by the name of their first output.
+    let makers: Set<String>
+  }
+
+  let weights: [Weight]
+  let left: [Left]
+  private let sites: GraphSites
+
+  /// - Parameter encoded: names of the weights that this library encoded in the model.
+  init(_ model: Model, encoded: Set<String>) {
+    let sites = GraphSites(model)
+    self.sites = sites
+    let finder = FoldFinder(model: model, sites: sites, encoded: encoded)
+    var (weights, left): ([Weight], [Left]) = ([], [])
+    var seen: Set<String> = []
+    for node in sites.nodes {
+      for slot in node.weightSlots where sites.isWeighted(node, slot) {
+        for name in finder.points(of: node.inputs[slot]) where seen.insert(name).inserted {
+          switch finder.folded(name) {
+          case .weight(let weight): weights.append(weight)
+          case .left(let value): left.append(value)
+          case .unknown: break
+          }
+        }
+      }
+    }
+    self.weights = weights
+    self.left = left
+  }
+
+  /// Weights that must be written out although they stay float: something that they are computed from is changed.
+  func disturbed(by changed: Set<String>, except quantized: Set<String>) -> [Weight] {
+    weights.filter { !quantized.contains($0.name) && !$0.reads.isDisjoint(with: changed) }
+  }
+
+  /// Drops the nodes that make these weights, and what only those read.
+  func removal(of names: Set<String>) -> ModelEdit {
+    var edit = ModelEdit()
+    let chosen = weights.filter { names.contains($0.name) }
+    var removed: Set<Int> = []
+    func isUnread(_ name: String) -> Bool {
+      name.isEmpty || names.contains(name) || !sites.outputs.contains(name) && (sites.readers[name] ?? []).allSatisfy(removed.contains)
+    }
+    for index in chosen.reduce(into: Set<Int>(), { $0.formUnion($1.nodes) }).sorted(by: >) {
+      let node = sites.nodes[index]
+      guard node.outputs.allSatisfy(isUnread) else { continue }
+      removed.insert(index)
+      edit.replacedNodes[node.firstOutput] = []
+    }
+    for name in chosen.reduce(into: Set<String>(), { $0.formUnion($1.reads) }) where sites.constants[name] != nil {
+      guard !names.contains(name), isUnread(name) else { continue }
+      if sites.constantNodes.contains(name) { edit.replacedNodes[name] = [] } else { edit.removedInitializers.insert(name) }
+    }
+    return edit
+  }
+
+  /// The model with all these weights as constants.
+  func applied(to model: Model) throws -> Model {
+    guard !weights.isEmpty else { return model }
+    var edit = removal(of: Set(weights.map(\.name)))
+    edit.initializers = weights.map { Initializer(name: $0.name, tensor: $0.tensor) }
+    return try edit.applied(to: model)
+  }
+}
+
+private struct FoldFinder {
+  let model: Model
+  let sites: GraphSites
+  let encoded: Set<String>
+
+  enum Outcome {
+    case weight(ConstantFolding.Weight)
+    case left(ConstantFolding.Left)
+    /// It depends on activations, or what it is made of cannot be followed.
+    case unknown
+  }
+
+  /// The computed constants whose elements an operand has. One that reaches the operand through operators that move its
+  /// elements, and nothing else, is taken behind them: there it has the operand's own form.
+  func points(of name: String, depth: Int = 0) -> [String] {
+    guard sites.constants[name] == nil, depth < 16, let index = sites.makers[name], !sites.fedNodes.contains(index) else { return [] }
+    if encoded.contains(name) { return [name] }
+    let node = sites.nodes[index]
+    guard let moved = node.movedInputs else { return [name] }
+    let below = moved.map { points(of: $0, depth: depth + 1) }
+    let found = below.flatMap { $0 }
+    guard !found.isEmpty, node.outputs.count == 1 else { return found }
+    let isAlone = zip(moved, below).allSatisfy { value, points in
+      points.isEmpty
+        || points == [value] && sites.readers[value]?.count == 1 && !sites.outputs.contains(value) && !encoded.contains(value)
+    }
+    return isAlone ? [name] : found
+  }
+
+  func folded(_ name: String) -> Outcome {
+    guard let index = sites.makers[name], sites.nodes[index].outputs.count == 1, !sites.outputs.contains(name),
+      let (nodes, reads) = sources(of: index)
+    else { return .unknown }
+    let leaves = reads.compactMap { sites.constants[$0] }
+    let makers = Set(nodes.map { sites.nodes[$0].firstOutput })
+    func left(_ reason: String, codes: Int = 0) -> Outcome {
+      .left(.init(name: name, reason: reason, codes: codes, makers: makers))
+    }
+    let isOwn = encoded.contains(name)
+    if !isOwn, let decoder = nodes.sorted().first(where: { sites.nodes[$0].isDecoder }) {
+      return left("already quantized: \(sites.nodes[decoder].operatorType) of constants")
+    }
+    if !isOwn, let codes = leaves.filter(\.type.isCode).map(\.count).max() {
+      return left("already quantized: computed from integers", codes: codes)
+    }
+    // What cannot be computed is left to those who run the model: they say why.
+    guard let tensor = try? value(name, nodes), tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0 else { return .unknown }
+    if !isOwn {
+      // Indices of a codebook are as many as the weights, or their groups.
+      let indices = leaves.filter { $0.type == .int64 || $0.type == .int32 }.map(\.count).max() ?? 0
+      if indices > 16, 8 * indices >= tensor.count { return left("already quantized: computed from integers", codes: indices) }
+      let held = leaves.filter(\.type.isWeight).reduce(0) { $0 + $1.count }
+      guard held >= tensor.count else { return left("a product of constants that are smaller than it") }
+    }
+    return .weight(.init(name: name, tensor: tensor, nodes: nodes, reads: reads))
+  }
+
+  /// The nodes behind a value and what they read; nil where that cannot be followed: through branches and bodies, or to
+  /// names that stand for several values.
+  private func sources(of index: Int) -> (nodes: Set<Int>, reads: Set<String>)? {
+    var (nodes, reads): (Set<Int>, Set<String>) = ([index], [])
+    var waiting = [index]
+    while let next = waiting.popLast() {
+      guard sites.nodes[next].subgraphs.isEmpty else { return nil }
+      for name in sites.nodes[next].inputs where !name.isEmpty && reads.insert(name).inserted {
+        if sites.constants[name] != nil { continue }
+        guard let maker = sites.makers[name], !sites.fedNodes.contains(maker) else { return nil }
+        if nodes.insert(maker).inserted { waiting.append(maker) }
+      }
+    }
+    return (nodes, reads)
+  }
+
+  /// Runs the nodes in their order and in the file's own types; every value goes when its last reader has run. nil where
+  /// the library does not execute one of them.
+  private func value(_ name: String, _ nodes: Set<Int>) throws -> Tensor? {
+    let order = nodes.sorted()
+    var lastReader: [String: Int] = [:]
+    for index in order { for input in sites.nodes[index].inputs { lastReader[input] = index } }
+    var values: [String: Tensor] = [:]
+    for index in order {
+      let node = sites.nodes[index]
+      guard OperatorRegistry.obstacle(to: node, in: model) == nil else { return nil }
+      let emitter = Emitter(program: Program(), context: ComputeContext())
+      let scope = Scope(model: model, emitter: emitter)
+      for input in node.inputs {
+        if let tensor = values[input] ?? sites.constants[input] { scope.set(input, emitter.constant(tensor)) }
+      }
+      let outputs = node.outputs.filter { !$0.isEmpty }
+      for (output, value) in zip(outputs, try scope.lower(Graph(nodes: [node]), outputs: outputs)) {
+        guard let tensor = emitter.known(value) else { return nil }
+        values[output] = tensor
+      }
+      for input in node.inputs where lastReader[input] == index { values[input] = nil }
+    }
+    return try values[name]?.rowMajor()
+  }
+}
+
+extension ElementType {
+  /// Integers of a byte or less: whoever computes a weight from those has quantized it.
+  fileprivate var isCode: Bool { self != .bool && self != .string && bitWidth <= 8 }
+}
+
+extension Node {
+  /// Whether the operator makes floats of codes.
+  fileprivate var isDecoder: Bool { ["DequantizeLinear", "DequantizeBFP"].contains(operatorType) }
+}

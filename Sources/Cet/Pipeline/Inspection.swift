@@ -1,0 +1,77 @@
+import CetGraph
+import CetOperators
+
+extension LoadedModel {
+  private static func allNodes(_ graph: Graph) -> [Node] {
+    graph.nodes.flatMap { [$0] + $0.subgraphs.flatMap(allNodes) }
+  }
+
+  /// What the model consists of: operators (those of functions, branches and bodies as well) and whether they have
+  /// exact derivatives, inputs, outputs, parameters, whether it can be compressed, what is quantized in it already, and the
+  /// smallest file that 2 bits everywhere would give. One JSON document.
+  public func inspectJSON() throws -> String {
+    let model = file.model
+    let judgement = judgement()
+    var counts: [(key: String, node: Node, count: Int)] = []
+    for node in LoadedModel.allNodes(found.inlining.model.graph) {
+      let domain = node.domain == "ai.onnx" ? "" : node.domain
+      let key = domain.isEmpty ? node.operatorType : "\(domain).\(node.operatorType)"
+      if let index = counts.firstIndex(where: { $0.key == key }) {
+        counts[index].count += 1
+      } else {
+        counts.append((key, node, 1))
+      }
+    }
+    let operators: [JSON] = counts.sorted { $0.key < $1.key }.map { entry in
+      let obstacle = OperatorRegistry.obstacle(to: entry.node, in: model)
+      let rule = OperatorRegistry.entry(domain: entry.node.domain, type: entry.node.operatorType)?.derivatives.rawValue
+      return .object([
+        .init("operator", .string(entry.key)), .init("count", .integer(entry.count)),
+        .init("supported", .bool(obstacle == nil)), .init("derivatives", .text(obstacle == nil ? rule : nil)),
+        .init("obstacle", .text(obstacle.map { "node '\(entry.node.displayName)': \($0)" })),
+      ])
+    }
+    func values(_ infos: [ValueInfo]) -> JSON {
+      .array(
+        infos.map { info in
+          let shape: JSON =
+            info.shape.map { dimensions in
+              .array(
+                dimensions.map { dimension in
+                  switch dimension {
+                  case .fixed(let size): .integer(size)
+                  case .symbolic(let name): .string(name)
+                  case .unknown: .null
+                  }
+                })
+            } ?? .null
+          return .object([
+            .init("name", .string(info.name)), .init("type", .text(info.type?.description)), .init("shape", shape),
+          ])
+        })
+    }
+    let computed = Set(found.folding.weights.map(\.name))
+    let left: [JSON] = found.folding.left.map { .object([.init("name", .string($0.name)), .init("reason", .string($0.reason))]) }
+    let list: [JSON] = parameters.enumerated().map { index, info in
+      .object([
+        .init("name", .string(info.name)), .init("shape", .array(info.shape.map { .integer($0) })),
+        .init("offset", .integer(info.offset)), .init("count", .integer(info.count)),
+        .init("computed", .bool(computed.contains(info.name))), .init("kept", .text(found.obstacle(index))),
+      ])
+    }
+    let weights = parameters.reduce(0) { $0 + $1.count }
+    let document = JSON.object([
+      .init("ir_version", .integer(model.irVersion)),
+      .init("opsets", .object(model.opsets.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) })),
+      .init("producer", .string(model.producer)), .init("sha256", .string(sha256)),
+      .init("file_bytes", .integer(byteCount)), .init("smallest_file_bytes", .integer(try? smallestFileBytes())),
+      .init("nodes", .integer(model.graph.nodes.count)), .init("quantizable_weights", .integer(weights)),
+      .init("supported", .bool((try? checkOperators()) != nil)),
+      .init("compress", .object([.init("status", .string(judgement.status)), .init("reason", .text(judgement.reason))])),
+      .init("inputs", values(model.graph.requiredInputs)), .init("outputs", values(model.graph.outputs)),
+      .init("operators", .array(operators)), .init("parameters", .array(list)),
+      .init("unplanned", .array(left)), .init("quantized", existing.json),
+    ])
+    return document.serialized()
+  }
+}

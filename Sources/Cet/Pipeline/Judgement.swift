@@ -1,0 +1,93 @@
+import CetAutodiff
+import CetGraph
+import CetOperators
+import CetTensor
+
+/// Whether planning and quantizing go through with a model, as far as it tells without calibration data.
+enum Judgement: Sendable, Equatable {
+  case yes
+  /// What the file leaves open decides: shapes, and the contents of inputs that conditions are computed from.
+  case needsData(String)
+  case no(String)
+
+  var status: String {
+    switch self {
+    case .yes: "yes"
+    case .needsData: "needs data"
+    case .no: "no"
+    }
+  }
+
+  var reason: String? {
+    switch self {
+    case .yes: nil
+    case .needsData(let text), .no(let text): text
+    }
+  }
+}
+
+extension LoadedModel {
+  /// The checks of planning, and its program bound to shapes of the kind that the file describes.
+  func judgement() -> Judgement {
+    do {
+      try checkOperators()
+      try checkWeights()
+      _ = try smallestFileBytes()
+    } catch {
+      return .no(text(error))
+    }
+    return boundJudgement()
+  }
+
+  /// With 2 bits everywhere, in bit planes.
+  func smallestFileBytes() throws -> Int {
+    try FileSizes(self, encoding: .planes).bytes(
+      bits: found.layers.indices.map { found.obstacle($0) == nil ? 2 : nil }, granularity: .perAxis, addsBiases: true)
+  }
+
+  private func boundJudgement() -> Judgement {
+    let graph = found.model.graph
+    guard let output = graph.outputs.first?.name else { return .no("the model has no outputs") }
+    var (types, sizes): ([String: TensorType], [String: Int]) = ([:], [:])
+    var isOpen = false
+    for info in graph.requiredInputs {
+      guard let type = info.type, let shape = info.shape else {
+        return .needsData("the file does not say the type and shape of input '\(info.name)'")
+      }
+      types[info.name] = TensorType(
+        type,
+        shape.enumerated().map { axis, dimension in
+          let usual = axis == 0 ? 2 : 8
+          switch dimension {
+          case .fixed(let size): return size
+          case .symbolic(let name):
+            isOpen = true
+            let size = sizes[name] ?? usual
+            sizes[name] = size
+            return size
+          case .unknown:
+            isOpen = true
+            return usual
+          }
+        })
+    }
+    do {
+      let bound = try BatchProgram(found.model, inputs: types, parameters: found.layers.map(\.name), ComputeContext())
+      let value = try bound.values([output])[0]
+      let isReached = found.layers.contains { layer in
+        bound.parameters[layer.name].map { bound.program.dependents(of: [$0])[value.id] } ?? false
+      }
+      guard isReached else { return .no(PlanDraft.nothingReached(output).message) }
+      return value.element == .float32 ? .yes : .no("the loss needs a float32 output, got \(value.element)")
+    } catch let error as CetError where error.dependsOnData {
+      // Whole numbers that all samples share are constants of a program.
+      return types.values.contains { !$0.element.isFloatingPoint } ? .needsData(text(error)) : .no(text(error))
+    } catch let error as CetError where error.code == .unsupportedOperator {
+      return .no(text(error))
+    } catch {
+      return isOpen ? .needsData(text(error)) : .no(text(error))
+    }
+  }
+
+  private func text(_ error: any Error) -> String { (error as? CetError)?.message ?? "\(error)" }
+}
