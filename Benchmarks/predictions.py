@@ -5,7 +5,7 @@ usage: predictions.py MODEL.onnx CALIBRATION.npz [TEST.npz] [--ratios 8,11,16] [
 Draw s takes --samples samples of CALIBRATION.npz without replacement (numpy RandomState(s)); the others are new ones. A plan is
 made for every ratio, carried out, written, and run by ONNX Runtime on the new samples and on TEST.npz. Printed are the
 prediction with its 95 % interval, the held-out loss, and the mean losses on new and on test samples: kl of softmax(output) where
-the library chose "kl", else half the squared difference. The last line counts the intervals that cover.
+the library chose "kl" (of the output itself where it is a softmax), else half the squared difference. The last line counts the intervals that cover.
 """
 import os
 import tempfile
@@ -15,13 +15,20 @@ import numpy as np
 from compare_methods import METHODS, a, cet, outputs
 
 
+def log_probabilities(y):
+    """Of scores; outputs that are probabilities already stay what they are."""
+    if (y >= 0).all() and np.allclose(y.sum(-1), 1, atol=1e-3):
+        return np.log(np.maximum(y, 1e-30))
+    y = y - y.max(-1, keepdims=True)
+    return y - np.log(np.exp(y).sum(-1, keepdims=True))
+
+
 def losses(kind, reference, output):
     """One loss a sample."""
     if kind != "kl":
         difference = (output - reference).astype(np.float64).reshape(len(output), -1)
         return 0.5 * (difference * difference).sum(-1)
-    log = [x - np.log(np.exp(x).sum(-1, keepdims=True)) for x in
-           (y.astype(np.float64) - y.max(-1, keepdims=True) for y in (reference, output))]
+    log = [log_probabilities(y.astype(np.float64)) for y in (reference, output)]
     return (np.exp(log[0]) * (log[0] - log[1])).sum(-1).reshape(len(output), -1).sum(-1)
 
 
