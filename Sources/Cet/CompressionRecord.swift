@@ -10,7 +10,7 @@ struct CompressionRecord: Sendable {
   init?(_ metadata: [(key: String, value: String)]) {
     let entries = Dictionary(metadata.map { ($0.key, $0.value) }, uniquingKeysWith: { $1 })
     guard let version = entries["ai.libcet.version"], let text = entries["ai.libcet.plan"],
-      let members = try? JSONFields(JSON.parse(text)).members()
+      let members = try? JSONFields(JSON.parse(text), document: "ai.libcet.plan").members()
     else { return nil }
     var bits: [String: Int] = [:]
     for (name, field) in members { bits[name] = try? field.integer(1...8) }
