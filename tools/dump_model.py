@@ -44,6 +44,14 @@ def tensor_text(tensor):
     return f"{tensor.name!r} {type_name(tensor.data_type)} {list(tensor.dims)} {len(data)} {zlib.crc32(data):08x}"
 
 
+def dense(sparse):
+    """The tensor that a sparse one stands for."""
+    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    result = np.zeros(tuple(sparse.dims), values.dtype)
+    result[tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, result.shape)] = values
+    return numpy_helper.from_array(result, sparse.values.name)
+
+
 def float_text(value):
     return struct.pack(">f", value).hex()
 
@@ -107,9 +115,9 @@ def graph_lines(graph, indent=""):
     lines += [f"{indent}input {info_text(i)}" for i in graph.input]
     lines += [f"{indent}output {info_text(o)}" for o in graph.output]
     texts = [tensor_text(t) for t in graph.initializer]
+    texts += [tensor_text(dense(s)) for s in graph.sparse_initializer]
     lines += [f"{indent}initializer {t}" for t in texts if not t.startswith("opaque")]
     lines += [f"{indent}{t}" for t in texts if t.startswith("opaque")]
-    lines += [f"{indent}opaque {s.values.name!r}" for s in graph.sparse_initializer]
     for node in graph.node:
         lines += node_lines(node, indent)
     return lines
