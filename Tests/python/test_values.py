@@ -143,11 +143,12 @@ def extreme(kind, scale):
     tensor = numpy_helper.from_array(values, "W")
     if kind != TensorProto.FLOAT:
         values, tensor = half(values, kind)
-    # x / √scale and then / √scale again, so that nothing on the way leaves float32.
+    # x / √scale and then / √scale again, so that nothing on the way leaves float32. Vectors: onnxruntime would make one
+    # number of two scalars.
     root = np.float32(np.sqrt(scale))
-    nodes = [node("Div", ["x", "root"], "xs"), node("Cast", ["W"], "w32", to=TensorProto.FLOAT), node("MatMul", ["xs", "w32"], "p"),
-             node("Div", ["p", "root"], "a")]
-    source = onnx.load_from_string(model(nodes + TAIL, root=root, V=weights(12, 8)))
+    nodes = [node("Div", ["x", "before"], "xs"), node("Cast", ["W"], "w32", to=TensorProto.FLOAT), node("MatMul", ["xs", "w32"], "p"),
+             node("Div", ["p", "behind"], "a")]
+    source = onnx.load_from_string(model(nodes + TAIL, before=np.full(16, root), behind=np.full(12, root), V=weights(12, 8)))
     source.graph.initializer.append(tensor)
     return source.SerializeToString(), values.astype(np.float64) / scale
 
