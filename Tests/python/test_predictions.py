@@ -163,6 +163,14 @@ def test_judgement_savedPlan_quantizesToTheSameBytes(model, calibration, plan, q
     assert again.plan.held_out_loss == quantized.plan.held_out_loss
 
 
+@pytest.mark.parametrize("encoding,expected", [("qdq", True), ("planes", False)])
+def test_qdq_matrixProducts_noteSaysWhatTheRuntimeDoes(encoding, expected):
+    model, x = normalized("LayerNormalization")
+    model, data = cet.Model(model), cet.Calibration({"x": x})
+    plan = cet.plan(model, data, target_bits=8, bits=[8], encoding=encoding)
+    assert any("8-bit activations" in note and "2 matrix products" in note for note in plan.notes) == expected
+
+
 def test_fewSamples_nothingHeldOut_lossesAreUnknown(model, calibration_arrays):
     data = cet.Calibration({"input": calibration_arrays["input"][:2]})
     plan = cet.plan(model, data, target_ratio=8)

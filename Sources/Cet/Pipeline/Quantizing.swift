@@ -81,6 +81,7 @@ private func carryOut(
   let notes = given.notes
     + SampleNotes.fitting(
       model.file.model.graph, asked: options.samples ?? plan.samples, given: data.sampleCount, output: plan.options.output)
+    + EncodingNotes.kernels(model.found.layers, plan.options.encoding)
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
   try given.reserve(

@@ -53,23 +53,26 @@ struct Outcome {
         "\(fixed(totals.ratio))x codes only, \(fixed(totals.ratioWithScales))x with scales, "
           + "\(fixed(totals.ratioOfFiles))x whole file"
       ),
-      ("loss change", "\(totals.loss), mean over samples; intervals of 95 %"),
-      ("  predicted", "\(scientific(totals.predictedLossChange))\(totals.predictedInterval.text) on new samples"),
-      ("  held out", heldOut),
-      ("  fitted", fitted),
+      (
+        "loss change",
+        "\(scientific(totals.predictedLossChange))\(totals.predictedInterval.text) predicted for new samples "
+          + "(\(totals.loss), mean over samples; interval of 95 %)"
+      ),
+      ("", heldOut),
+      ("", fitted),
       ("time", String(format: "%.1f s", seconds)),
       ("written", output == "-" ? "standard output" : output),
     ]
   }
 
   private var heldOut: String {
-    guard !totals.heldOutLoss.isNaN else { return "not measured" }
-    return "\(scientific(totals.heldOutLoss))\(totals.heldOutInterval.text) on \(grouped(totals.heldOutSamples)) samples "
-      + (totals.rounding == "nearest" ? "(nearest codes are fitted to none)" : "when fitted to the others")
+    guard !totals.heldOutLoss.isNaN else { return "not measured on held-out samples" }
+    return "\(scientific(totals.heldOutLoss)) on \(grouped(totals.heldOutSamples)) held-out samples "
+      + (totals.rounding == "nearest" ? "(nearest codes are fitted to none)" : "(codes fitted to the others)")
   }
 
   private var fitted: String {
-    guard !totals.measuredLossChange.isNaN else { return "not measured" }
+    guard !totals.measuredLossChange.isNaN else { return "not measured on the samples that the codes are fitted to" }
     return "\(scientific(totals.measuredLossChange)) on the \(grouped(totals.samples)) samples that the codes are fitted to"
   }
 
