@@ -1,6 +1,7 @@
 """Wrong command lines: each is answered in a line or two that name the mistake, with its exit code and no file."""
 
 import json
+import re
 
 import pytest
 
@@ -97,8 +98,14 @@ def test_json_failure_says_the_librarys_status(tool, digits, tmp_path):
 
 
 def test_help_names_the_memory_that_a_run_takes_unless_it_is_told(tool, root):
-    """The header's words for the same default."""
-    assert "0: 60 % of what is available" in (root / "include" / "cet" / "cet.h").read_text()
+    """The header's words for the same defaults: of planning, and of curvature."""
+    header = " ".join((root / "include" / "cet" / "cet.h").read_text().split())
+    planning, curvature = (
+        re.search(r"uint64_t max_memory; /\* (.*?) \*/", header[header.index(f"typedef struct {name}"):]).group(1)
+        for name in ("cet_plan_options", "cet_curvature_options"))
+    assert "beyond model and calibration" in planning and "0: what is available" in planning
+    assert "0: 60 % of what is available" in curvature
     for command in ("compress", "plan", "sweep", "spectrum"):
         text = " ".join(tool(command, "--help").stdout.split())
-        assert "--max-memory" in text and "(default: 60 % of what is available)" in text and "no limit" not in text
+        assert "beyond model and data, with spectrum all of them" in text
+        assert "(default: what is available, with spectrum 60 % of that)" in text

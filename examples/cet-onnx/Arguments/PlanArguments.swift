@@ -109,7 +109,10 @@ struct EffortArguments: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
-    help: "Memory that the call may hold beyond model and data, as for --target-size; refused with what is needed where it is too little. (default: what is available)")
+    help: """
+      Bytes that the run may hold, as for --target-size: beyond model and data, with spectrum all of them. Refused with what is \
+      needed where they are too few. (default: what is available, with spectrum 60 % of that)
+      """)
   var maxMemory: ByteSize?
 
   /// What matters only where calibration samples are run, of what was given.
