@@ -210,7 +210,7 @@ def extremes():
 
 NAMES = {
     "unicode": ("größe.∂/重み", "выход"), "spaces": ("a weight ", " a value"), "very long": ("w" * 3000, "v" * 3000),
-    "like what is added": ("W.cet.bias", "W.cet.q"),
+    "like what is added": ("W.cet.bias", "W.cet.q"), "like what is added to it": ("W", "W.cet.scale"),
     "slashes and quotes": ("/model/\"w\"'", "a:0"), "patterns": ("*", "?"), "numbers": ("0",
         "1"), "a comma and a brace": ("w,{}", "[1]"),
 }
