@@ -125,7 +125,9 @@ def test_productOfConstants_addedToActivations_isNoLayer(product):
                    node("Add", ["a0", "m"], "a")] + TAIL,
         P=weights(12, 12), Q=square, P4=weights(1, 12, 12, 1), Q4=weights(12, 12, 1, 1), rows=np.array([12, 12]), W=weights(16, 12),
         V=weights(12, 8))
-    assert [entry["name"] for entry in describe(source)["parameters"]] == ["W", "V"]
+    described = describe(source)
+    assert [entry["name"] for entry in described["parameters"]] == ["W", "V"]
+    assert described["unplanned"] == [{"name": product[0].output[0], "reason": "a product of constants"}]
     expect_equal_everywhere(compressed(source, bits=4))
 
 

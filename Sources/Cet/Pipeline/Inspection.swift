@@ -2,6 +2,15 @@ import CetGraph
 import CetOperators
 
 extension LoadedModel {
+  /// Products whose operands are constant: what they multiply are no weights of layers.
+  private var constantProducts: [String] {
+    let makers = found.folding.left.reduce(into: Set<String>()) { $0.formUnion($1.makers) }
+    return found.sites.nodes.enumerated().compactMap { index, node in
+      let isConstant = !found.sites.fedNodes.contains(index) && !node.weightSlots.isEmpty && node.operatorType != "Gather"
+      return isConstant && !makers.contains(node.firstOutput) ? node.firstOutput : nil
+    }
+  }
+
   private static func allNodes(_ graph: Graph) -> [Node] {
     graph.nodes.flatMap { [$0] + $0.subgraphs.flatMap(allNodes) }
   }
@@ -51,7 +60,9 @@ extension LoadedModel {
         })
     }
     let computed = Set(found.folding.weights.map(\.name))
-    let left: [JSON] = found.folding.left.map { .object([.init("name", .string($0.name)), .init("reason", .string($0.reason))]) }
+    let left: [JSON] = (found.folding.left.map { ($0.name, $0.reason) } + constantProducts.map { ($0, "a product of constants") }).map {
+      .object([.init("name", .string($0.0)), .init("reason", .string($0.1))])
+    }
     let list: [JSON] = parameters.enumerated().map { index, info in
       .object([
         .init("name", .string(info.name)), .init("shape", .array(info.shape.map { .integer($0) })),
