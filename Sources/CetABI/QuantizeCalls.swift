@@ -79,7 +79,8 @@ public func cet_quantized_save_file(
 ) -> cet_status {
   boundary {
     let model = try Handle.get(quantized, as: QuantizedObject.self).model
-    try model.save(path: text(path, "path"), encoding: encodingToSave(model, options))
+    let (encoding, host) = try toSave(model, options)
+    try model.save(path: text(path, "path"), encoding: encoding, host)
   }
 }
 
@@ -94,15 +95,18 @@ public func cet_quantized_save_memory(
     let size = try required(size, "size")
     size.pointee = 0
     let model = try Handle.get(quantized, as: QuantizedObject.self).model
-    let bytes = try model.bytes(encoding: encodingToSave(model, options))
+    let (encoding, host) = try toSave(model, options)
+    let bytes = try model.bytes(encoding: encoding, host)
     data.pointee = try copyForCaller(bytes)
     size.pointee = bytes.count
   }
 }
 
-private func encodingToSave(_ model: QuantizedModel, _ options: UnsafePointer<cet_save_options>?) throws -> Encoding {
+private func toSave(
+  _ model: QuantizedModel, _ options: UnsafePointer<cet_save_options>?
+) throws -> (encoding: Encoding, host: Monitor) {
   let c = try SizedStruct.read(options, cet_save_options(), "cet_save_options")
-  return try encoding(c.encoding) ?? model.plan.options.encoding
+  return (try encoding(c.encoding) ?? model.plan.options.encoding, monitor(c.progress, nil, c.user_data))
 }
 
 @implementation @_cdecl("cet_quantized_correction_count")

@@ -11,7 +11,7 @@ SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 304);
 SAME(size_plan_summary, sizeof(cet_plan_summary) == 184);
 SAME(size_quantize_options, sizeof(cet_quantize_options) == 64);
 SAME(size_initializer_view, sizeof(cet_initializer_view) == 88);
-SAME(size_save_options, sizeof(cet_save_options) == 8);
+SAME(size_save_options, sizeof(cet_save_options) == 24);
 SAME(size_value_info, sizeof(cet_value_info) == 32);
 SAME(size_parameter_info, sizeof(cet_parameter_info) == 40);
 SAME(size_run_options, sizeof(cet_run_options) == 16);

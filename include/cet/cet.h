@@ -588,6 +588,8 @@ CET_API cet_status cet_quantized_get_plan(const cet_quantized *quantized, cet_bi
 typedef struct cet_save_options {
   uint32_t struct_size;
   cet_encoding encoding; /* default: the plan's */
+  cet_progress_fn progress; /* may be NULL; heard while the file is made and checked */
+  void *user_data;          /* handed to progress */
 } cet_save_options;
 
 CET_API cet_status cet_save_options_init(cet_save_options *options, size_t size);
@@ -596,7 +598,7 @@ CET_API cet_status cet_save_options_init(cet_save_options *options, size_t size)
  * Writes the ONNX file. It appears under `path` complete or not at all (an existing file is replaced, but a file that
  * the model was loaded from, by whatever name, is INVALID_ARGUMENT).
  * "qdq" raises the model's operator set and IR version where its codes need later ones, and converts nodes.
- * Errors: IO; INVALID_ARGUMENT when the encoding cannot hold the plan; UNSUPPORTED_OPERATOR for a node that the raised
+ * Errors: IO; CANCELLED; INVALID_ARGUMENT when the encoding cannot hold the plan; UNSUPPORTED_OPERATOR for a node that the raised
  * operator set has no form for, by name.
  */
 CET_API cet_status cet_quantized_save_file(

@@ -74,7 +74,8 @@ struct PlanRounding {
     let fitted = try folds.map { try plain.parallel(.gptq, $0.fit) }
     let reduced = try session.acceptedSteps(self, folds, fitted: fitted)
     let work = try Work(self, reduced)
-    var best = try trial(.parallel, work, folds) { try reduced.isEmpty ? fitted[$0] : work.parallel(.gptq, folds[$0].fit) }
+    let alone = try reduced.isEmpty ? fitted : folds.map { try work.parallel(.gptq, $0.fit) }
+    var best = try trial(.parallel, work, folds) { alone[$0] }
     func consider(_ pass: RoundingRecipe.Pass, than base: Trial, _ make: (Int) throws -> [Int: QuantizedLayer]) throws {
       let found = try trial(pass, work, folds, make)
       if found.mean < best.mean, Statistic.isBelow(found.losses.judged, base.losses.judged) { best = found }
@@ -88,7 +89,7 @@ struct PlanRounding {
       let further = samples < 256 ? [(true, 4 * ridge)] : []
       for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
         let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
-        try consider(.sequential(options), than: base) { try work.sequential(options, folds[$0].fit) }
+        try consider(.sequential(options), than: base) { try work.sequential(options, folds[$0].fit, alone: alone[$0]) }
       }
     }
     let recipe = RoundingRecipe(pass: best.pass, reduced: best.pass == .nearest ? [:] : work.named(reduced))
@@ -240,14 +241,17 @@ struct PlanRounding {
 
     /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error, and
     /// recurrent weights and those of loops, whose inputs they make themselves.
+    /// - Parameter alone: all layers by themselves, fitted to the same batches; nil: not known.
     func sequential(
-      _ options: SequentialOptions, _ batches: [FittingBatch], effort: RoundingEffort = .usual
+      _ options: SequentialOptions, _ batches: [FittingBatch], effort: RoundingEffort = .usual, alone: [Int: QuantizedLayer]? = nil
     ) throws -> [Int: QuantizedLayer] {
       let bits = rounding.bits
       let observed = Set(try session.engine.observable(Array(bits.keys), batches)).subtracting(nearest)
       var fixed = try rounding.tables.value { try parallel(.nearest, [], bits.filter { !observed.contains($0.key) }) }
       let repeated = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].isSequential }
-      if !repeated.isEmpty { fixed.merge(try parallel(.gptq, batches, repeated, effort: effort)) { $1 } }
+      if !repeated.isEmpty {
+        fixed.merge(try alone?.filter { repeated[$0.key] != nil } ?? parallel(.gptq, batches, repeated, effort: effort)) { $1 }
+      }
       return try session.engine.sequential(
         bits, fixed: fixed, batches: batches, form: rounding.form, options, effort: effort
       ) { try rounding.monitor.report(.rounding, $0, of: $1) }

@@ -173,32 +173,43 @@ public final class QuantizedModel: @unchecked Sendable {
   }
 
   /// The file's bytes. They are read back and run before they are handed over.
-  public func bytes(encoding: Encoding) throws -> [UInt8] {
-    let bytes = try ModelWriter.write(edit: edit(encoding), of: model.file)
-    try verify(ModelFile(bytes: bytes).model)
-    return bytes
+  public func bytes(encoding: Encoding, _ monitor: Monitor = Monitor()) throws -> [UInt8] {
+    try monitor.attended {
+      try monitor.report(.write, 0, of: 1)
+      let bytes = try ModelWriter.write(edit: self.edit(encoding), of: model.file)
+      try verify(ModelFile(bytes: bytes).model, monitor)
+      try monitor.report(.write, 1, of: 1)
+      return bytes
+    }
   }
 
   /// Writes the file in one step: an error leaves what was there before, or nothing.
-  public func save(path: String, encoding: Encoding) throws {
-    let edit = try edit(encoding)
-    // Over the size of one file the tensors go beside it, and the model is checked as it is in memory.
-    let isOneFile = try ModelWriter.size(edit: edit, of: model.file) <= ModelWriter.maximumByteCount
-    try verify(
-      isOneFile ? ModelFile(bytes: ModelWriter.write(edit: edit, of: model.file)).model : edit.applied(to: model.file.model))
-    try ModelWriter.write(edit: edit, of: model.file, toFile: path)
+  public func save(path: String, encoding: Encoding, _ monitor: Monitor = Monitor()) throws {
+    try monitor.attended {
+      try monitor.report(.write, 0, of: 1)
+      let edit = try self.edit(encoding)
+      // Over the size of one file the tensors go beside it, and the model is checked as it is in memory.
+      let isOneFile = try ModelWriter.size(edit: edit, of: model.file) <= ModelWriter.maximumByteCount
+      try verify(
+        isOneFile ? ModelFile(bytes: ModelWriter.write(edit: edit, of: model.file)).model : edit.applied(to: model.file.model),
+        monitor)
+      // The file is there after this: no later wish to stop can undo it.
+      try monitor.report(.write, 1, of: 1)
+      try ModelWriter.write(edit: edit, of: model.file, toFile: path)
+    }
   }
 
   /// Runs a model on the probe and compares with the quantized weights in the engine. Without calibration data
   /// there is nothing to run.
-  private func verify(_ written: Model) throws {
+  private func verify(_ written: Model, _ monitor: Monitor) throws {
     guard let probe else { return }
     // The weights are decoded in the file's own types: a widened decoder would not round them to 16 bits.
     let names = Set(layers.keys.map { rewriting.found.layers[$0].name })
     let inlined = Inlining(written).model
     let decoded = try ConstantFolding(inlined, encoded: names).applied(to: inlined)
+    try monitor.check()
     let tolerance: Float = 1e-3
-    let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) })
+    let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, Interruption { try monitor.check() })
     for (output, reference) in zip(outputs, probe.outputs) where reference.type == .float32 {
       guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
         throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")

@@ -34,9 +34,12 @@ public func runSamples(
 }
 
 /// All inputs are known, so every step runs as it is emitted and nothing is differentiated.
-func forward(_ model: Model, inputs: [(String, Tensor)]) throws -> [(name: String, tensor: Tensor)] {
+func forward(
+  _ model: Model, inputs: [(String, Tensor)], _ interruption: Interruption = Interruption()
+) throws -> [(name: String, tensor: Tensor)] {
   let constants = Dictionary(inputs, uniquingKeysWith: { $1 })
-  let bound = try BatchProgram(model, inputs: [:], constants: constants, parameters: [], ComputeContext(memoryLimit: memoryLimit(nil)))
+  let context = ComputeContext(memoryLimit: memoryLimit(nil), interruption: interruption)
+  let bound = try BatchProgram(model, inputs: [:], constants: constants, parameters: [], context)
   let names = model.graph.outputs.map(\.name)
   let values = try bound.values(names)
   return try zip(names, values).map { name, value in

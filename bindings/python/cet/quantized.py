@@ -145,13 +145,15 @@ class Quantized(Handle):
         """Writes the ONNX file; it appears complete or not at all. encoding: the plan's unless given.
 
         A file that the model was loaded from is not replaced."""
-        check(lib.cet_quantized_save_file(self._handle, path_bytes(path), c.byref(_save_options(encoding))))
+        callbacks = Callbacks(None, None)
+        callbacks.call(lib.cet_quantized_save_file, self._handle, path_bytes(path), c.byref(_save_options(encoding, callbacks)))
 
     def to_bytes(self, *, encoding: Optional[str] = None) -> bytes:
         """The same bytes as `save` writes."""
         data, size = c.c_void_p(), c.c_size_t()
-        check(lib.cet_quantized_save_memory(
-            self._handle, c.byref(_save_options(encoding)), c.byref(data), c.byref(size)))
+        callbacks = Callbacks(None, None)
+        callbacks.call(
+            lib.cet_quantized_save_memory, self._handle, c.byref(_save_options(encoding, callbacks)), c.byref(data), c.byref(size))
         try:
             return c.string_at(data, size.value)
         finally:
@@ -164,8 +166,9 @@ class Quantized(Handle):
             f"loss change {total.held_out_loss:.2e} held out, {total.measured_loss_change:.2e} fitted>")
 
 
-def _save_options(encoding: Optional[str]) -> s.SaveOptions:
+def _save_options(encoding: Optional[str], callbacks: Callbacks) -> s.SaveOptions:
     options = initialized(s.SaveOptions)
+    options.progress = callbacks.progress
     options.encoding = w.code("encoding", encoding, w.ENCODINGS)
     return options
 

@@ -129,6 +129,9 @@ final class Plan {
   }
 }
 
+/// Ends a call of the library after Ctrl-C or SIGTERM.
+private let stopsWhenAsked: cet_progress_fn = { _, _, _, _ in Interrupt.isRequested ? 1 : 0 }
+
 final class Quantized {
   let handle: OpaquePointer
   init(_ model: Model, _ data: CalibrationSet?, _ plan: Plan, _ options: cet_quantize_options) throws {
@@ -141,12 +144,14 @@ final class Quantized {
   func save(_ path: String, encoding: cet_encoding) throws {
     var options: cet_save_options = try initialized(cet_save_options_init)
     options.encoding = encoding
+    options.progress = stopsWhenAsked
     try check(cet_quantized_save_file(handle, path, &options))
   }
 
   func bytes(encoding: cet_encoding) throws -> [UInt8] {
     var options: cet_save_options = try initialized(cet_save_options_init)
     options.encoding = encoding
+    options.progress = stopsWhenAsked
     var data: UnsafeMutableRawPointer?
     var size = 0
     try check(cet_quantized_save_memory(handle, &options, &data, &size))
