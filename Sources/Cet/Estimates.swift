@@ -47,6 +47,13 @@ public func spectralDensity(
   return result
 }
 
+/// Throws where vectors of the map's dimension alone are more than there is.
+private func reserve(_ map: some LinearMap, bytesPerElement width: Int) throws {
+  let need = Int.saturatingProduct(map.dimension, width)
+  guard let available = SystemMemory.availableBytes, need > available else { return }
+  throw CetError(.outOfMemory, "vectors of dimension \(map.dimension) need \(need) bytes, \(available) are available")
+}
+
 /// Trace and standard error.
 public func traceEstimate(
   _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor
@@ -55,6 +62,7 @@ public func traceEstimate(
   let progress = { (done: Int) in try monitor.report(.curvature, done, of: samples) }
   switch options.method {
   case .hutchinson:
+    try reserve(map, bytesPerElement: 8)
     let value = try estimateTrace(map, samples: samples, seed: options.seed, progress: progress).whole
     return (value.trace, value.standardError)
   case .hutchPlusPlus:
@@ -70,6 +78,7 @@ public func diagonalEstimate(
   standardErrors: UnsafeMutablePointer<Float>?
 ) throws {
   let samples = options.samples ?? 32
+  try reserve(map, bytesPerElement: standardErrors == nil ? 16 : 24)
   try estimateDiagonal(
     map, samples: samples, seed: options.seed, diagonal: diagonal, standardErrors: standardErrors
   ) { try monitor.report(.curvature, $0, of: samples) }

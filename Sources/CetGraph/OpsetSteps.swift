@@ -79,6 +79,7 @@ struct OpsetStep: Sendable {
     guard let rank = call.raise.rank(call.input(0)), let other = call.raise.rank(call.input(1)) else {
       throw call.refusal("the ranks of its operands are not in the file")
     }
+    guard axis >= -rank, axis <= rank else { throw call.refusal("axis \(axis) is outside rank \(rank)") }
     try call.appendAxes(Int64(rank - other) - (axis < 0 ? axis + Int64(rank) : axis), toInput: 1, rank: other)
   }]
 

@@ -34,7 +34,7 @@ public struct OperatorCall {
   /// Input 1 ready to broadcast with input 0. Before opset 7 the attribute `axis` says where its axes begin.
   public func rightOperand() throws -> Value {
     let (a, b) = (try input(0), try input(1))
-    guard opset < 7, let axis = try int("axis"), axis >= 0, axis + b.rank < a.rank else { return b }
+    guard opset < 7, let axis = try int("axis"), axis >= 0, axis < a.rank - b.rank else { return b }
     return try e.reshape(b, b.shape + [Int](repeating: 1, count: a.rank - axis - b.rank))
   }
 

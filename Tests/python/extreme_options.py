@@ -66,7 +66,7 @@ class Calls:
         return self._spent()
 
     def status(self, name, options, more=()):
-        self.budget = 400
+        self.budget = 200
         status = getattr(self, "call_" + name)(options, *more)
         for free in ("cet_plan_free", "cet_quantized_free", "cet_curvature_free", "cet_spectrum_free", "cet_outputs_free", "cet_free"):
             if self.out.value and free == self.owner:
@@ -123,13 +123,15 @@ class Calls:
         return lib.cet_spectral_density(self.map, None, 30, options, self.room, self.room, 4096)
 
 
-METHODS = range(0, 7)
-# Call, struct, values of other fields.
+NUMBERS = {"target_bits", "samples", "max_memory", "batch_size", "eigenpairs", "max_iterations"}
+TARGETS = {"target_ratio", "target_bits", "target_size", "max_loss"}
+# Call, struct, values of other fields, and, where not all of them are tried again, which.
 CASES = [
-    *[("plan", s.PlanOptions, {"target_bits": 8.0, "method": method}) for method in METHODS],
-    *[("plan", s.PlanOptions, {target: value, "loss": 2}) for target, value in (("target_ratio", 8.0), ("target_size", 4000), ("max_loss", 0.1))],
-    ("plan", s.PlanOptions, {}), ("plan", s.PlanOptions, {"target_bits": 8.0, "granularity": 3, "block_size": 2}),
-    ("replan", s.PlanOptions, {"target_bits": 8.0}), ("replan", s.PlanOptions, {}),
+    ("plan", s.PlanOptions, {"target_bits": 8.0}),
+    *[("plan", s.PlanOptions, {"target_bits": 8.0, "method": method}, NUMBERS) for method in range(1, 7)],
+    *[("plan", s.PlanOptions, {"method": method}, TARGETS) for method in range(0, 7)],
+    ("plan", s.PlanOptions, {"target_bits": 8.0, "granularity": 3, "block_size": 2}, {"granularity", "block_size"}),
+    ("replan", s.PlanOptions, {"target_bits": 8.0}), ("replan", s.PlanOptions, {}, TARGETS),
     ("quantize", s.QuantizeOptions, {}), ("save", s.SaveOptions, {}), ("run", s.RunOptions, {}), ("curvature", s.CurvatureOptions, {}),
     ("eigensolve", s.EigensolveOptions, {"count": 3}), ("eigensolve_curvature", s.EigensolveOptions, {}),
     *[(name, s.EstimateOptions, {"method": method}) for name in ("trace", "trace_curvature") for method in (1, 2)],
@@ -141,8 +143,10 @@ CASES = [
 
 def sweep():
     """(call, struct, field, format, value, other fields) of everything that is tried."""
-    for name, kind, others in CASES:
+    for name, kind, others, *fields in CASES:
         for field, type_ in ((entry[0], entry[1]) for entry in kind._fields_):
+            if fields and field not in fields[0]:
+                continue
             if type_ in WHOLE:
                 form, values = WHOLE[type_]
             elif type_ is c.c_double:

@@ -85,6 +85,7 @@ let normalizationOperators: [OperatorEntry] = [
     let square = try e.multiply(x, x)
     var total: Value?
     let reach = x.shape[1]
+    _ = try e.turns(min(size, 2 * reach))
     for offset in max(-((size - 1) / 2), -reach)...min(size / 2, reach) where abs(offset) < x.shape[1] {
       var (starts, sizes, place) = (x.shape.map { _ in 0 }, x.shape, x.shape.map { _ in 0 })
       starts[1] = max(0, offset)
