@@ -176,7 +176,7 @@ class Losses:
     def __init__(self, case, labels):
         self.model = widened(case.model)
         self.inputs = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in case.inputs.items()}
-        self.samples, self.labels = case.samples, labels
+        self.samples, self.labels, self.alone = case.samples, labels, case.alone
         self.logarithm = np.log if case.probabilities else log_softmax
         self.values = {
             name: numpy_helper.to_array(t).astype(np.float64) for name, t in tensors(self.model) if t.data_type == DOUBLE}
@@ -189,7 +189,10 @@ class Losses:
         if model.functions:  # The evaluator has no attributes of functions.
             model = onnx.inliner.inline_local_functions(model)
         evaluator = ReferenceEvaluator(model, new_ops=OPERATORS)
-        return np.asarray(evaluator.run(None, self.inputs)[0], np.float64)
+        batches = [self.inputs]
+        if self.alone:
+            batches = [{k: v[i:i + 1] for k, v in self.inputs.items()} for i in range(self.samples)]
+        return np.concatenate([np.atleast_1d(evaluator.run(None, batch)[0]) for batch in batches]).astype(np.float64)
 
     def all(self, changes):
         y = self.output(changes)

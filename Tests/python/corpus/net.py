@@ -33,6 +33,8 @@ class Case:
     """What `compress` says when the model can be run but not planned."""
     why: str = ""
     loss: Tuple[str, ...] = ("cross-entropy", "kl", "mse")
+    alone: bool = False
+    """Whether samples of a batch influence each other, so that each is run by itself when losses are taken."""
     probabilities: bool = False
     """Whether the output is a softmax: cross-entropy and KL then read its scores."""
 

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
-from .net import SAMPLES, Net
+from .net import Net
 
 
 def signals():
@@ -54,8 +54,7 @@ def quantized():
     q, scale, zero = net.op("DynamicQuantizeLinear", x, outputs=3)
     h = net.op("MatMulInteger", q, net.random.integers(-100, 100, (6, 8)).astype(np.int8), zero)
     h = net.op("Mul", net.op("Cast", h, to=TensorProto.FLOAT), net.op("Mul", scale, np.float32(.01)))
-    yield net.case(net.linear(net.op("Tanh", net.linear(h, 8, 8)), 8, 4), batches=(SAMPLES,),
-                   why="The scale is that of a whole batch.")
+    yield net.case(net.linear(net.op("Tanh", net.linear(h, 8, 8)), 8, 4), alone=True)
 
     net = Net("QLinearMatMul beside float layers", opset=13)
     q = net.op("QuantizeLinear", net.x(6), np.float32(.03), np.uint8(128))
