@@ -98,6 +98,10 @@ class Calls:
         tensors = cet.native.Tensors({"x": self.x})
         return lib.cet_run(self.model._handle, tensors.array, 1, options, c.byref(self.out))
 
+    def call_run_samples(self, options):
+        self.owner = "cet_outputs_free"
+        return lib.cet_run_samples(self.model._handle, self.data._handle, 0, 0, options, c.byref(c.c_uint64()), c.byref(self.out))
+
     def call_curvature(self, options):
         self.owner = "cet_curvature_free"
         return lib.cet_curvature_create(self.model._handle, self.data._handle, options, c.byref(self.out))
@@ -132,7 +136,7 @@ CASES = [
     *[("plan", s.PlanOptions, {"method": method}, TARGETS) for method in range(0, 7)],
     ("plan", s.PlanOptions, {"target_bits": 8.0, "granularity": 3, "block_size": 2}, {"granularity", "block_size"}),
     ("replan", s.PlanOptions, {"target_bits": 8.0}), ("replan", s.PlanOptions, {}, TARGETS),
-    ("quantize", s.QuantizeOptions, {}), ("save", s.SaveOptions, {}), ("run", s.RunOptions, {}), ("curvature", s.CurvatureOptions, {}),
+    ("quantize", s.QuantizeOptions, {}), ("save", s.SaveOptions, {}), ("run", s.RunOptions, {}), ("run_samples", s.RunOptions, {}), ("curvature", s.CurvatureOptions, {}),
     ("eigensolve", s.EigensolveOptions, {"count": 3}), ("eigensolve_curvature", s.EigensolveOptions, {}),
     *[(name, s.EstimateOptions, {"method": method}) for name in ("trace", "trace_curvature") for method in (1, 2)],
     ("diagonal", s.EstimateOptions, {}), ("density", s.EstimateOptions, {}),

@@ -172,7 +172,7 @@ private struct FoldFinder {
     for index in order {
       let node = sites.nodes[index]
       guard OperatorRegistry.obstacle(to: node, in: model) == nil else { return nil }
-      let emitter = Emitter(program: Program(), context: ComputeContext())
+      let emitter = Emitter(program: Program(), context: ComputeContext(memoryLimit: memoryLimit(nil)))
       let scope = Scope(model: model, emitter: emitter)
       for input in node.inputs {
         if let tensor = values[input] ?? sites.constants[input] { scope.set(input, emitter.constant(tensor)) }

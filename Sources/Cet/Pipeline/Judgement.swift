@@ -72,7 +72,7 @@ extension LoadedModel {
         })
     }
     do {
-      let bound = try BatchProgram(found.model, inputs: types, parameters: found.layers.map(\.name), ComputeContext())
+      let bound = try BatchProgram(found.model, inputs: types, parameters: found.layers.map(\.name), ComputeContext(memoryLimit: memoryLimit(nil)))
       let value = try bound.values([output])[0]
       let isReached = found.layers.contains { layer in
         bound.parameters[layer.name].map { bound.program.dependents(of: [$0])[value.id] } ?? false
