@@ -28,7 +28,7 @@ enum SampleIndependence {
       let shape = runs.alone?[0].shape
       if let shape, shape.first ?? 1 == 1 {
         self = .alone(node: node)
-      } else if runs.hasOwnEntry(0) {
+      } else if isFixed || runs.hasOwnEntry(0) {
         self = .inThisSize(node: node)
       } else {
         self = .never(node: node, output: shape)

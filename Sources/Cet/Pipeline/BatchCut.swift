@@ -68,6 +68,8 @@ struct BatchCut {
     let influence = "samples of a batch influence each other there"
     switch try SampleIndependence(engine, batch, isFixed: fixedSize != nil) {
     case .independent: return nil
+    case .inThisSize(let node) where fixedSize != nil:
+      return "\(node): \(influence): the model is run in batches of \(batch.sampleCount), which is all it takes"
     case .inThisSize(let node):
       guard let other = batches.first(where: { $0.sampleCount != batch.sampleCount }) else { return nil }
       throw CetError(
