@@ -19,7 +19,7 @@ import Testing
     values += (0..<20_000).map { _ in Double(bitPattern: random.next()) }.filter(\.isFinite)
     for value in values {
       let text = JSON.double(value).serialized(indented: false)
-      let field = JSONFields(try JSON.parse(text))
+      let field = JSONFields(try JSON.parse(text), document: "test")
       #expect(try field.double().bitPattern == value.bitPattern, "\(value) as \(text)")
     }
   }
@@ -32,8 +32,8 @@ import Testing
 
   @Test func integer_largestUnsigned_survives() throws {
     let parsed = try JSON.parse(JSON.integer(UInt64.max).serialized(indented: false))
-    #expect(try JSONFields(parsed).integer(0...UInt64.max) == UInt64.max)
-    #expect(throws: CetError.self) { try JSONFields(parsed).integer(0...Int64.max) }
+    #expect(try JSONFields(parsed, document: "test").integer(0...UInt64.max) == UInt64.max)
+    #expect(throws: CetError.self) { try JSONFields(parsed, document: "test").integer(0...Int64.max) }
   }
 
   @Test func string_anyScalar_survives() throws {
