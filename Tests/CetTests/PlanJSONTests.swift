@@ -72,7 +72,7 @@ import Testing
     let place = try #require(text.firstRange(of: "\"bits\": 2,"))
     let plan = try CompressionPlan(jsonText: text.replacingCharacters(in: place, with: "\"bits\": 4,"))
     let tensor = plan.tensors[1]
-    #expect((tensor.bits, tensor.decision, tensor.reason) == (4, .fixed, "set by hand"))
+    #expect(tensor.bits == 4 && tensor.decision == .fixed && tensor.reason == "set by hand")
     #expect(tensor.predictedLossChange == 1.0 / 3)
     #expect(tensor.codeBytes == 4608 / 2 && tensor.storedBytes == 4608 / 2 + 5 * 32 * 2)
     #expect(tensor.lossPerByte == 1.0 / 3 / (4608 * 4 / 8))
