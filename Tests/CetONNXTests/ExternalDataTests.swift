@@ -145,15 +145,18 @@ struct ExternalDataTests {
     for tensor in copy.externalTensors { #expect((try #require(tensor.data.baseAddress) - start) % 4096 == 0) }
   }
 
-  @Test func write_overTheExternalSourceItself_keepsTheData() throws {
+  @Test func write_overTheExternalSourceItself_isRefused() throws {
     let folder = TemporaryFolder()
     let file = try large(in: folder)
-    let path = folder.path + "/in.onnx"
-    try ModelWriter.write(edit: ModelEdit(), of: file, toFile: path, limit: 100_000)
-    let second = try ModelFile(path: path)
-    try ModelWriter.write(edit: ModelEdit(), of: second, toFile: path, limit: 100_000)
-    #expect(ModelDump.text(try ModelFile(path: path).model) == ModelDump.text(file.model))
-    #expect(folder.names == ["in.bin", "in.onnx", "in.onnx.data"])
+    // The third would put its tensors into the source's.
+    #expect(symlink(folder.path + "/in.bin", folder.path + "/out.onnx.data") == 0)
+    for name in ["in.onnx", "in.bin", "out.onnx"] {
+      let path = folder.path + "/" + name
+      let error = errorOf { try ModelWriter.write(edit: ModelEdit(), of: file, toFile: path, limit: 100_000) }
+      #expect(error.code == .invalidArgument && error.message.contains("loaded from"))
+    }
+    #expect(folder.names == ["in.bin", "in.onnx", "out.onnx.data"])
+    #expect(ModelDump.text(try ModelFile(path: folder.path + "/in.onnx").model) == ModelDump.text(file.model))
   }
 
   @Test func write_toMemoryBeyondTheLimit_saysWhatToDo() throws {

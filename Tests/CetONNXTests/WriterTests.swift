@@ -1,5 +1,6 @@
 import CetGraph
 import CetTensor
+import Glibc
 import Testing
 
 @testable import CetONNX
@@ -242,17 +243,20 @@ struct WriterTests {
     #expect(folder.names.isEmpty)
   }
 
-  @Test func file_overItsOwnSource_isReplaced() throws {
+  @Test func file_overItsOwnSource_isRefused() throws {
     let folder = TemporaryFolder()
     let path = folder.path + "/m.onnx"
     try writeBytes(try readBytes(fixturePath("onnx/linear.onnx")), path)
-    let file = try ModelFile(path: path)
-    var edit = ModelEdit()
-    edit.metadata = [("k", "v")]
-    try ModelWriter.write(edit: edit, of: file, toFile: path)
-    #expect(try ModelFile(path: path).model.metadata.map(\.key) == ["k"])
-    #expect(file.model.metadata.isEmpty && folder.names == ["m.onnx"])
-    #expect(try file.model.graph.initializers[0].tensor.array(as: Float.self).count == 20)
+    let before = try readBytes(path)
+    #expect(symlink(path, folder.path + "/soft.onnx") == 0 && link(path, folder.path + "/hard.onnx") == 0)
+    let file = try ModelFile(path: folder.path + "/soft.onnx")
+    for name in ["m.onnx", "soft.onnx", "hard.onnx", "./m.onnx"] {
+      let target = folder.path + "/" + name
+      #expect(errorOf { try ModelWriter.write(edit: ModelEdit(), of: file, toFile: target) }.code == .invalidArgument)
+      #expect(file.reads(path: target))
+    }
+    #expect(try readBytes(path) == before && folder.names == ["hard.onnx", "m.onnx", "soft.onnx"])
+    #expect(!file.reads(path: folder.path) && !file.reads(path: folder.path + "/nowhere"))
   }
 }
 
