@@ -150,6 +150,7 @@ import Testing
     let model = try bytes.withUnsafeBytes { try LoadedModel(bytes: $0) }
     var data = Calibration()
     try data.add(inputs: [("x", try Tensor((0..<(64 * 12)).map { _ in Float(random.normal()) }, shape: [64, 12]))])
+    data = try data.fitted(to: model.requiredInputs)
     let plan = try makePlan(model, data, Self.options(.bits(3)), Monitor())
     let written = try quantizeModel(model, data, plan, QuantizeOptions(), Monitor()).bytes(encoding: .planes)
     let result = try ModelFile(bytes: written).model

@@ -43,8 +43,8 @@ class Calls:
 
     def __init__(self):
         self.model = cet.Model(model_bytes())
-        self.x = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
-        self.data = cet.Calibration({"x": self.x}, labels=np.arange(20) % 3)
+        self.x = np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)
+        self.data = cet.Calibration({"x": self.x}, labels=np.arange(8) % 3)
         self.plan = cet.plan(self.model, self.data, target_bits=4)
         self.hessian = cet.Hessian(self.model, self.data)
         self.quantized = cet.quantize(self.model, self.data, self.plan)

@@ -95,14 +95,18 @@ let visionOperators: [OperatorEntry] = [
   OperatorEntry("AffineGrid", versions: 20...newestOpset) { call in
     let (theta, e) = (try call.input(0), call.e)
     let size = try call.knownInts(1, "size")
-    guard size.count >= 3, size.allSatisfy({ $0 > 0 }), size.validatedCount ?? .max < 1 << 28, theta.shape == [size[0], size.count - 2, size.count - 1] else {
+    guard size.count >= 3, size.allSatisfy({ $0 > 0 }), size.validatedCount != nil, theta.shape == [size[0], size.count - 2, size.count - 1] else {
       throw CetError(.shapeMismatch, "theta \(theta.shape.shapeText) does not fit size \(size)")
     }
     let corners = try call.int("align_corners", 0) != 0
     let spatial = Array(size[2...])
+    let count = spatial.reduce(1, &*)
+    // A list, the tensor that it is copied to, and the tensor of the wanted type.
+    try e.reserve(.saturatingProduct(count, spatial.count + 1), width: 24, "the grid of \(count) positions")
     var position = [Int](repeating: 0, count: spatial.count)
     var rows: [Double] = []
-    for _ in 0..<spatial.reduce(1, &*) {
+    rows.reserveCapacity(count * (spatial.count + 1))
+    for _ in 0..<count {
       for axis in spatial.indices.reversed() {  // x comes first
         let (at, n) = (Double(position[axis]), Double(spatial[axis]))
         rows.append(corners ? (n > 1 ? 2 * at / (n - 1) - 1 : 0) : (2 * at + 1) / n - 1)
@@ -110,7 +114,6 @@ let visionOperators: [OperatorEntry] = [
       rows.append(1)
       advance(&position, spatial)
     }
-    let count = spatial.reduce(1, &*)
     let grid = try e.convert(e.constant(Tensor(rows, shape: [1, count, spatial.count + 1])), to: theta.element)
     return [try e.reshape(e.matrixProduct(grid, theta, transposeRight: true), [size[0]] + spatial + [spatial.count])]
   },
