@@ -8,6 +8,7 @@ import math
 import pathlib
 import struct
 import sys
+import time
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -49,7 +50,7 @@ class Calls:
         self.hessian = cet.Hessian(self.model, self.data)
         self.quantized = cet.quantize(self.model, self.data, self.plan)
         self.out = c.c_void_p()
-        self.budget = 0
+        self.end = 0.0
         # A call of billions of steps is in order; it has to look at its callbacks.
         self.progress = s.ProgressFn(lambda *_: self._spent())
         self.map = s.ApplyFn(self._apply)
@@ -57,8 +58,7 @@ class Calls:
         self.floats = (c.c_float * 4096)()
 
     def _spent(self):
-        self.budget -= 1
-        return 1 if self.budget < 0 else 0
+        return 1 if time.monotonic() > self.end else 0
 
     def _apply(self, v, result, n, _):
         for index in range(n):
@@ -66,7 +66,7 @@ class Calls:
         return self._spent()
 
     def status(self, name, options, more=()):
-        self.budget = 200
+        self.end = time.monotonic() + 0.2
         status = getattr(self, "call_" + name)(options, *more)
         for free in ("cet_plan_free", "cet_quantized_free", "cet_curvature_free", "cet_spectrum_free", "cet_outputs_free", "cet_free"):
             if self.out.value and free == self.owner:

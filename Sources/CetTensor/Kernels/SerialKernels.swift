@@ -14,7 +14,8 @@ public enum SerialKernels {
 /// Kernels that are called one after another may use several threads inside a library.
 public enum KernelThreads {
   public static func run<Result>(_ threads: Int, _ body: () throws -> Result) rethrows -> Result {
-    let threads = Int32(clamping: threads)
+    // A library's thread takes memory for good, OpenBLAS's 128 MB: none is made that no processor could run.
+    let threads = Int32(clamping: min(threads, Workers.processorCount))
     #if CET_ONEDNN
       let before = omp_get_max_threads()
       omp_set_num_threads(threads)
