@@ -99,7 +99,7 @@ def test_planning_that_is_stopped_ends_soon(build, after):
     try:
         cet.plan(network, cet.Calibration({"x": samples}), target_bits=4, threads=1, progress=progress)
     except Stop:
-        # Seconds of the processor, of which a busy machine takes several for one: a call that does not hear takes minutes.
+        # Seconds of the processor, which counts more of them for the same work when other programs share its caches.
         assert time.process_time() - asked < 6
 
 
