@@ -32,14 +32,15 @@ let package = Package(
       name: "CetTensor", dependencies: kernelDependencies, swiftSettings: kernelSettings,
       // The static LAPACKE leaves libopenblas as the only BLAS that is loaded.
       linkerSettings: [.unsafeFlags(["-l:liblapacke.a", "-lopenblas"])]),
+    .target(name: "CetFormats", dependencies: ["CetTensor", "CZip"]),
     .target(name: "CetGraph", dependencies: ["CetTensor"]),
-    .target(name: "CetONNX", dependencies: ["CetGraph"]),
+    .target(name: "CetONNX", dependencies: ["CetGraph", "CetFormats"]),
     .target(name: "CetOperators", dependencies: ["CetGraph"]),
     .target(name: "CetAutodiff", dependencies: ["CetOperators"]),
     .target(name: "CetSpectral", dependencies: ["CetTensor"]),
     .target(name: "CetQuantize", dependencies: ["CetTensor"]),
     .target(name: "CetAllocate", dependencies: ["CetSpectral", "CetQuantize"]),
-    .target(name: "Cet", dependencies: ["CetONNX", "CetAutodiff", "CetAllocate", "CZip"]),
+    .target(name: "Cet", dependencies: ["CetONNX", "CetAutodiff", "CetAllocate"]),
     .target(
       name: "CetABI", dependencies: ["Cet", "CCet"],
       swiftSettings: distribution ? [.unsafeFlags(["-static-stdlib"])] : [],
@@ -64,6 +65,7 @@ let package = Package(
         ? [.linkedLibrary("cet"), .unsafeFlags(["-use-ld=lld", "-Xlinker", "-rpath=$ORIGIN/../lib"])] : []),
 
     .testTarget(name: "CetTensorTests", dependencies: ["CetTensor"]),
+    .testTarget(name: "CetFormatsTests", dependencies: ["CetFormats"]),
     .testTarget(name: "CetONNXTests", dependencies: ["CetONNX"]),
     .testTarget(name: "CetOperatorsTests", dependencies: ["CetOperators", "CetAutodiff"]),
     .testTarget(name: "CetAutodiffTests", dependencies: ["CetAutodiff"]),

@@ -7,15 +7,16 @@ cd "$(dirname "$0")/.."
 allowed() {
   case $1 in
   CetTensor) echo "CKernels COpenBLAS COneDNN" ;;
+  CetFormats) echo "CetTensor CZip" ;;
   CetGraph) echo "CetTensor" ;;
-  CetONNX) echo "CetTensor CetGraph" ;;
+  CetONNX) echo "CetTensor CetFormats CetGraph" ;;
   CetOperators) echo "CetTensor CetGraph" ;;
   CetAutodiff) echo "CetTensor CetGraph CetOperators" ;;
   # Dense solvers and vector kernels in double precision.
   CetSpectral) echo "CetTensor COpenBLAS CKernels" ;;
   CetQuantize) echo "CetTensor COpenBLAS CKernels" ;;
   CetAllocate) echo "CetTensor CetSpectral CetQuantize COpenBLAS CKernels" ;;
-  Cet) echo "CetTensor CetGraph CetONNX CetOperators CetAutodiff CetSpectral CetQuantize CetAllocate CZip" ;;
+  Cet) echo "CetTensor CetFormats CetGraph CetONNX CetOperators CetAutodiff CetSpectral CetQuantize CetAllocate" ;;
   CetABI) echo "CetTensor Cet CCet" ;;
   *) return 1 ;;
   esac

@@ -1,3 +1,4 @@
+import CetFormats
 import CetTensor
 
 /// Calibration samples: batches of named arrays, one entry of the sample axis a sample, and optional labels.

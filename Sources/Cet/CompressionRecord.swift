@@ -1,3 +1,5 @@
+import CetFormats
+
 /// What the metadata of a model say when this library wrote it.
 struct CompressionRecord: Sendable {
   /// Version of the library that wrote the file.

@@ -1,3 +1,4 @@
+import CetFormats
 import CetSpectral
 import CetTensor
 import Glibc

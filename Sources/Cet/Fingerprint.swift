@@ -1,3 +1,4 @@
+import CetFormats
 import CetTensor
 
 /// What a spectrum or a saved state belongs to: named values in a fixed order.

@@ -1,3 +1,4 @@
+import CetFormats
 import CetTensor
 
 extension JSON {

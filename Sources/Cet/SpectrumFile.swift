@@ -1,3 +1,4 @@
+import CetFormats
 import CetSpectral
 import CetTensor
 
@@ -25,7 +26,7 @@ extension Spectrum {
 
   public init(path: String) throws {
     guard let file = try RecordFile.Reader.open(path: path, magic: Spectrum.magic, what: "spectrum file") else {
-      throw CetError(.io, "cannot read '\(path)': \(systemMessage())")
+      throw CetError(.io, "cannot read '\(path)': \(systemErrorText())")
     }
     let header = file.header
     let n: Int, count: Int, type: BasisType

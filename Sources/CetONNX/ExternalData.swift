@@ -1,3 +1,4 @@
+import CetFormats
 import CetTensor
 import Glibc
 
@@ -45,6 +46,7 @@ final class ExternalDataFolder {
     guard !location.isEmpty, !location.utf8.contains(0) else {
       throw CetError(.invalidModel, "external data has no usable location")
     }
+    let slash = UInt8(ascii: "/")
     guard location.utf8.first != slash,
       !location.utf8.split(separator: slash).contains(where: { $0.elementsEqual("..".utf8) })
     else {
@@ -61,23 +63,4 @@ final class ExternalDataFolder {
     files[location] = file
     return file
   }
-}
-
-/// Paths are cut at bytes: a Swift Character can join "/" with a combining mark that follows it.
-private let slash = UInt8(ascii: "/")
-
-extension String {
-  /// The folder and the file name of a path; the folder of a bare name is ".".
-  var splitAtLastSlash: (folder: String, name: String) {
-    guard let last = utf8.lastIndex(of: slash) else { return (".", self) }
-    let folder = self[..<last]
-    return (folder.isEmpty ? "/" : String(folder), String(self[utf8.index(after: last)...]))
-  }
-}
-
-/// The path without symbolic links and dots, nil when nothing is there.
-func resolvedPath(_ path: String) -> String? {
-  guard let resolved = realpath(path, nil) else { return nil }
-  defer { free(resolved) }
-  return String(cString: resolved)
 }

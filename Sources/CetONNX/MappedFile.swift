@@ -1,3 +1,4 @@
+import CetFormats
 import CetTensor
 import Glibc
 
@@ -82,11 +83,4 @@ struct FileIdentity: Equatable {
     guard stat(path, &status) == 0 else { return nil }
     self.init(status)
   }
-}
-
-/// The system's text for the calling thread's last error.
-func systemErrorText(_ code: Int32 = errno) -> String {
-  var buffer = [CChar](repeating: 0, count: 256)
-  guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
-  return buffer.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "error \(code)" }
 }

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetFormats
 import CetGraph
 import CetSpectral
 import CetTensor

@@ -1,3 +1,4 @@
+import CetFormats
 import CetGraph
 import CetOperators
 

@@ -1,3 +1,4 @@
+import CetFormats
 import CetTensor
 
 /// Protobuf output as a list of pieces: bytes made here, and ranges of the source file or of a tensor that
@@ -143,5 +144,28 @@ extension Array where Element == UInt8 {
         }
       }
     }
+  }
+}
+
+extension PendingFile {
+  func write(_ output: WireWriter) throws {
+    var buffer: [UInt8] = []
+    buffer.reserveCapacity(1 << 16)
+    func flush() throws {
+      try buffer.withUnsafeBytes(writeAll)
+      buffer.removeAll(keepingCapacity: true)
+    }
+    func add(_ bytes: UnsafeRawBufferPointer) throws {
+      let isLarge = bytes.count > 1 << 15
+      if isLarge || buffer.count + bytes.count > 1 << 16 { try flush() }
+      if isLarge { try writeAll(bytes) } else { buffer += bytes }
+    }
+    for piece in output.pieces {
+      switch piece {
+      case .made(let bytes): try bytes.withUnsafeBytes(add)
+      case .borrowed(let bytes, let keeper): try withExtendedLifetime(keeper) { try add(bytes) }
+      }
+    }
+    try flush()
   }
 }

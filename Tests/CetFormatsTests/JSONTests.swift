@@ -1,7 +1,7 @@
 import CetTensor
 import Testing
 
-@testable import Cet
+@testable import CetFormats
 
 @Suite struct JSONTests {
   private func failure(_ text: String) -> String? {

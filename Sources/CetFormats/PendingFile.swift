@@ -50,27 +50,6 @@ public final class PendingFile {
     return resolved
   }
 
-  func write(_ output: WireWriter) throws {
-    var buffer: [UInt8] = []
-    buffer.reserveCapacity(1 << 16)
-    func flush() throws {
-      try buffer.withUnsafeBytes(writeAll)
-      buffer.removeAll(keepingCapacity: true)
-    }
-    func add(_ bytes: UnsafeRawBufferPointer) throws {
-      let isLarge = bytes.count > 1 << 15
-      if isLarge || buffer.count + bytes.count > 1 << 16 { try flush() }
-      if isLarge { try writeAll(bytes) } else { buffer += bytes }
-    }
-    for piece in output.pieces {
-      switch piece {
-      case .made(let bytes): try bytes.withUnsafeBytes(add)
-      case .borrowed(let bytes, let keeper): try withExtendedLifetime(keeper) { try add(bytes) }
-      }
-    }
-    try flush()
-  }
-
   /// Puts the complete file in the target's place.
   public func commit() throws {
     guard fsync(descriptor) == 0 || errno == EINVAL else { throw failure() }

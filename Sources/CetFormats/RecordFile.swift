@@ -1,11 +1,10 @@
-import CetONNX
 import CetTensor
 import Glibc
 
 /// The library's own binary files, little-endian: 8 bytes that say what it is, the header's length (uint64), the header
 /// (a JSON object), the contents, and a checksum (uint64) of all sections. A file appears complete or not at all.
-enum RecordFile {
-  final class Writer {
+public enum RecordFile {
+  public final class Writer {
     private let file: PendingFile
     private var checksum = Checksum()
     private var buffer: [UInt8] = []
@@ -18,9 +17,9 @@ enum RecordFile {
       try add(text)
     }
 
-    func add<Value: BitwiseCopyable>(_ values: [Value]) throws { try values.withUnsafeBytes(add) }
+    public func add<Value: BitwiseCopyable>(_ values: [Value]) throws { try values.withUnsafeBytes(add) }
 
-    func add(_ bytes: UnsafeRawBufferPointer) throws {
+    public func add(_ bytes: UnsafeRawBufferPointer) throws {
       checksum.update(bytes)
       if buffer.count + bytes.count > 1 << 20 { try flush() }
       if bytes.count > 1 << 19 { try file.writeAll(bytes) } else { buffer += bytes }
@@ -31,25 +30,25 @@ enum RecordFile {
       buffer.removeAll(keepingCapacity: true)
     }
 
-    func finish() throws {
+    public func finish() throws {
       withUnsafeBytes(of: checksum.value) { buffer += $0 }
       try flush()
       try file.commit()
     }
   }
 
-  final class Reader {
+  public final class Reader {
     let path: String
-    let header: JSONFields
+    public let header: JSONFields
     private let file: UnsafeMutablePointer<FILE>
     private var checksum = Checksum()
     private var left: Int
 
     /// nil when there is no file.
-    static func open(path: String, magic: String, what: String) throws -> Reader? {
+    public static func open(path: String, magic: String, what: String) throws -> Reader? {
       guard let file = fopen(path, "rbe") else {
         if errno == ENOENT { return nil }
-        throw CetError(.io, "cannot read \(what) '\(path)': \(systemMessage())")
+        throw CetError(.io, "cannot read \(what) '\(path)': \(systemErrorText())")
       }
       do {
         return try Reader(path, file, magic, what)
@@ -88,9 +87,9 @@ enum RecordFile {
     deinit { fclose(file) }
 
     /// Bytes of the contents that are not read yet.
-    var remaining: Int { left }
+    public var remaining: Int { left }
 
-    func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+    public func read(into buffer: UnsafeMutableRawBufferPointer) throws {
       guard buffer.count <= left, fread(buffer.baseAddress, 1, buffer.count, file) == buffer.count else {
         throw CetError(.io, "'\(path)' ends too early")
       }
@@ -98,7 +97,7 @@ enum RecordFile {
       checksum.update(UnsafeRawBufferPointer(buffer))
     }
 
-    func array<Value: BitwiseCopyable>(_ zero: Value, count: Int) throws -> [Value] {
+    public func array<Value: BitwiseCopyable>(_ zero: Value, count: Int) throws -> [Value] {
       guard count >= 0, count <= left / MemoryLayout<Value>.stride else { throw CetError(.io, "'\(path)' ends too early") }
       var values = [Value](repeating: zero, count: count)
       try values.withUnsafeMutableBytes(read)
@@ -106,7 +105,7 @@ enum RecordFile {
     }
 
     /// After the last of the contents.
-    func finish() throws {
+    public func finish() throws {
       var stored: UInt64 = 0
       let found = withUnsafeMutableBytes(of: &stored) { fread($0.baseAddress, 1, 8, file) }
       guard left == 0, found == 8, stored == checksum.value else {

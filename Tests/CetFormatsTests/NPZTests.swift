@@ -2,9 +2,9 @@ import CetTensor
 import Glibc
 import Testing
 
-@testable import Cet
+@testable import CetFormats
 
-let fixtures: String = {
+private let fixtures: String = {
   let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(2)
   return parts.joined(separator: "/") + "/Fixtures"
 }()

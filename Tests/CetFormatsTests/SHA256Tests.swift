@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Cet
+@testable import CetFormats
 
 @Suite struct SHA256Tests {
   private func hex(_ text: String) -> String {

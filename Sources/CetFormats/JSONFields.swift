@@ -1,8 +1,8 @@
 import CetTensor
 
 /// Typed access to a JSON value; errors name the member's path ("tensors[3].bits").
-struct JSONFields {
-  let value: JSON
+public struct JSONFields {
+  public let value: JSON
   let path: String
   /// What messages call the document.
   let document: String
@@ -17,52 +17,52 @@ struct JSONFields {
     JSONFields(value, document: document, path: path)
   }
 
-  func error(_ text: String) -> CetError {
+  public func error(_ text: String) -> CetError {
     CetError(.invalidArgument, "\(document), \(path.isEmpty ? "document" : path): \(text)")
   }
 
   private func inner(_ name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
 
   /// nil when the member is missing or null.
-  func optional(_ name: String) throws -> JSONFields? {
+  public func optional(_ name: String) throws -> JSONFields? {
     guard case .object(let members) = value else { throw error("expected an object") }
     guard let member = members.first(where: { $0.name == name }), member.value != .null else { return nil }
     return inside(member.value, path: inner(name))
   }
 
-  func required(_ name: String) throws -> JSONFields {
+  public func required(_ name: String) throws -> JSONFields {
     guard let field = try optional(name) else { throw inside(.null, path: inner(name)).error("is missing") }
     return field
   }
 
-  func array() throws -> [JSONFields] {
+  public func array() throws -> [JSONFields] {
     guard case .array(let items) = value else { throw error("expected an array") }
     return items.enumerated().map { inside($1, path: "\(path)[\($0)]") }
   }
 
-  func members() throws -> [(name: String, field: JSONFields)] {
+  public func members() throws -> [(name: String, field: JSONFields)] {
     guard case .object(let members) = value else { throw error("expected an object") }
     return members.map { ($0.name, inside($0.value, path: inner($0.name))) }
   }
 
-  func string() throws -> String {
+  public func string() throws -> String {
     guard case .string(let text) = value else { throw error("expected a string") }
     return text
   }
 
-  func bool() throws -> Bool {
+  public func bool() throws -> Bool {
     guard case .bool(let flag) = value else { throw error("expected true or false") }
     return flag
   }
 
-  func double() throws -> Double {
+  public func double() throws -> Double {
     guard case .number(let literal) = value, let number = Double(literal), number.isFinite else {
       throw error("expected a number")
     }
     return number
   }
 
-  func integer<Value: FixedWidthInteger>(_ range: ClosedRange<Value>) throws -> Value {
+  public func integer<Value: FixedWidthInteger>(_ range: ClosedRange<Value>) throws -> Value {
     guard case .number(let literal) = value, let number = Value(literal) else { throw error("expected an integer") }
     guard range.contains(number) else {
       throw error("expected \(range.lowerBound) to \(range.upperBound), got \(number)")
@@ -70,7 +70,7 @@ struct JSONFields {
     return number
   }
 
-  func choice<Value: RawRepresentable & CaseIterable>(_: Value.Type = Value.self) throws -> Value
+  public func choice<Value: RawRepresentable & CaseIterable>(_: Value.Type = Value.self) throws -> Value
   where Value.RawValue == String {
     let text = try string()
     guard let value = Value(rawValue: text) else {

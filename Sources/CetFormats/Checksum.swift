@@ -1,7 +1,7 @@
 /// A fast 64-bit checksum against damage and mix-ups, not against intent. A stretch of bytes counts with its length,
 /// as words of eight bytes.
-struct Checksum: Sendable {
-  private(set) var value: UInt64
+public struct Checksum: Sendable {
+  public private(set) var value: UInt64
 
   init(seed: UInt64 = 0) { value = 0xcbf2_9ce4_8422_2325 ^ seed }
 
@@ -10,7 +10,7 @@ struct Checksum: Sendable {
     value ^= value >> 29
   }
 
-  mutating func update(_ bytes: UnsafeRawBufferPointer) {
+  public mutating func update(_ bytes: UnsafeRawBufferPointer) {
     mix(UInt64(bytes.count))
     let words = bytes.count / 8
     for i in 0..<words { mix(bytes.loadUnaligned(fromByteOffset: 8 * i, as: UInt64.self)) }
@@ -19,9 +19,9 @@ struct Checksum: Sendable {
     if bytes.count > 8 * words { mix(last) }
   }
 
-  mutating func update(_ text: String) { Array(text.utf8).withUnsafeBytes { update($0) } }
+  public mutating func update(_ text: String) { Array(text.utf8).withUnsafeBytes { update($0) } }
 
-  static func hexadecimal(_ value: UInt64) -> String {
+  public static func hexadecimal(_ value: UInt64) -> String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: 16 - digits.utf8.count) + digits
   }

@@ -4,15 +4,15 @@ import Glibc
 
 /// Named arrays from an .npz file or a folder of .npy files. An array of an unsupported type is no failure until
 /// somebody needs it, because such files often carry more than the model's inputs.
-struct NamedArrays {
+public struct NamedArrays {
   /// In the order of the archive, or of the names in a folder.
-  var arrays: [(name: String, tensor: Tensor)] = []
+  public var arrays: [(name: String, tensor: Tensor)] = []
   /// Why an array could not be used.
-  var unusable: [String: CetError] = [:]
+  public var unusable: [String: CetError] = [:]
 
-  init(path: String) throws {
+  public init(path: String) throws {
     var status = stat()
-    guard stat(path, &status) == 0 else { throw CetError(.io, "cannot read '\(path)': \(systemMessage())") }
+    guard stat(path, &status) == 0 else { throw CetError(.io, "cannot read '\(path)': \(systemErrorText())") }
     if status.st_mode & S_IFMT == S_IFDIR { try readFolder(path) } else { try readArchive(path) }
     if arrays.isEmpty {
       let reason = unusable.sorted { $0.key < $1.key }.first?.value.message ?? "there are no .npy arrays in it"
@@ -35,7 +35,7 @@ struct NamedArrays {
   }
 
   private mutating func readFolder(_ path: String) throws {
-    guard let folder = opendir(path) else { throw CetError(.io, "cannot read '\(path)': \(systemMessage())") }
+    guard let folder = opendir(path) else { throw CetError(.io, "cannot read '\(path)': \(systemErrorText())") }
     defer { closedir(folder) }
     var names: [String] = []
     while let entry = readdir(folder) {
@@ -70,14 +70,12 @@ struct NamedArrays {
   }
 }
 
-func systemMessage() -> String { strerror(errno).map { String(cString: $0) } ?? "error \(errno)" }
-
 private final class FileSource: ByteSource {
   private let file: UnsafeMutablePointer<FILE>
   let byteCount: Int
 
   init(path: String) throws {
-    guard let file = fopen(path, "rbe") else { throw CetError(.io, "cannot be opened: \(systemMessage())") }
+    guard let file = fopen(path, "rbe") else { throw CetError(.io, "cannot be opened: \(systemErrorText())") }
     self.file = file
     var status = stat()
     byteCount = fstat(fileno(file), &status) == 0 ? Int(status.st_size) : 0
