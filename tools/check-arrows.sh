@@ -11,12 +11,13 @@ allowed() {
   CetGraph) echo "CetTensor" ;;
   CetONNX) echo "CetTensor CetFormats CetGraph" ;;
   CetOperators) echo "CetTensor CetGraph" ;;
+  CetLayers) echo "CetTensor CetFormats CetGraph CetOperators" ;;
   CetAutodiff) echo "CetTensor CetGraph CetOperators" ;;
   # Dense solvers and vector kernels in double precision.
   CetSpectral) echo "CetTensor COpenBLAS CKernels" ;;
   CetQuantize) echo "CetTensor COpenBLAS CKernels" ;;
   CetAllocate) echo "CetTensor CetSpectral CetQuantize COpenBLAS CKernels" ;;
-  Cet) echo "CetTensor CetFormats CetGraph CetONNX CetOperators CetAutodiff CetSpectral CetQuantize CetAllocate" ;;
+  Cet) echo "CetTensor CetFormats CetGraph CetONNX CetOperators CetLayers CetAutodiff CetSpectral CetQuantize CetAllocate" ;;
   CetABI) echo "CetTensor Cet CCet" ;;
   *) return 1 ;;
   esac

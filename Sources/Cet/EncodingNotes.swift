@@ -1,3 +1,5 @@
+import CetLayers
+
 /// What a caller should know of an encoding before trusting the figures.
 enum EncodingNotes {
   /// Runtimes replace DequantizeLinear in front of a matrix product by a kernel that rounds the activations as well: measured

@@ -1,4 +1,5 @@
 import CetGraph
+import CetLayers
 import CetTensor
 
 public typealias ValueInfo = CetGraph.ValueInfo

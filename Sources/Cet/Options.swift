@@ -173,12 +173,6 @@ public struct CurvatureOptions: Sendable, Equatable {
   }
 }
 
-/// Bytes that a call may hold: what its options say, or 60 % of the memory that is available now.
-/// - Parameter reserved: bytes that another part of this process will take of it.
-func memoryLimit(_ asked: Int?, processes: Int = 1, reserved: Int = 0) -> Int {
-  asked ?? max(0, (SystemMemory.availableBytes ?? 8 << 30) / processes - reserved) / 5 * 3
-}
-
 private func check<Value>(_ condition: Bool, _ option: String, _ found: Value, _ expected: String) throws {
   guard condition else { throw CetError(.invalidArgument, "option \(option): expected \(expected), got \(found)") }
 }

@@ -3,7 +3,7 @@
 public struct Checksum: Sendable {
   public private(set) var value: UInt64
 
-  init(seed: UInt64 = 0) { value = 0xcbf2_9ce4_8422_2325 ^ seed }
+  public init(seed: UInt64 = 0) { value = 0xcbf2_9ce4_8422_2325 ^ seed }
 
   private mutating func mix(_ word: UInt64) {
     value = (value ^ word) &* 0x9e37_79b9_7f4a_7c15

@@ -7,7 +7,7 @@ public struct JSONFields {
   /// What messages call the document.
   let document: String
 
-  init(_ value: JSON, document: String, path: String = "") {
+  public init(_ value: JSON, document: String, path: String = "") {
     self.value = value
     self.document = document
     self.path = path

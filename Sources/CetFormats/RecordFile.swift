@@ -9,7 +9,7 @@ public enum RecordFile {
     private var checksum = Checksum()
     private var buffer: [UInt8] = []
 
-    init(path: String, magic: String, header: JSON) throws {
+    public init(path: String, magic: String, header: JSON) throws {
       file = try PendingFile(PendingFile.target(of: path))
       let text = Array(header.serialized(indented: false).utf8)
       try add(Array(magic.utf8))

@@ -44,3 +44,9 @@ public enum SystemMemory {
     return String(decoding: bytes.prefix(count), as: UTF8.self)
   }
 }
+
+/// Bytes that a call may hold: what its options say, or 60 % of the memory that is available now.
+/// - Parameter reserved: bytes that another part of this process will take of it.
+public func memoryLimit(_ asked: Int?, processes: Int = 1, reserved: Int = 0) -> Int {
+  asked ?? max(0, (SystemMemory.availableBytes ?? 8 << 30) / processes - reserved) / 5 * 3
+}

@@ -1,5 +1,6 @@
 import CetAutodiff
 import CetGraph
+import CetLayers
 import CetTensor
 
 /// A model and calibration batches, ready for measurements: the layers, the unquantized weights and biases, and
@@ -8,6 +9,7 @@ final class Engine: @unchecked Sendable {
   let layers: [LinearLayer]
   /// With every addable bias in place (zeros).
   let model: Model
+  let index: GraphIndex
   let output: String
   let loss: LossKind
   private(set) var workers: Workers
@@ -46,6 +48,7 @@ final class Engine: @unchecked Sendable {
     biasNames = names
     let biased = try edit.applied(to: found.model)
     model = biased
+    index = GraphIndex(biased)
     let held = Dictionary(biased.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
     var weights: [String: Tensor] = [:]
     for name in layers.map(\.name) + names.compactMap({ $0 }) { weights[name] = held[name] }
@@ -55,6 +58,11 @@ final class Engine: @unchecked Sendable {
 
   /// Before any work starts.
   func limit(threads: Int) { workers = Workers(threads: min(threads, workers.threads)) }
+
+  /// What a layer's output is added to, where its rounding can make use of it.
+  func residual(of layer: Int) -> Residual? {
+    Engine.usesStatistics(layers[layer]) && biasNames[layer] != nil ? Residual(of: layers[layer], in: index) : nil
+  }
 
   func weightValues(_ layer: LinearLayer) throws -> [Float] {
     guard let tensor = weights[layer.name] else { throw CetError(.internal, "no weights for '\(layer.name)'") }

@@ -1,3 +1,4 @@
+import CetLayers
 import CetQuantize
 import CetTensor
 

@@ -1,4 +1,5 @@
 import CetGraph
+import CetLayers
 import CetOperators
 import CetQuantize
 import CetTensor

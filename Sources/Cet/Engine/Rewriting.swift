@@ -1,4 +1,5 @@
 import CetGraph
+import CetLayers
 import CetQuantize
 import CetTensor
 

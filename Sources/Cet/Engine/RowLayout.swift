@@ -1,3 +1,4 @@
+
 /// The order and shape in which codes are unpacked, so that scales broadcast against them.
 struct RowLayout {
   let rows: Int

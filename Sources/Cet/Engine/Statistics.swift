@@ -1,5 +1,6 @@
 import CetAutodiff
 import CetGraph
+import CetLayers
 import CetQuantize
 import CetTensor
 

@@ -1,5 +1,6 @@
 import CetFormats
 import CetGraph
+import CetLayers
 import CetONNX
 import CetTensor
 

@@ -1,5 +1,6 @@
 import CetFormats
 import CetGraph
+import CetLayers
 import CetOperators
 
 extension LoadedModel {
@@ -85,5 +86,26 @@ extension LoadedModel {
       .init("unplanned", .array(left)), .init("quantized", existing.json),
     ])
     return document.serialized()
+  }
+}
+
+extension ExistingQuantization {
+  var json: JSON {
+    if isEmpty { return .null }
+    return .object([
+      .init("summary", .text(summary)),
+      .init(
+        "own",
+        .array(
+          own.map { .object([.init("name", .string($0.name)), .init("bits", .integer($0.bits)), .init("count", .integer($0.count))]) })),
+      .init(
+        "others",
+        .array(
+          others.map {
+            .object([.init("operator", .string($0.operator)), .init("tensors", .integer($0.tensors)), .init("count", .integer($0.count))])
+          })),
+      .init("activations", .array(activations.map { .string($0) })),
+      .init("float_weights", .integer(floatCount)),
+    ])
   }
 }

@@ -1,6 +1,7 @@
 import CetAutodiff
 import CetFormats
 import CetGraph
+import CetLayers
 import CetONNX
 import CetOperators
 import CetTensor

@@ -44,7 +44,7 @@ extension Session {
     try CurvatureOperator(
       model: engine.model, output: engine.output, parameters: slots, batches: batches, loss: loss,
       curvature: options.curvature, workers: engine.workers, context: engine.context,
-      memoryLimit: Cet.memoryLimit(options.maxMemory))
+      memoryLimit: CetTensor.memoryLimit(options.maxMemory))
   }
 
   /// HAWQ-V2: mean Hessian trace of the tensor times the squared quantization error.
@@ -113,7 +113,7 @@ extension Session {
     let limit = options.maxIterations ?? 100
     var settings = CetSpectral.EigensolveOptions(
       count: min(options.eigenpairs ?? 20, dimension), tolerance: 1e-2, maximumApplies: limit, seed: options.seed)
-    settings.maximumMemory = Cet.memoryLimit(options.maxMemory)
+    settings.maximumMemory = CetTensor.memoryLimit(options.maxMemory)
     // What the pairs need is refused before the curvature is made.
     _ = try EigensolveSizes(dimension: dimension, settings)
     let map = try curvature(options)

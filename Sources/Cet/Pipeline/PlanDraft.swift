@@ -1,4 +1,5 @@
 import CetAllocate
+import CetLayers
 import CetTensor
 
 /// What may be chosen for each layer, and what every choice costs.

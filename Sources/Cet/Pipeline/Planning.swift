@@ -1,5 +1,6 @@
 import CetAllocate
 import CetAutodiff
+import CetLayers
 import CetTensor
 
 /// A bit width for every weight tensor that meets the target with the least loss.

@@ -1,15 +1,15 @@
 import CetFormats
 
 /// What the metadata of a model say when this library wrote it.
-struct CompressionRecord: Sendable {
+public struct CompressionRecord: Sendable {
   /// Version of the library that wrote the file.
-  let version: String
-  let sourceSHA256: String
+  public let version: String
+  public let sourceSHA256: String
   /// Of every weight that was encoded, by name.
-  let bits: [String: Int]
+  public let bits: [String: Int]
 
   /// nil when another program wrote the model, or what it says is not readable.
-  init?(_ metadata: [(key: String, value: String)]) {
+  public init?(_ metadata: [(key: String, value: String)]) {
     let entries = Dictionary(metadata.map { ($0.key, $0.value) }, uniquingKeysWith: { $1 })
     guard let version = entries["ai.libcet.version"], let text = entries["ai.libcet.plan"],
       let members = try? JSONFields(JSON.parse(text), document: "ai.libcet.plan").members()

@@ -2,8 +2,8 @@ import CetGraph
 import CetTensor
 
 /// A weight tensor and the linear operators that read it.
-struct LinearLayer: Sendable {
-  enum Kind: Sendable, Equatable {
+public struct LinearLayer: Sendable {
+  public enum Kind: Sendable, Equatable {
     case convolution(groups: Int)
     case transposedConvolution(groups: Int)
     /// A matrix product x·W whose constant operand is [K, N] (`rowsFirst` false) or [N, K] (true), axes of size 1 in
@@ -21,7 +21,7 @@ struct LinearLayer: Sendable {
   }
 
   /// Where the mean of the output error can be put.
-  enum Bias: Sendable {
+  public enum Bias: Sendable {
     /// An initializer that only this layer's node reads, at the given input of the node.
     case present(name: String)
     /// A new initializer of this name, and what replaces the node so that it is read.
@@ -29,42 +29,42 @@ struct LinearLayer: Sendable {
     case none
   }
 
-  let name: String
-  let shape: [Int]
+  public let name: String
+  public let shape: [Int]
   /// In the file; the engine computes with float32.
-  let elementType: ElementType
-  let kind: Kind
+  public let elementType: ElementType
+  public let kind: Kind
   /// Axis of the output channels (rows of the table): the quantization axis.
-  let axis: Int
+  public let axis: Int
   /// The node that reads the weight; the first one when several do.
-  let node: Node
+  public let node: Node
   /// Name of the activation that the weight multiplies; nil for tables, and for blocks, which name theirs.
-  let input: String?
+  public let input: String?
   /// Name of the product; "" where there is none by itself.
-  let output: String
-  let bias: Bias
+  public let output: String
+  public let bias: Bias
   /// Element type of the bias in the file.
-  let biasType: ElementType
+  public let biasType: ElementType
   /// Whether a node that is no layer reads the weight, such as Transpose.
-  var isMoved = false
+  public var isMoved = false
   /// Whether the node stands in a loop's body.
-  var isRepeated = false
+  public var isRepeated = false
 
   /// Names of the values that statistics are taken from, each once.
-  var observed: [String] {
+  public var observed: [String] {
     guard case .blocks(let names) = kind else { return input.map { [$0] } ?? [] }
     return names.flatMap { $0 }.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
   }
   /// Whether all of the layer's inputs are there before its first output, so that it can be fitted to them in turn.
-  var isSequential: Bool {
+  public var isSequential: Bool {
     if case .blocks = kind { return false }
     return !isRepeated
   }
-  var count: Int { shape.elementCount }
+  public var count: Int { shape.elementCount }
   /// Output channels, the length of a bias.
-  var channels: Int { shape[axis] }
+  public var channels: Int { shape[axis] }
   /// Initializer that holds or can hold the bias.
-  var biasName: String? {
+  public var biasName: String? {
     switch bias {
     case .present(let name), .addable(let name, _): name
     case .none: nil

@@ -1,43 +1,39 @@
-import CetGraph
 import CetTensor
 
 /// All nodes of a model in one list, those of branches and loop bodies behind the node that holds them, with who makes
 /// and who reads each value. A name that is made in more than one place has no maker: which one is meant depends on
 /// where one looks from.
-struct GraphSites {
-  private(set) var nodes: [Node] = []
+public struct GraphIndex: Sendable {
+  public private(set) var nodes: [Node] = []
+  /// The node in whose branch or body each node stands, by index into `nodes`; nil for those of the main graph.
+  public private(set) var holders: [Int?] = []
   /// Nodes of loop bodies, which run once a turn, by index into `nodes`.
-  private(set) var repeatedNodes: Set<Int> = []
+  public private(set) var repeatedNodes: Set<Int> = []
   /// Readers of each value, by index into `nodes`.
-  private(set) var readers: [String: [Int]] = [:]
-  private(set) var makers: [String: Int] = [:]
+  public private(set) var readers: [String: [Int]] = [:]
+  public private(set) var makers: [String: Int] = [:]
   /// Constants by name: initializers and tensors of Constant nodes.
-  private(set) var constants: [String: Tensor] = [:]
+  public private(set) var constants: [String: Tensor] = [:]
   /// Constants that stand elsewhere than among the main graph's initializers.
-  private(set) var inner: Set<String> = []
+  public private(set) var inner: Set<String> = []
   /// Those of `inner` that Constant nodes hold.
-  private(set) var constantNodes: Set<String> = []
+  public private(set) var constantNodes: Set<String> = []
   /// Outputs of the model, of branches and of bodies.
-  private(set) var outputs: Set<String> = []
+  public private(set) var outputs: Set<String> = []
 
   /// Nodes whose values depend on what the model is fed, or are drawn anew in every run, by index into `nodes`. All
   /// others are constant.
-  private(set) var fedNodes: Set<Int> = []
+  public private(set) var fedNodes: Set<Int> = []
 
   private var made: [String: Int] = [:]
   /// Values that such nodes make, and the inputs.
-  private var fed: Set<String> = []
+  public private(set) var fed: Set<String> = []
 
-  /// Whether the weight at `slot` of a node is multiplied with something that is not constant. Rows of a table may be
-  /// picked by constant indices.
-  func isWeighted(_ node: Node, _ slot: Int) -> Bool {
-    guard slot < node.inputs.count else { return false }
-    guard let other = node.activationSlot(of: slot) else { return true }
-    return other < node.inputs.count && fed.contains(node.inputs[other])
-  }
+  /// An initializer of the main graph.
+  public func initializer(_ name: String) -> Tensor? { inner.contains(name) ? nil : constants[name] }
 
-  init(_ model: Model) {
-    visit(model.graph, isMain: true, isRepeated: false, isFed: true)
+  public init(_ model: Model) {
+    visit(model.graph, holder: nil, isRepeated: false, isFed: true)
     for (name, count) in made where count > 1 {
       makers[name] = nil
       constants[name] = nil
@@ -46,8 +42,8 @@ struct GraphSites {
     }
   }
 
-  private mutating func visit(_ graph: Graph, isMain: Bool, isRepeated: Bool, isFed: Bool) {
-    for initializer in graph.initializers { constant(initializer.name, initializer.tensor, isInner: !isMain) }
+  private mutating func visit(_ graph: Graph, holder: Int?, isRepeated: Bool, isFed: Bool) {
+    for initializer in graph.initializers { constant(initializer.name, initializer.tensor, isInner: holder != nil) }
     // Before IR 4 the initializers are among the inputs; they are made once.
     let held = Set(graph.initializers.map(\.name) + graph.opaqueInitializers)
     for input in graph.inputs where !held.contains(input.name) {
@@ -58,6 +54,7 @@ struct GraphSites {
     for node in graph.nodes {
       let index = nodes.count
       nodes.append(node)
+      holders.append(holder)
       if isRepeated { repeatedNodes.insert(index) }
       let feeds = dependsOnInputs(node)
       if feeds {
@@ -77,7 +74,7 @@ struct GraphSites {
         }
       }
       let repeats = node.domain.isEmpty && ["Loop", "Scan"].contains(node.operatorType)
-      for graph in node.subgraphs { visit(graph, isMain: false, isRepeated: isRepeated || repeats, isFed: feeds) }
+      for graph in node.subgraphs { visit(graph, holder: index, isRepeated: isRepeated || repeats, isFed: feeds) }
     }
   }
 
@@ -87,7 +84,7 @@ struct GraphSites {
 
   /// Branches and bodies see the values around them.
   private func dependsOnInputs(_ node: Node) -> Bool {
-    node.inputs.contains(where: fed.contains) || GraphSites.random.contains(node.operatorType)
+    node.inputs.contains(where: fed.contains) || GraphIndex.random.contains(node.operatorType)
       || node.subgraphs.contains { graph in graph.nodes.contains(where: dependsOnInputs) || graph.outputs.contains { fed.contains($0.name) } }
   }
 

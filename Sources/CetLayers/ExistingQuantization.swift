@@ -1,19 +1,18 @@
-import CetFormats
 import CetGraph
 import CetTensor
 
 /// What in a model is quantized before this library does anything: by itself or by others.
-struct ExistingQuantization: Sendable {
+public struct ExistingQuantization: Sendable {
   /// Weights that this library encoded, in graph order. They are planned again from their values.
-  let own: [(name: String, bits: Int, count: Int)]
+  public let own: [(name: String, bits: Int, count: Int)]
   /// Operators with constant codes, and the weights in them.
-  let others: [(operator: String, tensors: Int, count: Int)]
+  public let others: [(operator: String, tensors: Int, count: Int)]
   /// Operators that quantize activations.
-  let activations: [String]
+  public let activations: [String]
   /// Weights that can be planned and are float in the file.
-  let floatCount: Int
+  public let floatCount: Int
 
-  init(_ found: LinearLayers) {
+  public init(_ found: LinearLayers) {
     let recorded = found.record?.bits ?? [:]
     own = found.layers.compactMap { layer in recorded[layer.name].map { (layer.name, $0, layer.count) } }
     floatCount = found.layers.reduce(0) { recorded[$1.name] == nil ? $0 + $1.count : $0 }
@@ -41,10 +40,10 @@ struct ExistingQuantization: Sendable {
     self.activations = activations.sorted()
   }
 
-  var isEmpty: Bool { own.isEmpty && others.isEmpty && activations.isEmpty }
+  public var isEmpty: Bool { own.isEmpty && others.isEmpty && activations.isEmpty }
 
   /// One line for people; nil when nothing is quantized.
-  var summary: String? {
+  public var summary: String? {
     guard !isEmpty else { return nil }
     var parts: [String] = []
     if !own.isEmpty {
@@ -53,25 +52,6 @@ struct ExistingQuantization: Sendable {
     for entry in others { parts.append("\(entry.tensors) constant tensors (\(entry.count) values) by \(entry.operator), left as they are") }
     if !activations.isEmpty { parts.append("activations by \(activations.joined(separator: ", "))") }
     return "already quantized: " + parts.joined(separator: "; ") + "; \(floatCount) weights are float"
-  }
-
-  var json: JSON {
-    if isEmpty { return .null }
-    return .object([
-      .init("summary", .text(summary)),
-      .init(
-        "own",
-        .array(
-          own.map { .object([.init("name", .string($0.name)), .init("bits", .integer($0.bits)), .init("count", .integer($0.count))]) })),
-      .init(
-        "others",
-        .array(
-          others.map {
-            .object([.init("operator", .string($0.operator)), .init("tensors", .integer($0.tensors)), .init("count", .integer($0.count))])
-          })),
-      .init("activations", .array(activations.map { .string($0) })),
-      .init("float_weights", .integer(floatCount)),
-    ])
   }
 }
 

@@ -21,7 +21,7 @@ final class FiniteWeights: @unchecked Sendable {
 }
 
 /// The position of the first NaN or infinity of a float tensor.
-func firstNonFinite(_ tensor: Tensor) -> [Int]? {
+public func firstNonFinite(_ tensor: Tensor) -> [Int]? {
   let bad: Int?
   switch tensor.type {
   case .float32: bad = firstIndex(tensor, Float.self) { !$0.isFinite }

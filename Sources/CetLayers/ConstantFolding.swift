@@ -8,33 +8,33 @@ import CetTensor
 /// is not what the layer adds. So it is computed once, and where the weight is quantized its encoding takes the place
 /// of the nodes that made it. What others have quantized stays as it is, and so do products that are smaller than their
 /// result.
-struct ConstantFolding {
-  struct Weight: Sendable {
-    let name: String
-    let tensor: Tensor
+public struct ConstantFolding: Sendable {
+  public struct Weight: Sendable {
+    public let name: String
+    public let tensor: Tensor
     /// Nodes behind it, by index into the model's sites.
     let nodes: Set<Int>
     /// Every value that those nodes read.
-    let reads: Set<String>
+    public let reads: Set<String>
   }
 
   /// A weight operand that is computed from constants and stays so.
-  struct Left: Sendable {
-    let name: String
-    let reason: String
+  public struct Left: Sendable {
+    public let name: String
+    public let reason: String
     /// Integers that it is computed from, where they are its codes and no operator says so.
-    let codes: Int
+    public let codes: Int
     /// Nodes behind it, by the name of their first output.
-    let makers: Set<String>
+    public let makers: Set<String>
   }
 
-  let weights: [Weight]
-  let left: [Left]
-  private let sites: GraphSites
+  public let weights: [Weight]
+  public let left: [Left]
+  private let sites: GraphIndex
 
   /// - Parameter encoded: names of the weights that this library encoded in the model.
-  init(_ model: Model, encoded: Set<String>) {
-    let sites = GraphSites(model)
+  public init(_ model: Model, encoded: Set<String>) {
+    let sites = GraphIndex(model)
     self.sites = sites
     let finder = FoldFinder(model: model, sites: sites, encoded: encoded)
     var (weights, left): ([Weight], [Left]) = ([], [])
@@ -55,12 +55,12 @@ struct ConstantFolding {
   }
 
   /// Weights that must be written out although they stay float: something that they are computed from is changed.
-  func disturbed(by changed: Set<String>, except quantized: Set<String>) -> [Weight] {
+  public func disturbed(by changed: Set<String>, except quantized: Set<String>) -> [Weight] {
     weights.filter { !quantized.contains($0.name) && !$0.reads.isDisjoint(with: changed) }
   }
 
   /// Drops the nodes that make these weights, and what only those read.
-  func removal(of names: Set<String>) -> ModelEdit {
+  public func removal(of names: Set<String>) -> ModelEdit {
     var edit = ModelEdit()
     let chosen = weights.filter { names.contains($0.name) }
     var removed: Set<Int> = []
@@ -81,7 +81,7 @@ struct ConstantFolding {
   }
 
   /// The model with all these weights as constants.
-  func applied(to model: Model) throws -> Model {
+  public func applied(to model: Model) throws -> Model {
     guard !weights.isEmpty else { return model }
     var edit = removal(of: Set(weights.map(\.name)))
     edit.initializers = weights.map { Initializer(name: $0.name, tensor: $0.tensor) }
@@ -91,7 +91,7 @@ struct ConstantFolding {
 
 private struct FoldFinder {
   let model: Model
-  let sites: GraphSites
+  let sites: GraphIndex
   let encoded: Set<String>
 
   enum Outcome {

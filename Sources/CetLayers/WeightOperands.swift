@@ -3,13 +3,13 @@ import CetTensor
 
 extension ElementType {
   /// Whether weights of this type are quantized.
-  var isWeight: Bool { self == .float32 || self == .float16 || self == .bfloat16 }
+  public var isWeight: Bool { self == .float32 || self == .float16 || self == .bfloat16 }
 }
 
 /// What the library knows of operators that multiply activations with weights, and of those that only move elements.
 extension Node {
   /// Inputs that can be a weight, the usual one first.
-  var weightSlots: [Int] {
+  public var weightSlots: [Int] {
     switch (domain, operatorType) {
     case ("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("com.microsoft", "FusedMatMul"), ("com.microsoft", "Attention"),
       ("com.microsoft", "FusedConv"), ("com.microsoft", "FusedGemm"):
@@ -35,5 +35,15 @@ extension Node {
     case "Concat": return inputs
     default: return nil
     }
+  }
+}
+
+extension GraphIndex {
+  /// Whether the weight at `slot` of a node is multiplied with something that is not constant. Rows of a table may be
+  /// picked by constant indices.
+  func isWeighted(_ node: Node, _ slot: Int) -> Bool {
+    guard slot < node.inputs.count else { return false }
+    guard let other = node.activationSlot(of: slot) else { return true }
+    return other < node.inputs.count && fed.contains(node.inputs[other])
   }
 }

@@ -19,7 +19,7 @@ struct RowOrigins {
   private static let rowLimit = 1 << 20
 
   /// nil where the operand is made in another way.
-  init?(of operand: String, _ sites: GraphSites, depth: Int = 0) {
+  init?(of operand: String, _ sites: GraphIndex, depth: Int = 0) {
     if let tensor = sites.constants[operand] {
       guard tensor.rank >= 2, tensor.count > 0 else { return nil }
       shape = Array(tensor.shape.dropLast())
@@ -73,7 +73,7 @@ struct RowOrigins {
   }
 
   /// Whether nothing outside this operand's making and the node that reads it sees the constant.
-  func isOnlyUse(of constant: String, by reader: Int, _ sites: GraphSites) -> Bool {
+  func isOnlyUse(of constant: String, by reader: Int, _ sites: GraphIndex) -> Bool {
     func isWithin(_ name: String) -> Bool {
       !sites.outputs.contains(name) && (sites.readers[name] ?? []).allSatisfy { nodes.contains($0) || $0 == reader }
     }
@@ -102,7 +102,7 @@ struct RowOrigins {
   }
 
   /// Whole numbers of an attribute, or since later operator sets of a constant input; nil where there are none.
-  private static func ints(_ node: Node, _ name: String, input: Int, _ sites: GraphSites) -> [Int]? {
+  private static func ints(_ node: Node, _ name: String, input: Int, _ sites: GraphIndex) -> [Int]? {
     if case .ints(let values)? = node.attributes[name] { return values.map { Int(clamping: $0) } }
     guard let tensor = sites.constants[node.input(input)] else { return nil }
     if tensor.type == .int32 { return (try? tensor.array(as: Int32.self))?.map { Int($0) } }
@@ -114,7 +114,7 @@ struct RowOrigins {
 enum RecurrentRows {
   /// What the rows of `constant` (all of whose axes but two are 1) are multiplied with, for the network at `index`; nil where
   /// the rows are not used once each, or see values in no regular order.
-  static func kind(_ constant: String, _ shape: [Int], index: Int, slot: Int, _ sites: GraphSites) -> LinearLayer.Kind? {
+  static func kind(_ constant: String, _ shape: [Int], index: Int, slot: Int, _ sites: GraphIndex) -> LinearLayer.Kind? {
     let node = sites.nodes[index]
     guard shape.count >= 2, shape.dropLast(2).allSatisfy({ $0 == 1 }), let origins = RowOrigins(of: node.input(slot), sites),
       origins.shape.count == 2, origins.isOnlyUse(of: constant, by: index, sites)

@@ -6,29 +6,29 @@ import CetTensor
 /// 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul or a recurrent network, or the table of Gather,
 /// in the main graph, in branches and bodies or in functions, as they are, after operators that only move elements, or
 /// computed from constants (`ConstantFolding`).
-struct LinearLayers: Sendable {
-  let layers: [LinearLayer]
+public struct LinearLayers: Sendable {
+  public let layers: [LinearLayer]
   /// The values of `model` before it is widened.
-  let sites: GraphSites
+  public let sites: GraphIndex
   /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
-  var model: Model
+  public var model: Model
   /// Those of them that Constant nodes hold in the file.
-  let constantNodes: Set<String>
+  public let constantNodes: Set<String>
   /// Functions are looked into as if their nodes stood in place of the calls.
-  let inlining: Inlining
-  let folding: ConstantFolding
+  public let inlining: Inlining
+  public let folding: ConstantFolding
   private let finite = FiniteWeights()
   /// What this library wrote about the model, if it did.
-  let record: CompressionRecord?
+  public let record: CompressionRecord?
   /// What is taken in the file, in `model` and by the biases that may be added.
-  let names: NameScope
+  public let names: NameScope
 
-  init(_ file: Model) throws {
+  public init(_ file: Model) throws {
     inlining = Inlining(file)
     record = CompressionRecord(file.metadata)
     folding = ConstantFolding(inlining.model, encoded: Set((record?.bits ?? [:]).keys))
     let original = try folding.applied(to: inlining.model)
-    let sites = GraphSites(original)
+    let sites = GraphIndex(original)
     self.sites = sites
     var moved = ModelEdit()
     for name in sites.inner.sorted() {
@@ -48,18 +48,18 @@ struct LinearLayers: Sendable {
 
 extension LinearLayers {
   /// Why a layer's weight stays float whatever a plan wants; nil where it can be quantized.
-  func obstacle(_ index: Int) -> String? { finite.obstacle(layers[index].name, sites.constants[layers[index].name]) }
+  public func obstacle(_ index: Int) -> String? { finite.obstacle(layers[index].name, sites.constants[layers[index].name]) }
 }
 
 private struct LayerFinder {
-  let sites: GraphSites
+  let sites: GraphIndex
   private(set) var found: [LinearLayer] = []
   private(set) var names: NameScope
   private var seen: Set<String> = []
   /// Nodes that make weights of constants, by their first outputs.
   private let decoders: Set<String>
 
-  init(sites: GraphSites, names: NameScope, decoders: Set<String>) {
+  init(sites: GraphIndex, names: NameScope, decoders: Set<String>) {
     self.sites = sites
     self.names = names
     self.decoders = decoders

@@ -1,14 +1,14 @@
 import CetGraph
 
 /// The value whose softmax a model's output is, or would be: a vector of scores per sample.
-struct ClassScores: Equatable {
-  let value: String
+public struct ClassScores: Equatable {
+  public let value: String
   /// Whether positions of size 1 may stand behind the classes: (samples, classes, 1, 1), as pooling leaves them.
-  let hasPositions: Bool
+  public let hasPositions: Bool
 
   /// nil when the output does not look like class scores: a vector per sample made by a linear layer, a pooling, or a
   /// softmax of those.
-  init?(behind output: String, _ graph: Graph) {
+  public init?(behind output: String, _ graph: Graph) {
     var makers: [String: Node] = [:]
     for node in graph.nodes { for name in node.outputs { makers[name] = node } }
     // What the file says of the positions behind the classes: none or one, or nothing.
@@ -67,7 +67,7 @@ struct ClassScores: Equatable {
     return nil
   }
 
-  init(value: String, hasPositions: Bool) {
+  public init(value: String, hasPositions: Bool) {
     self.value = value
     self.hasPositions = hasPositions
   }

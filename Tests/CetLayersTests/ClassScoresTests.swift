@@ -1,7 +1,7 @@
 import CetGraph
 import Testing
 
-@testable import Cet
+@testable import CetLayers
 
 @Suite struct ClassScoresTests {
   private typealias Dimension = ValueInfo.Dimension
