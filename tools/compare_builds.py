@@ -26,11 +26,12 @@ def variants(name):
     """Command lines by what they show, for a model of a pack."""
     compress = "compress {model} {out}.onnx --data {data} --json"
     every = {
-        "default 11x": f"{compress} --target-ratio 11 --samples 64",
-        "spectrum": "spectrum {model} --data {data} -k 3 --samples 16 --save {out}.spectrum --json",
+        "default 11x": f"{compress} --target-ratio 11 --samples 48",
+        "spectrum": "spectrum {model} --data {data} -k 2 --samples 8 --max-applies 30 --save {out}.spectrum --json",
     }
-    if name == "minilm_stsb":
-        return every | {"gptq qdq": f"{compress} --target-bits 3.5 --rounding gptq --encoding qdq --samples 32"}
+    if name != "digits_cnn":
+        qdq = "--target-ratio 8 --granularity block:16 --encoding qdq --rounding gptq --samples 32"
+        return every | {"blocks qdq": f"{compress} {qdq}"}
     every |= {
         "labels": "spectrum {model} --data {data} -k 3 --samples 48 --loss cross-entropy --trace --density --json",
         "gauss-newton": "spectrum {model} --data {data} -k 2 --samples 32 --loss kl --curvature gauss-newton --json",
