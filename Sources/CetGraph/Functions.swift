@@ -23,24 +23,9 @@ extension Node {
 
   /// The node with references to attributes of its function replaced; without those that the caller omits.
   public func resolved(_ given: [String: Attribute]) -> Node {
-    var node = self
-    for (name, attribute) in attributes {
-      switch attribute {
-      case .reference(let source): node.attributes[name] = given[source]
-      case .graph(let graph): node.attributes[name] = .graph(graph.resolved(given))
-      case .graphs(let graphs): node.attributes[name] = .graphs(graphs.map { $0.resolved(given) })
-      default: break
-      }
-    }
+    var node = mapGraphs { $0.nodes = $0.nodes.map { $0.resolved(given) } }
+    for (name, attribute) in attributes { if case .reference(let source) = attribute { node.attributes[name] = given[source] } }
     return node
-  }
-}
-
-extension Graph {
-  fileprivate func resolved(_ given: [String: Attribute]) -> Graph {
-    var graph = self
-    graph.nodes = nodes.map { $0.resolved(given) }
-    return graph
   }
 }
 
@@ -80,21 +65,17 @@ extension Model {
       counts[function.key] = .some(result)
       return result
     }
-    func check(_ nodes: [Node]) throws {
-      for node in nodes {
-        let size = count(node, 0)
-        guard size < .max else {
-          throw CetError(.invalidModel, "node '\(node.displayName)': functions nest deeper than \(Model.callDepthLimit), or without end")
-        }
-        guard size <= Model.unfoldedNodeLimit else {
-          throw CetError(
-            .unsupportedOperator,
-            "node '\(node.displayName)': function \(node.operatorType) unfolds into \(size == 1 << 40 ? "more than \(size)" : "\(size)") nodes, expected at most \(Model.unfoldedNodeLimit)")
-        }
-        for graph in node.subgraphs { try check(graph.nodes) }
+    for node in graph.nodes.flattened {
+      let size = count(node, 0)
+      guard size < .max else {
+        throw CetError(.invalidModel, "node '\(node.displayName)': functions nest deeper than \(Model.callDepthLimit), or without end")
+      }
+      guard size <= Model.unfoldedNodeLimit else {
+        throw CetError(
+          .unsupportedOperator,
+          "node '\(node.displayName)': function \(node.operatorType) unfolds into \(size == 1 << 40 ? "more than \(size)" : "\(size)") nodes, expected at most \(Model.unfoldedNodeLimit)")
       }
     }
-    try check(graph.nodes)
   }
 
   /// Functions that the graph calls, directly or through others.
@@ -104,9 +85,8 @@ extension Model {
     var called: Set<FunctionKey> = []
     var waiting = [graph.nodes]
     while let nodes = waiting.popLast() {
-      for node in nodes {
+      for node in nodes.flattened {
         if let function = held[node.functionKey], called.insert(node.functionKey).inserted { waiting.append(function.nodes) }
-        waiting += node.subgraphs.map(\.nodes)
       }
     }
     return called

@@ -89,19 +89,8 @@ public struct Node: Sendable {
   /// The same of an output.
   public func output(_ index: Int) -> String { outputs.indices.contains(index) ? outputs[index] : "" }
 
-  /// What tells nodes apart, because values have one maker: the first output that has a name.
+  /// What tells nodes apart, because a value has one producer: the first output that has a name.
   public var firstOutput: String { outputs.first { !$0.isEmpty } ?? "" }
-
-  /// The graphs among the attributes: branches and loop bodies.
-  public var subgraphs: [Graph] {
-    attributes.sorted { $0.key < $1.key }.flatMap { _, attribute -> [Graph] in
-      switch attribute {
-      case .graph(let graph): [graph]
-      case .graphs(let graphs): graphs
-      default: []
-      }
-    }
-  }
 }
 
 /// An attribute's value (AttributeProto). Tensors share memory with the file.

@@ -22,7 +22,7 @@ struct Inliner {
     opsets = model.opsets
     for function in model.functions where functions[function.key] == nil { functions[function.key] = function }
     names = NameScope(model)
-    ambiguous = functions.isEmpty ? [] : Inliner.sharedNames(in: model.graph)
+    ambiguous = functions.isEmpty ? [] : GraphIndex(model.graph).ambiguous
   }
 
   /// The nodes of the model's graph, or of a branch or body in it, with the calls replaced.
@@ -36,32 +36,11 @@ struct Inliner {
         calls.append(Inlining.Call(output: output, nodes: body, constants: read))
         return body
       }
-      return [node.mapGraphs { graph in
-        var graph = graph
-        graph.nodes = inlined(graph.nodes)
-        return graph
-      }]
+      return [node.mapGraphs { $0.nodes = inlined($0.nodes) }]
     }
   }
 
   // MARK: What can be inlined
-
-  /// Names of values that are made in more than one place.
-  private static func sharedNames(in graph: Graph) -> Set<String> {
-    var (seen, twice): (Set<String>, Set<String>) = ([], [])
-    // Before IR 4 the initializers are among the inputs; they are made once.
-    func visit(_ graph: Graph) {
-      for name in Set((graph.initializers.map(\.name) + graph.opaqueInitializers + graph.inputs.map(\.name))) {
-        if !seen.insert(name).inserted { twice.insert(name) }
-      }
-      for node in graph.nodes {
-        for name in node.outputs where !name.isEmpty && !seen.insert(name).inserted { twice.insert(name) }
-        node.subgraphs.forEach(visit)
-      }
-    }
-    visit(graph)
-    return twice
-  }
 
   private mutating func size(_ function: Function, depth: Int = 0) -> Int? {
     if let known = sizes[function.key] { return known }
@@ -142,7 +121,7 @@ struct Inliner {
       node.outputs = node.outputs.map { made($0, scope, &names) }
       if let callee = functions[node.functionKey] { return expanded(callee, node) }
       if !node.name.isEmpty { node.name = self.names.takeNode("\(scope.caller)/\(node.name)") }
-      return [node.mapGraphs { renamed($0, scope, names) }]
+      return [node.mapGraphs { $0 = renamed($0, scope, names) }]
     }
   }
 
@@ -191,20 +170,5 @@ struct Inliner {
       constants.append(Initializer(name: name, tensor: tensor))
     }
     constantNames[function.key] = names
-  }
-}
-
-extension Node {
-  /// The node with its branches and bodies replaced.
-  func mapGraphs(_ transform: (Graph) -> Graph) -> Node {
-    var node = self
-    for (name, attribute) in attributes.sorted(by: { $0.key < $1.key }) {
-      switch attribute {
-      case .graph(let graph): node.attributes[name] = .graph(transform(graph))
-      case .graphs(let graphs): node.attributes[name] = .graphs(graphs.map(transform))
-      default: break
-      }
-    }
-    return node
   }
 }

@@ -44,7 +44,7 @@ public struct Inlining: Sendable {
     var written: [String: [Node]] = [:]
     for call in calls {
       guard !call.constants.isDisjoint(with: changed) || edit.touches(Graph(nodes: call.nodes)) else { continue }
-      for name in Inlining.firstOutputs(call.nodes) { result.replacedNodes[name] = nil }
+      for node in call.nodes.flattened { result.replacedNodes[node.firstOutput] = nil }
       written[call.output] = edit.applied(to: call.nodes)
       read.formUnion(call.constants)
     }
@@ -58,12 +58,5 @@ public struct Inlining: Sendable {
     after.graph.nodes = result.applied(to: original.graph.nodes)
     result.removedFunctions.formUnion(original.calledFunctions.subtracting(after.calledFunctions))
     return result
-  }
-
-  private static func firstOutputs(_ nodes: [Node]) -> Set<String> {
-    nodes.reduce(into: []) { names, node in
-      names.insert(node.firstOutput)
-      for graph in node.subgraphs { names.formUnion(firstOutputs(graph.nodes)) }
-    }
   }
 }

@@ -89,23 +89,11 @@ public struct ModelEdit: Sendable {
   private func nodes(_ nodes: [Node], dropping: Set<String>) -> [Node] {
     nodes.flatMap { node in
       (replacedNodes[node.firstOutput] ?? [node]).map { node in
-        var node = node
-        for (name, attribute) in node.attributes {
-          switch attribute {
-          case .graph(let graph): node.attributes[name] = .graph(inner(graph, dropping: dropping))
-          case .graphs(let graphs): node.attributes[name] = .graphs(graphs.map { inner($0, dropping: dropping) })
-          default: break
-          }
+        node.mapGraphs { graph in
+          graph.initializers.removeAll { dropping.contains($0.name) }
+          graph.nodes = self.nodes(graph.nodes, dropping: dropping)
         }
-        return node
       }
     }
-  }
-
-  private func inner(_ graph: Graph, dropping: Set<String>) -> Graph {
-    var graph = graph
-    graph.initializers.removeAll { dropping.contains($0.name) }
-    graph.nodes = nodes(graph.nodes, dropping: dropping)
-    return graph
   }
 }

@@ -11,29 +11,23 @@ public struct OpsetRaise: Sendable {
 
   public let target: Int
   private let names: NameScope
-  /// Values that something reads.
-  private let read: Set<String>
+  /// Of the main graph and of each function.
+  private let indices: [GraphIndex]
   /// Number of axes of the main graph's values, where it follows from the file.
   private let ranks: [String: Int]
-  private let constants: [String: Tensor]
-  private let hasOnlyFloat32: Bool
+  /// Whether all floats of the model are known to be of 32 bits.
+  let hasOnlyFloat32: Bool
 
   /// nil when nothing of the model is older than what the edit needs.
   public init?(_ model: Model, for edit: ModelEdit) {
     let versions = [model.opsets[""]] + model.functions.map { $0.opsets[""] }
     guard let target = edit.minimumOpset, versions.contains(where: { $0 ?? target < target }) else { return nil }
     self.target = target
-    var survey = Survey()
-    survey.add(model.graph)
-    for function in model.functions {
-      survey.read.formUnion(function.outputs)
-      for node in function.nodes { survey.add(node) }
-    }
     names = NameScope(model, edit)
-    read = survey.read
-    constants = survey.constants
-    hasOnlyFloat32 = !survey.hasFloat64 && !model.hasHalfPrecision
-    ranks = KnownRanks(model, survey.constants).ranks
+    let index = GraphIndex(model.graph)
+    indices = [index] + model.functions.map { GraphIndex($0) }
+    hasOnlyFloat32 = model.elementTypes.isDisjoint(with: [.float64, .float16, .bfloat16])
+    ranks = KnownRanks(model, index.constants).ranks
   }
 
   /// Whether a node of operator set `version` may have to change.
@@ -57,22 +51,8 @@ public struct OpsetRaise: Sendable {
   /// All nodes, those of branches and bodies included.
   public func raised(_ nodes: [Node], from version: Int) throws -> [Node] {
     try nodes.flatMap { node in
-      var node = node
-      for (name, attribute) in node.attributes {
-        switch attribute {
-        case .graph(let graph): node.attributes[name] = .graph(try raised(graph, from: version))
-        case .graphs(let graphs): node.attributes[name] = .graphs(try graphs.map { try raised($0, from: version) })
-        default: break
-        }
-      }
-      return try raised(node, from: version)
+      try raised(node.mapGraphs { $0.nodes = try raised($0.nodes, from: version) }, from: version)
     }
-  }
-
-  private func raised(_ graph: Graph, from version: Int) throws -> Graph {
-    var graph = graph
-    graph.nodes = try raised(graph.nodes, from: version)
-    return graph
   }
 
   private func step(_ operatorType: String, after version: Int) -> OpsetStep? {
@@ -83,47 +63,15 @@ public struct OpsetRaise: Sendable {
 
   func free(_ name: String) -> String { names.freeValue(name) }
 
-  func isRead(_ name: String) -> Bool { !name.isEmpty && read.contains(name) }
+  func isRead(_ name: String) -> Bool { !name.isEmpty && indices.contains { $0.isRead(name) } }
 
-  func rank(_ name: String) -> Int? { ranks[name] ?? constants[name]?.rank }
+  func rank(_ name: String) -> Int? { ranks[name] ?? constant(name)?.rank }
 
-  func constant(_ name: String) -> Tensor? { constants[name] }
-
-  var knowsFloatType: Bool { hasOnlyFloat32 }
-}
-
-/// One pass over a model for what conversions must know.
-private struct Survey {
-  var read: Set<String> = []
-  var constants: [String: Tensor] = [:]
-  var hasFloat64 = false
-
-  mutating func add(_ graph: Graph) {
-    for initializer in graph.initializers {
-      constants[initializer.name] = initializer.tensor
-      note(initializer.tensor.type)
-    }
-    for info in graph.inputs + graph.outputs { if let type = info.type { note(type) } }
-    read.formUnion(graph.outputs.map(\.name))
-    for node in graph.nodes { add(node) }
+  /// nil as well where several functions have constants of that name.
+  func constant(_ name: String) -> Tensor? {
+    let found = indices.compactMap { $0.constants[name] }
+    return found.count == 1 ? found[0] : nil
   }
-
-  mutating func add(_ node: Node) {
-    read.formUnion(node.inputs)
-    for (name, attribute) in node.attributes {
-      switch attribute {
-      case .tensor(let value):
-        if node.operatorType == "Constant" { constants[node.firstOutput] = value.tensor }
-        note(value.tensor.type)
-      case .int(let value):
-        if name == "to" || name == "dtype", let type = ElementType(rawValue: Int32(truncatingIfNeeded: value)) { note(type) }
-      default: break
-      }
-    }
-    for graph in node.subgraphs { add(graph) }
-  }
-
-  private mutating func note(_ type: ElementType) { if type == .float64 { hasFloat64 = true } }
 }
 
 /// A node on its way to the target.
@@ -244,7 +192,7 @@ struct RisingNode {
 
   /// A number of the same type as the first input, whose type the file does not always tell.
   mutating func likeFirstInput(_ role: String, _ value: Float) throws -> String {
-    if raise.knowsFloatType { return try scalar(role, value) }
+    if raise.hasOnlyFloat32 { return try scalar(role, value) }
     guard raise.target >= 15 else { throw refusal("the type of its \(role) does not follow from the file") }
     let number = try scalar(role + ".float32", value)
     return prepend("CastLike", [number, input(0)], role)

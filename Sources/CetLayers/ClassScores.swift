@@ -9,8 +9,8 @@ public struct ClassScores: Equatable {
   /// nil when the output does not look like class scores: a vector per sample made by a linear layer, a pooling, or a
   /// softmax of those.
   public init?(behind output: String, _ graph: Graph) {
-    var makers: [String: Node] = [:]
-    for node in graph.nodes { for name in node.outputs { makers[name] = node } }
+    let index = GraphIndex(graph)
+    func producer(_ value: String) -> Node? { index.producer(of: value).map { index.nodes[$0] } }
     // What the file says of the positions behind the classes: none or one, or nothing.
     var isVector = false
     var hasOpenPositions = false
@@ -30,7 +30,7 @@ public struct ClassScores: Equatable {
     // A reshaped value is a vector; what pooling makes is one only after that.
     var isReshaped = false
     for _ in 0..<8 {
-      guard let node = makers[value] else { return nil }
+      guard let node = producer(value) else { return nil }
       switch node.operatorType {
       case "Softmax", "LogSoftmax":
         scores = node.inputs.first ?? value
@@ -38,8 +38,8 @@ public struct ClassScores: Equatable {
         isReshaped = false
       case "Div":
         // A softmax in parts: exp(x) / Σ exp(x).
-        guard let exponential = makers[node.inputs.first ?? ""], exponential.operatorType == "Exp",
-          ClassScores.isSum(node.inputs.last ?? "", of: node.input(0), makers), let x = exponential.inputs.first,
+        guard let exponential = producer(node.input(0)), exponential.operatorType == "Exp",
+          ClassScores.isSum(node.inputs.last ?? "", of: node.input(0), producer), let x = exponential.inputs.first,
           !hasOpenPositions
         else { return nil }
         self.init(value: x, hasPositions: isColumn)
@@ -49,7 +49,7 @@ public struct ClassScores: Equatable {
         isReshaped = true
       case "Identity", "Unsqueeze", "Cast", "Dropout": value = node.inputs.first ?? ""
       case "Add", "Gemm", "MatMul":
-        let isLinear = node.operatorType != "Add" || node.inputs.contains { makers[$0]?.operatorType == "MatMul" }
+        let isLinear = node.operatorType != "Add" || node.inputs.contains { producer($0)?.operatorType == "MatMul" }
         guard isLinear, !hasOpenPositions else { return nil }
         self.init(value: scores, hasPositions: isColumn)
         return
@@ -73,10 +73,10 @@ public struct ClassScores: Equatable {
   }
 
   /// Whether a value is the sum of another, whatever its shape was made to be afterwards.
-  private static func isSum(_ value: String, of other: String, _ makers: [String: Node]) -> Bool {
+  private static func isSum(_ value: String, of other: String, _ producer: (String) -> Node?) -> Bool {
     var name = value
     for _ in 0..<6 {
-      guard let node = makers[name] else { return false }
+      guard let node = producer(name) else { return false }
       switch node.operatorType {
       case "ReduceSum": return node.inputs.first == other
       case "Reshape", "Expand", "Unsqueeze", "Squeeze", "Identity": name = node.inputs.first ?? ""

@@ -12,7 +12,7 @@ public struct ConstantFolding: Sendable {
   public struct Weight: Sendable {
     public let name: String
     public let tensor: Tensor
-    /// Nodes behind it, by index into the model's sites.
+    /// Nodes behind it, by place in the model's index.
     let nodes: Set<Int>
     /// Every value that those nodes read.
     public let reads: Set<String>
@@ -25,22 +25,22 @@ public struct ConstantFolding: Sendable {
     /// Integers that it is computed from, where they are its codes and no operator says so.
     public let codes: Int
     /// Nodes behind it, by the name of their first output.
-    public let makers: Set<String>
+    public let producers: Set<String>
   }
 
   public let weights: [Weight]
   public let left: [Left]
-  private let sites: GraphIndex
+  private let index: GraphIndex
 
   /// - Parameter encoded: names of the weights that this library encoded in the model.
   public init(_ model: Model, encoded: Set<String>) {
-    let sites = GraphIndex(model)
-    self.sites = sites
-    let finder = FoldFinder(model: model, sites: sites, encoded: encoded)
+    let index = GraphIndex(model.graph)
+    self.index = index
+    let finder = FoldFinder(model: model, index: index, encoded: encoded)
     var (weights, left): ([Weight], [Left]) = ([], [])
     var seen: Set<String> = []
-    for node in sites.nodes {
-      for slot in node.weightSlots where sites.isWeighted(node, slot) {
+    for node in index.nodes {
+      for slot in node.weightSlots where index.isWeighted(node, slot) {
         for name in finder.points(of: node.inputs[slot]) where seen.insert(name).inserted {
           switch finder.folded(name) {
           case .weight(let weight): weights.append(weight)
@@ -65,17 +65,17 @@ public struct ConstantFolding: Sendable {
     let chosen = weights.filter { names.contains($0.name) }
     var removed: Set<Int> = []
     func isUnread(_ name: String) -> Bool {
-      name.isEmpty || names.contains(name) || !sites.outputs.contains(name) && (sites.readers[name] ?? []).allSatisfy(removed.contains)
+      name.isEmpty || names.contains(name) || !index.isOutput(name) && index.readers(of: name).allSatisfy(removed.contains)
     }
-    for index in chosen.reduce(into: Set<Int>(), { $0.formUnion($1.nodes) }).sorted(by: >) {
-      let node = sites.nodes[index]
+    for place in chosen.reduce(into: Set<Int>(), { $0.formUnion($1.nodes) }).sorted(by: >) {
+      let node = index.nodes[place]
       guard node.outputs.allSatisfy(isUnread) else { continue }
-      removed.insert(index)
+      removed.insert(place)
       edit.replacedNodes[node.firstOutput] = []
     }
-    for name in chosen.reduce(into: Set<String>(), { $0.formUnion($1.reads) }) where sites.constants[name] != nil {
+    for name in chosen.reduce(into: Set<String>(), { $0.formUnion($1.reads) }) where index.constants[name] != nil {
       guard !names.contains(name), isUnread(name) else { continue }
-      if sites.constantNodes.contains(name) { edit.replacedNodes[name] = [] } else { edit.removedInitializers.insert(name) }
+      if index.constantNodes.contains(name) { edit.replacedNodes[name] = [] } else { edit.removedInitializers.insert(name) }
     }
     return edit
   }
@@ -91,7 +91,7 @@ public struct ConstantFolding: Sendable {
 
 private struct FoldFinder {
   let model: Model
-  let sites: GraphIndex
+  let index: GraphIndex
   let encoded: Set<String>
 
   enum Outcome {
@@ -104,32 +104,32 @@ private struct FoldFinder {
   /// The computed constants whose elements an operand has. One that reaches the operand through operators that move its
   /// elements, and nothing else, is taken behind them: there it has the operand's own form.
   func points(of name: String, depth: Int = 0) -> [String] {
-    guard sites.constants[name] == nil, depth < 16, let index = sites.makers[name], !sites.fedNodes.contains(index) else { return [] }
+    guard index.constants[name] == nil, depth < 16, let place = index.producer(of: name), !index.isFed(place) else { return [] }
     if encoded.contains(name) { return [name] }
-    let node = sites.nodes[index]
+    let node = index.nodes[place]
     guard let moved = node.movedInputs else { return [name] }
     let below = moved.map { points(of: $0, depth: depth + 1) }
     let found = below.flatMap { $0 }
     guard !found.isEmpty, node.outputs.count == 1 else { return found }
     let isAlone = zip(moved, below).allSatisfy { value, points in
       points.isEmpty
-        || points == [value] && sites.readers[value]?.count == 1 && !sites.outputs.contains(value) && !encoded.contains(value)
+        || points == [value] && index.readers(of: value).count == 1 && !index.isOutput(value) && !encoded.contains(value)
     }
     return isAlone ? [name] : found
   }
 
   func folded(_ name: String) -> Outcome {
-    guard let index = sites.makers[name], sites.nodes[index].outputs.count == 1, !sites.outputs.contains(name),
-      let (nodes, reads) = sources(of: index)
+    guard let place = index.producer(of: name), index.nodes[place].outputs.count == 1, !index.isOutput(name),
+      let (nodes, reads) = sources(of: place)
     else { return .unknown }
-    let leaves = reads.compactMap { sites.constants[$0] }
-    let makers = Set(nodes.map { sites.nodes[$0].firstOutput })
+    let leaves = reads.compactMap { index.constants[$0] }
+    let producers = Set(nodes.map { index.nodes[$0].firstOutput })
     func left(_ reason: String, codes: Int = 0) -> Outcome {
-      .left(.init(name: name, reason: reason, codes: codes, makers: makers))
+      .left(.init(name: name, reason: reason, codes: codes, producers: producers))
     }
     let isOwn = encoded.contains(name)
-    if !isOwn, let decoder = nodes.sorted().first(where: { sites.nodes[$0].isDecoder }) {
-      return left("already quantized: \(sites.nodes[decoder].operatorType) of constants")
+    if !isOwn, let decoder = nodes.sorted().first(where: { index.nodes[$0].isDecoder }) {
+      return left("already quantized: \(index.nodes[decoder].operatorType) of constants")
     }
     if !isOwn, let codes = leaves.filter(\.type.isCode).map(\.count).max() {
       return left("already quantized: computed from integers", codes: codes)
@@ -148,15 +148,15 @@ private struct FoldFinder {
 
   /// The nodes behind a value and what they read; nil where that cannot be followed: through branches and bodies, or to
   /// names that stand for several values.
-  private func sources(of index: Int) -> (nodes: Set<Int>, reads: Set<String>)? {
-    var (nodes, reads): (Set<Int>, Set<String>) = ([index], [])
-    var waiting = [index]
+  private func sources(of place: Int) -> (nodes: Set<Int>, reads: Set<String>)? {
+    var (nodes, reads): (Set<Int>, Set<String>) = ([place], [])
+    var waiting = [place]
     while let next = waiting.popLast() {
-      guard sites.nodes[next].subgraphs.isEmpty else { return nil }
-      for name in sites.nodes[next].inputs where !name.isEmpty && reads.insert(name).inserted {
-        if sites.constants[name] != nil { continue }
-        guard let maker = sites.makers[name], !sites.fedNodes.contains(maker) else { return nil }
-        if nodes.insert(maker).inserted { waiting.append(maker) }
+      guard index.nodes[next].subgraphs.isEmpty else { return nil }
+      for name in index.nodes[next].inputs where !name.isEmpty && reads.insert(name).inserted {
+        if index.constants[name] != nil { continue }
+        guard let producer = index.producer(of: name), !index.isFed(producer) else { return nil }
+        if nodes.insert(producer).inserted { waiting.append(producer) }
       }
     }
     return (nodes, reads)
@@ -167,22 +167,22 @@ private struct FoldFinder {
   private func value(_ name: String, _ nodes: Set<Int>) throws -> Tensor? {
     let order = nodes.sorted()
     var lastReader: [String: Int] = [:]
-    for index in order { for input in sites.nodes[index].inputs { lastReader[input] = index } }
+    for place in order { for input in index.nodes[place].inputs { lastReader[input] = place } }
     var values: [String: Tensor] = [:]
-    for index in order {
-      let node = sites.nodes[index]
+    for place in order {
+      let node = index.nodes[place]
       guard OperatorRegistry.obstacle(to: node, in: model) == nil else { return nil }
       let emitter = Emitter(program: Program(), context: ComputeContext(memoryLimit: memoryLimit(nil)))
       let scope = Scope(model: model, emitter: emitter)
       for input in node.inputs {
-        if let tensor = values[input] ?? sites.constants[input] { scope.set(input, emitter.constant(tensor)) }
+        if let tensor = values[input] ?? index.constants[input] { scope.set(input, emitter.constant(tensor)) }
       }
       let outputs = node.outputs.filter { !$0.isEmpty }
       for (output, value) in zip(outputs, try scope.lower(Graph(nodes: [node]), outputs: outputs)) {
         guard let tensor = emitter.known(value) else { return nil }
         values[output] = tensor
       }
-      for input in node.inputs where lastReader[input] == index { values[input] = nil }
+      for input in node.inputs where lastReader[input] == place { values[input] = nil }
     }
     return try values[name]?.rowMajor()
   }

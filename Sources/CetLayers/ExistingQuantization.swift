@@ -18,13 +18,13 @@ public struct ExistingQuantization: Sendable {
     floatCount = found.layers.reduce(0) { recorded[$1.name] == nil ? $0 + $1.count : $0 }
     var others: [(operator: String, tensors: Int, count: Int)] = []
     var activations: Set<String> = []
-    for (index, node) in found.sites.nodes.enumerated() {
+    for (place, node) in found.index.nodes.enumerated() {
       let label = node.domain.isEmpty ? node.operatorType : "\(node.domain).\(node.operatorType)"
-      if ["QuantizeLinear", "DynamicQuantizeLinear"].contains(node.operatorType), found.sites.fedNodes.contains(index) {
+      if ["QuantizeLinear", "DynamicQuantizeLinear"].contains(node.operatorType), found.index.isFed(place) {
         activations.insert(label)
       }
       let counts = node.codeSlots.compactMap { slot in
-        slot < node.inputs.count ? found.sites.constants[node.inputs[slot]].map { node.weightCount($0) } : nil
+        slot < node.inputs.count ? found.index.constants[node.inputs[slot]].map { node.weightCount($0) } : nil
       }
       guard !counts.isEmpty else { continue }
       if let known = others.firstIndex(where: { $0.operator == label }) {

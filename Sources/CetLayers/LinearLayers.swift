@@ -9,7 +9,7 @@ import CetTensor
 public struct LinearLayers: Sendable {
   public let layers: [LinearLayer]
   /// The values of `model` before it is widened.
-  public let sites: GraphIndex
+  public let index: GraphIndex
   /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
   public var model: Model
   /// Those of them that Constant nodes hold in the file.
@@ -28,19 +28,19 @@ public struct LinearLayers: Sendable {
     record = CompressionRecord(file.metadata)
     folding = ConstantFolding(inlining.model, encoded: Set((record?.bits ?? [:]).keys))
     let original = try folding.applied(to: inlining.model)
-    let sites = GraphIndex(original)
-    self.sites = sites
+    let index = GraphIndex(original.graph)
+    self.index = index
     var moved = ModelEdit()
-    for name in sites.inner.sorted() {
-      guard let tensor = sites.constants[name], tensor.type.isWeight, tensor.rank >= 1, !sites.outputs.contains(name) else { continue }
-      if sites.constantNodes.contains(name) { moved.replacedNodes[name] = [] }
+    for name in index.inner.sorted() {
+      guard let tensor = index.constants[name], tensor.type.isWeight, tensor.rank >= 1, !index.isOutput(name) else { continue }
+      if index.constantNodes.contains(name) { moved.replacedNodes[name] = [] }
       moved.initializers.append(Initializer(name: name, tensor: tensor))
     }
     constantNodes = Set(moved.replacedNodes.keys)
     model = try moved.applied(to: original).widened()
 
-    var finder = LayerFinder(sites: sites, names: inlining.names, decoders: folding.left.reduce(into: []) { $0.formUnion($1.makers) })
-    for index in sites.nodes.indices { finder.visit(index) }
+    var finder = LayerFinder(index: index, names: inlining.names, decoders: folding.left.reduce(into: []) { $0.formUnion($1.producers) })
+    for place in index.nodes.indices { finder.visit(place) }
     layers = finder.found
     names = finder.names
   }
@@ -48,36 +48,36 @@ public struct LinearLayers: Sendable {
 
 extension LinearLayers {
   /// Why a layer's weight stays float whatever a plan wants; nil where it can be quantized.
-  public func obstacle(_ index: Int) -> String? { finite.obstacle(layers[index].name, sites.constants[layers[index].name]) }
+  public func obstacle(_ layer: Int) -> String? { finite.obstacle(layers[layer].name, index.constants[layers[layer].name]) }
 }
 
 private struct LayerFinder {
-  let sites: GraphIndex
+  let index: GraphIndex
   private(set) var found: [LinearLayer] = []
   private(set) var names: NameScope
   private var seen: Set<String> = []
   /// Nodes that make weights of constants, by their first outputs.
   private let decoders: Set<String>
 
-  init(sites: GraphIndex, names: NameScope, decoders: Set<String>) {
-    self.sites = sites
+  init(index: GraphIndex, names: NameScope, decoders: Set<String>) {
+    self.index = index
     self.names = names
     self.decoders = decoders
   }
 
-  mutating func visit(_ index: Int) {
-    let node = sites.nodes[index]
+  mutating func visit(_ place: Int) {
+    let node = index.nodes[place]
     // All of these operators need two operands: a node with fewer is in order nowhere and no layer.
     guard !node.input(0).isEmpty, !node.input(1).isEmpty, !decoders.contains(node.firstOutput) else { return }
-    for slot in node.weightSlots where sites.isWeighted(node, slot) {
+    for slot in node.weightSlots where index.isWeighted(node, slot) {
       for source in sources(of: node.inputs[slot]) {
-        guard let tensor = sites.constants[source.name], tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0,
-          !sites.outputs.contains(source.name), seen.insert(source.name).inserted
+        guard let tensor = index.constants[source.name], tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0,
+          !index.isOutput(source.name), seen.insert(source.name).inserted
         else { continue }
-        found.append(layer(index, slot, source, tensor))
+        found.append(layer(place, slot, source, tensor))
       }
       // One constant operand of a product is its weight.
-      if node.operatorType == "MatMul", sites.constants[node.inputs[slot]] != nil { break }
+      if node.operatorType == "MatMul", index.constants[node.inputs[slot]] != nil { break }
     }
   }
 
@@ -95,9 +95,9 @@ private struct LayerFinder {
   private func sources(
     of operand: String, path: Source.Path = .direct, cast: ElementType? = nil, depth: Int = 0
   ) -> [Source] {
-    if sites.constants[operand] != nil { return [Source(name: operand, path: path, cast: cast)] }
-    guard depth < 16, let index = sites.makers[operand], let moved = sites.nodes[index].movedInputs else { return [] }
-    let node = sites.nodes[index]
+    if index.constants[operand] != nil { return [Source(name: operand, path: path, cast: cast)] }
+    guard depth < 16, let producer = index.producer(of: operand), let moved = index.nodes[producer].movedInputs else { return [] }
+    let node = index.nodes[producer]
     var (next, type) = (Source.Path.other, cast)
     switch node.operatorType {
     case "Identity": next = path
@@ -105,7 +105,7 @@ private struct LayerFinder {
       next = path
       type = cast ?? ElementType(rawValue: Int32(truncatingIfNeeded: int(node, "to", 0)))
     case "Transpose":
-      let isOnlyReader = sites.readers[operand]?.count == 1
+      let isOnlyReader = index.readers(of: operand).count == 1
       if isOnlyReader, path == .direct, isSwap(node) { next = .transposed }
     default: break
     }
@@ -119,13 +119,13 @@ private struct LayerFinder {
 
   // MARK: The layer
 
-  private mutating func layer(_ index: Int, _ slot: Int, _ source: Source, _ tensor: Tensor) -> LinearLayer {
-    let node = sites.nodes[index]
-    let readers = sites.readers[source.name] ?? []
+  private mutating func layer(_ place: Int, _ slot: Int, _ source: Source, _ tensor: Tensor) -> LinearLayer {
+    let node = index.nodes[place]
+    let readers = index.readers(of: source.name)
     let isPlain = readers.count == 1 && source.path != .other
     var (kind, axis) = form(node, slot, tensor.shape, source.path, isPlain: isPlain)
     if !isPlain, ["LSTM", "GRU", "RNN"].contains(node.operatorType),
-      let rows = RecurrentRows.kind(source.name, tensor.shape, index: index, slot: slot, sites)
+      let rows = RecurrentRows.kind(source.name, tensor.shape, place: place, slot: slot, index)
     {
       (kind, axis) = (rows, tensor.rank - 2)
     }
@@ -136,19 +136,19 @@ private struct LayerFinder {
     }
     var bias: LinearLayer.Bias = isPlain && kind != .leftMatrix ? bias(node, tensor, source.name, axis) : .none
     // Nodes are replaced by what they make: one whose output has its name in another branch too cannot be.
-    if case .addable = bias, sites.makers[node.firstOutput] == nil { bias = .none }
+    if case .addable = bias, index.producer(of: node.firstOutput) == nil { bias = .none }
     // Of these the output is more than the product.
     let isProduct = !["LSTM", "GRU", "RNN", "Attention", "FusedConv", "FusedGemm"].contains(node.operatorType)
     return LinearLayer(
       name: source.name, shape: tensor.shape, elementType: tensor.type, kind: kind, axis: axis, node: node, input: input,
       output: isProduct && kind != .leftMatrix ? node.outputs.first ?? "" : "",
       bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type,
-      isMoved: readers.contains { sites.nodes[$0].weightSlots.isEmpty },
-      isRepeated: sites.repeatedNodes.contains(index))
+      isMoved: readers.contains { index.nodes[$0].weightSlots.isEmpty },
+      isRepeated: index.isRepeated(place))
   }
 
   private func biasType(_ bias: LinearLayer.Bias) -> ElementType? {
-    if case .present(let name) = bias { sites.constants[name]?.type } else { nil }
+    if case .present(let name) = bias { index.constants[name]?.type } else { nil }
   }
 
   private func int(_ node: Node, _ name: String, _ standard: Int) -> Int {
@@ -193,10 +193,10 @@ private struct LayerFinder {
 
   private mutating func bias(_ node: Node, _ weight: Tensor, _ weightName: String, _ axis: Int) -> LinearLayer.Bias {
     let channels = weight.shape[axis]
-    let sites = sites
+    let index = index
     func isOwn(_ name: String) -> Bool {
-      guard let tensor = sites.constants[name] else { return false }
-      return tensor.type.isWeight && tensor.count == channels && sites.readers[name]?.count == 1 && !sites.outputs.contains(name)
+      guard let tensor = index.constants[name] else { return false }
+      return tensor.type.isWeight && tensor.count == channels && index.readers(of: name).count == 1 && !index.isOutput(name)
         && firstNonFinite(tensor) == nil
     }
     func added() -> LinearLayer.Bias {
@@ -218,17 +218,18 @@ private struct LayerFinder {
       if case .float(let alpha) = node.attributes["alpha"], alpha != 1 { return .none }
       // Before opset 11 the operand C is required, so it is there.
       if node.input(2).isEmpty { return added() }
-      return isOwn(node.input(2)) && sites.constants[node.input(2)]?.rank == 1 ? .present(name: node.input(2)) : .none
+      return isOwn(node.input(2)) && index.constants[node.input(2)]?.rank == 1 ? .present(name: node.input(2)) : .none
     case "Attention":
       return isOwn(node.input(2)) ? .present(name: node.input(2)) : .none
     case "MatMul":
       let output = node.output(0)
       guard weight.rank == 2, !output.isEmpty else { return .none }
       // The bias is the Add behind the product, if that is all that reads it.
-      if let readers = sites.readers[output], readers.count == 1, !sites.outputs.contains(output) {
-        let next = sites.nodes[readers[0]]
+      let readers = index.readers(of: output)
+      if readers.count == 1, !index.isOutput(output) {
+        let next = index.nodes[readers[0]]
         if next.operatorType == "Add", let other = next.inputs.first(where: { $0 != output }), isOwn(other),
-          sites.constants[other]?.shape.last == channels
+          index.constants[other]?.shape.last == channels
         {
           return .present(name: other)
         }

@@ -20,7 +20,7 @@ public struct Residual: Equatable, Sendable {
     var slopes: [Float] = []
     // The bias of a matrix product may be an Add of its own, and a normalization may follow.
     for _ in 0..<3 {
-      let readers = Set(index.readers[output] ?? []).filter { index.holders[$0] == nil }
+      let readers = Set(index.readers(of: output)).filter { index.holder(of: $0) == nil }
       guard readers.count == 1, let node = readers.first.map({ index.nodes[$0] }) else { return nil }
       if node.operatorType == "BatchNormalization", node.domain.isEmpty, slopes.isEmpty, node.inputs.first == output,
         let made = Residual.normalizationSlopes(node, index), made.count == layer.channels

@@ -13,32 +13,32 @@ struct RowOrigins {
   private(set) var shape: [Int]
   /// In C order of `shape`.
   private(set) var rows: [Row]
-  /// Nodes on the way, by index into the sites' nodes.
+  /// Nodes on the way.
   private(set) var nodes: Set<Int> = []
 
   private static let rowLimit = 1 << 20
 
   /// nil where the operand is made in another way.
-  init?(of operand: String, _ sites: GraphIndex, depth: Int = 0) {
-    if let tensor = sites.constants[operand] {
+  init?(of operand: String, _ index: GraphIndex, depth: Int = 0) {
+    if let tensor = index.constants[operand] {
       guard tensor.rank >= 2, tensor.count > 0 else { return nil }
       shape = Array(tensor.shape.dropLast())
       guard shape.elementCount <= RowOrigins.rowLimit else { return nil }
       rows = (0..<shape.elementCount).map { Row(constant: operand, row: $0) }
       return
     }
-    guard depth < 16, let index = sites.makers[operand] else { return nil }
-    let node = sites.nodes[index]
+    guard depth < 16, let producer = index.producer(of: operand) else { return nil }
+    let node = index.nodes[producer]
     guard node.domain.isEmpty, node.outputs.first == operand else { return nil }
     let parts = (node.operatorType == "Concat" ? node.inputs : Array(node.inputs.prefix(1)))
-      .map { RowOrigins(of: $0, sites, depth: depth + 1) }
+      .map { RowOrigins(of: $0, index, depth: depth + 1) }
     guard let first = parts.first ?? nil, parts.count <= RowOrigins.rowLimit else { return nil }
     self = first
-    nodes.insert(index)
+    nodes.insert(producer)
     switch node.operatorType {
     case "Identity", "Cast": break
     case "Unsqueeze":
-      guard let axes = RowOrigins.ints(node, "axes", input: 1, sites) else { return nil }
+      guard let axes = RowOrigins.ints(node, "axes", input: 1, index) else { return nil }
       let rank = shape.count + 1 + axes.count
       for axis in axes.map({ $0 < 0 ? $0 + rank : $0 }).sorted() {
         guard 0...shape.count ~= axis else { return nil }
@@ -46,11 +46,11 @@ struct RowOrigins {
       }
       guard shape.count + 1 == rank else { return nil }
     case "Slice":
-      guard let starts = RowOrigins.ints(node, "starts", input: 1, sites), let ends = RowOrigins.ints(node, "ends", input: 2, sites),
+      guard let starts = RowOrigins.ints(node, "starts", input: 1, index), let ends = RowOrigins.ints(node, "ends", input: 2, index),
         starts.count == ends.count
       else { return nil }
-      let axes = RowOrigins.ints(node, "axes", input: 3, sites) ?? Array(starts.indices)
-      let steps = RowOrigins.ints(node, "steps", input: 4, sites) ?? starts.map { _ in 1 }
+      let axes = RowOrigins.ints(node, "axes", input: 3, index) ?? Array(starts.indices)
+      let steps = RowOrigins.ints(node, "steps", input: 4, index) ?? starts.map { _ in 1 }
       guard axes.count == starts.count, steps.allSatisfy({ $0 == 1 }) else { return nil }
       for (position, axis) in axes.enumerated() {
         let axis = axis < 0 ? axis + shape.count + 1 : axis
@@ -73,11 +73,11 @@ struct RowOrigins {
   }
 
   /// Whether nothing outside this operand's making and the node that reads it sees the constant.
-  func isOnlyUse(of constant: String, by reader: Int, _ sites: GraphIndex) -> Bool {
+  func isOnlyUse(of constant: String, by reader: Int, _ index: GraphIndex) -> Bool {
     func isWithin(_ name: String) -> Bool {
-      !sites.outputs.contains(name) && (sites.readers[name] ?? []).allSatisfy { nodes.contains($0) || $0 == reader }
+      !index.isOutput(name) && index.readers(of: name).allSatisfy { nodes.contains($0) || $0 == reader }
     }
-    return isWithin(constant) && nodes.allSatisfy { sites.nodes[$0].outputs.allSatisfy(isWithin) }
+    return isWithin(constant) && nodes.allSatisfy { index.nodes[$0].outputs.allSatisfy(isWithin) }
   }
 
   private mutating func keep(_ range: Range<Int>, axis: Int) {
@@ -92,9 +92,9 @@ struct RowOrigins {
     let outer = shape[..<axis].reduce(1, *)
     var joined: [Row] = []
     joined.reserveCapacity(rows.count + other.rows.count)
-    for index in 0..<outer {
-      joined += rows[(index * mine)..<((index + 1) * mine)]
-      joined += other.rows[(index * its)..<((index + 1) * its)]
+    for place in 0..<outer {
+      joined += rows[(place * mine)..<((place + 1) * mine)]
+      joined += other.rows[(place * its)..<((place + 1) * its)]
     }
     rows = joined
     shape[axis] += other.shape[axis]
@@ -102,9 +102,9 @@ struct RowOrigins {
   }
 
   /// Whole numbers of an attribute, or since later operator sets of a constant input; nil where there are none.
-  private static func ints(_ node: Node, _ name: String, input: Int, _ sites: GraphIndex) -> [Int]? {
+  private static func ints(_ node: Node, _ name: String, input: Int, _ index: GraphIndex) -> [Int]? {
     if case .ints(let values)? = node.attributes[name] { return values.map { Int(clamping: $0) } }
-    guard let tensor = sites.constants[node.input(input)] else { return nil }
+    guard let tensor = index.constants[node.input(input)] else { return nil }
     if tensor.type == .int32 { return (try? tensor.array(as: Int32.self))?.map { Int($0) } }
     return tensor.type == .int64 ? (try? tensor.array(as: Int64.self))?.map { Int(clamping: $0) } : nil
   }
@@ -112,12 +112,12 @@ struct RowOrigins {
 
 /// How a recurrent network reads a weight that others are joined with.
 enum RecurrentRows {
-  /// What the rows of `constant` (all of whose axes but two are 1) are multiplied with, for the network at `index`; nil where
+  /// What the rows of `constant` (all of whose axes but two are 1) are multiplied with, for the network at `place`; nil where
   /// the rows are not used once each, or see values in no regular order.
-  static func kind(_ constant: String, _ shape: [Int], index: Int, slot: Int, _ sites: GraphIndex) -> LinearLayer.Kind? {
-    let node = sites.nodes[index]
-    guard shape.count >= 2, shape.dropLast(2).allSatisfy({ $0 == 1 }), let origins = RowOrigins(of: node.input(slot), sites),
-      origins.shape.count == 2, origins.isOnlyUse(of: constant, by: index, sites)
+  static func kind(_ constant: String, _ shape: [Int], place: Int, slot: Int, _ index: GraphIndex) -> LinearLayer.Kind? {
+    let node = index.nodes[place]
+    guard shape.count >= 2, shape.dropLast(2).allSatisfy({ $0 == 1 }), let origins = RowOrigins(of: node.input(slot), index),
+      origins.shape.count == 2, origins.isOnlyUse(of: constant, by: place, index)
     else { return nil }
     let (count, gates) = (shape[shape.count - 2], node.operatorType == "LSTM" ? 4 : node.operatorType == "GRU" ? 3 : 1)
     let perDirection = origins.shape[1]

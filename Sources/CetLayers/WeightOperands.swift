@@ -44,6 +44,6 @@ extension GraphIndex {
   func isWeighted(_ node: Node, _ slot: Int) -> Bool {
     guard slot < node.inputs.count else { return false }
     guard let other = node.activationSlot(of: slot) else { return true }
-    return other < node.inputs.count && fed.contains(node.inputs[other])
+    return other < node.inputs.count && isFed(node.inputs[other])
   }
 }

@@ -62,13 +62,7 @@ enum GraphCheck {
         throw CetError(
           .invalidModel, "node '\(node.displayName)': nothing before it produces its input '\(input)'")
       }
-      for attribute in node.attributes.values {
-        switch attribute {
-        case .graph(let graph): try check(graph, in: &scopes)
-        case .graphs(let graphs): for graph in graphs { try check(graph, in: &scopes) }
-        default: break
-        }
-      }
+      for graph in node.subgraphs { try check(graph, in: &scopes) }
       for output in node.outputs where !output.isEmpty {
         try checkBytes(of: output)
         guard scopes[scopes.count - 1].insert(output).inserted else {

@@ -103,7 +103,7 @@ public enum ModelWriter {
   /// An edit that does not fit the model, or would leave a graph no runtime accepts, is found before writing.
   private static func check(_ edit: ModelEdit, of model: Model) throws {
     if !edit.replacedNodes.isEmpty {
-      let made = firstOutputs(model.graph)
+      let made = Set(model.graph.nodes.flattened.map(\.firstOutput))
       for name in edit.replacedNodes.keys.sorted() where !made.contains(name) {
         throw CetError(.invalidArgument, "the edit replaces the node that makes '\(name)', the graph has none")
       }
@@ -116,13 +116,6 @@ public enum ModelWriter {
       try GraphCheck.check(edit.applied(to: model))
     } catch let error as CetError {
       throw CetError(.invalidArgument, "the edited model is not valid: \(error.message)")
-    }
-  }
-
-  private static func firstOutputs(_ graph: Graph) -> Set<String> {
-    graph.nodes.reduce(into: []) { names, node in
-      names.insert(node.firstOutput)
-      for inner in node.subgraphs { names.formUnion(firstOutputs(inner)) }
     }
   }
 }

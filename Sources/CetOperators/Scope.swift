@@ -74,22 +74,9 @@ public final class Scope {
       guard node.outputs.contains(where: { needed.contains($0) && values[$0] == nil }) else { continue }
       kept.append(index)
       needed.formUnion(node.inputs)
-      needed.formUnion(Scope.outerNames(of: node))
+      needed.formUnion(node.innerReads)
     }
     return kept.reversed()
-  }
-
-  /// Names that the node's subgraphs take from outside.
-  private static func outerNames(of node: Node) -> Set<String> {
-    var names: Set<String> = []
-    for graph in node.subgraphs {
-      for inner in graph.nodes {
-        names.formUnion(inner.inputs)
-        names.formUnion(outerNames(of: inner))
-      }
-      names.formUnion(graph.outputs.map(\.name))
-    }
-    return names
   }
 
   private func lower(_ node: Node) throws {

@@ -48,7 +48,7 @@ final class Engine: @unchecked Sendable {
     biasNames = names
     let biased = try edit.applied(to: found.model)
     model = biased
-    index = GraphIndex(biased)
+    index = GraphIndex(biased.graph)
     let held = Dictionary(biased.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
     var weights: [String: Tensor] = [:]
     for name in layers.map(\.name) + names.compactMap({ $0 }) { weights[name] = held[name] }

@@ -45,7 +45,7 @@ enum SampleIndependence {
     for node in graph.nodes.reversed() where node.outputs.contains(where: needed.contains) {
       nodes.append(node)
       needed.formUnion(node.inputs)
-      needed.formUnion(node.subgraphs.flatMap(names))
+      needed.formUnion(node.innerReads)
     }
     nodes.reverse()
     func text(_ node: Node) -> String { "node '\(node.displayName)' (\(node.operatorType))" }
@@ -56,10 +56,6 @@ enum SampleIndependence {
       return text(values[index].0)
     }
     return nodes.last.map(text) ?? "output '\(engine.output)'"
-  }
-
-  private static func names(_ graph: Graph) -> [String] {
-    graph.nodes.flatMap { $0.inputs + $0.subgraphs.flatMap(names) } + graph.outputs.map(\.name)
   }
 }
 

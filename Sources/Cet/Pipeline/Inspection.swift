@@ -6,15 +6,11 @@ import CetOperators
 extension LoadedModel {
   /// Products whose operands are constant: what they multiply are no weights of layers.
   private var constantProducts: [String] {
-    let makers = found.folding.left.reduce(into: Set<String>()) { $0.formUnion($1.makers) }
-    return found.sites.nodes.enumerated().compactMap { index, node in
-      let isConstant = !found.sites.fedNodes.contains(index) && !node.weightSlots.isEmpty && node.operatorType != "Gather"
-      return isConstant && !makers.contains(node.firstOutput) ? node.firstOutput : nil
+    let producers = found.folding.left.reduce(into: Set<String>()) { $0.formUnion($1.producers) }
+    return found.index.nodes.enumerated().compactMap { place, node in
+      let isConstant = !found.index.isFed(place) && !node.weightSlots.isEmpty && node.operatorType != "Gather"
+      return isConstant && !producers.contains(node.firstOutput) ? node.firstOutput : nil
     }
-  }
-
-  private static func allNodes(_ graph: Graph) -> [Node] {
-    graph.nodes.flatMap { [$0] + $0.subgraphs.flatMap(allNodes) }
   }
 
   /// What the model consists of: operators (those of functions, branches and bodies as well) and whether they have
@@ -24,7 +20,7 @@ extension LoadedModel {
     let model = file.model
     let judgement = judgement()
     var counts: [(key: String, node: Node, count: Int)] = []
-    for node in LoadedModel.allNodes(found.inlining.model.graph) {
+    for node in found.inlining.model.graph.nodes.flattened {
       let domain = node.domain == "ai.onnx" ? "" : node.domain
       let key = domain.isEmpty ? node.operatorType : "\(domain).\(node.operatorType)"
       if let index = counts.firstIndex(where: { $0.key == key }) {
