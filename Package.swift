@@ -67,6 +67,7 @@ let package = Package(
 
     .testTarget(name: "CetTensorTests", dependencies: ["CetTensor"]),
     .testTarget(name: "CetFormatsTests", dependencies: ["CetFormats"]),
+    .testTarget(name: "CetGraphTests", dependencies: ["CetGraph"]),
     .testTarget(name: "CetONNXTests", dependencies: ["CetONNX"]),
     .testTarget(name: "CetOperatorsTests", dependencies: ["CetOperators", "CetAutodiff"]),
     .testTarget(name: "CetLayersTests", dependencies: ["CetLayers"]),
