@@ -38,7 +38,7 @@ public struct Fingerprint: Sendable, Equatable {
 
 extension Fingerprint {
   /// Names, shapes and places of a parameter vector.
-  static func text(of parameters: [ParameterInfo]) -> String {
+  static func text(of parameters: [ParameterSlot]) -> String {
     var checksum = Checksum()
     for parameter in parameters {
       checksum.update(parameter.name)

@@ -16,7 +16,7 @@ struct BorrowedShape {
 }
 
 extension BorrowedMemory {
-  func parameters(_ parameters: [ParameterInfo]) throws -> [cet_parameter_info] {
+  func parameters(_ parameters: [ParameterSlot]) throws -> [cet_parameter_info] {
     try parameters.map { parameter in
       let borrowed = try BorrowedShape(parameter.name, parameter.shape, self)
       var info = cet_parameter_info()

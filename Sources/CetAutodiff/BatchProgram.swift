@@ -2,21 +2,6 @@ import CetGraph
 import CetOperators
 import CetTensor
 
-/// The names of the parameters of a model, in the order of the parameter vector.
-public struct ParameterSlot: Sendable {
-  public let name: String
-  public let shape: [Int]
-  /// First element in the parameter vector.
-  public let offset: Int
-  public var count: Int { shape.elementCount }
-
-  public init(name: String, shape: [Int], offset: Int) {
-    self.name = name
-    self.shape = shape
-    self.offset = offset
-  }
-}
-
 /// A model bound to the shapes of one batch.
 public final class BatchProgram {
   public let program: Program

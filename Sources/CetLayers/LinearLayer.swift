@@ -71,3 +71,8 @@ public struct LinearLayer: Sendable {
     }
   }
 }
+
+extension [LinearLayer] {
+  /// Their weights as one parameter vector.
+  public var parameters: [ParameterSlot] { ParameterSlot.laidOut(map { ($0.name, $0.shape) }) }
+}

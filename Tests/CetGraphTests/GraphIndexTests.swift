@@ -117,7 +117,10 @@ import Testing
   @Test func isFed_randomNumbers_areNoConstants() {
     let drawn = Node("RandomNormal", inputs: [], outputs: ["r"], attributes: ["shape": .ints([2])])
     let index = GraphIndex(
-      Graph(nodes: [drawn, Node("Neg", inputs: ["r"], outputs: ["y"]), choice("z", then: branch([drawn], gives: "r"), else: branch([], gives: "e"))]))
+      Graph(nodes: [
+        drawn, Node("Neg", inputs: ["r"], outputs: ["y"]),
+        choice("z", then: branch([drawn], gives: "r"), else: branch([], gives: "e")),
+      ]))
     #expect(index.isFed("y") && index.isFed(2))
   }
 

@@ -7,7 +7,10 @@ import Testing
     var inside = Node("Neg", name: "inner", inputs: ["y"], outputs: ["p"])
     inside.attributes["body"] = .graph(branch([Node("Relu", name: "deep", inputs: ["x"], outputs: ["q"])], gives: "q"))
     var graph = Graph(
-      nodes: [Node("Relu", name: "first", inputs: ["x"], outputs: ["y"]), choice("z", then: branch([inside], gives: "p"), else: branch([], gives: "y", [try floats("w", [1])]))],
+      nodes: [
+        Node("Relu", name: "first", inputs: ["x"], outputs: ["y"]),
+        choice("z", then: branch([inside], gives: "p"), else: branch([], gives: "y", [try floats("w", [1])])),
+      ],
       inputs: [info("x"), info("flag")], outputs: [info("z")])
     graph.opaqueInitializers = ["odd"]
     return Model(graph: graph, functions: [function("F", [Node("Abs", name: "f", inputs: ["a"], outputs: ["t"])])])

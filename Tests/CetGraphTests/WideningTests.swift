@@ -6,7 +6,8 @@ import Testing
 @Suite struct WideningTests {
   @Test func halfPrecision_isWidenedWhereverItStands() throws {
     // 1.5 and −2 in float16.
-    let half = Initializer(name: "w", tensor: try Conversion.convert(Tensor([1.5, -2] as [Float], shape: [2]), to: .float16, ComputeContext()))
+    let values = try Tensor([1.5, -2] as [Float], shape: [2])
+    let half = Initializer(name: "w", tensor: try Conversion.convert(values, to: .float16, ComputeContext()))
     let cast = Node("Cast", inputs: ["x"], outputs: ["c"], attributes: ["to": .int(Int64(ElementType.float16.rawValue))])
     let constant = Node("Constant", inputs: [], outputs: ["k"], attributes: ["value": .tensor(half)])
     let model = Model(
@@ -30,10 +31,9 @@ import Testing
   }
 
   @Test func otherModels_areLeftAlone() throws {
-    let model = Model(
-      graph: Graph(
-        nodes: [Node("Cast", inputs: ["x"], outputs: ["y"], attributes: ["to": .int(Int64(ElementType.float64.rawValue)), "axis": .int(10)])],
-        inputs: [info("x")], outputs: [info("y")]))
+    let attributes: [String: Attribute] = ["to": .int(Int64(ElementType.float64.rawValue)), "axis": .int(10)]
+    let cast = Node("Cast", inputs: ["x"], outputs: ["y"], attributes: attributes)
+    let model = Model(graph: Graph(nodes: [cast], inputs: [info("x")], outputs: [info("y")]))
     #expect(!model.hasHalfPrecision)
     #expect(model.elementTypes == [.float32, .float64])
     // The number of float16 counts where an attribute names a type.

@@ -15,7 +15,10 @@ import Testing
   private func lowRank() throws -> (nodes: [Node], initializers: [Initializer]) {
     (
       [Node("MatMul", inputs: ["a", "b"], outputs: ["ab"]), Node("Add", inputs: ["u", "ab"], outputs: ["w"]), Self.product],
-      [try weight("u", 2, 2), Initializer(name: "a", tensor: try Tensor([1, 2] as [Float], shape: [2, 1])), Initializer(name: "b", tensor: try Tensor([10, 20] as [Float], shape: [1, 2]))]
+      [
+        try weight("u", 2, 2), Initializer(name: "a", tensor: try Tensor([1, 2] as [Float], shape: [2, 1])),
+        Initializer(name: "b", tensor: try Tensor([10, 20] as [Float], shape: [1, 2])),
+      ]
     )
   }
 
@@ -52,8 +55,8 @@ import Testing
 
   @Test func weightThatIsOnlyTurned_isTakenBehindTheTurn() throws {
     let nodes = [
-      Node("Mul", inputs: ["u", "v"], outputs: ["m"]), Node("Transpose", inputs: ["m"], outputs: ["w"], attributes: ["perm": .ints([1, 0])]),
-      Self.product,
+      Node("Mul", inputs: ["u", "v"], outputs: ["m"]),
+      Node("Transpose", inputs: ["m"], outputs: ["w"], attributes: ["perm": .ints([1, 0])]), Self.product,
     ]
     let found = folding(nodes, [try weight("u", 2, 2), try weight("v", 2, 2)])
     #expect(found.weights.map(\.name) == ["w"])
@@ -67,7 +70,8 @@ import Testing
     #expect(decoded.weights.isEmpty && decoded.left.map(\.reason) == ["already quantized: DequantizeLinear of constants"])
     #expect(decoded.left[0].producers == ["w"] && decoded.left[0].codes == 0)
     let cast = [
-      Node("Cast", inputs: ["q"], outputs: ["f"], attributes: ["to": .int(1)]), Node("Mul", inputs: ["f", "s"], outputs: ["w"]), Self.product,
+      Node("Cast", inputs: ["q"], outputs: ["f"], attributes: ["to": .int(1)]),
+      Node("Mul", inputs: ["f", "s"], outputs: ["w"]), Self.product,
     ]
     let arithmetic = folding(cast, [codes, scale])
     #expect(arithmetic.left.map(\.reason) == ["already quantized: computed from integers"] && arithmetic.left[0].codes == 4)

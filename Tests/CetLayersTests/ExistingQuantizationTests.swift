@@ -30,7 +30,9 @@ import Testing
     #expect(found.others.map { "\($0.operator) \($0.tensors) \($0.count)" } == ["DequantizeLinear 1 4", "com.microsoft.MatMulNBits 1 10"])
     #expect(
       found.summary
-        == "already quantized: 1 constant tensors (4 values) by DequantizeLinear, left as they are; 1 constant tensors (10 values) by com.microsoft.MatMulNBits, left as they are; activations by QuantizeLinear; 15 weights are float")
+        == "already quantized: 1 constant tensors (4 values) by DequantizeLinear, left as they are; "
+        + "1 constant tensors (10 values) by com.microsoft.MatMulNBits, left as they are; "
+        + "activations by QuantizeLinear; 15 weights are float")
   }
 
   @Test func ownWeights_areKnownFromTheRecord() throws {

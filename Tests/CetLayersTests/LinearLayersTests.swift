@@ -46,7 +46,8 @@ import Testing
 
   @Test func gemm_attributes_decideOverRowsAndBias() throws {
     func layer(_ attributes: [String: Attribute]) throws -> LinearLayer {
-      try #require(try onlyLayer([Node("Gemm", inputs: ["x", "w", "b"], outputs: ["y"], attributes: attributes)], [weight("w", 3, 3), weight("b", 3)]))
+      let node = Node("Gemm", inputs: ["x", "w", "b"], outputs: ["y"], attributes: attributes)
+      return try #require(try onlyLayer([node], [weight("w", 3, 3), weight("b", 3)]))
     }
     let (plain, turned, odd) = (try layer([:]), try layer(["transB": .int(1)]), try layer(["transA": .int(1)]))
     #expect(plain.kind == .matrix(rowsFirst: false) && plain.axis == 1 && text(plain.bias) == "present b")
@@ -61,8 +62,8 @@ import Testing
     let initializers = [try weight("w", 2, 3), try weight("b", 3)]
     let present = try #require(try onlyLayer([product, Node("Add", inputs: ["b", "y"], outputs: ["z"])], initializers))
     #expect(present.kind == .matrix(rowsFirst: false) && present.axis == 1 && text(present.bias) == "present b")
-    let elsewhere = try #require(
-      try onlyLayer([product, Node("Add", inputs: ["b", "y"], outputs: ["z"]), Node("Mul", inputs: ["z", "y"], outputs: ["v"])], initializers))
+    let readers = [Node("Add", inputs: ["b", "y"], outputs: ["z"]), Node("Mul", inputs: ["z", "y"], outputs: ["v"])]
+    let elsewhere = try #require(try onlyLayer([product] + readers, initializers))
     #expect(text(elsewhere.bias) == "addable w.cet.bias: MatMul(x, w) y.cet.product; Add(y.cet.product, w.cet.bias) y")
   }
 
@@ -142,7 +143,8 @@ import Testing
   }
 
   @Test func gru_bothDirections_areBlocks() throws {
-    let node = Node("GRU", inputs: ["x", "w", "r"], outputs: ["y"], attributes: ["hidden_size": .int(2), "direction": .string(Array("bidirectional".utf8))])
+    let attributes: [String: Attribute] = ["hidden_size": .int(2), "direction": .string(Array("bidirectional".utf8))]
+    let node = Node("GRU", inputs: ["x", "w", "r"], outputs: ["y"], attributes: attributes)
     let layers = try LinearLayers(model([node], [weight("w", 2, 6, 3), weight("r", 2, 6, 2)])).layers
     func states(_ gate: Int) -> [String] { (0..<2).map { recurrentStates(node, direction: $0, gate: gate) } }
     #expect(layers[0].kind == .blocks([["x", "x"]]) && layers[0].observed == ["x"])
@@ -166,7 +168,9 @@ import Testing
         outputs: [value("\(name).y")])
     }
     let nodes = [
-      Node("If", inputs: ["flag"], outputs: ["i"], attributes: ["then_branch": .graph(try body("u")), "else_branch": .graph(try body("v"))]),
+      Node(
+        "If", inputs: ["flag"], outputs: ["i"],
+        attributes: ["then_branch": .graph(try body("u")), "else_branch": .graph(try body("v"))]),
       Node("Loop", inputs: ["n", "", "i"], outputs: ["y"], attributes: ["body": .graph(try body("w"))]),
     ]
     let found = try LinearLayers(model(nodes))

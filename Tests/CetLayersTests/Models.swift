@@ -40,7 +40,9 @@ func onlyLayer(_ nodes: [Node], _ initializers: [Initializer]) throws -> LinearL
 func text(_ bias: LinearLayer.Bias) -> String {
   switch bias {
   case .present(let name): "present \(name)"
-  case .addable(let name, let nodes): "addable \(name): " + nodes.map { "\($0.operatorType)(\($0.inputs.joined(separator: ", "))) \($0.outputs.joined())" }.joined(separator: "; ")
+  case .addable(let name, let nodes):
+    "addable \(name): "
+      + nodes.map { "\($0.operatorType)(\($0.inputs.joined(separator: ", "))) \($0.outputs.joined())" }.joined(separator: "; ")
   case .none: "none"
   }
 }

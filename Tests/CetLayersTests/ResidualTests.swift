@@ -30,7 +30,9 @@ import Testing
     let normalization = Node(
       "BatchNormalization", inputs: ["y", "scale", "shift", "mean", "variance"], outputs: ["v"], attributes: ["epsilon": .float(0)])
     func found(scale: [Float], variance: [Float]) throws -> Residual? {
-      func vector(_ name: String, _ values: [Float]) throws -> Initializer { Initializer(name: name, tensor: try Tensor(values, shape: [values.count])) }
+      func vector(_ name: String, _ values: [Float]) throws -> Initializer {
+        Initializer(name: name, tensor: try Tensor(values, shape: [values.count]))
+      }
       return try residual(
         [Self.product, normalization, Node("Add", inputs: ["v", "x"], outputs: ["z"])],
         [vector("scale", scale), vector("shift", [0, 0]), vector("mean", [0, 0]), vector("variance", variance)])

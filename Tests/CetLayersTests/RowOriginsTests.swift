@@ -60,7 +60,8 @@ import Testing
     #expect(origins([slice("u", "w", 0, 2, axis: 1)], [u], of: "w") == nil)  // the last axis stays whole
     #expect(origins([concat(["u", "x"], "w", axis: 0)], [u], of: "w") == nil)
     #expect(origins([concat(["u", "v"], "w", axis: 0)], [u, try weight("v", 2, 2, 4)], of: "w") == nil)
-    let stepped = Node("Slice", inputs: ["u"], outputs: ["w"], attributes: ["starts": .ints([0]), "ends": .ints([4]), "axes": .ints([0]), "steps": .ints([2])])
+    let steps: [String: Attribute] = ["starts": .ints([0]), "ends": .ints([4]), "axes": .ints([0]), "steps": .ints([2])]
+    let stepped = Node("Slice", inputs: ["u"], outputs: ["w"], attributes: steps)
     #expect(origins([stepped], [u], of: "w") == nil)
   }
 

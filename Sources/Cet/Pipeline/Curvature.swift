@@ -16,7 +16,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   private let interruption: Interruption
   /// Makes a monitor for one call, on the thread that makes the call.
   private let host: () -> Monitor
-  public let parameters: [ParameterInfo]
+  public let parameters: [ParameterSlot]
   public let communicator: Communicator?
   /// Lines for people: what is unusual about the samples.
   public let notes: [String]
@@ -65,7 +65,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
       }
       return (session, try Curvature.slots(model, options))
     }
-    parameters = slots.map { ParameterInfo(name: $0.name, shape: $0.shape, offset: $0.offset, count: $0.count) }
+    parameters = slots
     self.model = model
     notes = session.notes
     for note in notes { monitor.log(.warning, note) }
@@ -102,13 +102,8 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     for pattern in options.only { wanted.formUnion(try NamePattern(pattern).indices(in: names, use: "only")) }
     var left = options.only.isEmpty ? [] : Set(names.indices).subtracting(wanted)
     for pattern in options.keep { left.formUnion(try NamePattern(pattern).indices(in: names, use: "keep")) }
-    var slots: [ParameterSlot] = []
-    var offset = 0
-    for (index, layer) in model.found.layers.enumerated() where !left.contains(index) {
-      slots.append(ParameterSlot(name: layer.name, shape: layer.shape, offset: offset))
-      offset += layer.count
-    }
-    guard offset > 0 else { throw CetError(.invalidArgument, "the model has no parameters to differentiate") }
+    let slots = model.found.layers.enumerated().filter { !left.contains($0.offset) }.map(\.element).parameters
+    guard !slots.isEmpty else { throw CetError(.invalidArgument, "the model has no parameters to differentiate") }
     return slots
   }
 

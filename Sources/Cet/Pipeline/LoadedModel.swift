@@ -6,21 +6,6 @@ import CetONNX
 import CetOperators
 import CetTensor
 
-/// A stretch of the parameter vector.
-public struct ParameterInfo: Sendable, Equatable {
-  public var name: String
-  public var shape: [Int]
-  public var offset: Int
-  public var count: Int
-
-  public init(name: String, shape: [Int], offset: Int, count: Int) {
-    self.name = name
-    self.shape = shape
-    self.offset = offset
-    self.count = count
-  }
-}
-
 /// A model as it was given, and what in it can be quantized.
 public final class LoadedModel: @unchecked Sendable {
   let file: ModelFile
@@ -55,13 +40,7 @@ public final class LoadedModel: @unchecked Sendable {
   var outputNames: [String] { file.model.graph.outputs.map(\.name) }
 
   /// All quantizable weights in the order of the parameter vector.
-  public var parameters: [ParameterInfo] {
-    var offset = 0
-    return found.layers.map { layer in
-      defer { offset += layer.count }
-      return ParameterInfo(name: layer.name, shape: layer.shape, offset: offset, count: layer.count)
-    }
-  }
+  public var parameters: [ParameterSlot] { found.layers.parameters }
 
   /// The model file with external data.
   var byteCount: Int { file.byteCount + file.externalByteCount }

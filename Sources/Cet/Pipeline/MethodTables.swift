@@ -32,13 +32,7 @@ struct CandidateErrors {
 
 extension Session {
   /// All layers as one parameter vector.
-  private var slots: [ParameterSlot] {
-    var offset = 0
-    return engine.layers.map { layer in
-      defer { offset += layer.count }
-      return ParameterSlot(name: layer.name, shape: layer.shape, offset: offset)
-    }
-  }
+  private var slots: [ParameterSlot] { engine.layers.parameters }
 
   private func curvature(_ options: PlanOptions) throws -> CurvatureOperator {
     try CurvatureOperator(
