@@ -306,12 +306,3 @@ CLONES void ck_pack_planes(const uint8_t *codes, size_t n, int bits, uint8_t *pl
     }
   }
 }
-
-CLONES void ck_unpack_planes(const uint8_t *planes, size_t n, int bits, uint8_t *codes) {
-  size_t bytes = (n + 7) / 8;
-  memset(codes, 0, n);
-  for (int k = 0; k < bits; k++) {
-    const uint8_t *plane = planes + (size_t)k * bytes;
-    for (size_t i = 0; i < n; i++) codes[i] |= (uint8_t)(((plane[i / 8] >> (i % 8)) & 1) << k);
-  }
-}

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetQuantize
 import CetTensor
 
 /// The words that stand for these choices are the same in C, JSON, Python and on the command line.
@@ -13,6 +14,7 @@ public enum Method: String, Sendable, CaseIterable {
 
 public typealias LossKind = CetAutodiff.LossKind
 public typealias CurvatureKind = CetAutodiff.CurvatureKind
+public typealias Granularity = CetQuantize.Granularity
 
 public enum Rounding: String, Sendable, CaseIterable {
   case nearest
@@ -24,33 +26,6 @@ public enum Encoding: String, Sendable, CaseIterable {
   case planes
   case qdq
   case float
-}
-
-/// How many weights share a scale.
-public enum Granularity: Sendable, Equatable, CustomStringConvertible {
-  case perTensor
-  case perAxis
-  case block(Int)
-
-  public var blockSize: Int { if case .block(let size) = self { size } else { 0 } }
-
-  public var description: String {
-    switch self {
-    case .perTensor: "per-tensor"
-    case .perAxis: "per-axis"
-    case .block(let size): "block:\(size)"
-    }
-  }
-
-  public init?(_ text: String) {
-    switch text {
-    case "per-tensor": self = .perTensor
-    case "per-axis": self = .perAxis
-    default:
-      guard text.hasPrefix("block:"), let size = Int(text.dropFirst(6)), size > 0 else { return nil }
-      self = .block(size)
-    }
-  }
 }
 
 /// What bounds a plan; always exactly one of these.

@@ -154,8 +154,9 @@ final class QuantizedObject: HandleObject {
       view.axis = tensor.axis.map(Int32.init) ?? -1
       view.block_size = UInt32(tensor.blockSize)
       view.zero_point_unit = UInt32(tensor.zeroUnit)
-      view.codes = try memory.array(tensor.codes)
-      view.code_bytes = UInt64(tensor.codes.count)
+      let codes = BitPacking.pack(tensor.codes, bits: tensor.bits)
+      view.codes = try memory.array(codes)
+      view.code_bytes = UInt64(codes.count)
       view.scale = try memory.array(tensor.scales)
       view.zero_point = try memory.array(tensor.zeroPoints)
       view.scale_count = UInt64(tensor.scales.count)

@@ -4,7 +4,7 @@ import CetTensor
 enum TensorData {
   /// Bytes that ONNX's packed little-endian form of `count` elements takes.
   static func packedByteCount(_ type: ElementType, count: Int) -> Int {
-    type.bitWidth >= 8 ? count * type.byteWidth : (count * type.bitWidth + 7) / 8
+    type.bitWidth >= 8 ? count * type.byteWidth : BitPacking.packedByteCount(count: count, bits: type.bitWidth)
   }
 
   /// A tensor over raw little-endian bytes: borrowed where they are aligned, copied on first use otherwise.
@@ -38,13 +38,10 @@ enum TensorData {
   static func unpacked(_ type: ElementType, _ shape: [Int], _ packed: UnsafeRawBufferPointer) throws -> Tensor {
     let tensor = try Tensor(uninitialized: type, shape)
     let target = tensor.pointer.assumingMemoryBound(to: UInt8.self)
-    let bits = type.bitWidth
-    let perByte = 8 / bits
-    let mask: UInt8 = (1 << bits) - 1
-    let signBit: UInt8 = type == .int4 || type == .int2 ? 1 << (bits - 1) : 0
-    for index in 0..<tensor.count {
-      let code = packed[index / perByte] >> (bits * (index % perByte)) & mask
-      target[index] = (code ^ signBit) &- signBit
+    BitPacking.unpack(packed, count: tensor.count, bits: type.bitWidth, into: target)
+    if type == .int4 || type == .int2 {
+      let signBit: UInt8 = 1 << (type.bitWidth - 1)
+      for index in 0..<tensor.count { target[index] = (target[index] ^ signBit) &- signBit }
     }
     return tensor
   }
@@ -59,20 +56,7 @@ enum TensorData {
     if tensor.type.bitWidth >= 8 {
       output.append(borrowing: bytes, keeper: plain.storage)
     } else {
-      output.append(packed(bytes, bits: tensor.type.bitWidth))
-    }
-  }
-
-  private static func packed(_ codes: UnsafeRawBufferPointer, bits: Int) -> [UInt8] {
-    let perByte = 8 / bits
-    let mask: UInt8 = (1 << bits) - 1
-    return [UInt8](unsafeUninitializedCapacity: (codes.count + perByte - 1) / perByte) { target, count in
-      for start in stride(from: 0, to: codes.count, by: perByte) {
-        var byte: UInt8 = 0
-        for lane in 0..<min(perByte, codes.count - start) { byte |= (codes[start + lane] & mask) << (bits * lane) }
-        target[count] = byte
-        count += 1
-      }
+      output.append(BitPacking.pack(bytes, bits: tensor.type.bitWidth))
     }
   }
 }

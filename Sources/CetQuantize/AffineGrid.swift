@@ -1,14 +1,5 @@
 import CetTensor
 
-/// Which weights share one scale and zero point.
-public enum Granularity: Sendable, Hashable {
-  case perTensor
-  /// One per row, that is per output channel.
-  case perAxis
-  /// One per row and run of `size` columns; the last run of a row may be shorter.
-  case blocked(size: Int)
-}
-
 /// Scales and zero points of a matrix: value = (code − zero point) · scale, codes 0 … 2^bits − 1
 /// (uniform affine quantizer, arXiv 2502.15802 Eq. 2, with ONNX's integer zero point).
 public struct AffineGrid: Sendable {
@@ -70,7 +61,7 @@ public struct AffineGrid: Sendable {
   public func index(row: Int, block: Int) -> Int { granularity == .perTensor ? 0 : row * blocksPerRow + block }
 
   static func blockSize(_ columns: Int, _ granularity: Granularity) -> Int {
-    if case .blocked(let size) = granularity { return max(1, min(size, columns)) }
+    if case .block(let size) = granularity { return max(1, min(size, columns)) }
     return max(1, columns)
   }
 
@@ -85,7 +76,7 @@ public struct AffineGrid: Sendable {
     guard [rows, columns].validatedCount != nil else {
       throw CetError(.shapeMismatch, "shape \([rows, columns].shapeText) is negative or too large")
     }
-    if case .blocked(let size) = granularity, size < 1 {
+    if case .block(let size) = granularity, size < 1 {
       throw CetError(.invalidArgument, "block size must be at least 1, got \(size)")
     }
     return blockCount(columns, granularity)

@@ -3,30 +3,69 @@ import CetTensor
 /// What happens to a layer's output around rounding: bias, least-squares target, variance.
 /// Means and variances are per row (output), over patches.
 public enum OutputCorrection {
-  /// Step 4: −(Q(W) − W) μ, to add to the bias; μ = E[p]. The bias then absorbs the mean, which is why
-  /// rounding uses the centred covariance.
-  public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, mean: [Double]) throws -> [Double] {
-    try bias(weights, matrix, mean: mean, quantizedMean: mean, residualMean: nil)
+  /// Of the inputs of a group of rows.
+  public struct Means: Sendable {
+    /// E[p_f] and E[p_q], K values each: in the fp32 network and in the partly quantized one.
+    public let full: [Double]
+    public let quantized: [Double]
+    /// E[r_f − r_q], one value a row of the group; empty without a residual operand.
+    public let residual: [Double]
+
+    public init(full: [Double], quantized: [Double], residual: [Double] = []) {
+      self.full = full
+      self.quantized = quantized
+      self.residual = residual
+    }
+  }
+
+  /// Step 4: −(Q(W) − W) μ, to add to the bias; μ = E[p], one a group of rows. The bias then absorbs the mean, which is
+  /// why rounding uses the centred covariance.
+  public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, means: [[Double]]) throws -> [Double] {
+    try shifts(weights, matrix, means.map { Means(full: $0, quantized: $0) }) { values, start, group, _ in
+      var sum = 0.0
+      for j in 0..<weights.columns {
+        sum += (Double(values[start + j]) - Double(weights.values[start + j])) * group.full[j]
+      }
+      return -sum
+    }
   }
 
   /// Step 7: W μ_f + E[r_f − r_q] − Q(W) μ_q, to add to the bias: the output's mean over the partly quantized
   /// network's inputs becomes that of the fp32 network, mean error of the residual operand included.
-  public static func bias(
-    _ weights: WeightMatrix, _ matrix: QuantizedMatrix, mean: [Double], quantizedMean: [Double], residualMean: [Double]?
+  public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, means: [Means]) throws -> [Double] {
+    try shifts(weights, matrix, means) { values, start, group, residual in
+      var sum = residual
+      for j in 0..<weights.columns {
+        sum += Double(weights.values[start + j]) * group.full[j]
+        sum -= Double(values[start + j]) * group.quantized[j]
+      }
+      return sum
+    }
+  }
+
+  /// Calls `shift` for every row with the dequantized matrix, the place of the row's first entry, and the means of its group.
+  private static func shifts(
+    _ weights: WeightMatrix, _ matrix: QuantizedMatrix, _ means: [Means],
+    _ shift: (_ values: [Float], _ start: Int, _ group: Means, _ residual: Double) -> Double
   ) throws -> [Double] {
     try Rounding.check(weights, matrix.grid)
     let (rows, columns) = (weights.rows, weights.columns)
-    guard mean.count == columns, quantizedMean.count == columns, residualMean?.count ?? rows == rows else {
-      throw CetError(
-        .shapeMismatch,
-        "a \([rows, columns].shapeText) layer got means of \(mean.count), \(quantizedMean.count) and \(residualMean?.count ?? rows) values")
+    guard !means.isEmpty, rows % means.count == 0 else {
+      throw CetError(.shapeMismatch, "\(rows) rows do not divide into \(means.count) groups")
+    }
+    let perGroup = rows / means.count
+    for group in means {
+      let residual = group.residual.isEmpty ? perGroup : group.residual.count
+      guard group.full.count == columns, group.quantized.count == columns, residual == perGroup else {
+        throw CetError(
+          .shapeMismatch,
+          "a \([perGroup, columns].shapeText) layer got means of \(group.full.count), \(group.quantized.count) and \(residual) values")
+      }
     }
     let values = matrix.dequantize()
     return try (0..<rows).map { row in
-      var sum = residualMean?[row] ?? 0
-      for j in 0..<columns {
-        sum += Double(weights.values[row * columns + j]) * mean[j] - Double(values[row * columns + j]) * quantizedMean[j]
-      }
+      let group = means[row / perGroup]
+      let sum = shift(values, row * columns, group, group.residual.isEmpty ? 0 : group.residual[row % perGroup])
       guard sum.isFinite else { throw CetError(.numeric, "the bias correction of row \(row) is not finite") }
       return sum
     }

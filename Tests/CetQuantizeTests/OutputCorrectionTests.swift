@@ -136,9 +136,9 @@ import Testing
     try q.add(layer.quantized, rows: layer.count)
     try r.add(layer.residual, rows: layer.count)
     let (mean, quantizedMean, residualMean) = (try f.mean(), try q.mean(), try r.mean())
-    let plain = try OutputCorrection.bias(layer.weights, matrix, mean: mean)
+    let plain = try OutputCorrection.bias(layer.weights, matrix, means: [mean])
     let sequential = try OutputCorrection.bias(
-      layer.weights, matrix, mean: mean, quantizedMean: quantizedMean, residualMean: residualMean)
+      layer.weights, matrix, means: [.init(full: mean, quantized: quantizedMean, residual: residualMean)])
     for o in 0..<rows {
       var (a, b) = (plain[o], sequential[o])
       for j in 0..<n {
@@ -149,7 +149,18 @@ import Testing
       #expect(abs(a) < 1e-9)
       #expect(abs(b - residualMean[o]) < 1e-9)
     }
-    #expect(throws: CetError.self) { try OutputCorrection.bias(layer.weights, matrix, mean: [1]) }
+    #expect(throws: CetError.self) { try OutputCorrection.bias(layer.weights, matrix, means: [[1]]) }
+    #expect(throws: CetError.self) { try OutputCorrection.bias(layer.weights, matrix, means: [mean, mean]) }
+  }
+
+  /// Every group of rows has its own means.
+  @Test func groups_bias_isThatOfEachGroupAlone() throws {
+    let weights = try Problems.weights(rows: 6, columns: 4, seed: 3)
+    let matrix = try Rounding.nearest(weights, grid: ScaleSearch.search(weights, bits: 2, granularity: .perAxis))
+    let (a, b) = ([1, 2, 3, 4.0], [-1, 0.5, 0, 2.0])
+    let together = try OutputCorrection.bias(weights, matrix, means: [a, b])
+    #expect(together[..<3] == (try OutputCorrection.bias(weights, matrix, means: [a]))[..<3])
+    #expect(together[3...] == (try OutputCorrection.bias(weights, matrix, means: [b]))[3...])
   }
 
   @Test func variances_factors_matchedAndClamped() throws {

@@ -15,7 +15,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [2, 3, 4], [Granularity.perAxis, .blocked(size: 40)])
+  @Test(arguments: [2, 3, 4], [Granularity.perAxis, .block(40)])
   func kicks_lowerTheErrorAndKeepItTrue(bits: Int, granularity: Granularity) throws {
     let (rows, n) = (12, 100)
     let weights = try Problems.weights(rows: rows, columns: n, seed: 5)

@@ -6,7 +6,7 @@ import Testing
 @Suite struct QuantizedMatrixTests {
   @Test func raggedBlocks_dequantize_usesEachBlocksScale() throws {
     let grid = try AffineGrid(
-      bits: 2, rows: 2, columns: 3, granularity: .blocked(size: 2), scales: [1, 10, 100, 1000], zeroPoints: [0, 1, 2, 3])
+      bits: 2, rows: 2, columns: 3, granularity: .block(2), scales: [1, 10, 100, 1000], zeroPoints: [0, 1, 2, 3])
     let matrix = try QuantizedMatrix(grid: grid, codes: [1, 2, 3, 0, 3, 2])
     #expect(matrix.dequantize() == [1, 2, 20, -200, 100, -1000])
   }
@@ -37,7 +37,7 @@ import Testing
 
   @Test func rowFactors_scaleRows_multiplyValues() throws {
     let grid = try AffineGrid(
-      bits: 2, rows: 2, columns: 2, granularity: .blocked(size: 1), scales: [1, 2, 3, 4], zeroPoints: [0, 0, 0, 0])
+      bits: 2, rows: 2, columns: 2, granularity: .block(1), scales: [1, 2, 3, 4], zeroPoints: [0, 0, 0, 0])
     var matrix = try QuantizedMatrix(grid: grid, codes: [1, 1, 1, 1])
     try matrix.scaleRows(by: [2, 0.5])
     #expect(matrix.dequantize() == [2, 4, 1.5, 2])

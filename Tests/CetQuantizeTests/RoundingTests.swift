@@ -30,7 +30,7 @@ import Testing
     return result
   }
 
-  @Test(arguments: [Granularity.perAxis, .perTensor, .blocked(size: 32)])
+  @Test(arguments: [Granularity.perAxis, .perTensor, .block(32)])
   func stepOne_plainReference_sameErrors(granularity: Granularity) throws {
     let (rows, n) = (10, 150)
     let weights = try Problems.weights(rows: rows, columns: n, seed: 1)
@@ -91,7 +91,7 @@ import Testing
     let weights = try Problems.weights(rows: rows, columns: n, seed: 4)
     let c = try Problems.covariance(columns: n, samples: 1000, seed: 5)
     let factor = try CurvatureFactor(covariance: c, dimension: n)
-    for granularity in [Granularity.perAxis, .perTensor, .blocked(size: 48)] {
+    for granularity in [Granularity.perAxis, .perTensor, .block(48)] {
       let grid = try ScaleSearch.search(weights, bits: bits, granularity: granularity)
       let nearest = try Problems.errors(weights, Rounding.nearest(weights, grid: grid), c).reduce(0, +)
       let rounded = try Rounding.gptq(weights, grid: grid, factors: [factor])
@@ -106,7 +106,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [Granularity.perAxis, .perTensor, .blocked(size: 20)])
+  @Test(arguments: [Granularity.perAxis, .perTensor, .block(20)])
   func moreSweeps_gptq_errorNeverRises(granularity: Granularity) throws {
     let (rows, n) = (20, 90)
     let weights = try Problems.weights(rows: rows, columns: n, seed: 6)
@@ -171,7 +171,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [Granularity.perAxis, .perTensor, .blocked(size: 25)])
+  @Test(arguments: [Granularity.perAxis, .perTensor, .block(25)])
   func threads_gptq_sameBits(granularity: Granularity) throws {
     let weights = try Problems.weights(rows: 100, columns: 100, seed: 10)
     let factor = try CurvatureFactor(

@@ -4,7 +4,7 @@ import Testing
 @testable import CetQuantize
 
 @Suite struct ScaleSearchTests {
-  static let granularities: [Granularity] = [.perTensor, .perAxis, .blocked(size: 16), .blocked(size: 7)]
+  static let granularities: [Granularity] = [.perTensor, .perAxis, .block(16), .block(7)]
 
   static func squaredError(_ weights: WeightMatrix, _ matrix: QuantizedMatrix) -> Double {
     zip(weights.values, matrix.dequantize()).reduce(0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
@@ -52,7 +52,7 @@ import Testing
 
   @Test func zeroRowsAndTinyValues_search_exactZeros() throws {
     let weights = try WeightMatrix([0, 0, 0, 1e-38, -1e-40, 0, 1, -1, 0.5], rows: 3, columns: 3)
-    for granularity in [Granularity.perAxis, .perTensor, .blocked(size: 2)] {
+    for granularity in [Granularity.perAxis, .perTensor, .block(2)] {
       for bits in 1...8 {
         let grid = try ScaleSearch.search(weights, bits: bits, granularity: granularity)
         #expect(grid.scales.allSatisfy { $0 > 0 && $0.isFinite })
@@ -75,7 +75,7 @@ import Testing
       Issue.record("no error")
     } catch { #expect((error as? CetError)?.code == .numeric) }
     #expect(throws: CetError.self) { try ScaleSearch.search(weights, bits: 9, granularity: .perAxis) }
-    #expect(throws: CetError.self) { try ScaleSearch.search(weights, bits: 3, granularity: .blocked(size: 0)) }
+    #expect(throws: CetError.self) { try ScaleSearch.search(weights, bits: 3, granularity: .block(0)) }
   }
 
   @Test func threads_search_sameBits() throws {

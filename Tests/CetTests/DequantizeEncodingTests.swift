@@ -1,4 +1,5 @@
 import CetGraph
+import CetQuantize
 import CetTensor
 import Testing
 
@@ -15,11 +16,11 @@ import Testing
     let columns = shape.elementCount / rows
     let grid = blockSize > 0 ? rows * ((columns + blockSize - 1) / blockSize) : rows
     let zeros = UInt64(zeroUnit * ((1 << bits) - 1) + 1)
+    let form = try QuantizedForm(name: "w", shape: shape, bits: bits, axis: axis, blockSize: blockSize, zeroUnit: zeroUnit)
     return try QuantizedTensor(
-      name: "w", shape: shape, bits: bits, axis: axis, blockSize: blockSize,
-      unpacked: (0..<shape.elementCount).map { _ in UInt8(random.next() % (1 << UInt64(bits))) },
+      form, codes: (0..<shape.elementCount).map { _ in UInt8(random.next() % (1 << UInt64(bits))) },
       scales: (0..<grid).map { _ in Float(0.01 + random.uniform()) },
-      zeroPoints: (0..<grid).map { _ in UInt8(random.next() % zeros) }, zeroUnit: zeroUnit)
+      zeroPoints: (0..<grid).map { _ in UInt8(random.next() % zeros) })
   }
 
   private static func encoded(_ tensor: QuantizedTensor) throws -> DequantizeEncoding {

@@ -1,4 +1,5 @@
 import CetGraph
+import CetQuantize
 import CetTensor
 import Testing
 
@@ -12,9 +13,9 @@ import Testing
     let rows = axis.map { shape[$0] } ?? 1
     let columns = shape.elementCount / rows
     let grid = blockSize > 0 ? rows * ((columns + blockSize - 1) / blockSize) : rows
+    let form = try QuantizedForm(name: "w", shape: shape, bits: bits, axis: axis, blockSize: blockSize)
     return try QuantizedTensor(
-      name: "w", shape: shape, bits: bits, axis: axis, blockSize: blockSize,
-      unpacked: (0..<shape.elementCount).map { _ in UInt8(random.next() % (1 << UInt64(bits))) },
+      form, codes: (0..<shape.elementCount).map { _ in UInt8(random.next() % (1 << UInt64(bits))) },
       scales: (0..<grid).map { _ in Float(0.01 + random.uniform()) },
       zeroPoints: (0..<grid).map { _ in UInt8(random.next() % (1 << UInt64(bits))) })
   }

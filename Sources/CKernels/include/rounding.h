@@ -79,4 +79,3 @@ void ck_daxpy(double a, const double *x, double *y, size_t n);
 
 /* Bit planes: planes[k][i / 8] bit i % 8 = bit k of codes[i], for k < bits; each plane has (n + 7) / 8 bytes. */
 void ck_pack_planes(const uint8_t *codes, size_t n, int bits, uint8_t *planes);
-void ck_unpack_planes(const uint8_t *planes, size_t n, int bits, uint8_t *codes);

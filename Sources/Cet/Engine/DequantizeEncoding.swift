@@ -33,7 +33,7 @@ struct DequantizeEncoding {
   /// Bytes of `count` codes and of the scales and zero points of `gridCount` grids.
   static func storedBytes(count: Int, gridCount: Int, bits: Int, zeroUnit: Int) -> (codes: Int, grids: Int) {
     let width = storage(bits: bits, zeroUnit: zeroUnit).bitWidth
-    func packed(_ count: Int) -> Int { QuantizedTensor.packedByteCount(count, bits: width) }
+    func packed(_ count: Int) -> Int { BitPacking.packedByteCount(count: count, bits: width) }
     return (packed(count), 4 * gridCount + packed(gridCount))
   }
 
@@ -49,10 +49,10 @@ struct DequantizeEncoding {
   }
 
   private mutating func add(_ tensor: QuantizedTensor, making result: String, isMoved: Bool) throws {
-    let layout = RowLayout(tensor)
+    let layout = RowLayout(tensor.form)
     let storage = DequantizeEncoding.storage(bits: tensor.bits, zeroUnit: tensor.zeroUnit)
     let unit = UInt8(tensor.zeroUnit)
-    var codes = tensor.unpackedCodes()
+    var codes = tensor.codes
     var (scales, zeroPoints) = (tensor.scales, tensor.zeroPoints)
     if unit != 1 {
       for i in codes.indices { codes[i] *= unit }
@@ -73,7 +73,7 @@ struct DequantizeEncoding {
         scales = transposed(scales, rows: layout.rows, columns: blocks)
         zeroPoints = transposed(zeroPoints, rows: layout.rows, columns: blocks)
       } else {
-        codes = layout.rowsFirst(codes, width: layout.columns)
+        codes = layout.rowsFirst(codes)
         codeShape = [layout.rows, layout.columns]
         gridShape = [layout.rows, blocks]
       }

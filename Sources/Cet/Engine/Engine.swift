@@ -61,7 +61,7 @@ final class Engine: @unchecked Sendable {
 
   /// What a layer's output is added to, where its rounding can make use of it.
   func residual(of layer: Int) -> Residual? {
-    Engine.usesStatistics(layers[layer]) && biasNames[layer] != nil ? Residual(of: layers[layer], in: index) : nil
+    layers[layer].usesStatistics && biasNames[layer] != nil ? Residual(of: layers[layer], in: index) : nil
   }
 
   func weightValues(_ layer: LinearLayer) throws -> [Float] {

@@ -26,7 +26,7 @@ struct LayerRounding {
     self.statistics = statistics
     let layer = engine.layers[index]
     do {
-      view = try WeightView(layer, engine.weightValues(layer))
+      view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, engine.weightValues(layer))
       self.factors = factors
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
@@ -43,26 +43,17 @@ struct LayerRounding {
     do {
       let matrix = try layer.rounded(view.matrix, bits: bits, form: form, factors: factors, effort: effort, engine.workers)
       return QuantizedLayer(
-        tensor: try view.assembled(matrix), bias: factors.isEmpty ? nil : try correctedBias(matrix.dequantize()))
+        tensor: try view.assembled(matrix), bias: factors.isEmpty ? nil : try correctedBias(matrix))
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
     }
   }
 
   /// b ← b − (Ŵ − W)μ: the mean of the output error goes to the bias.
-  private func correctedBias(_ quantized: [Float]) throws -> [Float]? {
-    guard var bias = try engine.biasValues(index), let statistics else { return nil }
-    let (rows, columns) = (view.matrix.rows, view.matrix.columns)
-    let rowsPerGroup = rows / max(1, statistics.groups.count)
-    for row in 0..<rows {
-      let mean = statistics.groups[row / max(1, rowsPerGroup)].mean
-      var shift = 0.0
-      for j in 0..<columns {
-        shift += (Double(quantized[row * columns + j]) - Double(view.matrix.values[row * columns + j])) * mean[j]
-      }
-      bias[row] = Float(Double(bias[row]) - shift)
-    }
-    return engine.layers[index].storable(bias)
+  private func correctedBias(_ matrix: QuantizedMatrix) throws -> [Float]? {
+    guard let statistics, let bias = try engine.biasValues(index) else { return nil }
+    return engine.layers[index].corrected(
+      bias, by: try OutputCorrection.bias(view.matrix, matrix, means: statistics.groups.map(\.mean)))
   }
 }
 
@@ -76,7 +67,7 @@ extension LinearLayer {
   ) throws -> QuantizedMatrix {
     let (weights, exponent) = try weights.normalized()
     let grid = try ScaleSearch.search(
-      weights, bits: bits, granularity: form.granularity.ofMatrix, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
+      weights, bits: bits, granularity: form.granularity, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
     var matrix =
       factors.isEmpty
       ? try CetQuantize.Rounding.nearest(weights, grid: grid)
@@ -87,10 +78,10 @@ extension LinearLayer {
     return matrix
   }
 
-  /// A bias without values that its type in the file does not have.
-  func storable(_ bias: [Float]) -> [Float] {
+  /// A bias with shifts added, without values that its type in the file does not have.
+  func corrected(_ bias: [Float], by shifts: [Double]) -> [Float] {
     let largest = biasType.largestFinite
-    return bias.map { min(max($0, -largest), largest) }
+    return zip(bias, shifts).map { min(max(Float(Double($0) + $1), -largest), largest) }
   }
 }
 
@@ -101,16 +92,6 @@ extension ElementType {
     case .float16: 65504
     case .bfloat16: Float(bitPattern: 0x7F7F_0000)
     default: .greatestFiniteMagnitude
-    }
-  }
-}
-
-extension Granularity {
-  var ofMatrix: CetQuantize.Granularity {
-    switch self {
-    case .perTensor: .perTensor
-    case .perAxis: .perAxis
-    case .block(let size): .blocked(size: size)
     }
   }
 }

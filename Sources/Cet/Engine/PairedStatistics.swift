@@ -125,10 +125,10 @@ extension Engine {
     let layer = layers[index]
     let name = layer.input ?? ""
     let residual = residual(of: index)
-    if residual == nil, WeightView.isDepthwise(layer) {
+    if residual == nil, layer.isDepthwise {
       return try depthwiseStatistics(index, batches, fp32: fp32, quantized: quantized, needsVariance: needsVariance)
     }
-    let groups = WeightView.groups(layer)
+    let groups = layer.groups
     let rows = layer.channels / groups
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
     let node = layer.node
@@ -136,7 +136,7 @@ extension Engine {
     var order: [Int] = []
     do {
       let reaching = try fp32.indices.filter { try reached(batches[$0].batch).contains(index) }
-      let parts = Engine.parts(reaching.count, columns: WeightView.columns(layer))
+      let parts = Engine.parts(reaching.count, columns: layer.columns)
       try workers.ordered(parts.count) { [self] part in
         var found: [PairedMoments] = []
         var firstOrder: [Int] = []
@@ -194,7 +194,7 @@ extension Engine {
     _ index: Int, _ batches: [FittingBatch], fp32: [ForwardCursor], quantized: [ForwardCursor], needsVariance: Bool
   ) throws -> PairedStatistics {
     let layer = layers[index]
-    let (name, columns, groups) = (layer.input ?? "", WeightView.columns(layer), WeightView.groups(layer))
+    let (name, columns, groups) = (layer.input ?? "", layer.columns, layer.groups)
     let samples = batches.reduce(0) { $0 + $1.sampleCount }
     var sums = try DepthwiseMoments(columns: columns, groups: groups, needsVariance: needsVariance)
     do {

@@ -25,7 +25,7 @@ struct Patches {
   ///   - step: 1 takes every patch; more takes one of so many, at places that differ from sample to sample.
   ///   - kept: rows of a matrix product's input that are taken, before `step`; nil: all.
   init(_ layer: LinearLayer, _ node: Node, input: Tensor, group: Int?, step: Int, kept: [Int]?) throws {
-    columns = WeightView.columns(layer)
+    columns = layer.columns
     self.step = max(1, step)
     self.kept = kept
     switch layer.kind {
@@ -64,7 +64,7 @@ struct Patches {
     case .transposedConvolution:
       let geometry = try transposedConvolutionGeometry(node, input: input.shape, weight: layer.shape)
       return geometry.batch * geometry.inputSpatial.reduce(1, *)
-    default: return input.count / max(1, WeightView.columns(layer))
+    default: return input.count / max(1, layer.columns)
     }
   }
 

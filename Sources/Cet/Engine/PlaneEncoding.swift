@@ -39,11 +39,11 @@ struct PlaneEncoding {
   }
 
   private mutating func add(_ tensor: QuantizedTensor, making result: String) throws {
-    let layout = RowLayout(tensor)
-    let codes = layout.padded(tensor.unpackedCodes())
+    let layout = RowLayout(tensor.form)
+    let codes = layout.padded(tensor.codes)
     let bits = tensor.bits
     let bytes = (codes.count + 7) / 8
-    let planes = try BitPacking.packPlanes(codes, bits: bits)
+    let planes = BitPacking.packPlanes(codes, bits: bits)
     let packed = try add(Tensor(planes, shape: [bits, bytes, 1]), "\(tensor.name).cet.q")
 
     let ramp = try constant("r") { try Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]) }

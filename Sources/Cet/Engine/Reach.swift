@@ -26,7 +26,7 @@ extension Engine {
   /// Those of the layers that have input statistics in the batches.
   func observable(_ indices: [Int], _ batches: [FittingBatch]) throws -> [Int] {
     let seen = try reached(batches.map(\.batch))
-    return indices.filter { seen.contains($0) && Engine.usesStatistics(layers[$0]) }
+    return indices.filter { seen.contains($0) && layers[$0].usesStatistics }
   }
 }
 

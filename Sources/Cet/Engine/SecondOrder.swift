@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetQuantize
 import CetTensor
 
 extension Engine {

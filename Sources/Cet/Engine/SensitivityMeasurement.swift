@@ -2,13 +2,6 @@ import CetAutodiff
 import CetQuantize
 import CetTensor
 
-/// A layer's weights and bias after quantization.
-struct QuantizedLayer: Sendable {
-  let tensor: QuantizedTensor
-  /// Corrected for the mean of the output error; nil when the layer has no place for it.
-  let bias: [Float]?
-}
-
 extension Engine {
   /// The replaced initializers of a quantized layer.
   func replacement(_ index: Int, _ quantized: QuantizedLayer) throws -> [String: Tensor] {

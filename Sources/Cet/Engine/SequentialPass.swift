@@ -59,7 +59,7 @@ extension Engine {
           shared = try FactoredStatistics(
             pairedStatistics(
               index, batches, fp32: fp32, quantized: quantized, needsVariance: options.matchesVariance),
-            columns: WeightView.columns(layers[index]), workers)
+            columns: layers[index].columns, workers)
         }
         if let shared { result[index] = try sequentialLayer(index, bits: width, shared, form: form, options, effort) }
         done += 1
@@ -99,7 +99,7 @@ extension Engine {
     let statistics = factored.paired
     let layer = layers[index]
     do {
-      let view = try WeightView(layer, weightValues(layer))
+      let view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, weightValues(layer))
       let (rows, columns) = (view.matrix.rows, view.matrix.columns)
       let perGroup = rows / max(1, statistics.groups.count)
       var targetValues: [Float] = []
@@ -132,11 +132,11 @@ extension Engine {
           after += try OutputCorrection.variance(Array(rounded[range]), rows: perGroup, covariance: group.covariance, workers: workers)
         }
         try matrix.scaleRows(
-          by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: form.granularity.ofMatrix))
+          by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: form.granularity))
       }
       return QuantizedLayer(
         tensor: try view.assembled(matrix),
-        bias: try sequentialBias(index, view.matrix, matrix.dequantize(), statistics, perGroup))
+        bias: try sequentialBias(index, view.matrix, matrix, statistics))
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
     }
@@ -144,19 +144,12 @@ extension Engine {
 
   /// b + W μ_f + E[r_f − r_q] − Ŵ μ_q: the output's mean is that of the unquantized network.
   private func sequentialBias(
-    _ index: Int, _ weights: WeightMatrix, _ quantized: [Float], _ statistics: PairedStatistics, _ perGroup: Int
+    _ index: Int, _ weights: WeightMatrix, _ matrix: QuantizedMatrix, _ statistics: PairedStatistics
   ) throws -> [Float]? {
-    guard var bias = try biasValues(index) else { return nil }
-    let columns = weights.columns
-    for row in 0..<weights.rows {
-      let group = statistics.groups[row / max(1, perGroup)]
-      var shift = group.residualMean.isEmpty ? 0 : group.residualMean[row % max(1, perGroup)]
-      for j in 0..<columns {
-        shift += Double(weights.values[row * columns + j]) * group.meanF[j]
-        shift -= Double(quantized[row * columns + j]) * group.meanQ[j]
-      }
-      bias[row] = Float(Double(bias[row]) + shift)
+    guard let bias = try biasValues(index) else { return nil }
+    let means = statistics.groups.map {
+      OutputCorrection.Means(full: $0.meanF, quantized: $0.meanQ, residual: $0.residualMean)
     }
-    return layers[index].storable(bias)
+    return layers[index].corrected(bias, by: try OutputCorrection.bias(weights, matrix, means: means))
   }
 }

@@ -91,26 +91,17 @@ struct InputStatistics: Sendable {
 }
 
 extension Engine {
-  /// Whether the layer's rounding uses statistics of its inputs.
-  static func usesStatistics(_ layer: LinearLayer) -> Bool {
-    switch layer.kind {
-    case .convolution, .matrix, .leftMatrix, .blocks: true
-    case .transposedConvolution(let groups): groups == 1
-    case .table, .other: false
-    }
-  }
-
   /// How sparsely patches of an input are taken when `samples` samples are seen in all.
   func patchStep(_ index: Int, _ input: Tensor, _ batch: FittingBatch, samples: Int) throws -> Int {
     let layer = layers[index]
     let all = try Patches.count(layer, layer.node, input: input)
     let patches = Double(batch.count(index, of: all)) / Double(max(1, batch.sampleCount)) * Double(samples)
-    return Patches.step(patches: Int(min(patches, 1e15)), columns: WeightView.columns(layer))
+    return Patches.step(patches: Int(min(patches, 1e15)), columns: layer.columns)
   }
 
   /// Bytes that the moments of a layer take while they are gathered.
   static func momentBytes(_ layer: LinearLayer) -> Int {
-    var (k, count) = (WeightView.columns(layer), WeightView.groups(layer))
+    var (k, count) = (layer.columns, layer.groups)
     if case .blocks(let names) = layer.kind {
       k /= max(1, names.first?.count ?? 1)
       count = layer.observed.count
@@ -147,7 +138,7 @@ extension Engine {
       used += bytes
     }
     // Of all layers: which of them share a round depends on the memory, and results must not.
-    let parts = Engine.parts(batches.count, columns: runs.map { WeightView.columns(layers[$0[0]]) }.max() ?? 0)
+    let parts = Engine.parts(batches.count, columns: runs.map { layers[$0[0]].columns }.max() ?? 0)
     for (number, round) in rounds.enumerated() {
       var sums = try moments(round.map { $0[0] }, batches, parts) { try progress(number * batches.count + $0, rounds.count * batches.count) }
       for (position, run) in round.enumerated() where position < sums.count {
@@ -197,15 +188,15 @@ extension Engine {
       throw CetError(.internal, "layer '\(layer.name)' has no input")
     }
     let step = try patchStep(index, activation, batch, samples: samples)
-    if WeightView.isDepthwise(layer) {
+    if layer.isDepthwise {
       let patches = try Patches(layer, layer.node, input: activation, group: nil, step: step, kept: nil)
       if moments.depthwise == nil {
         moments.depthwise = try ChannelMoment(
-          dimension: patches.columns, channels: WeightView.groups(layer), symmetric: true)
+          dimension: patches.columns, channels: layer.groups, symmetric: true)
       }
       return try patches.forEach([activation], context) { try moments.depthwise?.add($0[0], rows: $1.count) }
     }
-    for group in 0..<WeightView.groups(layer) {
+    for group in 0..<layer.groups {
       let patches = try Patches(
         layer, layer.node, input: activation, group: group, step: step, kept: batch.rows[index])
       if moments.groups.count == group {
@@ -221,7 +212,7 @@ extension Engine {
     _ layer: LinearLayer, _ names: [[String]], _ activations: [String: Tensor], _ batch: FittingBatch, samples: Int,
     to moments: inout InputStatistics.Moments
   ) throws {
-    let columns = WeightView.columns(layer) / max(1, names.first?.count ?? 1)
+    let columns = layer.columns / max(1, names.first?.count ?? 1)
     for name in layer.observed {
       guard let activation = try activations[name]?.rowMajor(), activation.shape.last == columns else {
         throw CetError(.internal, "layer '\(layer.name)': '\(name)' does not end with \(columns)")

@@ -2,6 +2,7 @@ import CetFormats
 import CetGraph
 import CetLayers
 import CetONNX
+import CetQuantize
 import CetTensor
 
 /// Sizes of written files and tensors before any code is computed: they depend on shapes and bits alone.
@@ -31,7 +32,7 @@ struct FileSizes {
       let bytes = DequantizeEncoding.storedBytes(count: count, gridCount: grids, bits: bits, zeroUnit: unit)
       return (bytes.codes, bytes.codes + bytes.grids)
     }
-    let codes = QuantizedTensor.packedByteCount(count, bits: bits)
+    let codes = BitPacking.packedByteCount(count: count, bits: bits)
     return (codes, codes + 5 * grids)
   }
 
@@ -49,14 +50,13 @@ struct FileSizes {
     let form = GridForm(granularity: granularity, encoding: encoding)
     for (index, layer) in model.found.layers.enumerated() {
       guard let width = bits[index] else { continue }
-      let grid = FileSizes.gridCount(layer.shape, axis: layer.axis, granularity)
-      let tensor = try QuantizedTensor(
+      let written = try QuantizedForm(
         name: layer.name, shape: layer.shape, bits: width, axis: granularity == .perTensor ? nil : layer.axis,
-        blockSize: granularity.blockSize,
-        codes: [UInt8](repeating: 0, count: QuantizedTensor.packedByteCount(layer.count, bits: width)),
-        scales: [Float](repeating: 1, count: grid), zeroPoints: [UInt8](repeating: 0, count: grid),
-        zeroUnit: form.zeroUnit(bits: width))
-      let takesBias = addsBiases && Engine.usesStatistics(layer)
+        blockSize: granularity.blockSize, zeroUnit: form.zeroUnit(bits: width))
+      let tensor = try QuantizedTensor(
+        written, codes: [UInt8](repeating: 0, count: written.count), scales: [Float](repeating: 1, count: written.gridCount),
+        zeroPoints: [UInt8](repeating: 0, count: written.gridCount))
+      let takesBias = addsBiases && layer.usesStatistics
       quantized[index] = QuantizedLayer(tensor: tensor, bias: takesBias ? [Float](repeating: 0, count: layer.channels) : nil)
     }
     let rewriting = Rewriting(found: model.found, original: model.file.model, biasNames: model.found.layers.map(\.biasName))

@@ -1,4 +1,5 @@
 import CetAllocate
+import CetQuantize
 import CetTensor
 
 extension Session {

@@ -1,6 +1,7 @@
 import CetAllocate
 import CetAutodiff
 import CetLayers
+import CetQuantize
 import CetTensor
 
 /// A bit width for every weight tensor that meets the target with the least loss.

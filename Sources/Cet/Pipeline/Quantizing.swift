@@ -2,7 +2,10 @@ import CetAutodiff
 import CetGraph
 import CetLayers
 import CetONNX
+import CetQuantize
 import CetTensor
+
+public typealias QuantizedTensor = CetQuantize.QuantizedTensor
 
 /// A float initializer that goes with the codes: a bias corrected for the quantization error.
 public struct Correction: Sendable {

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetQuantize
 import CetTensor
 
 extension Session {
@@ -18,7 +19,7 @@ extension Session {
     let nearest = try PlanRounding.Work(rounding, [Int: LayerSteps]()).parallel(.nearest, [])
     let better = try compared(folds) { number in
       engine.layers.indices.map { index in
-        guard Engine.usesStatistics(engine.layers[index]), let layer = fitted[number][index], let plain = nearest[index]
+        guard engine.layers[index].usesStatistics, let layer = fitted[number][index], let plain = nearest[index]
         else { return [] }
         let withoutBias = layer.bias.map { _ in (LayerSteps.withoutBias, QuantizedLayer(tensor: layer.tensor, bias: nil)) }
         return [(.all, layer)] + [withoutBias].compactMap { $0 } + [(.nearest, plain)]

@@ -79,7 +79,7 @@ extension Session {
   ) -> WorkMemory {
     // Sizes in double: a bound may be larger than any whole number here, and needs no last digit.
     let planned = engine.layers.indices.filter { !widths[$0].isEmpty }
-    let usesStatistics = rounding == .nearest ? [] : planned.filter { Engine.usesStatistics(engine.layers[$0]) }
+    let usesStatistics = rounding == .nearest ? [] : planned.filter { engine.layers[$0].usesStatistics }
     let moments = usesStatistics.map { Double(Engine.momentBytes(engine.layers[$0])) }
     let largest = moments.max() ?? 0
     let copies = Double(1 + (rounding == .nearest ? 0 : copyCount))

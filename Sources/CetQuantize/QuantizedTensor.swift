@@ -1,0 +1,69 @@
+import CetTensor
+
+/// Codes, scales and zero points of one initializer: w = scale * (code - zero point / zeroUnit).
+@dynamicMemberLookup
+public struct QuantizedTensor: Sendable, Equatable {
+  public let form: QuantizedForm
+  /// One a byte, in C order of the shape: as they are dequantized for every run, and as most encodings store them.
+  public let codes: [UInt8]
+  public let scales: [Float]
+  public let zeroPoints: [UInt8]
+
+  public subscript<Value>(dynamicMember member: KeyPath<QuantizedForm, Value>) -> Value { form[keyPath: member] }
+
+  public init(_ form: QuantizedForm, codes: [UInt8], scales: [Float], zeroPoints: [UInt8]) throws {
+    func mismatch(_ text: String) -> CetError { CetError(.shapeMismatch, "initializer '\(form.name)': \(text)") }
+    guard codes.count == form.count else {
+      throw mismatch("\(codes.count) codes do not fill shape \(form.shape.shapeText)")
+    }
+    guard scales.count == form.gridCount, zeroPoints.count == form.gridCount else {
+      throw mismatch("\(scales.count) scales and \(zeroPoints.count) zero points, expected \(form.gridCount)")
+    }
+    self.form = form
+    self.codes = codes
+    self.scales = scales
+    self.zeroPoints = zeroPoints
+  }
+
+  /// The weights, C order.
+  public func dequantized() -> [Float] {
+    let order = form.order
+    let (rows, inner, blocks) = (order.rows, order.inner, form.blocksPerRow)
+    let zeros = zeroPoints.map { Float($0) / Float(form.zeroUnit) }
+    return [Float](unsafeUninitializedCapacity: codes.count) { out, filledCount in
+      codes.withUnsafeBufferPointer { codes in
+        scales.withUnsafeBufferPointer { scales in
+          zeros.withUnsafeBufferPointer { zeros in
+            for o in 0..<(codes.isEmpty ? 0 : order.outer) {
+              for r in 0..<rows {
+                let start = (o * rows + r) * inner
+                if blocks == 1 {
+                  let (scale, zero) = (scales[r], zeros[r])
+                  for i in start..<(start + inner) { out.initializeElement(at: i, to: scale * (Float(codes[i]) - zero)) }
+                } else {
+                  for i in 0..<inner {
+                    let entry = r * blocks + (o * inner + i) / form.blockSize
+                    out.initializeElement(at: start + i, to: scales[entry] * (Float(codes[start + i]) - zeros[entry]))
+                  }
+                }
+              }
+            }
+          }
+        }
+      }
+      filledCount = codes.count
+    }
+  }
+}
+
+/// A layer's weights and bias after quantization.
+public struct QuantizedLayer: Sendable {
+  public let tensor: QuantizedTensor
+  /// Corrected for the mean of the output error; nil when the layer has no place for it.
+  public let bias: [Float]?
+
+  public init(tensor: QuantizedTensor, bias: [Float]?) {
+    self.tensor = tensor
+    self.bias = bias
+  }
+}

@@ -1,0 +1,59 @@
+import CetTensor
+
+/// A tensor seen as a matrix with one row for each index of an axis: element (o, r, i) of the C order, r on the axis, o
+/// before it and i after it, is element (r, o, i) with the rows first. Without an axis there is one row.
+public struct RowOrder: Sendable, Equatable {
+  public let outer: Int
+  public let rows: Int
+  public let inner: Int
+
+  /// - Parameter axis: inside the shape.
+  public init(_ shape: [Int], axis: Int?) {
+    outer = axis.map { Array(shape[..<$0]).elementCount } ?? 1
+    rows = axis.map { shape[$0] } ?? 1
+    inner = axis.map { Array(shape[($0 + 1)...]).elementCount } ?? shape.elementCount
+  }
+
+  public var columns: Int { outer * inner }
+
+  /// The rows of a tensor in C order, each `width` elements from the next (at least `columns`, which is the usual width);
+  /// elements between them have the value `padding`.
+  public func rowsFirst<Element>(_ values: [Element], width: Int, padding: Element) -> [Element] {
+    guard outer > 1 || width != columns else { return values }
+    var result = [Element](repeating: padding, count: rows * width)
+    for r in 0..<rows {
+      for o in 0..<outer {
+        let (to, from) = (r * width + o * inner, (o * rows + r) * inner)
+        for i in 0..<inner { result[to + i] = values[from + i] }
+      }
+    }
+    return result
+  }
+
+  public func rowsFirst<Element>(_ values: [Element]) -> [Element] {
+    guard outer > 1 else { return values }
+    return [Element](unsafeUninitializedCapacity: values.count) { target, count in
+      for r in 0..<rows {
+        for o in 0..<outer {
+          let (to, from) = ((r * outer + o) * inner, (o * rows + r) * inner)
+          for i in 0..<inner { target.initializeElement(at: to + i, to: values[from + i]) }
+        }
+      }
+      count = values.count
+    }
+  }
+
+  /// The C order of a tensor whose rows are first in `values`.
+  public func tensorOrder<Element>(_ values: [Element]) -> [Element] {
+    guard outer > 1 else { return values }
+    return [Element](unsafeUninitializedCapacity: values.count) { target, count in
+      for o in 0..<outer {
+        for r in 0..<rows {
+          let (to, from) = ((o * rows + r) * inner, (r * outer + o) * inner)
+          for i in 0..<inner { target.initializeElement(at: to + i, to: values[from + i]) }
+        }
+      }
+      count = values.count
+    }
+  }
+}
