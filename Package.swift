@@ -41,7 +41,8 @@ let package = Package(
     .target(name: "CetSpectral", dependencies: ["CetTensor"]),
     .target(name: "CetQuantize", dependencies: ["CetTensor"]),
     .target(name: "CetAllocate", dependencies: ["CetSpectral", "CetQuantize"]),
-    .target(name: "Cet", dependencies: ["CetONNX", "CetLayers", "CetAutodiff", "CetAllocate"]),
+    .target(name: "CetEncode", dependencies: ["CetONNX", "CetLayers", "CetQuantize"]),
+    .target(name: "Cet", dependencies: ["CetEncode", "CetAutodiff", "CetAllocate"]),
     .target(
       name: "CetABI", dependencies: ["Cet", "CCet"],
       swiftSettings: distribution ? [.unsafeFlags(["-static-stdlib"])] : [],
@@ -75,6 +76,7 @@ let package = Package(
     .testTarget(name: "CetSpectralTests", dependencies: ["CetSpectral"]),
     .testTarget(name: "CetQuantizeTests", dependencies: ["CetQuantize"]),
     .testTarget(name: "CetAllocateTests", dependencies: ["CetAllocate"]),
+    .testTarget(name: "CetEncodeTests", dependencies: ["Cet"]),
     .testTarget(name: "CetTests", dependencies: ["Cet"]),
     .testTarget(name: "ConformanceTests", dependencies: ["Cet", "CetONNX"]),
   ]

@@ -17,7 +17,8 @@ allowed() {
   CetSpectral) echo "CetTensor COpenBLAS CKernels" ;;
   CetQuantize) echo "CetTensor COpenBLAS CKernels" ;;
   CetAllocate) echo "CetTensor CetSpectral CetQuantize COpenBLAS CKernels" ;;
-  Cet) echo "CetTensor CetFormats CetGraph CetONNX CetOperators CetLayers CetAutodiff CetSpectral CetQuantize CetAllocate" ;;
+  CetEncode) echo "CetTensor CetGraph CetONNX CetLayers CetQuantize" ;;
+  Cet) echo "CetTensor CetFormats CetGraph CetONNX CetOperators CetLayers CetAutodiff CetSpectral CetQuantize CetAllocate CetEncode" ;;
   CetABI) echo "CetTensor Cet CCet" ;;
   *) return 1 ;;
   esac

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetEncode
 import CetQuantize
 import CetTensor
 
@@ -15,17 +16,12 @@ public enum Method: String, Sendable, CaseIterable {
 public typealias LossKind = CetAutodiff.LossKind
 public typealias CurvatureKind = CetAutodiff.CurvatureKind
 public typealias Granularity = CetQuantize.Granularity
+public typealias Encoding = CetEncode.Encoding
 
 public enum Rounding: String, Sendable, CaseIterable {
   case nearest
   case gptq
   case compensated
-}
-
-public enum Encoding: String, Sendable, CaseIterable {
-  case planes
-  case qdq
-  case float
 }
 
 /// What bounds a plan; always exactly one of these.
@@ -82,6 +78,9 @@ public struct PlanOptions: Sendable, Equatable {
 
   public init(target: Target) { self.target = target }
 
+  /// Where the levels of a written tensor may lie.
+  var gridForm: GridForm { encoding.gridForm(granularity) }
+
   public func validate() throws {
     switch target {
     case .ratio(let value): try check(value.isFinite && value > 0, "target_ratio", value, "a positive number")
@@ -102,8 +101,8 @@ public struct PlanOptions: Sendable, Equatable {
       try check(size > 0 && size <= 1 << 20, "block_size", size, "1 to \(1 << 20)")
     }
     if let shifts { try check((0...64).contains(shifts), "shifts", shifts, "0 to 64") }
-    if encoding == .float, case .size = target {
-      throw CetError(.invalidArgument, "target_size: the encoding 'float' does not make the file smaller")
+    if !encoding.makesFilesSmaller, case .size = target {
+      throw CetError(.invalidArgument, "target_size: the encoding '\(encoding.rawValue)' does not make the file smaller")
     }
     try checkCounts(samples: samples, batchSize: batchSize, maxMemory: maxMemory, threads: threads)
   }

@@ -1,3 +1,4 @@
+import CetEncode
 import CetTensor
 
 /// Plans whose bits somebody changed in the document: what follows from bits is computed anew.
@@ -18,8 +19,7 @@ extension CompressionPlan {
     if let loss = losses[bits], let next = losses.keys.filter({ $0 > bits }).min(), let less = losses[next] {
       tensor.lossPerByte = (loss - less) / (Double(tensor.count * (next - bits)) / 8)
     }
-    (tensor.codeBytes, tensor.storedBytes) = FileSizes.storedBytes(
-      tensor.shape, axis: tensor.axis, bits: bits, granularity: options.granularity, encoding: options.encoding)
+    tensor.countBytes(options)
     tensors[index] = tensor
   }
 
@@ -31,6 +31,15 @@ extension CompressionPlan {
     heldOutLoss = nil
     measuredLossChange = nil
     fileBytes = 0
+  }
+}
+
+extension PlannedTensor {
+  /// Computes what the file holds for the tensor at its bits.
+  mutating func countBytes(_ options: PlanOptions) {
+    (codeBytes, storedBytes) = bits == PlannedTensor.keptBits
+      ? (0, count * 4)
+      : FileSizes.storedBytes(shape, axis: axis, bits: bits, granularity: options.granularity, encoding: options.encoding)
   }
 }
 
@@ -63,9 +72,7 @@ extension LoadedModel {
           "the plan gives '\(tensor.name)' \(tensor.bits) bits, expected \(widths.lowerBound) to \(widths.upperBound)")
       }
       tensor.axis = plan.options.granularity == .perTensor ? nil : layer.axis
-      (tensor.codeBytes, tensor.storedBytes) = FileSizes.storedBytes(
-        tensor.shape, axis: tensor.axis, bits: tensor.bits, granularity: plan.options.granularity,
-        encoding: plan.options.encoding)
+      tensor.countBytes(plan.options)
       return tensor
     }
     if let unknown = left.keys.min() {

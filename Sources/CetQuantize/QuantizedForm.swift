@@ -33,9 +33,7 @@ public struct QuantizedForm: Sendable, Equatable {
   public var order: RowOrder { RowOrder(shape, axis: axis) }
 
   /// Scales along one index of the axis.
-  public var blocksPerRow: Int {
-    blockSize > 0 ? (order.columns + blockSize - 1) / blockSize : 1
-  }
+  public var blocksPerRow: Int { order.blockCount(size: blockSize) }
 
   /// Scales, and zero points.
   public var gridCount: Int { order.rows * blocksPerRow }

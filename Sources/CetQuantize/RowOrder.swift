@@ -6,20 +6,23 @@ public struct RowOrder: Sendable, Equatable {
   public let outer: Int
   public let rows: Int
   public let inner: Int
+  public let columns: Int
 
   /// - Parameter axis: inside the shape.
   public init(_ shape: [Int], axis: Int?) {
     outer = axis.map { Array(shape[..<$0]).elementCount } ?? 1
     rows = axis.map { shape[$0] } ?? 1
     inner = axis.map { Array(shape[($0 + 1)...]).elementCount } ?? shape.elementCount
+    columns = shape.elementCount / max(rows, 1)
   }
 
-  public var columns: Int { outer * inner }
+  /// Blocks of so many columns (0: all of them) that a row is cut into, the last of which may be shorter.
+  public func blockCount(size: Int) -> Int { size > 0 ? max(1, (columns + size - 1) / size) : 1 }
 
   /// The rows of a tensor in C order, each `width` elements from the next (at least `columns`, which is the usual width);
   /// elements between them have the value `padding`.
   public func rowsFirst<Element>(_ values: [Element], width: Int, padding: Element) -> [Element] {
-    guard outer > 1 || width != columns else { return values }
+    guard outer > 1 && !values.isEmpty || width != columns else { return values }
     var result = [Element](repeating: padding, count: rows * width)
     for r in 0..<rows {
       for o in 0..<outer {
@@ -31,7 +34,7 @@ public struct RowOrder: Sendable, Equatable {
   }
 
   public func rowsFirst<Element>(_ values: [Element]) -> [Element] {
-    guard outer > 1 else { return values }
+    guard outer > 1, !values.isEmpty else { return values }
     return [Element](unsafeUninitializedCapacity: values.count) { target, count in
       for r in 0..<rows {
         for o in 0..<outer {
@@ -45,7 +48,7 @@ public struct RowOrder: Sendable, Equatable {
 
   /// The C order of a tensor whose rows are first in `values`.
   public func tensorOrder<Element>(_ values: [Element]) -> [Element] {
-    guard outer > 1 else { return values }
+    guard outer > 1, !values.isEmpty else { return values }
     return [Element](unsafeUninitializedCapacity: values.count) { target, count in
       for o in 0..<outer {
         for r in 0..<rows {

@@ -19,7 +19,7 @@ import Testing
     let session = try Session(
       model, data, loss: .kl, output: nil, batchSize: nil, threads: 2, monitor: Monitor())
     let engine = session.engine
-    let versions = try engine.layers.indices.map { [try LayerRounding(engine, $0, nil).quantized(bits: 3, form: GridForm(granularity: .perAxis, encoding: .planes))] }
+    let versions = try engine.layers.indices.map { [try LayerRounding(engine, $0, nil).quantized(bits: 3, form: Encoding.planes.gridForm(.perAxis))] }
     var sums = [Double](repeating: 0, count: versions.count)
     let known = try engine.directions(versions, batches: session.batches, progress: { _, _ in }) { _, gradient, u in
       for (i, values) in u.enumerated() { sums[i] += gradient[i] + 0.5 * values.reduce(0.0) { $0 + Double($1) * Double($1) } }

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetEncode
 import CetGraph
 import CetOperators
 import CetTensor
@@ -41,8 +42,9 @@ extension LoadedModel {
 
   /// With 2 bits everywhere, in bit planes.
   func smallestFileBytes() throws -> Int {
-    try FileSizes(self, encoding: .planes).bytes(
-      bits: found.layers.indices.map { found.obstacle($0) == nil ? 2 : nil }, granularity: .perAxis, addsBiases: true)
+    let bits = found.layers.indices.map { found.obstacle($0) == nil ? 2 : nil }
+    return try FileSizes(found, of: file, encoding: .planes, granularity: .perAxis)
+      .bytes(bits: bits, addsBiases: true, metadata: FileMetadata.ofUnknownLosses(self, bits: bits))
   }
 
   private func boundJudgement() -> Judgement {

@@ -1,4 +1,5 @@
 import CetAllocate
+import CetEncode
 import CetLayers
 import CetTensor
 
@@ -43,11 +44,9 @@ struct PlanDraft {
         ? PlanDraft.nothingReached(options.output ?? model.outputNames.first ?? "")
         : CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
     }
-    sizes = try FileSizes(model, encoding: options.encoding)
-    if options.encoding == .qdq {
-      // A model that the narrowest type's operator set has no form for is refused before anything is measured.
-      _ = try sizes.bytes(bits: widths.map(\.first), granularity: options.granularity, addsBiases: false)
-    }
+    sizes = FileSizes(model.found, of: model.file, encoding: options.encoding, granularity: options.granularity)
+    // A model that the operator set of the fewest bits has no form for is refused before anything is measured.
+    _ = try fileBytes(widths.map(\.first))
   }
 
   var planned: [Int] { layers.indices.filter { !widths[$0].isEmpty } }
@@ -55,7 +54,7 @@ struct PlanDraft {
   private var addsBiases: Bool { options.rounding != .nearest }
 
   private func fileBytes(_ bits: [Int?]) throws -> Int {
-    try sizes.bytes(bits: bits, granularity: options.granularity, addsBiases: addsBiases)
+    try sizes.bytes(bits: bits, addsBiases: addsBiases, metadata: FileMetadata.ofUnknownLosses(model, bits: bits))
   }
 
   private func codeBits(_ bits: [Int?]) -> Int {
@@ -136,7 +135,7 @@ struct PlanDraft {
       tensor.trustRadius = table.trustRadius[index]
       tensor.curvatureLoss = table.curvature[index]
       tensor.lossPerByte = choice.lossPerByte[index]
-      (tensor.codeBytes, tensor.storedBytes) = sizes.storedBytes(layer, bits: width, granularity: options.granularity)
+      (tensor.codeBytes, tensor.storedBytes) = sizes.storedBytes(layer, bits: width)
       tensors.append(tensor)
     }
     var plan = CompressionPlan(
@@ -246,7 +245,7 @@ struct PlanDraft {
   }
 
   func storedCost(_ index: Int, _ bits: Int) -> Int {
-    sizes.storedBytes(layers[index], bits: bits, granularity: options.granularity).stored
+    sizes.storedBytes(layers[index], bits: bits).stored
   }
 
   /// Bytes of a file are almost the sum over tensors; what is not (lengths in the format, shared constants) is

@@ -23,7 +23,7 @@ private func measuredPlan(
   let graph = model.file.model.graph
   var notes = session.notes
     + SampleNotes.fitting(graph, asked: options.samples, given: data.sampleCount, output: options.output)
-    + EncodingNotes.kernels(model.found.layers, options.encoding)
+    + options.encoding.notes(model.found.layers)
   for note in notes { monitor.log(.warning, note) }
   let draft = try PlanDraft(model, options, reached: session.engine.reached(session.batches))
   // An unreachable target is refused before anything is measured.

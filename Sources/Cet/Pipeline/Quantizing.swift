@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetEncode
 import CetGraph
 import CetLayers
 import CetONNX
@@ -85,7 +86,7 @@ private func carryOut(
   let notes = given.notes
     + SampleNotes.fitting(
       model.file.model.graph, asked: options.samples ?? plan.samples, given: data.sampleCount, output: plan.options.output)
-    + EncodingNotes.kernels(model.found.layers, plan.options.encoding)
+    + plan.options.encoding.notes(model.found.layers)
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
   try given.reserve(
@@ -154,12 +155,13 @@ public final class QuantizedModel: @unchecked Sendable {
     self.model = model
     self.layers = layers
     self.probe = probe
-    let rewriting = Rewriting(found: model.found, original: model.file.model, biasNames: biasNames)
+    let rewriting = Rewriting(model.found, original: model.file.model, biasNames: biasNames)
     self.rewriting = rewriting
     var plan = plan
     let metadata = FileMetadata.entries(model, plan: plan)
+    let sizes = layers.mapValues { LayerContent(sizeOf: $0.tensor.form, biasCount: $0.bias?.count) }
     plan.fileBytes = try ModelWriter.size(
-      edit: rewriting.edit(layers, encoding: plan.options.encoding, metadata: metadata), of: model.file)
+      edit: rewriting.edit(sizes, encoding: plan.options.encoding, metadata: metadata), of: model.file)
     self.plan = plan
     let indices = layers.keys.sorted()
     tensors = indices.compactMap { layers[$0]?.tensor }
@@ -173,7 +175,8 @@ public final class QuantizedModel: @unchecked Sendable {
   }
 
   private func edit(_ encoding: Encoding) throws -> ModelEdit {
-    try rewriting.edit(layers, encoding: encoding, metadata: FileMetadata.entries(model, plan: plan))
+    try rewriting.edit(
+      layers.mapValues { LayerContent($0) }, encoding: encoding, metadata: FileMetadata.entries(model, plan: plan))
   }
 
   /// The file's bytes. They are read back and run before they are handed over.

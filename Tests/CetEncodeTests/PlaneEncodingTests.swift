@@ -3,7 +3,8 @@ import CetQuantize
 import CetTensor
 import Testing
 
-@testable import Cet
+@testable import func Cet.forward
+@testable import CetEncode
 
 /// The unpacking nodes against `QuantizedTensor.dequantized`, bit for bit, in the library's executor. ONNX Runtime
 /// judges whole files in Tests/python.
@@ -24,7 +25,7 @@ import Testing
     let output = ValueInfo(name: "w", type: .float32, shape: nil)
     var model = Model(opsets: ["": opset], graph: Graph(outputs: [output]))
     var planes = PlaneEncoding(opset: model.opset, names: NameScope(model))
-    try planes.add(tensor, as: .float32)
+    _ = try planes.add(WrittenWeight(tensor))
     model.graph.nodes = planes.nodes
     model.graph.initializers = planes.initializers
     return try forward(model, inputs: [])[0].tensor.array(as: Float.self)
@@ -51,7 +52,7 @@ import Testing
     let node = Node("Identity", inputs: ["x"], outputs: ["cet.1"])
     let model = Model(graph: Graph(nodes: [node]))
     var planes = PlaneEncoding(opset: model.opset, names: NameScope(model))
-    try planes.add(Self.tensor(shape: [2, 2], bits: 2, axis: 0), as: .float32)
+    _ = try planes.add(WrittenWeight(Self.tensor(shape: [2, 2], bits: 2, axis: 0)))
     #expect(planes.nodes.allSatisfy { !$0.outputs.contains("cet.1") })
   }
 }

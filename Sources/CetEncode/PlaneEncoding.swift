@@ -1,4 +1,5 @@
 import CetGraph
+import CetLayers
 import CetQuantize
 import CetTensor
 
@@ -13,38 +14,49 @@ import CetTensor
 /// Every value up to the codes is an integer below 256 or a power of two: exact in any arithmetic. The operators
 /// are Cast, Mul, Floor, MatMul, Reshape, Slice and Sub as opset 7 has them, so no later model's opset is raised, and
 /// all of it is constant: a runtime folds it when it loads the model.
-struct PlaneEncoding {
+struct PlaneEncoding: WeightEncoding {
+  static let makesFilesSmaller = true
   /// Operators broadcast without attributes since.
-  static let minimumOpset = 7
+  static let sufficientOpset = 7
   private(set) var initializers: [Initializer] = []
   private(set) var nodes: [Node] = []
+  var minimumOpset: Int? { nodes.isEmpty ? nil : PlaneEncoding.sufficientOpset }
+  let minimumIRVersion: Int64? = nil
   private let opset: Int
   private var names: NameScope
   private var shared: [String: String] = [:]
   private var counter = 0
 
-  /// - Parameter names: what is taken in the model that the tensors are written into.
+  static func zeroUnit(bits: Int) -> Int { bits <= 3 ? 2 : 1 }
+
+  static func storedBytes(count: Int, gridCount: Int, bits: Int) -> (codes: Int, grids: Int) {
+    (BitPacking.packedByteCount(count: count, bits: bits), 5 * gridCount)
+  }
+
+  static func notes(_ layers: [LinearLayer]) -> [String] { [] }
+
   init(opset: Int, names: NameScope) {
-    self.opset = opset
+    self.opset = max(opset, PlaneEncoding.sufficientOpset)
     self.names = names
   }
 
-  /// Adds what makes the value `tensor.name` from its codes: float32, or a 16-bit float.
-  mutating func add(_ tensor: QuantizedTensor, as type: ElementType) throws {
-    let name = type == .float32 ? tensor.name : names.takeValue("\(tensor.name).cet.wide")
-    try add(tensor, making: name)
-    if name != tensor.name {
-      nodes.append(Node("Cast", inputs: [name], outputs: [tensor.name], attributes: ["to": .int(Int64(type.rawValue))]))
+  mutating func add(_ weight: WrittenWeight) throws -> Tensor? {
+    let (name, type) = (weight.form.name, weight.elementType)
+    let wide = type == .float32 ? name : names.takeValue("\(name).cet.wide")
+    try add(weight, making: wide)
+    if wide != name {
+      nodes.append(Node("Cast", inputs: [wide], outputs: [name], attributes: ["to": .int(Int64(type.rawValue))]))
     }
+    return nil
   }
 
-  private mutating func add(_ tensor: QuantizedTensor, making result: String) throws {
-    let layout = RowLayout(tensor.form)
-    let codes = layout.padded(tensor.codes)
-    let bits = tensor.bits
-    let bytes = (codes.count + 7) / 8
-    let planes = BitPacking.packPlanes(codes, bits: bits)
-    let packed = try add(Tensor(planes, shape: [bits, bytes, 1]), "\(tensor.name).cet.q")
+  private mutating func add(_ weight: WrittenWeight, making result: String) throws {
+    let form = weight.form
+    let layout = RowLayout(form)
+    let bits = form.bits
+    let bytes = (layout.paddedCount + 7) / 8
+    let planes = try weight.filled(.uint8, [bits, bytes, 1]) { BitPacking.packPlanes(layout.padded($0.codes), bits: bits) }
+    let packed = try add(planes, "\(form.name).cet.q")
 
     let ramp = try constant("r") { try Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]) }
     let digits = try constant("d") {
@@ -63,13 +75,13 @@ struct PlaneEncoding {
     value = node("MatMul", [value, digits])
     value = node("Reshape", [value, try shape([bits, -1])])
     value = node("MatMul", [powers, value])
-    if codes.count != 8 * bytes { value = try slice(value, axis: 1, to: codes.count) }
+    if layout.paddedCount != 8 * bytes { value = try slice(value, axis: 1, to: layout.paddedCount) }
     value = node("Reshape", [value, try shape(layout.codeShape)])
-    let zero = try add(.init(tensor.zeroPoints, shape: layout.gridShape), "\(tensor.name).cet.zero")
+    let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), "\(form.name).cet.zero")
     var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
-    if tensor.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
+    if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
     value = node("Sub", [value, level])
-    let scale = try add(.init(tensor.scales, shape: layout.gridShape), "\(tensor.name).cet.scale")
+    let scale = try add(weight.filled(.float32, layout.gridShape, \.scales), "\(form.name).cet.scale")
     guard layout.needsReordering else {
       nodes.append(Node("Mul", inputs: [value, scale], outputs: [result]))
       return
@@ -80,7 +92,7 @@ struct PlaneEncoding {
       value = try slice(value, axis: 1, to: layout.columns)
     }
     if layout.transposition.isEmpty {
-      nodes.append(Node("Reshape", inputs: [value, try shape(tensor.shape)], outputs: [result]))
+      nodes.append(Node("Reshape", inputs: [value, try shape(form.shape)], outputs: [result]))
     } else {
       value = node("Reshape", [value, try shape(layout.rowsFirstShape)])
       nodes.append(

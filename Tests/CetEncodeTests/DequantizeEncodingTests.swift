@@ -3,7 +3,8 @@ import CetQuantize
 import CetTensor
 import Testing
 
-@testable import Cet
+@testable import func Cet.forward
+@testable import CetEncode
 
 /// The nodes against `QuantizedTensor.dequantized`, bit for bit, in the library's executor. ONNX Runtime judges whole files
 /// in Tests/python.
@@ -24,8 +25,8 @@ import Testing
   }
 
   private static func encoded(_ tensor: QuantizedTensor) throws -> DequantizeEncoding {
-    var encoding = DequantizeEncoding(names: NameScope(Model(graph: Graph())))
-    try encoding.add(tensor, as: .float32)
+    var encoding = DequantizeEncoding(opset: 13, names: NameScope(Model(graph: Graph())))
+    _ = try encoding.add(WrittenWeight(tensor))
     return encoding
   }
 
@@ -53,8 +54,10 @@ import Testing
 
   @Test(arguments: [0, 1, 2, nil] as [Int?]) func movedTensorsOfTwoBits_haveBlocks(_ axis: Int?) throws {
     let tensor = try Self.tensor(shape: [6, 4, 5], bits: 2, axis: axis)
-    var encoding = DequantizeEncoding(names: NameScope(Model(graph: Graph())))
-    try encoding.add(tensor, as: .float32, isMoved: true)
+    var encoding = DequantizeEncoding(opset: 13, names: NameScope(Model(graph: Graph())))
+    var weight = WrittenWeight(tensor)
+    weight.isMoved = true
+    _ = try encoding.add(weight)
     #expect(encoding.nodes[0].attributes["block_size"] != nil)
     #expect(try Self.values(encoding).array(as: Float.self) == tensor.dequantized())
   }
@@ -75,11 +78,11 @@ import Testing
   }
 
   @Test func storedBytes_areThoseOfTheInitializers() throws {
-    for (bits, unit) in [(2, 1), (2, 2), (3, 2), (4, 1), (8, 1)] {
+    for bits in 2...8 {
       for block in [0, 4] {
+        let unit = DequantizeEncoding.zeroUnit(bits: bits)
         let tensor = try Self.tensor(shape: [5, 7], bits: bits, axis: 0, blockSize: block, zeroUnit: unit)
-        let bytes = DequantizeEncoding.storedBytes(
-          count: 35, gridCount: tensor.scales.count, bits: bits, zeroUnit: unit)
+        let bytes = DequantizeEncoding.storedBytes(count: 35, gridCount: tensor.scales.count, bits: bits)
         let held = try Self.encoded(tensor).initializers.map { initializer in
           (initializer.tensor.count * initializer.tensor.type.bitWidth + 7) / 8
         }

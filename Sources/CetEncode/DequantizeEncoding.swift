@@ -1,0 +1,183 @@
+import CetGraph
+import CetLayers
+import CetQuantize
+import CetTensor
+
+/// Writes quantized tensors as codes of ONNX's integer types under DequantizeLinear, one node for each tensor where its
+/// grid allows: w = (codes − zero point) · scale.
+///
+/// Zero points of ONNX are whole numbers of codes. Where they count in halves, 2 · code, the zero point and scale / 2 say
+/// the same one type wider. Blocks lie along one axis of DequantizeLinear, those of a `QuantizedTensor` along all axes
+/// but its own: tensors of more than two axes are stored as matrices and get their shape from Reshape.
+struct DequantizeEncoding: WeightEncoding {
+  static let makesFilesSmaller = true
+  /// UINT2 since.
+  static let sufficientOpset = 25
+  private(set) var initializers: [Initializer] = []
+  private(set) var nodes: [Node] = []
+  private(set) var minimumOpset: Int?
+  private(set) var minimumIRVersion: Int64?
+  private var names: NameScope
+  private var shapes: [[Int]: String] = [:]
+
+  /// DequantizeLinear has whole zero points: 3 bits lie in 4 there and have room for doubled codes, 2 bits have none.
+  static func zeroUnit(bits: Int) -> Int { bits == 3 ? 2 : 1 }
+
+  static func storedBytes(count: Int, gridCount: Int, bits: Int) -> (codes: Int, grids: Int) {
+    let width = storage(bits: bits, zeroUnit: zeroUnit(bits: bits)).bitWidth
+    func packed(_ count: Int) -> Int { BitPacking.packedByteCount(count: count, bits: width) }
+    return (packed(count), 4 * gridCount + packed(gridCount))
+  }
+
+  /// Runtimes replace DequantizeLinear in front of a matrix product by a kernel that rounds the activations as well: measured
+  /// in ONNX Runtime 1.32, the output's error at 8 bits grows by half to twice.
+  static func notes(_ layers: [LinearLayer]) -> [String] {
+    let products = layers.count { layer in
+      if case .matrix = layer.kind { ["MatMul", "Gemm"].contains(layer.node.operatorType) } else { false }
+    }
+    guard products > 0 else { return [] }
+    return [
+      "encoding qdq: onnxruntime's default computes \(products) matrix product\(products == 1 ? "" : "s") with 8-bit activations; the losses told are those of float activations, which the session option session.qdq_matmulnbits_accuracy_level=1 keeps"
+    ]
+  }
+
+  init(opset: Int, names: NameScope) { self.names = names }
+
+  /// The type that holds codes of this width; there is none of 3 bits.
+  private static func storage(bits: Int, zeroUnit: Int) -> ElementType {
+    // Doubled codes take a bit more.
+    switch bits + zeroUnit - 1 {
+    case ...2: .uint2
+    case ...4: .uint4
+    default: .uint8
+    }
+  }
+
+  mutating func add(_ weight: WrittenWeight) throws -> Tensor? {
+    let (name, type) = (weight.form.name, weight.elementType)
+    let wide = type == .float32 ? name : names.takeValue("\(name).cet.wide")
+    try add(weight, making: wide)
+    if wide != name {
+      nodes.append(Node("Cast", inputs: [wide], outputs: [name], attributes: ["to": .int(Int64(type.rawValue))]))
+    }
+    return nil
+  }
+
+  private mutating func add(_ weight: WrittenWeight, making result: String) throws {
+    let form = weight.form
+    let layout = RowLayout(form)
+    let storage = DequantizeEncoding.storage(bits: form.bits, zeroUnit: form.zeroUnit)
+    // One block a row is the same as none.
+    let blocks = layout.rows > 0 ? form.blocksPerRow : 1
+    var attributes: [String: Attribute] = [:]
+    var (codeShape, gridShape) = (form.shape, form.axis == nil ? [] : [layout.rows])
+    var order = Order.tensor
+    var output = result
+    // ONNX Runtime moves what reads the weight, such as Transpose, before DequantizeLinear and fails to fold it for UINT2,
+    // except where scales are in blocks: one block a row, then.
+    if blocks > 1 || weight.isMoved && storage == .uint2 {
+      attributes["block_size"] = .int(Int64(blocks > 1 ? form.blockSize : max(1, layout.columns)))
+      let rowsLast = rowsAreLast(form)
+      if rowsLast {
+        // The rows are the last axis already: the matrix is the tensor's own order, its blocks go down.
+        codeShape = [layout.columns, layout.rows]
+        gridShape = [blocks, layout.rows]
+        order = .blocksDown(rows: layout.rows, blocks: blocks)
+      } else {
+        codeShape = [layout.rows, layout.columns]
+        gridShape = [layout.rows, blocks]
+        order = .rowsFirst(layout)
+      }
+      attributes["axis"] = .int(rowsLast ? 0 : 1)
+      let natural = rowsLast ? form.shape : layout.rowsFirstShape
+      if codeShape != natural || !(rowsLast || layout.transposition.isEmpty) {
+        output = names.takeValue("\(form.name).cet.matrix")
+      }
+      need(opset: 21)
+    } else if let axis = form.axis {
+      attributes["axis"] = .int(Int64(axis))
+      need(opset: 13)
+    } else {
+      need(opset: 10)
+    }
+    switch storage {
+    case .uint2: need(opset: 25, irVersion: 13)
+    case .uint4: need(opset: 21, irVersion: 10)
+    default: break
+    }
+    if storage == .uint2, output == result, codeShape.count == 2, codeShape[1] % 4 != 0, form.axis != 0 {
+      // ONNX Runtime (1.32) packs such a matrix under MatMul or Gemm for a kernel that takes columns by four, and makes other
+      // numbers of it. It packs what has two axes: one more in front keeps it off.
+      codeShape.insert(1, at: 0)
+      if gridShape.count == 2 { gridShape.insert(1, at: 0) }
+      if case .int(let axis)? = attributes["axis"] { attributes["axis"] = .int(axis + 1) }
+      output = names.takeValue("\(form.name).cet.matrix")
+    }
+    let inputs = ["q", "scale", "zero"].map { names.takeValue("\(form.name).cet.\($0)") }
+    let unit = UInt8(form.zeroUnit)
+    initializers += [
+      Initializer(
+        name: inputs[0],
+        tensor: try weight.filled(storage, codeShape) { tensor in
+          let codes = order.codes(tensor.codes)
+          return unit == 1 ? codes : codes.map { $0 &* unit }
+        }),
+      Initializer(
+        name: inputs[1],
+        tensor: try weight.filled(.float32, gridShape) { tensor in
+          let scales = order.grids(tensor.scales)
+          return unit == 1 ? scales : scales.map { $0 / Float(unit) }
+        }),
+      Initializer(name: inputs[2], tensor: try weight.filled(storage, gridShape) { order.grids($0.zeroPoints) }),
+    ]
+    nodes.append(Node("DequantizeLinear", inputs: inputs, outputs: [output], attributes: attributes))
+    if output != result { try reshape(form, layout, output, making: result) }
+  }
+
+  /// From the matrix to the tensor's shape.
+  private mutating func reshape(_ form: QuantizedForm, _ layout: RowLayout, _ matrix: String, making result: String) throws {
+    guard !rowsAreLast(form), !layout.transposition.isEmpty else {
+      nodes.append(Node("Reshape", inputs: [matrix, try shape(form.shape)], outputs: [result]))
+      return
+    }
+    var value = matrix
+    if layout.rowsFirstShape.count > 2 {
+      value = names.takeValue("\(form.name).cet.rows")
+      nodes.append(Node("Reshape", inputs: [matrix, try shape(layout.rowsFirstShape)], outputs: [value]))
+    }
+    nodes.append(
+      Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
+  }
+
+  private func rowsAreLast(_ form: QuantizedForm) -> Bool {
+    if let axis = form.axis { axis == form.shape.count - 1 && axis > 0 } else { false }
+  }
+
+  private mutating func need(opset: Int, irVersion: Int64? = nil) {
+    minimumOpset = max(minimumOpset ?? opset, opset)
+    if let irVersion { minimumIRVersion = max(minimumIRVersion ?? irVersion, irVersion) }
+  }
+
+  private mutating func shape(_ sizes: [Int]) throws -> String {
+    if let name = shapes[sizes] { return name }
+    let name = names.takeValue("cet.s" + sizes.map(String.init).joined(separator: "_"))
+    initializers.append(Initializer(name: name, tensor: try Tensor(sizes.map(Int64.init), shape: [sizes.count])))
+    shapes[sizes] = name
+    return name
+  }
+
+  /// In which order codes, scales and zero points stand in the file.
+  private enum Order {
+    case tensor
+    case rowsFirst(RowLayout)
+    /// Codes as in the tensor; a row of grids for each block.
+    case blocksDown(rows: Int, blocks: Int)
+
+    func codes(_ values: [UInt8]) -> [UInt8] { if case .rowsFirst(let layout) = self { layout.rowsFirst(values) } else { values } }
+
+    func grids<Element>(_ values: [Element]) -> [Element] {
+      guard case .blocksDown(let rows, let blocks) = self else { return values }
+      return (0..<rows * blocks).map { values[$0 % rows * blocks + $0 / rows] }
+    }
+  }
+}

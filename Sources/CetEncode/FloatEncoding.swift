@@ -1,0 +1,31 @@
+import CetGraph
+import CetLayers
+import CetTensor
+
+/// Writes quantized tensors as the floats that their codes stand for: the file is as large as before, and any program reads it.
+struct FloatEncoding: WeightEncoding {
+  static let makesFilesSmaller = false
+  static let sufficientOpset = 1
+  let initializers: [Initializer] = []
+  let nodes: [Node] = []
+  let minimumOpset: Int? = nil
+  let minimumIRVersion: Int64? = nil
+
+  /// The levels of bit planes, so that a file of them can take this one's place.
+  static func zeroUnit(bits: Int) -> Int { PlaneEncoding.zeroUnit(bits: bits) }
+
+  /// What bit planes would take: the floats take as much as before.
+  static func storedBytes(count: Int, gridCount: Int, bits: Int) -> (codes: Int, grids: Int) {
+    PlaneEncoding.storedBytes(count: count, gridCount: gridCount, bits: bits)
+  }
+
+  static func notes(_ layers: [LinearLayer]) -> [String] { [] }
+
+  init(opset: Int, names: NameScope) {}
+
+  mutating func add(_ weight: WrittenWeight) throws -> Tensor? {
+    let (shape, type) = (weight.form.shape, weight.elementType)
+    guard let tensor = weight.tensor else { return try Tensor(uninitialized: type, shape) }
+    return try Conversion.convert(Tensor(tensor.dequantized(), shape: shape), to: type, ComputeContext())
+  }
+}

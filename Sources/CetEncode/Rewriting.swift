@@ -1,0 +1,80 @@
+import CetGraph
+import CetLayers
+import CetQuantize
+import CetTensor
+
+/// Turns quantized layers into an edit of the model file.
+public struct Rewriting: Sendable {
+  public let found: LinearLayers
+  /// Bias initializer of each layer, where it has or can have one.
+  public let biasNames: [String?]
+  /// The model as its file has it.
+  private let original: Model
+
+  public init(_ found: LinearLayers, original: Model, biasNames: [String?]) {
+    self.found = found
+    self.original = original
+    self.biasNames = biasNames
+  }
+
+  /// - Parameter contents: by layer index; layers that are missing stay as they are.
+  public func edit(
+    _ contents: [Int: LayerContent], encoding: Encoding, metadata: [(key: String, value: String)]
+  ) throws -> ModelEdit {
+    var edit = ModelEdit()
+    edit.metadata = metadata
+    let model = found.model
+    var written = encoding.rules.init(opset: model.opset, names: found.names)
+    for (index, layer) in found.layers.enumerated() {
+      guard let content = contents[index] else { continue }
+      // An initializer of the main graph takes the place of a Constant node, or of an initializer in a branch.
+      let isNode = found.constantNodes.contains(layer.name)
+      if isNode { edit.replacedNodes[layer.name] = [] }
+      if let tensor = try written.add(WrittenWeight(content, of: layer)) {
+        edit.initializers.append(Initializer(name: layer.name, tensor: tensor))
+      } else if !isNode {
+        edit.removedInitializers.insert(layer.name)
+      }
+      if let name = biasNames[index], let values = content.bias {
+        let old = model.graph.initializers.first { $0.name == name }?.tensor.shape
+        let bias = try Tensor(values, shape: old ?? [values.count])
+        edit.initializers.append(
+          Initializer(name: name, tensor: try Conversion.convert(bias, to: layer.biasType, ComputeContext())))
+        if found.constantNodes.contains(name) { edit.replacedNodes[name] = [] }
+        if case .addable(_, let replacement) = layer.bias { edit.replacedNodes[layer.node.firstOutput] = replacement }
+      }
+    }
+    try replaceComputed(Set(contents.keys.map { found.layers[$0].name }), in: &edit)
+    edit.initializers += written.initializers
+    edit.leadingNodes = written.nodes
+    edit.minimumOpset = written.minimumOpset
+    edit.minimumIRVersion = written.minimumIRVersion
+    let outward = found.inlining.outward(edit)
+    try checkRaise(outward, encoding)
+    return outward
+  }
+
+  /// Takes out what made the weights that are encoded now. Those that stay float but were computed from something that is
+  /// changed stand in the file as they are.
+  private func replaceComputed(_ encoded: Set<String>, in edit: inout ModelEdit) throws {
+    let changed = edit.removedInitializers.union(edit.initializers.map(\.name)).union(encoded)
+    let disturbed = found.folding.disturbed(by: changed, except: encoded)
+    edit.initializers += disturbed.map { Initializer(name: $0.name, tensor: $0.tensor) }
+    let removal = found.folding.removal(of: encoded.union(disturbed.map(\.name)))
+    edit.removedInitializers.formUnion(removal.removedInitializers)
+    edit.replacedNodes.merge(removal.replacedNodes) { $1 }
+  }
+
+  /// A node that the raised operator set has no form for is named with the way out.
+  private func checkRaise(_ edit: ModelEdit, _ encoding: Encoding) throws {
+    guard let minimum = edit.minimumOpset, minimum > original.opset else { return }
+    do {
+      _ = try edit.applied(to: original)
+    } catch let error as CetError {
+      let other = Encoding.allCases.first { $0.rules.sufficientOpset <= original.opset } ?? .float
+      throw CetError(
+        error.code,
+        "encoding '\(encoding.rawValue)' needs operator set \(minimum), \(error.message); encoding '\(other.rawValue)' keeps operator set \(original.opset)")
+    }
+  }
+}

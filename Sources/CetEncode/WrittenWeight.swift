@@ -1,0 +1,56 @@
+import CetLayers
+import CetQuantize
+import CetTensor
+
+/// What a file gets for one layer. Without codes it is what takes as much room: the size of a file is known before its codes
+/// are.
+public struct LayerContent: Sendable {
+  let form: QuantizedForm
+  /// nil: only the size counts.
+  let tensor: QuantizedTensor?
+  let bias: [Float]?
+
+  public init(_ layer: QuantizedLayer) {
+    form = layer.tensor.form
+    tensor = layer.tensor
+    bias = layer.bias
+  }
+
+  /// - Parameter biasCount: values of the bias; nil: it stays as it is.
+  public init(sizeOf form: QuantizedForm, biasCount: Int?) {
+    self.form = form
+    tensor = nil
+    bias = biasCount.map { [Float](repeating: 0, count: $0) }
+  }
+}
+
+/// A weight as encodings take it.
+struct WrittenWeight {
+  let form: QuantizedForm
+  /// nil: only the size counts.
+  let tensor: QuantizedTensor?
+  /// In the file: float32, or a 16-bit float.
+  var elementType = ElementType.float32
+  /// Whether something else than a layer reads it, such as Transpose.
+  var isMoved = false
+
+  init(_ content: LayerContent, of layer: LinearLayer) {
+    form = content.form
+    tensor = content.tensor
+    elementType = layer.elementType
+    isMoved = layer.isMoved
+  }
+
+  init(_ tensor: QuantizedTensor) {
+    form = tensor.form
+    self.tensor = tensor
+  }
+
+  /// A tensor of the elements that `make` gives, which are as wide as the type's; unfilled where only the size counts.
+  func filled<Element: TensorElement>(
+    _ type: ElementType, _ shape: [Int], _ make: (QuantizedTensor) -> [Element]
+  ) throws -> Tensor {
+    guard let tensor else { return try Tensor(uninitialized: type, shape) }
+    return try Tensor(type: type, shape: shape, storage: Tensor(make(tensor), shape: shape).storage)
+  }
+}

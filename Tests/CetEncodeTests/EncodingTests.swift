@@ -1,0 +1,58 @@
+import CetONNX
+import CetQuantize
+import CetTensor
+import Testing
+
+@testable import func Cet.forward
+@testable import CetEncode
+
+@Suite struct EncodingTests {
+  @Test func words_standInTheHeadersOrder() {
+    #expect(Encoding.allCases.map(\.rawValue) == ["planes", "qdq", "float"])
+  }
+
+  @Test func zeroUnits_areHalvesWhereTheyPay() {
+    func units(_ encoding: Encoding) -> [Int] { (1...8).map { encoding.gridForm(.perAxis).zeroUnit(bits: $0) } }
+    #expect(units(.planes) == [2, 2, 2, 1, 1, 1, 1, 1])
+    #expect(units(.float) == units(.planes))
+    #expect(units(.qdq) == [1, 1, 2, 1, 1, 1, 1, 1])
+  }
+
+  @Test func notes_areOfProductsUnderDequantizeLinear() throws {
+    let layers = try SampleLayers().found.layers
+    #expect(Encoding.planes.notes(layers).isEmpty && Encoding.float.notes(layers).isEmpty)
+    #expect(Encoding.qdq.notes(layers).count == 1)
+    #expect(Encoding.qdq.notes(layers)[0].contains("2 matrix products"))
+    #expect(Encoding.qdq.notes([]).isEmpty)
+  }
+
+  /// Every encoding against the library's own executor: all of them write the same model.
+  @Test(arguments: Encoding.allCases, [3, 4]) func writtenFiles_computeTheSame(_ encoding: Encoding, _ bits: Int) throws {
+    let sample = try SampleLayers()
+    let layers = try sample.quantized(.planes, .perAxis, bits: bits).mapValues { LayerContent($0) }
+    var random = Random(seed: 2)
+    let x = try Tensor((0..<108).map { _ in Float(random.normal()) }, shape: [1, 3, 6, 6])
+    let h = try Conversion.convert(
+      Tensor((0..<18).map { _ in Float(random.normal()) }, shape: [2, 9]), to: .float16, ComputeContext())
+    func outputs(_ encoding: Encoding) throws -> [[Float]] {
+      let bytes = try ModelWriter.write(edit: sample.rewriting.edit(layers, encoding: encoding, metadata: []), of: sample.file)
+      return try forward(ModelFile(bytes: bytes).model, inputs: [("x", x), ("h", h)]).map {
+        try Conversion.convert($0.tensor, to: .float32, ComputeContext()).array(as: Float.self)
+      }
+    }
+    #expect(try outputs(encoding) == outputs(.float))
+  }
+
+  @Test func operatorSets_areRaisedAsFarAsNeeded() throws {
+    let sample = try SampleLayers()
+    func opset(_ encoding: Encoding, bits: Int) throws -> Int? {
+      let layers = try sample.quantized(encoding, .perAxis, bits: bits).mapValues { LayerContent($0) }
+      return try sample.rewriting.edit(layers, encoding: encoding, metadata: []).minimumOpset
+    }
+    #expect(try opset(.float, bits: 2) == nil)
+    #expect(try opset(.planes, bits: 2) == 7)
+    #expect(try opset(.qdq, bits: 8) == 13)
+    #expect(try opset(.qdq, bits: 4) == 21)
+    #expect(try opset(.qdq, bits: 2) == 25)
+  }
+}
