@@ -3,21 +3,12 @@ import CetEncode
 import CetQuantize
 import CetTensor
 
-/// The words that stand for these choices are the same in C, JSON, Python and on the command line.
-public enum Method: String, Sendable, CaseIterable {
-  case cet
-  case paper
-  case hawqV2 = "hawq-v2"
-  case mckp
-  case uniform
-  case clado
-}
-
 public typealias LossKind = CetAutodiff.LossKind
 public typealias CurvatureKind = CetAutodiff.CurvatureKind
 public typealias Granularity = CetQuantize.Granularity
 public typealias Encoding = CetEncode.Encoding
 
+/// The words that stand for a choice are the same in C, JSON, Python and on the command line.
 public enum Rounding: String, Sendable, CaseIterable {
   case nearest
   case gptq

@@ -11,11 +11,9 @@ private func choice<Value>(_ number: Int32, _ values: [Value], _ name: StaticStr
   return values[Int(number) - 1]
 }
 
-private let methods: [Method] = [.cet, .paper, .hawqV2, .mckp, .uniform, .clado]
 private let losses: [LossKind] = [.kl, .crossEntropy, .mse, .output]
 private let curvatures: [CurvatureKind] = [.hessian, .gaussNewton]
 private let roundings: [Rounding] = [.nearest, .gptq, .compensated]
-private let encodings: [Encoding] = [.planes, .qdq, .float]
 private let ends: [Which] = [.largestMagnitude, .largest, .smallest]
 private let traceMethods: [TraceMethod] = [.hutchinson, .hutchPlusPlus]
 private let basisTypes: [BasisType] = [.float32, .bfloat16]
@@ -24,11 +22,11 @@ private func number<Value: Equatable>(_ value: Value, _ values: [Value]) -> Int3
   Int32(1 + (values.firstIndex(of: value) ?? -1))
 }
 
-func method(_ number: cet_method) throws -> Method? { try choice(number, methods, "method") }
+func method(_ number: cet_method) throws -> Method? { try choice(number, Method.allCases, "method") }
 func loss(_ number: cet_loss) throws -> LossKind? { try choice(number, losses, "loss") }
 func curvature(_ number: cet_curvature_kind) throws -> CurvatureKind? { try choice(number, curvatures, "curvature") }
 func rounding(_ number: cet_rounding) throws -> Rounding? { try choice(number, roundings, "rounding") }
-func encoding(_ number: cet_encoding) throws -> Encoding? { try choice(number, encodings, "encoding") }
+func encoding(_ number: cet_encoding) throws -> Encoding? { try choice(number, Encoding.allCases, "encoding") }
 func which(_ number: cet_which) throws -> Which? { try choice(number, ends, "which") }
 func traceMethod(_ number: cet_trace_method) throws -> TraceMethod? { try choice(number, traceMethods, "method") }
 func basisType(_ number: cet_basis_type) throws -> BasisType? { try choice(number, basisTypes, "basis_type") }
@@ -40,11 +38,11 @@ func granularity(_ number: cet_granularity, blockSize: UInt32) throws -> Granula
   return try choice(number, [.perTensor, .perAxis, .block(Int(blockSize))], "granularity")
 }
 
-extension Method { var number: cet_method { CetABI.number(self, methods) } }
+extension Method { var number: cet_method { CetABI.number(self, Method.allCases) } }
 extension LossKind { var number: cet_loss { CetABI.number(self, losses) } }
 extension CurvatureKind { var number: cet_curvature_kind { CetABI.number(self, curvatures) } }
 extension Rounding { var number: cet_rounding { CetABI.number(self, roundings) } }
-extension Encoding { var number: cet_encoding { CetABI.number(self, encodings) } }
+extension Encoding { var number: cet_encoding { CetABI.number(self, Encoding.allCases) } }
 extension Which { var number: cet_which { CetABI.number(self, ends) } }
 
 extension Granularity {

@@ -1,4 +1,3 @@
-import CetAllocate
 import CetEncode
 import CetLayers
 import CetTensor
@@ -11,7 +10,7 @@ struct PlanDraft {
   let widths: [[Int]]
   private let choices: [NamedChoice]
   private let sizes: FileSizes
-  private var layers: [LinearLayer] { model.found.layers }
+  var layers: [LinearLayer] { model.found.layers }
 
   /// Why a layer is kept that the calibration data say nothing about.
   static let unreachedReason = "the loss does not depend on it for the calibration data"
@@ -50,6 +49,8 @@ struct PlanDraft {
   }
 
   var planned: [Int] { layers.indices.filter { !widths[$0].isEmpty } }
+  /// Of the planned layers, by index.
+  var plannedWidths: [Int: [Int]] { Dictionary(uniqueKeysWithValues: planned.map { ($0, widths[$0]) }) }
   private var plannedCount: Int { planned.reduce(0) { $0 + layers[$1].count } }
   private var addsBiases: Bool { options.rounding != .nearest }
 
@@ -100,19 +101,12 @@ struct PlanDraft {
 
   // MARK: Choosing
 
-  /// - Parameters:
-  ///   - tableLimit: the most that the table's losses may sum to, for the target `max_loss`.
-  ///   - given: bits that were chosen elsewhere, by layer index.
+  /// - Parameter tableLimit: the most that the table's losses may sum to, for the target `max_loss`.
   func plan(
-    _ table: LossTable, loss: LossKind, samples: Int, tableLimit: Double? = nil, given: [Int: Int]? = nil
+    _ table: LossTable, loss: LossKind, samples: Int, tableLimit: Double? = nil
   ) throws -> CompressionPlan {
     let losses = sensitivity(table)
-    let choice: Choice
-    if let given {
-      choice = Choice(bits: layers.indices.map { given[$0] }, lossPerByte: layers.map { _ in nil })
-    } else {
-      choice = options.method == .uniform ? try uniformChoice() : try choose(losses, tableLimit: tableLimit)
-    }
+    let choice = try options.method.rules.choice(self, table, losses: losses, limit: tableLimit)
     let bits = choice.bits
     var tensors: [PlannedTensor] = []
     for (index, layer) in layers.enumerated() {
@@ -120,14 +114,14 @@ struct PlanDraft {
         tensors.append(
           PlannedTensor(
             name: layer.name, shape: layer.shape, bits: PlannedTensor.keptBits, decision: .kept,
-            reason: reason(index, choice)))
+            reason: reason(index, bits: nil)))
         tensors[tensors.count - 1].axis = options.granularity == .perTensor ? nil : layer.axis
         tensors[tensors.count - 1].storedBytes = layer.count * 4
         continue
       }
       var tensor = PlannedTensor(
         name: layer.name, shape: layer.shape, bits: width, decision: widths[index].count == 1 && isFixed(index) ? .fixed : .chosen,
-        reason: reason(index, choice))
+        reason: reason(index, bits: width))
       tensor.axis = options.granularity == .perTensor ? nil : layer.axis
       tensor.blockSize = options.granularity.blockSize
       tensor.sensitivity = losses[index]
@@ -168,122 +162,55 @@ struct PlanDraft {
 
   private func isFixed(_ index: Int) -> Bool { if case .fixed = choices[index] { true } else { false } }
 
-  private struct Choice {
-    var bits: [Int?]
-    var lossPerByte: [Double?]
-  }
-
-  private func reason(_ index: Int, _ choice: Choice) -> String {
+  private func reason(_ index: Int, bits: Int?) -> String {
     switch choices[index] {
-    case .kept(let pattern): return "keep pattern '\(pattern)'"
-    case .unreached: return PlanDraft.unreachedReason
-    case .unusable(let reason): return reason
-    case .fixed(_, let pattern): return "fix pattern '\(pattern)'"
-    case .free:
-      if options.method == .uniform { return "the same bits everywhere" }
-      if options.method == .clado { return "least loss of all pairs of tensors that moves of one or two of them reach" }
-      if options.method == .paper { return "size of the error that the stiff axes leave to this tensor" }
-      guard let bits = choice.bits[index], let next = widths[index].first(where: { $0 > bits }) else {
-        return "the most bits allowed: cheapest loss per byte"
-      }
-      return "\(next) bits would save less loss per byte than elsewhere"
+    case .kept(let pattern): "keep pattern '\(pattern)'"
+    case .unreached: PlanDraft.unreachedReason
+    case .unusable(let reason): reason
+    case .fixed(_, let pattern): "fix pattern '\(pattern)'"
+    case .free: options.method.rules.reason(self, index, bits: bits)
     }
   }
 
-  /// Method uniform: the most bits that keep the target, everywhere.
-  private func uniformChoice() throws -> Choice {
-    for width in options.bits.reversed() {
-      let bits: [Int?] = layers.indices.map { isFixed($0) ? widths[$0].first : widths[$0].isEmpty ? nil : width }
-      let fits: Bool
-      switch options.target {
-      case .ratio, .bits: fits = codeBits(bits) <= codeBitBudget ?? 0
-      case .size(let bytes): fits = try fileBytes(bits) <= bytes
-      case .maximumLoss:
-        throw CetError(.invalidArgument, "method 'uniform' measures no losses, so max_loss cannot be its target")
-      }
-      if fits { return Choice(bits: bits, lossPerByte: layers.map { _ in nil }) }
-    }
-    try checkTarget()
-    throw CetError(.infeasibleBudget, "no single width of \(options.bits) meets the target together with the fix patterns")
+  /// The same width for all layers that are free.
+  func bits(everywhere width: Int) -> [Int?] {
+    layers.indices.map { isFixed($0) ? widths[$0].first : widths[$0].isEmpty ? nil : width }
   }
 
-  /// Exact multiple-choice knapsack over code bits, or over bytes for targets in file size.
-  private func choose(_ losses: [[Int: Double]], tableLimit: Double?) throws -> Choice {
+  /// Whether these bits meet the target.
+  func fits(_ bits: [Int?]) throws -> Bool {
     switch options.target {
-    case .ratio, .bits:
-      let items = items(losses) { layers[$0].count * $1 }
-      return choice(try Knapsack.solve(items, budget: codeBitBudget ?? 0), losses)
-    case .size(let bytes): return try solve(losses, fileBytes: bytes)
-    case .maximumLoss(let limit):
-      let items = items(losses, cost: storedCost)
-      // The most bits of all are the best that the table has, whatever they lose.
-      let least = items.reduce(0) { $0 + ($1.map(\.loss).min() ?? 0) }
-      return choice(try Knapsack.solve(items, maximumLoss: max(tableLimit ?? limit, least * (1 + 1e-9))), losses)
+    case .ratio, .bits: codeBits(bits) <= codeBitBudget ?? 0
+    case .size(let bytes): try fileBytes(bits) <= bytes
+    case .maximumLoss: throw measuresNoLosses
     }
   }
 
-  private func items(_ losses: [[Int: Double]], cost: (Int, Int) -> Int) -> [[Knapsack.Option]] {
-    planned.map { index in widths[index].map { .init(cost: cost(index, $0), loss: losses[index][$0] ?? 0) } }
-  }
-
-  private func choice(_ solution: Knapsack.Solution, _ losses: [[Int: Double]]) -> Choice {
-    var choice = Choice(bits: layers.map { _ in nil }, lossPerByte: layers.map { _ in nil })
-    for (position, index) in planned.enumerated() {
-      let picked = solution.choice[position]
-      choice.bits[index] = widths[index][picked]
-      choice.lossPerByte[index] = lossPerByte(index, picked, losses)
-    }
-    return choice
-  }
-
-  /// The loss that the next byte for this layer would save.
-  private func lossPerByte(_ index: Int, _ picked: Int, _ losses: [[Int: Double]]) -> Double? {
-    guard picked + 1 < widths[index].count else { return nil }
-    let (bits, next) = (widths[index][picked], widths[index][picked + 1])
-    guard let now = losses[index][bits], let then = losses[index][next] else { return nil }
-    return (now - then) / (Double(layers[index].count * (next - bits)) / 8)
+  private var measuresNoLosses: CetError {
+    CetError(.invalidArgument, "method '\(options.method.rawValue)' measures no losses, so max_loss cannot be its target")
   }
 
   func storedCost(_ index: Int, _ bits: Int) -> Int {
     sizes.storedBytes(layers[index], bits: bits).stored
   }
 
-  /// Bytes of a file are almost the sum over tensors; what is not (lengths in the format, shared constants) is
-  /// found by asking for the exact size and giving the difference back.
-  private func solve(_ losses: [[Int: Double]], fileBytes limit: Int) throws -> Choice {
-    let lowest = widths.map(\.first)
-    let rest = try fileBytes(lowest) - planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) }
-    let items = items(losses, cost: storedCost)
-    return try withinFile(limit, from: limit - rest) { choice(try Knapsack.solve(items, budget: $0), losses) } bits: { $0.bits }
-  }
-
-  /// Calls `make` with falling budgets in stored bytes until the file of its result is small enough.
-  private func withinFile<Result>(
-    _ limit: Int, from start: Int, _ make: (Int) throws -> Result, bits: (Result) -> [Int?]
-  ) throws -> Result {
-    var budget = start
-    while true {
-      let result = try make(budget)
-      let excess = try fileBytes(bits(result)) - limit
-      if excess <= 0 { return result }
-      budget -= excess
-    }
-  }
-
-  /// `make(budget, cost)` under the plan's target, for methods that choose by themselves: code bits, or stored
-  /// bytes that are lowered until the file fits.
-  func underTarget(_ make: (_ budget: Int, _ cost: (Int, Int) -> Int) throws -> [Int: Int]) throws -> [Int: Int] {
+  /// What `make` gives for a budget in code bits, or in stored bytes for a target in file size.
+  ///
+  /// Bytes of a file are almost the sum over tensors; what is not (lengths in the format, shared constants) is found by
+  /// asking for the exact size and giving the difference back, until the file is small enough.
+  func underTarget(_ make: (_ budget: Int, _ cost: (Int, Int) -> Int) throws -> BitChoice) throws -> BitChoice {
     switch options.target {
     case .ratio, .bits: return try make(codeBitBudget ?? 0) { layers[$0].count * $1 }
     case .size(let limit):
-      let lowest = widths.map(\.first)
-      let rest = try fileBytes(lowest) - planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) }
-      return try withinFile(limit, from: limit - rest) { try make($0, storedCost) } bits: { chosen in
-        layers.indices.map { chosen[$0] }
+      let rest = try fileBytes(widths.map(\.first)) - planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) }
+      var budget = limit - rest
+      while true {
+        let choice = try make(budget, storedCost)
+        let excess = try fileBytes(choice.bits) - limit
+        if excess <= 0 { return choice }
+        budget -= excess
       }
-    case .maximumLoss:
-      throw CetError(
-        .invalidArgument, "method '\(options.method.rawValue)' measures no losses, so max_loss cannot be its target")
+    case .maximumLoss: throw measuresNoLosses
     }
   }
 }

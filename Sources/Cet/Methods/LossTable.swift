@@ -15,12 +15,19 @@ struct LossTable {
   var copies = 0
   /// Samples behind `curvature` where it stands beside `measured`.
   var secondOrderSamples = 0
+  /// Bits of a method that chooses by more than losses of single layers, for the target that it was asked for.
+  var chosen: BitChoice?
 
   init(count: Int) {
     measured = [[Int: Double]](repeating: [:], count: count)
     judged = measured
     curvature = measured
     trustRadius = [Double?](repeating: nil, count: count)
+  }
+
+  func choice() throws -> BitChoice {
+    guard let chosen else { throw CetError(.internal, "the method has chosen no bits") }
+    return chosen
   }
 }
 

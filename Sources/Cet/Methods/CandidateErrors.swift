@@ -1,0 +1,59 @@
+import CetAutodiff
+import CetLayers
+import CetQuantize
+import CetSpectral
+import CetTensor
+
+/// The quantized versions of every layer and their errors Q(W) − W.
+struct CandidateErrors {
+  let engine: Engine
+  /// Allowed bits by layer index.
+  let widths: [[Int]]
+  /// One version a width, by layer index.
+  let quantized: [Int: [QuantizedLayer]]
+
+  /// The same of all layers; none of those that are kept.
+  var versions: [[QuantizedLayer]] { widths.indices.map { quantized[$0] ?? [] } }
+
+  /// Q(W) − W in C order.
+  func error(_ index: Int, _ version: Int) throws -> [Float] {
+    guard let layer = quantized[index]?[version] else { return [] }
+    return zip(layer.tensor.dequantized(), try engine.weightValues(engine.layers[index])).map { $0 - $1 }
+  }
+
+  /// A value for every layer and width.
+  func table(_ value: (_ layer: Int, _ version: Int) throws -> Double) rethrows -> [[Int: Double]] {
+    try widths.indices.map { index in
+      var row: [Int: Double] = [:]
+      for (version, bits) in widths[index].enumerated() where quantized[index] != nil {
+        row[bits] = try value(index, version)
+      }
+      return row
+    }
+  }
+}
+
+extension Session {
+  /// Every layer of a draft quantized at each of its widths, by itself, and the batches that this did not see.
+  func candidateErrors(_ draft: PlanDraft, _ monitor: Monitor) throws -> (errors: CandidateErrors, heldOut: [Int]) {
+    let options = draft.options
+    let (fitting, heldOut) = try split()
+    let quantized = try candidates(
+      draft.plannedWidths, fitting: self.fitting(options.rounding, fitting), rounding: options.rounding,
+      form: options.gridForm, maxMemory: options.maxMemory, monitor: monitor)
+    return (CandidateErrors(engine: engine, widths: draft.widths, quantized: quantized), heldOut)
+  }
+
+  /// All layers as one parameter vector.
+  var slots: [ParameterSlot] { engine.layers.parameters }
+
+  /// The curvature of the loss in that vector.
+  func curvature(_ options: PlanOptions) throws -> CurvatureOperator {
+    try CurvatureOperator(
+      model: engine.model, output: engine.output, parameters: slots, batches: batches, loss: loss,
+      curvature: options.curvature, workers: engine.workers, context: engine.context,
+      memoryLimit: memoryLimit(options.maxMemory))
+  }
+}
+
+extension CurvatureOperator: LinearMap {}

@@ -1,0 +1,24 @@
+import CetTensor
+
+/// The most bits that keep the target, the same everywhere. Nothing is measured.
+enum UniformMethod: AllocationMethod {
+  static let table = TableUse.none
+
+  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
+    LossTable(count: session.engine.layers.count)
+  }
+
+  static func choice(
+    _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
+  ) throws -> BitChoice {
+    for width in draft.options.bits.reversed() {
+      let bits = draft.bits(everywhere: width)
+      if try draft.fits(bits) { return BitChoice(bits: bits) }
+    }
+    try draft.checkTarget()
+    throw CetError(
+      .infeasibleBudget, "no single width of \(draft.options.bits) meets the target together with the fix patterns")
+  }
+
+  static func reason(_ draft: PlanDraft, _ index: Int, bits: Int?) -> String { "the same bits everywhere" }
+}
