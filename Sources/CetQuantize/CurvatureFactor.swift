@@ -23,7 +23,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   /// - Parameters:
   ///   - covariance: K × K, row-major, symmetric positive semidefinite (rounding errors are damped away;
   ///     zero rows are columns that no sample used).
-  ///   - relativeDamping: λ / mean diag C; 0.01, or 0.02 to 0.05 with at most 512 samples.
+  ///   - relativeDamping: λ / mean diag C; see `SamplePolicy`.
   public init(
     covariance: [Double], dimension: Int, relativeDamping: Double = 0.01, workers: Workers = Workers(threads: 1)
   ) throws {

@@ -77,8 +77,7 @@ public enum OutputCorrection {
   /// where C_q = Cov(p_q), M = Cov(p_f, p_q) (both K × K), S = Cov(r_f − r_q, p_q) (O × K, nil without a residual
   /// operand). `patches` is the number of patches behind the covariances.
   ///
-  /// With fewer than 2K patches the fit would follow the sample: the ridge grows by 2K / patches. Nil when there are
-  /// fewer than K / 2: the target is W itself.
+  /// With few patches the ridge grows, and with fewer still the target is W itself: nil (`SamplePolicy.ridgeFactor`).
   public static func leastSquaresTarget(
     _ weights: WeightMatrix, quantizedCovariance cq: [Double], crossCovariance m: [Double], residualCovariance s: [Double]?,
     relativeRidge: Double, patches: Int, workers: Workers = Workers(threads: 1)
@@ -92,7 +91,7 @@ public enum OutputCorrection {
     guard relativeRidge >= 0, relativeRidge.isFinite else {
       throw CetError(.invalidArgument, "the ridge must be a finite number of at least 0, got \(relativeRidge)")
     }
-    guard 2 * patches >= n, rows > 0, n > 0 else { return nil }
+    guard rows > 0, n > 0, let factor = SamplePolicy.ridgeFactor(patches: patches, columns: n) else { return nil }
     try weights.checkFinite()
 
     // Right-hand side W (M − C_q) + S.
@@ -105,7 +104,7 @@ public enum OutputCorrection {
     for i in 0..<n { trace += max(cq[i * n + i], 0) }
     let unit = trace / Double(n)
     guard unit > 0 else { return nil }  // no input varies: nothing to fit
-    var ridge = relativeRidge * max(1, 2 * Double(n) / Double(patches))
+    var ridge = relativeRidge * factor
     var l = cq
     for attempt in 0... {
       l = cq
@@ -128,15 +127,6 @@ public enum OutputCorrection {
     let target = try WeightMatrix(values, rows: rows, columns: n)
     try target.checkFinite()
     return target
-  }
-
-  /// The ridge of Step 7: 0.05 from 512 samples on, up to 0.5 at 100 or fewer, even in between on a log scale.
-  public static func relativeRidge(samples: Int) -> Double {
-    guard samples > 100 else { return 0.5 }
-    guard samples < 512 else { return 0.05 }
-    let doublings = { (x: Double) in x.exponentAndFraction }
-    let position = (doublings(Double(samples)) - doublings(100)) / (doublings(512) - doublings(100))
-    return 0.5 + (0.05 - 0.5) * position
   }
 
   /// Per row w C wᵀ: the variance of the output of `values` (rows × columns, row-major) over patches of covariance C.
@@ -170,9 +160,4 @@ public enum OutputCorrection {
     }
     return try zip(reference, quantized).map(factor)
   }
-}
-
-extension Double {
-  /// A piecewise linear logarithm to base 2, exact at powers of two.
-  fileprivate var exponentAndFraction: Double { Double(exponent) + significand - 1 }
 }

@@ -178,17 +178,4 @@ import Testing
     let after = try OutputCorrection.variance(matched.dequantize(), rows: layer.rows, covariance: layer.cq)
     for (x, y) in zip(after, reference) { #expect(abs(x - y) < 1e-4 * y) }
   }
-
-  @Test func samples_ridge_fallsFromHalfToTwentieth() {
-    #expect(OutputCorrection.relativeRidge(samples: 10) == 0.5)
-    #expect(OutputCorrection.relativeRidge(samples: 100) == 0.5)
-    #expect(OutputCorrection.relativeRidge(samples: 512) == 0.05)
-    #expect(OutputCorrection.relativeRidge(samples: 4096) == 0.05)
-    var previous = 0.5
-    for samples in stride(from: 100, through: 520, by: 20) {
-      let ridge = OutputCorrection.relativeRidge(samples: samples)
-      #expect(ridge <= previous)
-      previous = ridge
-    }
-  }
 }

@@ -1,4 +1,5 @@
 import CetAutodiff
+import enum CetQuantize.SamplePolicy
 import CetTensor
 import Testing
 
@@ -88,7 +89,7 @@ import Testing
     let model = try Self.model()
     let session = try Session(
       model, Self.data(model).prefix(20), loss: nil, output: nil, batchSize: nil, threads: 1, monitor: Monitor())
-    let splits = try (0..<Session.folds).map { try session.split(fold: $0) }
+    let splits = try (0..<SamplePolicy.folds).map { try session.split(fold: $0) }
     #expect(splits.flatMap(\.heldOut).sorted() == Array(session.batches.indices))
     for split in splits { #expect((split.fitting + split.heldOut).sorted() == Array(session.batches.indices)) }
   }

@@ -15,7 +15,7 @@ struct LayerRounding {
     try statistics.groups.map { group in
       try CurvatureFactor(
         covariance: group.covariance, dimension: group.mean.count,
-        relativeDamping: damping(patches: group.count, columns: group.mean.count), workers: workers)
+        relativeDamping: SamplePolicy.relativeDamping(patches: group.count, columns: group.mean.count), workers: workers)
     }
   }
 
@@ -32,10 +32,6 @@ struct LayerRounding {
       throw error.at("initializer '\(layer.name)'")
     }
   }
-
-  /// λ relative to the mean input variance. Fewer patches than unknowns leave directions that no patch has shown:
-  /// they get more.
-  static func damping(patches: Int, columns: Int) -> Double { patches < 4 * columns ? 0.05 : 0.03 }
 
   /// Steps 0 to 2 and 4: grid, GPTQ with coordinate descent, bias. Without statistics Step 0 and nearest codes.
   func quantized(bits: Int, form: GridForm, effort: RoundingEffort = .usual) throws -> QuantizedLayer {

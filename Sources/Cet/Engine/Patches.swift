@@ -51,10 +51,6 @@ struct Patches {
     }
   }
 
-  /// Patches beyond this many (or 24 for every column) change a covariance less than the rounding that uses it;
-  /// then a part of them is taken.
-  static func step(patches: Int, columns: Int) -> Int { max(1, patches / max(32768, 24 * columns)) }
-
   /// Patches of a whole input.
   static func count(_ layer: LinearLayer, _ node: Node, input: Tensor) throws -> Int {
     switch layer.kind {

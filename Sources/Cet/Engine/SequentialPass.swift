@@ -87,7 +87,7 @@ extension Engine {
       factors = try paired.groups.map { group in
         try CurvatureFactor(
           covariance: group.covariance, dimension: columns,
-          relativeDamping: LayerRounding.damping(patches: group.count, columns: columns), workers: workers)
+          relativeDamping: SamplePolicy.relativeDamping(patches: group.count, columns: columns), workers: workers)
       }
     }
   }

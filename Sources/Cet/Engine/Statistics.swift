@@ -96,7 +96,7 @@ extension Engine {
     let layer = layers[index]
     let all = try Patches.count(layer, layer.node, input: input)
     let patches = Double(batch.count(index, of: all)) / Double(max(1, batch.sampleCount)) * Double(samples)
-    return Patches.step(patches: Int(min(patches, 1e15)), columns: layer.columns)
+    return SamplePolicy.patchStep(patches: Int(min(patches, 1e15)), columns: layer.columns)
   }
 
   /// Bytes that the moments of a layer take while they are gathered.
@@ -219,7 +219,7 @@ extension Engine {
       }
       let rows = activation.count / max(1, columns)
       let all = Double(rows) / Double(max(1, batch.sampleCount)) * Double(samples)
-      let step = Patches.step(patches: Int(min(all, 1e15)), columns: columns)
+      let step = SamplePolicy.patchStep(patches: Int(min(all, 1e15)), columns: columns)
       if moments.byName[name] == nil { moments.byName[name] = try SecondMoment(dimension: columns) }
       try withExtendedLifetime(activation) {
         let first = activation.floats

@@ -37,7 +37,7 @@ enum MeasuredLossMethod: KnapsackMethod {
     let rounding = PlanRounding(
       session: session, bits: widths.compactMapValues(\.last), form: options.gridForm, maxMemory: options.maxMemory,
       monitor: monitor)
-    let fold = try rounding.fold(Session.lastFold)
+    let fold = try rounding.fold(SamplePolicy.folds - 1)
     let reduced = try session.acceptedSteps(rounding, [fold], fitted: [quantized.compactMapValues(\.last)])
     guard !reduced.isEmpty else { return [:] }
     return try PlanRounding.Work(rounding, reduced).versions(widths.filter { reduced[$0.key] != nil }, fold.fit)
@@ -52,11 +52,11 @@ enum MeasuredLossMethod: KnapsackMethod {
     let versions = errors.versions
     let runs = versions.reduce(0) { $0 + $1.count }
     let all = heldOut.map { session.batches[$0] }
-    let used = try engine.affordable(all, runs: runs, limit: tableWork, least: 32)
+    let used = try engine.affordable(all, runs: runs, limit: tableWork, least: SamplePolicy.fewestForTable)
     // Bits are chosen by shifted copies, too: a few samples say little. What is reported is of the samples.
     let shown = Array(all.prefix(used))
     let both = shown + (try heldOut.prefix(used).flatMap { try session.withCopies($0).dropFirst() })
-    let copies = Array(both[..<(try engine.affordable(both, runs: runs, limit: tableWork, least: 32))].dropFirst(used))
+    let copies = Array(both[..<(try engine.affordable(both, runs: runs, limit: tableWork, least: SamplePolicy.fewestForTable))].dropFirst(used))
     let total = used + copies.count
     let losses = try engine.measureAlone(
       versions, batches: shown, references: heldOut.prefix(used).map { references[$0] }
@@ -78,7 +78,7 @@ enum MeasuredLossMethod: KnapsackMethod {
     }
     table.samples = shown.reduce(0) { $0 + $1.sampleCount }
     table.copies = copies.reduce(0) { $0 + $1.sampleCount }
-    let checked = Array(shown.prefix(try engine.affordable(shown, runs: runs, limit: secondOrderWork, least: 8)))
+    let checked = Array(shown.prefix(try engine.affordable(shown, runs: runs, limit: secondOrderWork, least: SamplePolicy.fewestForSecondOrder)))
     let predicted = try secondOrder(engine, versions, batches: checked, monitor)
     table.secondOrderSamples = checked.reduce(0) { $0 + $1.sampleCount }
     for (index, values) in predicted.enumerated() {

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetQuantize
 import CetTensor
 
 /// Calibration data cut into batches, of a size that depends on data and model alone, never on the number of threads:
@@ -21,7 +22,7 @@ struct BatchCut {
     self.fixedSize = fixedSize
     for part in data.batches {
       let elements = part.inputs.reduce(0) { $0 + $1.tensor.count } / max(1, part.sampleCount)
-      let step = fixedSize ?? size ?? min(elements > 1 << 15 ? 8 : 16, usual)
+      let step = fixedSize ?? size ?? min(SamplePolicy.batchSize(elements: elements), usual)
       var start = 0
       while start < part.sampleCount {
         let end = min(start + step, part.sampleCount)
@@ -51,10 +52,6 @@ struct BatchCut {
     return try Conversion.convert(tensor, to: .float32, ComputeContext())
   }
 
-  /// Samples that are looked at together where every batch has one: whether they influence each other decides about a
-  /// model, not about a batch size.
-  private static let fewTogether = 4
-
   /// Where samples of a batch influence each other, cuts the data into batches of one and says so, or throws when a sample
   /// alone has no loss.
   /// - Parameter isShared: among processes, which have agreed on batches.
@@ -62,7 +59,7 @@ struct BatchCut {
     guard var batch = batches.max(by: { $0.sampleCount < $1.sampleCount }), fixedSize != 1 else { return nil }
     let size = batch.sampleCount
     if size == 1, let part = data.batches.max(by: { $0.sampleCount < $1.sampleCount }) {
-      batch = try BatchCut.batch(part, 0..<min(BatchCut.fewTogether, part.sampleCount))
+      batch = try BatchCut.batch(part, 0..<min(SamplePolicy.lookedAtTogether, part.sampleCount))
     }
     guard batch.sampleCount > 1 else { return nil }
     let influence = "samples of a batch influence each other there"

@@ -3,15 +3,11 @@ import CetQuantize
 import CetTensor
 
 extension Session {
-  /// Batches are dealt to so many folds. One of them is held out, the last where not each is in turn.
-  static let folds = 4
-  static let lastFold = folds - 1
-
   /// Batches for the input statistics and batches for the losses that the plan rests on. With few batches they
   /// are the same: a covariance of too few patches then makes low widths look better than they are. Batches that take
   /// other branches of the model are split by themselves, and held-out ones of all kinds take turns.
   /// - Parameter fold: the one that is held out.
-  func split(fold: Int = lastFold) throws -> (fitting: [Int], heldOut: [Int]) {
+  func split(fold: Int = SamplePolicy.folds - 1) throws -> (fitting: [Int], heldOut: [Int]) {
     var kinds: [(reached: Set<Int>, batches: [Int])] = []
     for (index, batch) in batches.enumerated() {
       let reached = try engine.reached(batch)
@@ -25,9 +21,9 @@ extension Session {
     var heldOut: [(turn: Int, index: Int)] = []
     for (_, members) in kinds {
       for (position, index) in members.enumerated() {
-        let isHeldOut = position % Session.folds == fold
-        if members.count < Session.folds || !isHeldOut { fitting.append(index) }
-        if members.count < Session.folds || isHeldOut { heldOut.append((position, index)) }
+        let isHeldOut = position % SamplePolicy.folds == fold
+        if members.count < SamplePolicy.folds || !isHeldOut { fitting.append(index) }
+        if members.count < SamplePolicy.folds || isHeldOut { heldOut.append((position, index)) }
       }
     }
     return (fitting.sorted(), heldOut.sorted { $0 < $1 }.map(\.index))

@@ -2,6 +2,7 @@ import CetAutodiff
 import CetFormats
 import CetGraph
 import CetSpectral
+import CetQuantize
 import CetTensor
 
 public typealias Communicator = CetAutodiff.Communicator
@@ -60,7 +61,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
       let session = try monitor.attended {
         try Session(
           model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
-          parts: Session.curvatureParts, totalSamples: total, threads: options.threads,
+          parts: SamplePolicy.curvatureParts, totalSamples: total, threads: options.threads,
           maxMemory: memoryLimit(options.maxMemory, processes: communicator?.size ?? 1), monitor: monitor)
       }
       return (session, try Curvature.slots(model, options))

@@ -1,13 +1,11 @@
 import CetAutodiff
 import CetGraph
+import CetQuantize
 import CetTensor
 
 /// Calibration images moved by a few pixels, as further inputs to take statistics from: a convolution sees other patches
 /// of them. With few samples that is worth about a tenth of the loss (docs/experiments.md). They are held in memory.
 struct ImageShifts {
-  /// With so many samples and copies the automatic number stops: more do not lower the loss.
-  private static let enough = 256
-  private static let most = 3
   /// Moves go up to a sixteenth of an image: 2 pixels of 32, 14 of 224.
   private static let fraction = 16
 
@@ -20,8 +18,7 @@ struct ImageShifts {
   ///   - asked: copies of every sample; nil: as many as `sampleCount` leaves useful.
   init(_ graph: Graph, asked: Int?, sampleCount: Int) {
     rowAxes = ImageShifts.rowAxes(graph)
-    let automatic = max(0, min(ImageShifts.most, ImageShifts.enough / max(1, sampleCount) - 1))
-    copies = rowAxes.isEmpty ? 0 : asked ?? automatic
+    copies = rowAxes.isEmpty ? 0 : asked ?? SamplePolicy.imageShifts(samples: sampleCount)
   }
 
   /// Inputs of rank 4 that reach a convolution, through transposition and what works on each value by itself.

@@ -1,3 +1,4 @@
+import CetQuantize
 import Glibc
 
 /// What few numbers say about many.
@@ -22,10 +23,10 @@ enum Statistic {
   }
 
   /// Where the mean over as many new values lies with 95 % probability. Losses that are never negative have long tails: their
-  /// interval is symmetric in the logarithm. nil for fewer than 8 values.
+  /// interval is symmetric in the logarithm. nil for too few values.
   /// - Parameter error: further relative standard error of the mean.
   static func interval(_ values: [Double], error: Double = 0) -> ClosedRange<Double>? {
-    guard values.count >= 8 else { return nil }
+    guard values.count >= SamplePolicy.fewestForInterval else { return nil }
     let mean = mean(values)
     let student = 1.96 + 2.4 / Double(values.count - 1)
     // The values' own mean and that of the new ones both scatter.

@@ -37,12 +37,6 @@ struct PlanRounding {
 
   // MARK: Judging
 
-  /// Held-out samples that say enough when the others are fitted once.
-  private static let enoughHeldOut = 8
-  /// With fewer samples every layer is rounded by itself. Of 8 images that a network was trained on each can lose less with
-  /// Step 7 when it is held out, and new images a fifth more.
-  private static let fewestSamples = 16
-
   /// What a recipe loses.
   struct Verdict {
     let recipe: RoundingRecipe
@@ -81,14 +75,11 @@ struct PlanRounding {
       if found.mean < best.mean, Statistic.isBelow(found.losses.judged, base.losses.judged) { best = found }
     }
     try consider(.nearest, than: best) { _ in try plain.parallel(.nearest, []) }
-    if rounding == .compensated, session.sampleCount >= PlanRounding.fewestSamples, folds[0].isHeldOut {
+    if rounding == .compensated, SamplePolicy.allowsSequentialPass(samples: session.sampleCount), folds[0].isHeldOut {
       let base = best
       let samples = folds[0].fit.reduce(0) { $0 + $1.sampleCount }
-      let ridge = OutputCorrection.relativeRidge(samples: samples)
-      // Of less than some 250 samples more ridge is often better, of more hardly ever.
-      let further = samples < 256 ? [(true, 4 * ridge)] : []
-      for (matches, ridge) in [(false, ridge), (true, ridge)] + further {
-        let options = SequentialOptions(ridge: ridge, matchesVariance: matches)
+      for pass in SamplePolicy.sequentialPasses(samples: samples) {
+        let options = SequentialOptions(ridge: pass.ridge, matchesVariance: pass.matchesVariance)
         try consider(.sequential(options), than: base) { try work.sequential(options, folds[$0].fit, alone: alone[$0]) }
       }
     }
@@ -154,11 +145,10 @@ struct PlanRounding {
     let isHeldOut: Bool
   }
 
-  /// Of fewer than some 32 samples every fourth is too few to tell: each fold is held out in turn (cross-validation).
   private func folds() throws -> [Fold] {
     let (_, heldOut) = try session.split()
-    let isEnough = heldOut.reduce(0) { $0 + session.batches[$1].sampleCount } >= PlanRounding.enoughHeldOut
-    return try (isEnough ? [Session.lastFold] : Array(0..<Session.folds)).map(fold)
+    let samples = heldOut.reduce(0) { $0 + session.batches[$1].sampleCount }
+    return try SamplePolicy.heldOutFolds(heldOut: samples).map(fold)
   }
 
   func fold(_ number: Int) throws -> Fold {

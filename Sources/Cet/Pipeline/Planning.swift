@@ -39,7 +39,7 @@ private func measuredPlan(
     plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount)
     try session.judge(&plan, calibration: calibration, monitor)
   }
-  if session.sampleCount > SampleNotes.few, plan.judgement?.heldOut == nil {
+  if !SamplePolicy.sayLittle(session.sampleCount), plan.judgement?.heldOut == nil {
     let note =
       "\(session.sampleCount) calibration samples in \(session.batches.count) batches are too few to hold some out: losses at low bits may be underestimated"
     notes.append(note)

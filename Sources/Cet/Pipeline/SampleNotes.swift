@@ -1,12 +1,10 @@
 import CetGraph
+import CetQuantize
 import CetTensor
 
 /// What a caller should know of samples and model before trusting the figures: one line each, with what was expected and
 /// what was found.
 enum SampleNotes {
-  /// Up to so many samples, held-out ones and covariances say next to nothing.
-  static let few = 8
-
   /// For calls that fit to the samples.
   /// - Parameters:
   ///   - asked: samples that the caller asked for; nil: all.
@@ -18,7 +16,7 @@ enum SampleNotes {
     if let asked, asked > given {
       notes.append("option samples: \(asked) asked for, the calibration has \(given): all of them are used")
     }
-    if used <= few {
+    if SamplePolicy.sayLittle(used) {
       notes.append(
         "\(used) calibration sample\(used == 1 ? "" : "s"), expected a few hundred: the loss on new data will be larger than the one reported")
     }

@@ -2,6 +2,7 @@ import CetAutodiff
 import CetGraph
 import CetLayers
 import CetOperators
+import CetQuantize
 import CetTensor
 
 /// What planning and quantizing share: the engine for one model, calibration data cut into batches, and the loss.
@@ -36,7 +37,7 @@ struct Session {
   ///   - shifts: copies of every image that statistics are taken from beside it; nil: chosen by the number of samples.
   init(
     _ model: LoadedModel, _ data: Calibration, loss asked: LossKind?, output: String?, batchSize: Int?,
-    parts: Int = Session.holdOutParts, totalSamples: Int? = nil, shifts: Int? = 0, threads: Int,
+    parts: Int = SamplePolicy.holdOutParts, totalSamples: Int? = nil, shifts: Int? = 0, threads: Int,
     maxMemory: Int? = nil, monitor: Monitor
   ) throws {
     try monitor.report(.prepare, 0, of: 1)
@@ -79,12 +80,6 @@ struct Session {
     if chosen == .crossEntropy { try checkLabels() }
     try monitor.report(.prepare, 1, of: 1)
   }
-
-  /// Every fourth batch is held out, and there should be two of them.
-  static let holdOutParts = 8
-  /// Curvature products: each batch transforms the weights and has an output of the size of the parameter vector, so
-  /// few large ones are best. It matters below 16 samples only; more make batches of the largest size.
-  static let curvatureParts = 2
 
   /// A label that is no class has no part in any sum of scores: its loss would count as 0 and change nothing.
   private func checkLabels() throws {

@@ -51,7 +51,7 @@ extension Session {
       let candidates = try versions(number)
       let runs = candidates.reduce(0) { $0 + $1.count }
       let samples = fold.held.map { $0[0] }
-      let used = try engine.affordable(samples, runs: runs, limit: Session.comparisonWork, least: 8)
+      let used = try engine.affordable(samples, runs: runs, limit: Session.comparisonWork, least: SamplePolicy.fewestForSteps)
       var references: [Tensor] = []
       var first = 0
       for group in fold.held.prefix(used) {
