@@ -47,8 +47,8 @@ public struct EigensolveOptions: Sendable {
 }
 
 extension EigensolveOptions {
-  fileprivate var settings: CetSpectral.EigensolveOptions {
-    var settings = CetSpectral.EigensolveOptions(
+  fileprivate var settings: EigensolveSettings {
+    var settings = EigensolveSettings(
       count: count, part: which.part, basisDimension: krylovDimension, seed: seed)
     settings.start = start
     settings.maximumApplies = maxApplies ?? settings.maximumApplies
@@ -152,7 +152,7 @@ public func eigensolve(
 
 /// All that the rest of a solve depends on besides its state.
 private func stateIdentity(
-  _ dimension: Int, _ settings: CetSpectral.EigensolveOptions, _ map: Fingerprint
+  _ dimension: Int, _ settings: EigensolveSettings, _ map: Fingerprint
 ) throws -> Fingerprint {
   let sizes = try EigensolveSizes(dimension: dimension, settings)
   var begin = Checksum()

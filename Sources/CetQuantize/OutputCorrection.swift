@@ -48,7 +48,7 @@ public enum OutputCorrection {
     _ weights: WeightMatrix, _ matrix: QuantizedMatrix, _ means: [Means],
     _ shift: (_ values: [Float], _ start: Int, _ group: Means, _ residual: Double) -> Double
   ) throws -> [Double] {
-    try Rounding.check(weights, matrix.grid)
+    try MatrixRounding.check(weights, matrix.grid)
     let (rows, columns) = (weights.rows, weights.columns)
     guard !means.isEmpty, rows % means.count == 0 else {
       throw CetError(.shapeMismatch, "\(rows) rows do not divide into \(means.count) groups")

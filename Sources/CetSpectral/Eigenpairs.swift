@@ -26,7 +26,7 @@ public struct Eigenpairs: Sendable {
   /// ‖Hv − λv‖ of each pair, from one more application of the map to the returned vector; some true
   /// eigenvalue lies within it of λ.
   public var residualNorms: [Double]
-  /// ‖Hv − λv‖ ≤ max(tolerance · |λ|, round-off): see `EigensolveOptions.tolerance`.
+  /// ‖Hv − λv‖ ≤ max(tolerance · |λ|, round-off): see `EigensolveSettings.tolerance`.
   public var converged: [Bool]
   /// Applications of the map, those of the residuals included.
   public var applies: Int

@@ -128,7 +128,7 @@ import Testing
   @Test func means_bias_restoresTheOutputMean() throws {
     let layer = try Layer(seed: 6)
     let (rows, n) = (layer.rows, layer.n)
-    let matrix = try Rounding.nearest(
+    let matrix = try MatrixRounding.nearest(
       layer.weights, grid: ScaleSearch.search(layer.weights, bits: 2, granularity: .perAxis))
     let values = matrix.dequantize()
     var (f, q, r) = (try SecondMoment(dimension: n), try SecondMoment(dimension: n), try SecondMoment(dimension: rows))
@@ -156,7 +156,7 @@ import Testing
   /// Every group of rows has its own means.
   @Test func groups_bias_isThatOfEachGroupAlone() throws {
     let weights = try Problems.weights(rows: 6, columns: 4, seed: 3)
-    let matrix = try Rounding.nearest(weights, grid: ScaleSearch.search(weights, bits: 2, granularity: .perAxis))
+    let matrix = try MatrixRounding.nearest(weights, grid: ScaleSearch.search(weights, bits: 2, granularity: .perAxis))
     let (a, b) = ([1, 2, 3, 4.0], [-1, 0.5, 0, 2.0])
     let together = try OutputCorrection.bias(weights, matrix, means: [a, b])
     #expect(together[..<3] == (try OutputCorrection.bias(weights, matrix, means: [a]))[..<3])
@@ -169,7 +169,7 @@ import Testing
     #expect(try OutputCorrection.varianceFactors(reference: [2, 2], quantized: [1, 3], granularity: .perTensor) == [1, 1])
     #expect(throws: CetError.self) { try OutputCorrection.varianceFactors(reference: [.nan], quantized: [1]) }
     let layer = try Layer(seed: 7)
-    let matrix = try Rounding.nearest(
+    let matrix = try MatrixRounding.nearest(
       layer.weights, grid: ScaleSearch.search(layer.weights, bits: 3, granularity: .perAxis))
     var matched = matrix
     let reference = try OutputCorrection.variance(layer.weights.values, rows: layer.rows, covariance: layer.cq)

@@ -24,7 +24,7 @@ import Testing
     let h = Problems.damped(c, n, 0.01)
     let grid = try ScaleSearch.search(weights, bits: bits, granularity: granularity)
     func rounded(_ kicks: Int, threads: Int = 1) throws -> RoundedMatrix {
-      try Rounding.gptq(
+      try MatrixRounding.gptq(
         weights, grid: grid, factors: [factor], options: RoundingOptions(kicks: kicks), workers: Workers(threads: threads))
     }
     let (plain, kicked) = (try rounded(0), try rounded(300))

@@ -62,7 +62,7 @@ import Testing
     let view = try WeightView(name: "w", shape: shape, axis: axis, values)
     #expect(view.matrix.rows == shape[axis])
     for granularity in [Granularity.perTensor, .perAxis, .block(7)] {
-      let matrix = try Rounding.nearest(
+      let matrix = try MatrixRounding.nearest(
         view.matrix, grid: ScaleSearch.search(view.matrix, bits: 4, granularity: granularity))
       let tensor = try view.assembled(matrix)
       let order = RowOrder(shape, axis: axis)

@@ -14,9 +14,9 @@ import Testing
     let weights = try Problems.weights(rows: 13, columns: 50, seed: 1)
     var previous = Double.infinity
     for bits in 1...8 {
-      let searched = try Rounding.nearest(
+      let searched = try MatrixRounding.nearest(
         weights, grid: ScaleSearch.search(weights, bits: bits, granularity: granularity))
-      let plain = try Rounding.nearest(weights, grid: ScaleSearch.minMax(weights, bits: bits, granularity: granularity))
+      let plain = try MatrixRounding.nearest(weights, grid: ScaleSearch.minMax(weights, bits: bits, granularity: granularity))
       let error = ScaleSearchTests.squaredError(weights, searched)
       #expect(error <= ScaleSearchTests.squaredError(weights, plain) * 1.02, "\(bits) bits")
       #expect(error < previous)
@@ -46,7 +46,7 @@ import Testing
         return $0 + ((q - z) * s - Double($1)) * ((q - z) * s - Double($1))
       }
     }.min() ?? 0
-    let found = try Rounding.nearest(weights, grid: ScaleSearch.search(weights, bits: bits, granularity: .perAxis))
+    let found = try MatrixRounding.nearest(weights, grid: ScaleSearch.search(weights, bits: bits, granularity: .perAxis))
     #expect(abs(ScaleSearchTests.squaredError(weights, found) - least) <= 1e-4 * least)
   }
 
@@ -56,7 +56,7 @@ import Testing
       for bits in 1...8 {
         let grid = try ScaleSearch.search(weights, bits: bits, granularity: granularity)
         #expect(grid.scales.allSatisfy { $0 > 0 && $0.isFinite })
-        let values = try Rounding.nearest(weights, grid: grid).dequantize()
+        let values = try MatrixRounding.nearest(weights, grid: grid).dequantize()
         if bits > 1 { #expect(values[..<6].allSatisfy { abs($0) <= 1e-30 }) }
       }
     }
@@ -64,7 +64,7 @@ import Testing
 
   @Test func constantRows_minMax_reproduced() throws {
     let weights = try WeightMatrix([3, 3, -2, -2], rows: 2, columns: 2)
-    let matrix = try Rounding.nearest(weights, grid: ScaleSearch.minMax(weights, bits: 3, granularity: .perAxis))
+    let matrix = try MatrixRounding.nearest(weights, grid: ScaleSearch.minMax(weights, bits: 3, granularity: .perAxis))
     for (x, y) in zip(matrix.dequantize(), weights.values) { #expect(abs(x - y) < 1e-6) }
   }
 
@@ -89,12 +89,12 @@ import Testing
     let weights = try WeightMatrix([-3, -1, 1, 3], rows: 1, columns: 4)
     let grid = try ScaleSearch.search(weights, bits: 2, granularity: .perAxis, zeroUnit: 2)
     #expect(grid.zeroUnit == 2)
-    let rounded = try Rounding.nearest(weights, grid: grid)
+    let rounded = try MatrixRounding.nearest(weights, grid: grid)
     let half = zip(rounded.dequantize(), weights.values).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
     #expect(half < 1e-6)
     #expect(grid.zeroPoints == [3])
     #expect(rounded.codes == [0, 1, 2, 3])
-    let whole = try Rounding.nearest(weights, grid: ScaleSearch.search(weights, bits: 2, granularity: .perAxis))
+    let whole = try MatrixRounding.nearest(weights, grid: ScaleSearch.search(weights, bits: 2, granularity: .perAxis))
     #expect(zip(whole.dequantize(), weights.values).contains { abs($0 - $1) > 0.3 })
     // More bits have levels enough.
     #expect(try ScaleSearch.search(weights, bits: 4, granularity: .perAxis, zeroUnit: 2).zeroUnit == 1)

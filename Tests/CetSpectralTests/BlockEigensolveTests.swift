@@ -10,7 +10,7 @@ import Testing
     for n in [5, 13, 40, 150] {
       let map = DenseMap.random(n, seed: UInt64(n))
       let spectrum = try LinearAlgebra.symmetricEigen(map.matrix, n: n).values
-      var options = EigensolveOptions(count: 6, tolerance: 1e-5, maximumApplies: 4000)
+      var options = EigensolveSettings(count: 6, tolerance: 1e-5, maximumApplies: 4000)
       options.block = block
       let pairs = try eigensolve(map, options)
       #expect(pairs.convergedCount == min(6, n))
@@ -21,7 +21,7 @@ import Testing
   @Test func repeatedEigenvalues_blockEigensolve_findsEveryCopy() throws {
     let spectrum = [7.0, 7, 7, 5, 5, 2] + (0..<60).map { Double($0) / 60 }
     let map = DenseMap(spectrum: spectrum, seed: 1)
-    var options = EigensolveOptions(count: 6, tolerance: 1e-4)
+    var options = EigensolveSettings(count: 6, tolerance: 1e-4)
     options.block = 3
     let pairs = try eigensolve(map, options)
     #expect(pairs.convergedCount == 6)
@@ -32,7 +32,7 @@ import Testing
   @Test(arguments: [[3.0] + [Double](repeating: 0, count: 49), [Double](repeating: 1, count: 30), [Double](repeating: 0, count: 30)])
   func blockThatLosesRank_eigensolve_continues(spectrum: [Double]) throws {
     let map = DenseMap(spectrum: spectrum, seed: 3)
-    var options = EigensolveOptions(count: 3)
+    var options = EigensolveSettings(count: 3)
     options.block = 4
     let pairs = try eigensolve(map, options)
     EigensolveTests.check(map, pairs, spectrum: spectrum, part: .largestMagnitude, tolerance: 1e-4)
@@ -41,7 +41,7 @@ import Testing
 
   @Test func block_eigensolve_callsTheMapInBlocks() throws {
     let map = BlockCountingMap(DenseMap.random(60, seed: 2))
-    var options = EigensolveOptions(count: 5, maximumApplies: 200)
+    var options = EigensolveSettings(count: 5, maximumApplies: 200)
     options.block = 4
     let pairs = try eigensolve(map, options)
     #expect(pairs.applies == map.blocks.reduce(0, +) && pairs.applies <= 200)
@@ -53,7 +53,7 @@ import Testing
     var random = Random(seed: 10)
     let map = DiagonalMap((0..<100_000).map { _ in Float(random.uniform() * random.uniform() * random.uniform()) })
     for type in BasisType.allCases {
-      var options = EigensolveOptions(count: 3, maximumApplies: 60, seed: 5)
+      var options = EigensolveSettings(count: 3, maximumApplies: 60, seed: 5)
       options.block = 4
       options.basisType = type
       let results = try [1, 2, 3].map { try eigensolve(map, options, workers: Workers(threads: $0)) }
@@ -69,7 +69,7 @@ import Testing
   @Test func basisInAFile_eigensolve_sameBitsAndNothingLeft() throws {
     let folder = try TemporaryFolder()
     let map = DenseMap.random(300, seed: 4)
-    var options = EigensolveOptions(count: 4, tolerance: 1e-4, maximumApplies: 2000)
+    var options = EigensolveSettings(count: 4, tolerance: 1e-4, maximumApplies: 2000)
     let inMemory = try eigensolve(map, options)
     options.basisFolder = folder.path
     let inFile = try eigensolve(map, options)
@@ -79,7 +79,7 @@ import Testing
   }
 
   @Test func folderThatIsNotThere_eigensolve_ioError() {
-    var options = EigensolveOptions(count: 2)
+    var options = EigensolveSettings(count: 2)
     options.basisFolder = "/no/such/folder"
     do {
       _ = try eigensolve(DenseMap.random(30, seed: 5), options)
@@ -106,7 +106,7 @@ import Testing
   // MARK: Sizes
 
   @Test func maximumMemory_sizes_smallerBasisOrError() throws {
-    var options = EigensolveOptions(count: 10)
+    var options = EigensolveSettings(count: 10)
     let free = try EigensolveSizes(dimension: 1000, options)
     #expect(free.capacity == 30 && free.basisBytes == 31 * 4000 && free.workBytes == 8000)
     options.maximumMemory = 22 * 4000
@@ -137,7 +137,7 @@ import Testing
       let map = DenseMap.random(n, seed: UInt64(n))
       let spectrum = try LinearAlgebra.symmetricEigen(map.matrix, n: n).values
       let largest = spectrum.map(abs).max() ?? 0
-      var options = EigensolveOptions(count: 6, tolerance: 1e-2, maximumApplies: 3000)
+      var options = EigensolveSettings(count: 6, tolerance: 1e-2, maximumApplies: 3000)
       options.basisType = .bfloat16
       options.block = block
       let pairs = try eigensolve(map, options)
@@ -154,7 +154,7 @@ import Testing
 
   @Test func bfloat16BasisWithoutRoom_eigensolve_roundedVectors() throws {
     let map = DenseMap.random(100, seed: 3)
-    var options = EigensolveOptions(count: 20, basisDimension: 30, tolerance: 2e-2, maximumApplies: 4000)
+    var options = EigensolveSettings(count: 20, basisDimension: 30, tolerance: 2e-2, maximumApplies: 4000)
     options.basisType = .bfloat16
     let pairs = try eigensolve(map, options)
     #expect(pairs.vectors.type == .bfloat16 && pairs.convergedCount == 20)
@@ -172,7 +172,7 @@ import Testing
     let flat: [Double] = (0..<400).map { 10.8 * Double($0) / 400 }
     let spectrum = stiff + flat
     let map = DenseMap(spectrum: spectrum, seed: 7)
-    var options = EigensolveOptions(count: 10, basisDimension: 16, tolerance: 1e-3, maximumApplies: 3000)
+    var options = EigensolveSettings(count: 10, basisDimension: 16, tolerance: 1e-3, maximumApplies: 3000)
     options.checksForRepeated = false
     let cold = try eigensolve(map, options)
     options.initial = cold.vectors
@@ -192,7 +192,7 @@ import Testing
   /// Stops after a restart, keeps what it was given, and goes on from there.
   @Test(arguments: BasisType.allCases, [1, 3]) func savedState_eigensolve_sameBits(type: BasisType, block: Int) throws {
     let map = DenseMap.random(200, seed: 12)
-    var options = EigensolveOptions(count: 5, basisDimension: 18, tolerance: 1e-3, maximumApplies: 2000)
+    var options = EigensolveSettings(count: 5, basisDimension: 18, tolerance: 1e-3, maximumApplies: 2000)
     options.basisType = type
     options.block = block
     let whole = try eigensolve(map, options)

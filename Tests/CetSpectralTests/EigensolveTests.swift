@@ -30,7 +30,7 @@ import Testing
     for n in [5, 40, 150] {
       let map = DenseMap.random(n, seed: UInt64(n))
       let spectrum = try LinearAlgebra.symmetricEigen(map.matrix, n: n).values
-      let pairs = try eigensolve(map, EigensolveOptions(count: 6, part: part, tolerance: 1e-5, maximumApplies: 3000))
+      let pairs = try eigensolve(map, EigensolveSettings(count: 6, part: part, tolerance: 1e-5, maximumApplies: 3000))
       #expect(pairs.count == min(6, n))
       #expect(pairs.convergedCount == pairs.count)
       EigensolveTests.check(map, pairs, spectrum: spectrum, part: part, tolerance: 1e-6)
@@ -40,7 +40,7 @@ import Testing
   @Test func repeatedEigenvalues_eigensolve_findsEveryCopy() throws {
     let spectrum = [7.0, 7, 7, 5, 5, 2] + (0..<60).map { Double($0) / 60 }
     let map = DenseMap(spectrum: spectrum, seed: 1)
-    let pairs = try eigensolve(map, EigensolveOptions(count: 6, tolerance: 1e-4))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 6, tolerance: 1e-4))
     #expect(pairs.convergedCount == 6)
     EigensolveTests.check(map, pairs, spectrum: spectrum, part: .largestMagnitude, tolerance: 1e-4)
   }
@@ -49,7 +49,7 @@ import Testing
     let spectrum = [-9.0, -3, 4, 8, 10] + (0..<80).map { 0.5 - Double($0) / 80 }
     for (part, first) in [(SpectrumPart.largestMagnitude, 10.0), (.largest, 10), (.smallest, -9)] {
       let map = DenseMap(spectrum: spectrum, seed: 2)
-      let pairs = try eigensolve(map, EigensolveOptions(count: 4, part: part, tolerance: 1e-4))
+      let pairs = try eigensolve(map, EigensolveSettings(count: 4, part: part, tolerance: 1e-4))
       #expect(abs(pairs.values[0] - first) < 1e-3)
       EigensolveTests.check(map, pairs, spectrum: spectrum, part: part, tolerance: 1e-4)
     }
@@ -57,7 +57,7 @@ import Testing
 
   @Test func rankOne_eigensolve_onePairAndZeros() throws {
     let map = DenseMap(spectrum: [3.0] + [Double](repeating: 0, count: 49), seed: 3)
-    let pairs = try eigensolve(map, EigensolveOptions(count: 3))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 3))
     #expect(abs(pairs.values[0] - 3) < 1e-4)
     #expect(abs(pairs.values[1]) < 1e-4 && abs(pairs.values[2]) < 1e-4)
     EigensolveTests.check(map, pairs, spectrum: [3.0] + [Double](repeating: 0, count: 49), part: .largestMagnitude, tolerance: 1e-4)
@@ -65,7 +65,7 @@ import Testing
 
   @Test func zeroMap_eigensolve_convergedZeros() throws {
     let map = DenseMap(diagonal: [Double](repeating: 0, count: 30))
-    let pairs = try eigensolve(map, EigensolveOptions(count: 4))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 4))
     #expect(pairs.values == [0, 0, 0, 0])
     #expect(pairs.residualNorms == [0, 0, 0, 0])
     #expect(pairs.convergedCount == 4)
@@ -73,7 +73,7 @@ import Testing
 
   @Test func identity_eigensolve_ones() throws {
     let map = DenseMap(diagonal: [Double](repeating: 1, count: 30))
-    let pairs = try eigensolve(map, EigensolveOptions(count: 4))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 4))
     for value in pairs.values { #expect(abs(value - 1) < 1e-5) }
     #expect(pairs.convergedCount == 4)
   }
@@ -82,20 +82,20 @@ import Testing
     // The second Krylov vector already closes the space: two distinct values.
     let spectrum = [Double](repeating: 2, count: 10) + [Double](repeating: -1, count: 30)
     let map = DenseMap(spectrum: spectrum, seed: 4)
-    let pairs = try eigensolve(map, EigensolveOptions(count: 12, part: .largest, tolerance: 1e-4))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 12, part: .largest, tolerance: 1e-4))
     EigensolveTests.check(map, pairs, spectrum: spectrum, part: .largest, tolerance: 1e-3)
   }
 
   @Test func dimensionOne_eigensolve_thatValue() throws {
     let map = DenseMap(diagonal: [-4])
-    let pairs = try eigensolve(map, EigensolveOptions(count: 3))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 3))
     #expect(pairs.count == 1 && abs(pairs.values[0] + 4) < 1e-6)
     #expect(pairs.converged == [true])
   }
 
   @Test func countBeyondDimension_eigensolve_wholeSpectrum() throws {
     let map = DenseMap.random(12, seed: 5)
-    let pairs = try eigensolve(map, EigensolveOptions(count: 40, part: .smallest, tolerance: 1e-4))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 40, part: .smallest, tolerance: 1e-4))
     #expect(pairs.count == 12 && pairs.convergedCount == 12)
     EigensolveTests.check(
       map, pairs, spectrum: try LinearAlgebra.symmetricEigen(map.matrix, n: 12).values, part: .smallest, tolerance: 1e-4)
@@ -103,21 +103,21 @@ import Testing
 
   @Test func tooFewApplies_eigensolve_flagsAndHonestResiduals() throws {
     let map = DenseMap.random(200, seed: 6)
-    let pairs = try eigensolve(map, EigensolveOptions(count: 10, tolerance: 1e-6, maximumApplies: 25))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 10, tolerance: 1e-6, maximumApplies: 25))
     #expect(pairs.count == 10)
     #expect(pairs.applies <= 25)
     #expect(pairs.convergedCount < 10)
     for i in 0..<pairs.count {
       #expect(abs(map.residual(pairs.values[i], pairs.vectors[i]) - pairs.residualNorms[i]) < 1e-3)
     }
-    let few = try eigensolve(map, EigensolveOptions(count: 10, maximumApplies: 5))
+    let few = try eigensolve(map, EigensolveSettings(count: 10, maximumApplies: 5))
     #expect(few.count >= 1 && few.convergedCount < 10)
   }
 
   @Test func smallBasis_eigensolve_restartsAndConverges() throws {
     let spectrum = [100.0, 60, 30] + (0..<150).map { Double($0) / 30 }
     let map = DenseMap(spectrum: spectrum, seed: 7)
-    let pairs = try eigensolve(map, EigensolveOptions(count: 3, basisDimension: 6, tolerance: 1e-4))
+    let pairs = try eigensolve(map, EigensolveSettings(count: 3, basisDimension: 6, tolerance: 1e-4))
     #expect(pairs.restarts > 0 && pairs.convergedCount == 3)
     EigensolveTests.check(map, pairs, spectrum: spectrum, part: .largestMagnitude, tolerance: 1e-4)
   }
@@ -126,7 +126,7 @@ import Testing
     let map = DenseMap.random(30, seed: 8)
     map.failAt = 4
     do {
-      _ = try eigensolve(map, EigensolveOptions(count: 2))
+      _ = try eigensolve(map, EigensolveSettings(count: 2))
       Issue.record("no error")
     } catch let error as CetError {
       #expect(error.code == .numeric && error.message.contains("apply 4"))
@@ -136,7 +136,7 @@ import Testing
   @Test func cancelFromProgress_eigensolve_stops() throws {
     let map = DenseMap.random(30, seed: 9)
     #expect(throws: CetError.self) {
-      try eigensolve(map, EigensolveOptions(count: 2)) { applies, _ in
+      try eigensolve(map, EigensolveSettings(count: 2)) { applies, _ in
         if applies == 3 { throw CetError(.cancelled, "stop") }
       }
     }
@@ -147,7 +147,7 @@ import Testing
     var random = Random(seed: 10)
     let map = DiagonalMap((0..<200_000).map { _ in Float(random.uniform() * random.uniform() * random.uniform()) })
     let results = try [1, 2, 3].map {
-      try eigensolve(map, EigensolveOptions(count: 3, maximumApplies: 60, seed: 5), workers: Workers(threads: $0))
+      try eigensolve(map, EigensolveSettings(count: 3, maximumApplies: 60, seed: 5), workers: Workers(threads: $0))
     }
     for other in results[1...] {
       let sameVectors = (0..<3).allSatisfy { other.vectors[$0] == results[0].vectors[$0] }  // not inside #expect, which would print them
@@ -159,9 +159,9 @@ import Testing
 
   @Test func badOptions_eigensolve_throw() {
     let map = DenseMap.random(5, seed: 11)
-    #expect(throws: CetError.self) { try eigensolve(map, EigensolveOptions(count: 0)) }
-    #expect(throws: CetError.self) { try eigensolve(map, EigensolveOptions(count: 1, tolerance: .nan)) }
-    #expect(throws: CetError.self) { try eigensolve(map, EigensolveOptions(count: 1, maximumApplies: 0)) }
-    #expect(throws: CetError.self) { try eigensolve(DenseMap([], 0), EigensolveOptions(count: 1)) }
+    #expect(throws: CetError.self) { try eigensolve(map, EigensolveSettings(count: 0)) }
+    #expect(throws: CetError.self) { try eigensolve(map, EigensolveSettings(count: 1, tolerance: .nan)) }
+    #expect(throws: CetError.self) { try eigensolve(map, EigensolveSettings(count: 1, maximumApplies: 0)) }
+    #expect(throws: CetError.self) { try eigensolve(DenseMap([], 0), EigensolveSettings(count: 1)) }
   }
 }

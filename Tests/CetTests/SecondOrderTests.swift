@@ -1,5 +1,5 @@
 import CetAutodiff
-import enum CetQuantize.SamplePolicy
+import CetQuantize
 import CetTensor
 import Testing
 

@@ -66,8 +66,8 @@ extension LinearLayer {
       weights, bits: bits, granularity: form.granularity, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
     var matrix =
       factors.isEmpty
-      ? try CetQuantize.Rounding.nearest(weights, grid: grid)
-      : try CetQuantize.Rounding.gptq(weights, grid: grid, factors: factors, options: effort.options(weights), workers: workers).matrix
+      ? try MatrixRounding.nearest(weights, grid: grid)
+      : try MatrixRounding.gptq(weights, grid: grid, factors: factors, options: effort.options(weights), workers: workers).matrix
     try scaling(&matrix, exponent)
     matrix.scale(byPowerOfTwo: exponent)
     matrix.limit(to: elementType.largestFinite)

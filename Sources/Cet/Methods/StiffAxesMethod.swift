@@ -15,7 +15,7 @@ enum StiffAxesMethod: AllocationMethod {
       throw CetError(.invalidArgument, "option eigenpairs: \(asked) of a parameter vector of \(dimension)")
     }
     let limit = options.maxIterations ?? 100
-    var settings = CetSpectral.EigensolveOptions(
+    var settings = EigensolveSettings(
       count: min(options.eigenpairs ?? 20, dimension), tolerance: 1e-2, maximumApplies: limit, seed: options.seed)
     settings.maximumMemory = memoryLimit(options.maxMemory)
     // What the pairs need is refused before the curvature is made.

@@ -3,7 +3,7 @@ import Testing
 
 @testable import CetQuantize
 
-@Suite struct RoundingTests {
+@Suite struct MatrixRoundingTests {
   /// Step 1 in double, one row, written as in the article: U from the inverse, one column at a time.
   static func plainGPTQ(_ w: [Float], _ grid: AffineGrid, _ row: Int, _ h: [Double], _ n: Int) throws -> [Double] {
     let order = (0..<n).sorted { (h[$0 * n + $0], $1) > (h[$1 * n + $1], $0) }
@@ -39,7 +39,7 @@ import Testing
     let factor = try CurvatureFactor(covariance: c, dimension: n)
     let grid = try ScaleSearch.search(weights, bits: 3, granularity: granularity)
     var expected: [Double] = []
-    for row in 0..<rows { expected += try RoundingTests.plainGPTQ(weights.values, grid, row, h, n) }
+    for row in 0..<rows { expected += try MatrixRoundingTests.plainGPTQ(weights.values, grid, row, h, n) }
 
     let block = try weights.values.withUnsafeBufferPointer {
       try RowBlock(weights: try #require($0.baseAddress), firstRow: 0, rows: rows, grid: grid, factor: factor, starts: [1])
@@ -93,11 +93,11 @@ import Testing
     let factor = try CurvatureFactor(covariance: c, dimension: n)
     for granularity in [Granularity.perAxis, .perTensor, .block(48)] {
       let grid = try ScaleSearch.search(weights, bits: bits, granularity: granularity)
-      let nearest = try Problems.errors(weights, Rounding.nearest(weights, grid: grid), c).reduce(0, +)
-      let rounded = try Rounding.gptq(weights, grid: grid, factors: [factor])
+      let nearest = try Problems.errors(weights, MatrixRounding.nearest(weights, grid: grid), c).reduce(0, +)
+      let rounded = try MatrixRounding.gptq(weights, grid: grid, factors: [factor])
       let error = try Problems.errors(weights, rounded.matrix, c).reduce(0, +)
       #expect(error < (bits == 1 ? 0.7 : 0.5) * nearest, "\(granularity)")
-      let single = try Rounding.gptq(weights, grid: grid, factors: [factor], options: .singleStart)
+      let single = try MatrixRounding.gptq(weights, grid: grid, factors: [factor], options: .singleStart)
       #expect(rounded.rowErrors.reduce(0, +) <= single.rowErrors.reduce(0, +) * 1.02)
       let h = Problems.damped(c, n, 0.01)
       for (x, y) in zip(rounded.rowErrors, try Problems.errors(weights, rounded.matrix, h)) {
@@ -117,7 +117,7 @@ import Testing
       var previous = Double.infinity
       for sweeps in 0...6 {
         let options = RoundingOptions(starts: [1], sweeps: sweeps, finalSweeps: 0, smallestChange: 0)
-        let error = try Rounding.gptq(weights, grid: grid, factors: [factor], options: options).rowErrors.reduce(0, +)
+        let error = try MatrixRounding.gptq(weights, grid: grid, factors: [factor], options: options).rowErrors.reduce(0, +)
         #expect(error <= previous * (1 + 1e-6))
         previous = error
       }
@@ -134,7 +134,7 @@ import Testing
     try moment.add(patches, rows: 10)
     for damping in [0, 0.01] {
       let factor = try CurvatureFactor(covariance: moment.covariance(), dimension: n, relativeDamping: damping)
-      let rounded = try Rounding.gptq(weights, bits: 3, granularity: .perAxis, factor: factor)
+      let rounded = try MatrixRounding.gptq(weights, bits: 3, granularity: .perAxis, factor: factor)
       #expect(rounded.rowErrors.allSatisfy { $0.isFinite })
       // What no sample sees is rounded to the nearest code.
       let values = rounded.matrix.dequantize()
@@ -149,7 +149,7 @@ import Testing
       }
     }
     let zero = try CurvatureFactor(covariance: [Double](repeating: 0, count: n * n), dimension: n)
-    let rounded = try Rounding.gptq(weights, bits: 2, granularity: .perAxis, factor: zero)
+    let rounded = try MatrixRounding.gptq(weights, bits: 2, granularity: .perAxis, factor: zero)
     #expect(rounded.matrix.codes.count == rows * n)
   }
 
@@ -165,9 +165,9 @@ import Testing
     expectNumeric { _ = try CurvatureFactor(covariance: [1, 1e9, 1e9, 1], dimension: 2) }
     let factor = try CurvatureFactor(covariance: [1, 0, 0, 1], dimension: 2)
     let grid = try AffineGrid(bits: 2, rows: 1, columns: 2, granularity: .perAxis, scales: [1], zeroPoints: [1])
-    expectNumeric { _ = try Rounding.gptq(WeightMatrix([1, .nan], rows: 1, columns: 2), grid: grid, factors: [factor]) }
+    expectNumeric { _ = try MatrixRounding.gptq(WeightMatrix([1, .nan], rows: 1, columns: 2), grid: grid, factors: [factor]) }
     #expect(throws: CetError.self) {
-      try Rounding.gptq(WeightMatrix([1, 2, 3], rows: 1, columns: 3), grid: grid, factors: [factor])
+      try MatrixRounding.gptq(WeightMatrix([1, 2, 3], rows: 1, columns: 3), grid: grid, factors: [factor])
     }
   }
 
@@ -177,7 +177,7 @@ import Testing
     let factor = try CurvatureFactor(
       covariance: Problems.covariance(columns: 100, samples: 300, seed: 11), dimension: 100)
     let results = try [1, 2, 5].map {
-      try Rounding.gptq(weights, bits: 2, granularity: granularity, factor: factor, workers: Workers(threads: $0))
+      try MatrixRounding.gptq(weights, bits: 2, granularity: granularity, factor: factor, workers: Workers(threads: $0))
     }
     for other in results[1...] {
       let sameCodes = other.matrix.codes == results[0].matrix.codes
@@ -194,9 +194,9 @@ import Testing
       try CurvatureFactor(covariance: Problems.covariance(columns: 9, samples: 60, seed: 100 + UInt64($0)), dimension: 9)
     }
     let grid = try ScaleSearch.search(weights, bits: 3, granularity: .perAxis)
-    let together = try Rounding.gptq(weights, grid: grid, factors: factors, workers: Workers(threads: 2))
+    let together = try MatrixRounding.gptq(weights, grid: grid, factors: factors, workers: Workers(threads: 2))
     for group in 0..<groups {
-      let alone = try Rounding.gptq(
+      let alone = try MatrixRounding.gptq(
         WeightMatrix(Array(weights.values[(group * 9)..<(group * 9 + 9)]), rows: 1, columns: 9), bits: 3,
         granularity: .perAxis, factor: factors[group])
       #expect(alone.matrix.codes == Array(together.matrix.codes[(group * 9)..<(group * 9 + 9)]))
@@ -207,8 +207,8 @@ import Testing
   @Test func emptyMatrix_roundings_empty() throws {
     let weights = try WeightMatrix([], rows: 0, columns: 4)
     let grid = try ScaleSearch.search(weights, bits: 3, granularity: .perAxis)
-    #expect(try Rounding.nearest(weights, grid: grid).codes.isEmpty)
+    #expect(try MatrixRounding.nearest(weights, grid: grid).codes.isEmpty)
     let factor = try CurvatureFactor(covariance: [Double](repeating: 0, count: 16), dimension: 4)
-    #expect(try Rounding.gptq(weights, grid: grid, factors: [factor]).matrix.codes.isEmpty)
+    #expect(try MatrixRounding.gptq(weights, grid: grid, factors: [factor]).matrix.codes.isEmpty)
   }
 }

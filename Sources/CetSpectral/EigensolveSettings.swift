@@ -1,6 +1,6 @@
 import CetTensor
 
-public struct EigensolveOptions: Sendable {
+public struct EigensolveSettings: Sendable {
   /// Pairs wanted; at most the dimension are returned.
   public var count: Int
   public var part: SpectrumPart
@@ -58,7 +58,7 @@ public struct EigensolveSizes: Sendable, Equatable {
 
   /// Checks the options for a map of dimension n. Throws `outOfMemory` with what is needed when `maximumMemory` cannot
   /// be kept.
-  public init(dimension n: Int, _ options: EigensolveOptions) throws {
+  public init(dimension n: Int, _ options: EigensolveSettings) throws {
     guard n >= 1 else { throw CetError(.invalidArgument, "the linear map has dimension \(n)") }
     guard options.count >= 1 else {
       throw CetError(.invalidArgument, "the number of eigenpairs must be at least 1, got \(options.count)")
@@ -130,7 +130,7 @@ public struct EigensolveSizes: Sendable, Equatable {
 
 extension EigensolveSizes {
   /// Bytes with which few restarts are needed: a quarter more vectors than pairs, at least 5 more.
-  public static func ampleBytes(dimension n: Int, _ options: EigensolveOptions) -> Int {
+  public static func ampleBytes(dimension n: Int, _ options: EigensolveSettings) -> Int {
     let pairs = min(options.count, n)
     let vectors = Double(min(options.basisDimension ?? pairs + max(pairs / 4, 5), n) + options.block)
     let stored = options.basisFolder == nil ? vectors * Double(options.basisType.byteCount) : 0

@@ -44,7 +44,7 @@ public struct RoundedMatrix: Sendable {
 }
 
 /// Codes for a weight matrix.
-public enum Rounding {
+public enum MatrixRounding {
   /// Each weight to its nearest code: q = clamp(round(w / s) + z, 0, 2^b − 1) (Eq. 2).
   public static func nearest(_ weights: WeightMatrix, grid: AffineGrid) throws -> QuantizedMatrix {
     try check(weights, grid)
