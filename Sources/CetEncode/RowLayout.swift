@@ -42,9 +42,9 @@ struct RowLayout {
 
   /// Codes in the order of `codeShape`; padding is zero.
   func padded(_ codes: [UInt8]) -> [UInt8] {
-    needsReordering ? order.rowsFirst(codes, width: paddedColumns, padding: 0) : codes
+    needsReordering ? order.paddedRows(codes, width: paddedColumns) : codes
   }
 
   /// One row for each index of the quantization axis.
-  func rowsFirst(_ codes: [UInt8]) -> [UInt8] { order.rowsFirst(codes) }
+  func rowsFirst(_ codes: [UInt8]) -> [UInt8] { order.paddedRows(codes, width: columns) }
 }

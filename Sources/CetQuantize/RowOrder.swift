@@ -19,21 +19,22 @@ public struct RowOrder: Sendable, Equatable {
   /// Blocks of so many columns (0: all of them) that a row is cut into, the last of which may be shorter.
   public func blockCount(size: Int) -> Int { size > 0 ? max(1, (columns + size - 1) / size) : 1 }
 
-  /// The rows of a tensor in C order, each `width` elements from the next (at least `columns`, which is the usual width);
-  /// elements between them have the value `padding`.
-  public func rowsFirst<Element>(_ values: [Element], width: Int, padding: Element) -> [Element] {
-    guard outer > 1 && !values.isEmpty || width != columns else { return values }
-    var result = [Element](repeating: padding, count: rows * width)
+  /// The rows of codes in C order, each `width` codes from the next: at least `columns`, and zeros between them.
+  public func paddedRows(_ codes: [UInt8], width: Int) -> [UInt8] {
+    guard width != columns else { return rowsFirst(codes) }
+    var result = [UInt8](repeating: 0, count: rows * width)
+    guard !codes.isEmpty else { return result }
     for r in 0..<rows {
       for o in 0..<outer {
         let (to, from) = (r * width + o * inner, (o * rows + r) * inner)
-        for i in 0..<inner { result[to + i] = values[from + i] }
+        for i in 0..<inner { result[to + i] = codes[from + i] }
       }
     }
     return result
   }
 
-  public func rowsFirst<Element>(_ values: [Element]) -> [Element] {
+  /// The rows of a tensor in C order.
+  func rowsFirst<Element>(_ values: [Element]) -> [Element] {
     guard outer > 1, !values.isEmpty else { return values }
     return [Element](unsafeUninitializedCapacity: values.count) { target, count in
       for r in 0..<rows {
@@ -47,7 +48,7 @@ public struct RowOrder: Sendable, Equatable {
   }
 
   /// The C order of a tensor whose rows are first in `values`.
-  public func tensorOrder<Element>(_ values: [Element]) -> [Element] {
+  func tensorOrder<Element>(_ values: [Element]) -> [Element] {
     guard outer > 1, !values.isEmpty else { return values }
     return [Element](unsafeUninitializedCapacity: values.count) { target, count in
       for o in 0..<outer {

@@ -13,6 +13,9 @@ public enum SamplePolicy {
   /// few large ones are best. It matters below 16 samples only; more make batches of the largest size.
   public static let curvatureParts = 2
 
+  /// Samples of a batch of a plain run.
+  public static let runBatchSize = 32
+
   /// Samples that are looked at together where every batch has one: whether they influence each other decides about a
   /// model, not about a batch size.
   public static let lookedAtTogether = 4

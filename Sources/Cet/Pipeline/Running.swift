@@ -1,6 +1,7 @@
 import CetAutodiff
 import CetGraph
 import CetOperators
+import CetQuantize
 import CetSpectral
 import CetTensor
 
@@ -14,7 +15,7 @@ public func runModel(
 /// The same for samples of one batch of a calibration, from number `first` on; nil where none are left.
 /// - Parameters:
 ///   - data: fitted to the model.
-///   - batchSize: nil: what the model fixes, else 32.
+///   - batchSize: nil: what the model fixes, else the usual.
 public func runSamples(
   _ model: LoadedModel, _ data: Calibration.Batch, first: Int, batchSize: Int?, threads: Int
 ) throws -> (count: Int, outputs: [(name: String, tensor: Tensor)])? {
@@ -23,7 +24,7 @@ public func runSamples(
   if let batchSize, let fixed, batchSize != fixed {
     throw CetError(.invalidArgument, "option batch_size: the model takes batches of \(fixed), got \(batchSize)")
   }
-  let count = min(fixed ?? batchSize ?? 32, data.sampleCount - first)
+  let count = min(fixed ?? batchSize ?? SamplePolicy.runBatchSize, data.sampleCount - first)
   guard count == fixed ?? count else {
     throw CetError(
       .shapeMismatch,
