@@ -6,9 +6,9 @@ import CetTensor
 public final class BatchProgram {
   public let program: Program
   public let emitter: Emitter
-  public let inputs: [String: Value]
+  let sources: NamedSources
   /// Initializers that are fed instead of being folded.
-  public let parameters: [String: Value]
+  public var parameters: [String: Value] { sources.parameters }
   private let scope: Scope
   private let model: Model
   private let outerNames: Set<String>
@@ -34,7 +34,6 @@ public final class BatchProgram {
       scope.set(name, value)
     }
     for (name, tensor) in constants { scope.set(name, emitter.constant(tensor)) }
-    self.inputs = bound
     var fed: [String: Value] = [:]
     let wanted = Set(parameters)
     for initializer in model.graph.initializers where wanted.contains(initializer.name) {
@@ -43,11 +42,16 @@ public final class BatchProgram {
       fed[initializer.name] = value
       scope.set(initializer.name, value)
     }
-    self.parameters = fed
+    sources = NamedSources(inputs: bound, parameters: fed)
   }
 
   public convenience init(_ model: Model, batch: Batch, parameters: [String], _ context: ComputeContext) throws {
     try self.init(model, inputs: batch.signature.types, constants: batch.constants, parameters: parameters, context)
+  }
+
+  func parameter(_ name: String) throws -> Value {
+    guard let value = parameters[name] else { throw CetError(.internal, "initializer '\(name)' is not in the model") }
+    return value
   }
 
   /// Lowers what these values of the graph need. Values in branches and bodies come with the graph's outputs, when

@@ -167,13 +167,10 @@ public final class CurvatureOperator: @unchecked Sendable {
     let step = (count + parts - 1) / parts
     try accumulate(into: hv, vectors: count, parts: parts) { index, part, program in
       let prepared = try self.cache.value(index) {
-        try program.product.prepare(program.feeds(self.batches[index], self.weights, self.references[index]), self.context)
+        try program.prepare(program.feeds(self.batches[index], self.weights, self.references[index]), self.context)
       }
       return try (part * step..<min(count, (part + 1) * step)).map { direction in
-        let tangents = try self.tangents(v + direction * n)
-        var feeds: [Int: Tensor] = [:]
-        for (value, tangent) in zip(program.tangents, tangents) { feeds[value.id] = tangent }
-        let products = try program.product.run(prepared, feeds: feeds, self.context)
+        let products = try program.product(prepared, direction: self.tangents(v + direction * n), self.context)
         return Partial(vector: direction, slots: program.productSlots, tensors: products)
       }
     }
@@ -333,11 +330,11 @@ private final class Kept<Object: AnyObject>: @unchecked Sendable {
 /// What products of the first batches share.
 private final class PreparedCache: @unchecked Sendable {
   private let lock = Lock()
-  private var entries: [Executable.Prepared?]
+  private var entries: [StagedProgram.Prepared?]
 
-  init(count: Int) { entries = [Executable.Prepared?](repeating: nil, count: count) }
+  init(count: Int) { entries = [StagedProgram.Prepared?](repeating: nil, count: count) }
 
-  func value(_ index: Int, _ make: () throws -> Executable.Prepared) throws -> Executable.Prepared {
+  func value(_ index: Int, _ make: () throws -> StagedProgram.Prepared) throws -> StagedProgram.Prepared {
     if let entry = lock.withLock({ index < entries.count ? entries[index] : nil }) { return entry }
     let made = try make()
     lock.withLock { if index < entries.count { entries[index] = made } }

@@ -7,52 +7,37 @@ import CetTensor
 public final class ForwardCursor: @unchecked Sendable {
   private let route: ForwardRoute
   private let context: ComputeContext
-  private var values: [Tensor?]
+  private var values: RunValues
   private var position = 0
 
   public init(_ route: ForwardRoute, _ batch: Batch, weights: [String: Tensor], _ context: ComputeContext) {
     self.route = route
-    self.context = context.fast
-    values = [Tensor?](repeating: nil, count: route.program.values.count)
-    for (name, value) in route.inputs { values[value.id] = batch.inputs[name] }
-    for (name, value) in route.parameters { values[value.id] = weights[name] }
+    self.context = context.fast  // nothing is differentiated at a kink here
+    values = RunValues(route.program, route.sources.feeds(batch, weights))
   }
 
-  public func replace(_ name: String, by tensor: Tensor) {
-    if let value = route.parameters[name] { values[value.id] = tensor }
-  }
+  public func replace(_ name: String, by tensor: Tensor) { values.feed(route.sources.feeds([name: tensor])) }
 
   /// Runs until the named graph value is there, and gives it.
   public func value(_ name: String) throws -> Tensor {
     guard let target = route.named[name] else { throw CetError(.internal, "value '\(name)' is not on the route") }
-    if case .constant(let tensor) = route.program.sources[target.id] { return tensor }
-    while values[target.id] == nil, position < route.steps.count { try step() }
-    guard let tensor = values[target.id] else { throw CetError(.internal, "value '\(name)' is gone") }
-    return tensor
+    while !values.holds(target.id), position < route.schedule.instructions.count {
+      try route.schedule.run(at: position, &values, context)
+      position += 1
+    }
+    return try values.fetch(target.id)
   }
 
   /// The named value if the run has passed it and still holds it.
-  public func passed(_ name: String) -> Tensor? {
-    guard let target = route.named[name] else { return nil }
-    if case .constant(let tensor) = route.program.sources[target.id] { return tensor }
-    return values[target.id]
-  }
-
-  private func step() throws {
-    try route.program.execute(route.program.steps[route.steps[position]], &values, context)
-    for id in route.released[position] { values[id] = nil }
-    position += 1
-  }
+  public func passed(_ name: String) -> Tensor? { route.named[name].flatMap { try? values.fetch($0.id) } }
 }
 
 /// The steps of a batch shape on which cursors walk.
-public final class ForwardRoute: @unchecked Sendable {
+public final class ForwardRoute: Sendable {
   let program: Program
-  let inputs: [String: Value]
-  let parameters: [String: Value]
+  let sources: NamedSources
   let named: [String: Value]
-  let steps: [Int]
-  let released: [[Int]]
+  let schedule: Schedule
 
   /// - Parameters:
   ///   - parameters: initializers that can be replaced on the way.
@@ -60,41 +45,33 @@ public final class ForwardRoute: @unchecked Sendable {
   public init(
     _ model: Model, batch: Batch, parameters: [String], stops: [String], outputs: [String], _ context: ComputeContext
   ) throws {
-    let bound = try BatchProgram(
-      model, batch: batch, parameters: parameters, context)
+    let bound = try BatchProgram(model, batch: batch, parameters: parameters, context)
     // Lowered together in graph order, so that the steps come in the order of the nodes.
     let names = Array(Set(stops + outputs)).sorted()
     let values = try bound.values(names)
-    program = bound.program
-    inputs = bound.inputs
-    self.parameters = bound.parameters
-    named = Dictionary(zip(names, values), uniquingKeysWith: { first, _ in first })
-    steps = program.steps(for: values)
-    var released = [[Int]](repeating: [], count: steps.count)
-    let last = named
-    let asked = ForwardRoute.positions(of: stops.compactMap { last[$0]?.id }, program, steps)
-    var seen = Set(outputs.compactMap { last[$0]?.id })
-    for position in steps.indices.reversed() {
-      let step = program.steps[steps[position]]
-      for id in step.inputs + step.outputs where seen.insert(id).inserted {
-        let end = max(position, asked[id].map { $0 + 1 } ?? 0)
-        if end < released.count { released[end].append(id) }
-      }
-    }
-    self.released = released
+    let named = Dictionary(uniqueKeysWithValues: zip(names, values))
+    let (program, steps) = (bound.program, bound.program.steps(for: values))
+    let instructions = steps.map { Instruction.step($0) }.looking(at: stops.compactMap { named[$0]?.id }, program)
+    self.program = program
+    self.named = named
+    sources = bound.sources
+    schedule = Schedule(program, instructions, keep: Set(outputs.compactMap { named[$0]?.id }))
   }
+}
 
-  /// Where the run stands when each of these values is asked for in turn. They must be there until then, also those that
-  /// no later step reads: a product takes its operand from in front of a transposition.
-  private static func positions(of stops: [Int], _ program: Program, _ steps: [Int]) -> [Int: Int] {
+extension [Instruction] {
+  /// The same with looks at values where the run stands when it is asked for each of them in turn. They must be there until
+  /// then, also those that no later step reads: a product takes its operand from in front of a transposition.
+  fileprivate func looking(at stops: [Int], _ program: Program) -> [Instruction] {
     var made: [Int: Int] = [:]
-    for (position, step) in steps.enumerated() { for id in program.steps[step].outputs { made[id] = position } }
-    var (result, reached) = ([Int: Int](), 0)
+    for (position, instruction) in enumerated() { for id in instruction.makes(program) { made[id] = position } }
+    var looks: [Int: [Int]] = [:]  // by position
+    var reached = 0
     for id in stops {
       guard let position = made[id] else { continue }
-      reached = max(reached, position)
-      result[id] = reached
+      reached = Swift.max(reached, position)
+      looks[reached, default: []].append(id)
     }
-    return result
+    return enumerated().flatMap { position, instruction in [instruction] + (looks[position] ?? []).map { .look($0) } }
   }
 }

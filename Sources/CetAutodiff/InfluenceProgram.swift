@@ -4,22 +4,21 @@ import CetTensor
 
 /// Which rows of values of a graph can change its output at all: Σ |gradient| of every row for a random direction
 /// of the output. What a mask cuts off (padded tokens, tokens that pooling leaves out) has exactly zero.
-public final class InfluenceProgram: @unchecked Sendable {
-  private let executable: Executable
-  private let inputs: [String: Value]
+public final class InfluenceProgram: Sendable {
+  private let sources: NamedSources
+  private let context: ComputeContext
   private let seed: Value
-  /// Positions in `values` of the executable's outputs.
+  /// Positions in `values` of the outputs.
   private let slots: [Int]
   private let count: Int
-  private let context: ComputeContext
+  private let staged: StagedProgram
 
   /// - Parameters:
   ///   - values: names of graph values that are asked about; those of rank 2 and less are one row a sample anyway
   ///     and are left out.
   ///   - output: name of the graph value whose change counts.
   public init(_ model: Model, batch: Batch, values: [String], output: String, _ context: ComputeContext) throws {
-    let bound = try BatchProgram(
-      model, batch: batch, parameters: [], context)
+    let bound = try BatchProgram(model, batch: batch, parameters: [], context)
     let e = bound.emitter
     // Lowered in graph order by one call.
     let lowered = try bound.values(values + [output])
@@ -30,17 +29,12 @@ public final class InfluenceProgram: @unchecked Sendable {
     }
     seed = e.source(.input("direction of the output"), z.type)
     let gradients = asked.isEmpty ? [] : try Differentiate.cotangents(of: asked.map { lowered[$0] }, seeds: [z: seed], e)
-    var slots: [Int] = []
-    var sums: [Value] = []
-    for (slot, gradient) in zip(asked, gradients) {
-      guard let gradient else { continue }
-      slots.append(slot)
-      // Absolute values: squares of small gradients would vanish in single precision.
-      sums.append(try e.sum(e.unary(.absolute, gradient), axes: [gradient.rank - 1]))
-    }
-    self.slots = slots
-    executable = Executable(bound.program, outputs: sums)
-    inputs = bound.inputs
+    let found = zip(asked, gradients).compactMap { slot, gradient in gradient.map { (slot, $0) } }
+    slots = found.map(\.0)
+    // Absolute values: squares of small gradients would vanish in single precision.
+    let sums = try found.map { try e.sum(e.unary(.absolute, $1), axes: [$1.rank - 1]) }
+    staged = StagedProgram(bound.program, outputs: sums)
+    sources = bound.sources
     count = values.count
     self.context = context
   }
@@ -51,10 +45,9 @@ public final class InfluenceProgram: @unchecked Sendable {
     var result = [[Float]?](repeating: nil, count: count)
     guard !slots.isEmpty else { return result }
     var random = Random(seed: number)
-    var feeds: [Int: Tensor] = [:]
-    for (name, value) in inputs { feeds[value.id] = batch.inputs[name] }
+    var feeds = sources.feeds(batch, [:])
     feeds[seed.id] = try Tensor((0..<seed.count).map { _ in Float(random.normal()) }, shape: seed.shape)
-    for (slot, tensor) in zip(slots, try executable.run(feeds, context)) { result[slot] = try tensor.array(as: Float.self) }
+    for (slot, tensor) in zip(slots, try staged.run(feeds, context)) { result[slot] = try tensor.array(as: Float.self) }
     return result
   }
 }

@@ -4,44 +4,36 @@ import CetTensor
 
 /// Loss, gradient and curvature product of one batch shape.
 final class LossProgram: Sendable {
-  let loss: Executable
-  let gradient: Executable
+  let loss: StagedProgram
+  let gradient: StagedProgram
   /// Parameter indices of the gradient's outputs: those with a non-zero gradient.
   let gradientSlots: [Int]
-  let product: Executable
   let productSlots: [Int]
-  let tangents: [Value]
-  private let forward: Executable
-  private let inputs: [String: Value]
+  private let product: StagedProgram
+  private let tangents: [Value]
+  private let forward: StagedProgram
+  private let sources: NamedSources
   private let labels: Value?
   private let reference: Value?
-  private let parameterValues: [(name: String, value: Value)]
 
   init(
     _ model: Model, batch: Batch, output: String, parameters: [ParameterSlot], loss kind: LossKind,
     curvature: CurvatureKind, _ context: ComputeContext
   ) throws {
-    let bound = try BatchProgram(
-      model, batch: batch, parameters: parameters.map(\.name), context)
+    let bound = try BatchProgram(model, batch: batch, parameters: parameters.map(\.name), context)
     let e = bound.emitter
-    inputs = bound.inputs
-    parameterValues = try parameters.map { slot in
-      guard let value = bound.parameters[slot.name] else {
-        throw CetError(.internal, "initializer '\(slot.name)' is not in the model")
-      }
-      return (slot.name, value)
-    }
-    let values = parameterValues.map(\.value)
+    sources = bound.sources
+    let values = try parameters.map { try bound.parameter($0.name) }
     let z = try bound.outputs([output])[0]
     labels = batch.labels.map { e.source(.input("labels"), TensorType(.int64, $0.shape)) }
     reference = kind == .kl || kind == .mse ? e.source(.input("reference output"), z.type) : nil
     let total = try Loss.emit(kind, output: z, labels: labels, reference: reference, e)
     let one = try e.scalar(1)
-    forward = Executable(bound.program, outputs: [z])
-    loss = Executable(bound.program, outputs: [total])
+    forward = StagedProgram(bound.program, outputs: [z])
+    loss = StagedProgram(bound.program, outputs: [total])
     let gradients = try Differentiate.cotangents(of: values, seeds: [total: one], e)
     gradientSlots = gradients.indices.filter { gradients[$0] != nil }
-    gradient = Executable(bound.program, outputs: gradients.compactMap { $0 })
+    gradient = StagedProgram(bound.program, outputs: gradients.compactMap { $0 })
 
     tangents = zip(parameters, values).map { e.source(.tangent($0.name), $1.type) }
     let directions = Dictionary(uniqueKeysWithValues: zip(values, tangents))
@@ -66,16 +58,16 @@ final class LossProgram: Sendable {
       }
     }
     productSlots = products.indices.filter { products[$0] != nil }
-    product = Executable(bound.program, outputs: products.compactMap { $0 }, lateSources: tangents)
+    product = StagedProgram(bound.program, outputs: products.compactMap { $0 }, directions: tangents)
   }
 
   /// Bytes that one run of the product or the gradient takes, and how many of them a batch keeps when it is kept.
   var memory: (run: Int, kept: Int) {
-    var buffers = BufferModel()
-    let kept = product.simulate(&buffers)
-    for other in [gradient, loss, forward] { _ = other.simulate(&buffers) }
+    var walk = MemoryWalk(product.program)
+    let kept = product.walk(&walk, changes: [tangents])
+    for other in [gradient, loss, forward] { _ = other.walk(&walk) }
     // Kernels have scratch memory beyond what is walked through: a megabyte, and more in large layers.
-    return (buffers.byteCount + buffers.byteCount / 16 + (1 << 20), kept)
+    return (walk.byteCount + walk.byteCount / 16 + (1 << 20), kept)
   }
 
   /// Memory of what was computed while the program was made.
@@ -90,9 +82,7 @@ final class LossProgram: Sendable {
   var referenceBytes: Int { reference?.type.byteCount ?? 0 }
 
   func feeds(_ batch: Batch, _ weights: [String: Tensor], _ referenceOutput: Tensor?) -> [Int: Tensor] {
-    var feeds: [Int: Tensor] = [:]
-    for (name, value) in inputs { feeds[value.id] = batch.inputs[name] }
-    for (name, value) in parameterValues { feeds[value.id] = weights[name] }
+    var feeds = sources.feeds(batch, weights)
     if let labels { feeds[labels.id] = batch.labels }
     if let reference { feeds[reference.id] = referenceOutput }
     return feeds
@@ -100,5 +90,17 @@ final class LossProgram: Sendable {
 
   func forwardOutput(_ batch: Batch, _ weights: [String: Tensor], _ context: ComputeContext) throws -> Tensor {
     try forward.run(feeds(batch, weights, nil), context)[0]
+  }
+
+  /// What products in all directions share.
+  func prepare(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> StagedProgram.Prepared {
+    try product.prepare(feeds, context)
+  }
+
+  /// - Parameter direction: one tensor a parameter.
+  func product(_ prepared: StagedProgram.Prepared, direction: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    let feeds = Dictionary(uniqueKeysWithValues: zip(tangents.map(\.id), direction))
+    // What depends on the direction is linear in it: no kink is decided there.
+    return try product.run(prepared, changed: feeds, context.fast)
   }
 }

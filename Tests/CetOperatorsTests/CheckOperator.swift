@@ -113,7 +113,7 @@ private struct DerivativeProgram {
     var feeds: [Int: Tensor] = [:]
     for (source, tensor) in zip(sources, inputs) { feeds[source.id] = tensor }
     for (source, tensor) in zip(directions, v) { feeds[source.id] = tensor }
-    return try Executable(program, outputs: values).run(feeds, context).map { try $0.rowMajor() }
+    return try StagedProgram(program, outputs: values).run(feeds, context).map { try $0.rowMajor() }
   }
 }
 

@@ -67,6 +67,6 @@ struct DerivativeTests {
     let gradient = try Differentiate.cotangents(of: [x], seeds: [total: e.scalar(1, .float64)], e)[0]
     guard let gradient else { return points.map { _ in 0 } }
     let feeds = [x.id: try Tensor(points, shape: [points.count])]
-    return try Executable(program, outputs: [gradient]).run(feeds, context)[0].array(as: Double.self)
+    return try StagedProgram(program, outputs: [gradient]).run(feeds, context)[0].array(as: Double.self)
   }
 }

@@ -56,9 +56,9 @@ extension Session {
     statisticsBytes = need.statistics + (limit - need.total)
   }
 
-  /// Bytes of one batch: all values of a forward run, those that live together at most, and the output.
+  /// Bytes of one batch: a baseline with a rerun beside it, the values of a run that live together at most, and the output.
   private struct BatchCost {
-    var all: Int
+    var rerun: Int
     var live: Int
     var output: Int
   }
@@ -68,7 +68,7 @@ extension Session {
     return try batches.map { batch in
       if let cost = known[batch.signature] { return cost }
       let program = try engine.programs.forward(batch, outputs: [engine.output])
-      let cost = BatchCost(all: program.byteCount, live: program.liveByteCount, output: program.outputByteCount)
+      let cost = BatchCost(rerun: program.byteCount, live: program.liveByteCount, output: program.outputByteCount)
       known[batch.signature] = cost
       return cost
     }
@@ -97,8 +97,8 @@ extension Session {
     // Layers are taken together where there is more room (`statisticsBytes`).
     var statistics = (sums + 5) * largest
     let running = min(Double(threads), Double(batches.count) * copies)
-    // A baseline with all its values and a run of what changes; derivatives have masks and products beside them.
-    var activations = running * (work == .planning ? 2.5 : 1) * (costs.map { Double($0.all) }.max() ?? 0)
+    // Derivatives come after the reruns, with masks and products in buffers of other sizes.
+    var activations = running * (work == .planning ? 2.5 : 1) * (costs.map { Double($0.rerun) }.max() ?? 0)
     if rounding == .compensated {
       // The sequential pass, which planning judges by. Of both networks: inputs as such, against each other, and against what
       // the output is added to.
@@ -106,7 +106,7 @@ extension Session {
       statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 4 * largest)
       // All batches stand at the same layer, in both networks; freed values of the layers before are reused up to a limit.
       let standing = 2 * copies * costs.reduce(0.0) { $0 + Double($1.live) }
-      let idle = min(Double(Engine.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.all) })
+      let idle = min(Double(Engine.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.rerun) })
       activations = max(activations, standing + idle)
     }
     // Buffers come in classes of size, an eighth apart.

@@ -1,0 +1,106 @@
+import CetOperators
+import CetTensor
+
+/// A program made ready to run for fixed outputs, in stages. What depends on constants alone was computed when the program
+/// was made. A first stage computes the rest once for a batch and leaves what later ones read. A later stage computes what
+/// depends on sources that get another value: weights, or the directions of a derivative, which have none before.
+public final class StagedProgram: Sendable {
+  public let program: Program
+  public let outputs: [Value]
+  /// Of all stages.
+  private let instructions: [Instruction]
+  private let first: Schedule
+  /// Values that the first stage leaves to later ones and to the caller.
+  private let handedOver: [Int]
+  private let later = Memo<Set<Int>, Schedule>()
+
+  /// - Parameters:
+  ///   - directions: sources that get their values in a later stage only.
+  ///   - weights: sources that may get another value in a later stage, some of them at a time.
+  public init(_ program: Program, outputs: [Value], directions: [Value] = [], weights: [Value] = [], fused: Bool = true) {
+    func instructions(_ steps: [Int], _ keep: Set<Int>) -> [Instruction] {
+      fused ? Fusion.instructions(program, steps, keep: keep) : steps.map { .step($0) }
+    }
+    self.program = program
+    self.outputs = outputs
+    let isLate = program.dependents(of: directions)
+    let steps = program.steps(for: outputs)
+    let lateSteps = steps.filter { program.steps[$0].outputs.contains { isLate[$0] } }
+    let firstSteps = steps.filter { !program.steps[$0].outputs.contains { isLate[$0] } }
+    let asked = Set(outputs.map(\.id))
+    var handed = asked.union(lateSteps.flatMap { program.steps[$0].inputs })
+    let firstInstructions = instructions(firstSteps, handed)
+    self.instructions = firstInstructions + instructions(lateSteps, asked)
+    for weight in weights {
+      let depends = firstInstructions.dependents(of: [weight.id], program)
+      for instruction in firstInstructions where instruction.makes(program).contains(where: { depends[$0] }) {
+        handed.formUnion(instruction.reads(program).filter { !depends[$0] })
+      }
+    }
+    first = Schedule(program, firstInstructions, keep: handed)
+    handedOver = handed.filter { id in
+      if case .constant = program.sources[id] { return false }
+      return !isLate[id]
+    }.sorted()
+  }
+
+  /// What the first stage leaves for a batch.
+  public struct Prepared: @unchecked Sendable {
+    fileprivate let tensors: [Int: Tensor]
+  }
+
+  /// The first stage.
+  public func prepare(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> Prepared {
+    var values = RunValues(program, feeds)
+    try first.run(&values, context)
+    return Prepared(tensors: Dictionary(uniqueKeysWithValues: try handedOver.map { ($0, try values.fetch($0)) }))
+  }
+
+  /// The stage of what depends on `changed`, and then the outputs, or those that are asked for.
+  public func run(
+    _ prepared: Prepared, changed: [Int: Tensor] = [:], outputs asked: [Value]? = nil, _ context: ComputeContext
+  ) throws -> [Tensor] {
+    var values = RunValues(program, prepared.tensors)
+    values.feed(changed)
+    if !changed.isEmpty { try schedule(Set(changed.keys)).run(&values, context) }
+    return try (asked ?? outputs).map { try values.fetch($0.id) }
+  }
+
+  /// Both stages at once.
+  public func run(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> [Tensor] {
+    try run(prepare(feeds, context), context)
+  }
+
+  /// Goes through a first stage and through later ones, by what changes, one after the other; computes nothing.
+  /// - Returns: bytes that the first stage leaves.
+  func walk(_ memory: inout MemoryWalk, changes: [[Value]] = []) -> Int {
+    first.walk(&memory)
+    let kept = memory.byteCount(handedOver)
+    for changed in changes { memory.beside { schedule(Set(changed.map(\.id))).walk(&$0) } }
+    memory.releaseAll()
+    return kept
+  }
+
+  private func schedule(_ changed: Set<Int>) -> Schedule {
+    later.value(changed) {
+      let depends = instructions.dependents(of: changed, program)
+      let affected = instructions.filter { $0.makes(program).contains { depends[$0] } }
+      return Schedule(program, affected, keep: Set(outputs.map(\.id)))
+    }
+  }
+}
+
+/// Values by what they are made for, each made once, when it is first asked for.
+final class Memo<Key: Hashable, Made: Sendable>: @unchecked Sendable {
+  private let lock = Lock()
+  private var known: [Key: Made] = [:]
+
+  func value(_ key: Key, _ make: () throws -> Made) rethrows -> Made {
+    try lock.withLock {
+      if let value = known[key] { return value }
+      let value = try make()
+      known[key] = value
+      return value
+    }
+  }
+}
