@@ -39,7 +39,7 @@ public final class DirectionalProgram: Sendable {
     self.context = context
     sources = bound.sources
     staged = StagedProgram(
-      bound.program, outputs: [z] + groups.compactMap(\.tangent), directions: groups.flatMap { $0.directions.values }, fused: false)
+      bound.program, outputs: [z] + groups.compactMap(\.tangent), directions: groups.flatMap { $0.directions.values }, sums: false)
   }
 
   /// Values of the unmoved network.

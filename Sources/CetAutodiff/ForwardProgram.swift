@@ -30,7 +30,7 @@ public final class ForwardProgram: Sendable {
   private var whole: StagedProgram { made.value(false) { StagedProgram(program, outputs: outputs) } }
   /// Leaves what reruns read.
   private var staged: StagedProgram {
-    made.value(true) { StagedProgram(program, outputs: outputs, weights: Array(sources.parameters.values), fused: false) }
+    made.value(true) { StagedProgram(program, outputs: outputs, weights: Array(sources.parameters.values), sums: false) }
   }
 
   /// What a run leaves for reruns.

@@ -7,12 +7,13 @@ enum Fusion {
   /// - Parameters:
   ///   - steps: in execution order.
   ///   - keep: values that are read by others than these steps.
-  static func instructions(_ program: Program, _ steps: [Int], keep: Set<Int>) -> [Instruction] {
-    var grouping = RowGrouping(program, keep: keep, sums(program, steps, keep: keep))
+  ///   - sums: whether products are computed on top of other terms, which changes last bits. Row groups change none.
+  static func instructions(_ program: Program, _ steps: [Int], keep: Set<Int>, sums: Bool = true) -> [Instruction] {
+    var grouping = RowGrouping(program, keep: keep, sums ? added(program, steps, keep: keep) : steps.map { .step($0) })
     return grouping.instructions()
   }
 
-  private static func sums(_ program: Program, _ steps: [Int], keep: Set<Int>) -> [Instruction] {
+  private static func added(_ program: Program, _ steps: [Int], keep: Set<Int>) -> [Instruction] {
     var readers: [Int: Int] = [:]
     for index in steps { for input in program.steps[index].inputs { readers[input, default: 0] += 1 } }
     var place: [Int: Int] = [:]  // of the step that makes a value

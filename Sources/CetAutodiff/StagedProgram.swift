@@ -17,10 +17,8 @@ public final class StagedProgram: Sendable {
   /// - Parameters:
   ///   - directions: sources that get their values in a later stage only.
   ///   - weights: sources that may get another value in a later stage, some of them at a time.
-  public init(_ program: Program, outputs: [Value], directions: [Value] = [], weights: [Value] = [], fused: Bool = true) {
-    func instructions(_ steps: [Int], _ keep: Set<Int>) -> [Instruction] {
-      fused ? Fusion.instructions(program, steps, keep: keep) : steps.map { .step($0) }
-    }
+  ///   - sums: see `Fusion`.
+  public init(_ program: Program, outputs: [Value], directions: [Value] = [], weights: [Value] = [], sums: Bool = true) {
     self.program = program
     self.outputs = outputs
     let isLate = program.dependents(of: directions)
@@ -29,8 +27,8 @@ public final class StagedProgram: Sendable {
     let firstSteps = steps.filter { !program.steps[$0].outputs.contains { isLate[$0] } }
     let asked = Set(outputs.map(\.id))
     var handed = asked.union(lateSteps.flatMap { program.steps[$0].inputs })
-    let firstInstructions = instructions(firstSteps, handed)
-    self.instructions = firstInstructions + instructions(lateSteps, asked)
+    let firstInstructions = Fusion.instructions(program, firstSteps, keep: handed, sums: sums)
+    instructions = firstInstructions + Fusion.instructions(program, lateSteps, keep: asked, sums: sums)
     for weight in weights {
       let depends = firstInstructions.dependents(of: [weight.id], program)
       for instruction in firstInstructions where instruction.makes(program).contains(where: { depends[$0] }) {
@@ -86,21 +84,6 @@ public final class StagedProgram: Sendable {
       let depends = instructions.dependents(of: changed, program)
       let affected = instructions.filter { $0.makes(program).contains { depends[$0] } }
       return Schedule(program, affected, keep: Set(outputs.map(\.id)))
-    }
-  }
-}
-
-/// Values by what they are made for, each made once, when it is first asked for.
-final class Memo<Key: Hashable, Made: Sendable>: @unchecked Sendable {
-  private let lock = Lock()
-  private var known: [Key: Made] = [:]
-
-  func value(_ key: Key, _ make: () throws -> Made) rethrows -> Made {
-    try lock.withLock {
-      if let value = known[key] { return value }
-      let value = try make()
-      known[key] = value
-      return value
     }
   }
 }

@@ -34,26 +34,26 @@ private struct Products {
     return Dictionary(uniqueKeysWithValues: tensors)
   }
 
-  func staged(fused: Bool = true) -> StagedProgram {
-    StagedProgram(program, outputs: gradients + products, directions: directions, fused: fused)
+  func staged(sums: Bool = true) -> StagedProgram {
+    StagedProgram(program, outputs: gradients + products, directions: directions, sums: sums)
   }
 }
 
 @Suite struct StagedProgramTests {
-  @Test(arguments: [false, true]) func laterStages_giveWhatAFreshRunGives(_ fused: Bool) throws {
+  @Test(arguments: [false, true]) func laterStages_giveWhatAFreshRunGives(_ sums: Bool) throws {
     let made = try Products()
     let context = ComputeContext()
-    let staged = made.staged(fused: fused)
+    let staged = made.staged(sums: sums)
     let prepared = try staged.prepare(made.feeds, context)
     for seed in [1, 2, 1] as [UInt64] {
       let direction = try made.direction(seed)
       let found = try staged.run(prepared, changed: direction, context)
-      let whole = StagedProgram(made.program, outputs: staged.outputs, fused: fused)
+      let whole = StagedProgram(made.program, outputs: staged.outputs, sums: sums)
       let fresh = try whole.run(made.feeds.merging(direction) { $1 }, context)
       for (a, b) in zip(found, fresh) {
         let (x, y) = (try a.array(as: Float.self), try b.array(as: Float.self))
-        // Other sums are fused where early terms are at hand.
-        if fused {
+        // Where a term is at hand already, no product is added on top of another.
+        if sums {
           let scale = x.reduce(0) { max($0, abs($1)) }
           for (x, y) in zip(x, y) { #expect(abs(x - y) <= 1e-5 * scale) }
         } else {
@@ -88,7 +88,7 @@ private struct Products {
     let bound = try tokens.program()
     let y = try bound.values(["y"])[0]
     let context = ComputeContext()
-    let staged = StagedProgram(bound.program, outputs: [y], weights: Array(bound.parameters.values), fused: false)
+    let staged = StagedProgram(bound.program, outputs: [y], weights: Array(bound.parameters.values), sums: false)
     let prepared = try staged.prepare(tokens.feeds(bound), context)
     let b = try bound.parameter("b")
     let other = try Tensor.filled(0.25, .float32, b.shape)

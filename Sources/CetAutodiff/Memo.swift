@@ -1,0 +1,16 @@
+import CetTensor
+
+/// Values by what they are made for, each made once, when it is first asked for.
+final class Memo<Key: Hashable, Made: Sendable>: @unchecked Sendable {
+  private let lock = Lock()
+  private var known: [Key: Made] = [:]
+
+  func value(_ key: Key, _ make: () throws -> Made) rethrows -> Made {
+    try lock.withLock {
+      if let value = known[key] { return value }
+      let value = try make()
+      known[key] = value
+      return value
+    }
+  }
+}
