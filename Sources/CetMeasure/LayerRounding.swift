@@ -12,10 +12,8 @@ public struct LayerRounding {
 
   /// The factored covariance of every group, for all layers that share the statistics.
   public static func factors(_ statistics: InputStatistics, workers: Workers) throws -> [CurvatureFactor] {
-    try statistics.groups.map { group in
-      try CurvatureFactor(
-        covariance: group.covariance, dimension: group.mean.count,
-        relativeDamping: SamplePolicy.relativeDamping(patches: group.count, columns: group.mean.count), workers: workers)
+    try statistics.groups.map {
+      try CurvatureFactor($0.covariance, columns: $0.mean.count, patches: $0.count, workers)
     }
   }
 
@@ -50,6 +48,15 @@ public struct LayerRounding {
     guard let statistics, let bias = try bound.biasValues(index) else { return nil }
     return bound.layers[index].corrected(
       bias, by: try OutputCorrection.bias(view.matrix, matrix, means: statistics.groups.map(\.mean)))
+  }
+}
+
+extension CurvatureFactor {
+  /// Of a layer's input covariance: damped by what so many patches leave unknown.
+  convenience init(_ covariance: [Double], columns: Int, patches: Int, _ workers: Workers) throws {
+    try self.init(
+      covariance: covariance, dimension: columns,
+      relativeDamping: SamplePolicy.relativeDamping(patches: patches, columns: columns), workers: workers)
   }
 }
 

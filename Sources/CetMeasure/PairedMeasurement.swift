@@ -5,15 +5,25 @@ import CetTensor
 
 /// Takes statistics of layers while two networks walk through the model side by side, unquantized and partly quantized.
 struct PairedMeasurement {
-  let bound: BoundModel
-  let batches: [FittingBatch]
+  private let bound: BoundModel
+  private let batches: [FittingBatch]
+  private let samples: Int
+  private let needsVariance: Bool
   /// The two networks at every batch.
-  let fp32: [ForwardCursor]
+  private let fp32: [ForwardCursor]
   let quantized: [ForwardCursor]
-  /// Whether the covariance of the unquantized network's inputs is asked for.
-  let needsVariance: Bool
 
-  private var samples: Int { batches.reduce(0) { $0 + $1.sampleCount } }
+  /// - Parameter needsVariance: whether the covariance of the unquantized network's inputs is asked for.
+  init(
+    _ bound: BoundModel, _ batches: [FittingBatch], fp32: [ForwardCursor], quantized: [ForwardCursor], needsVariance: Bool
+  ) {
+    self.bound = bound
+    self.batches = batches
+    samples = batches.reduce(0) { $0 + $1.sampleCount }
+    self.needsVariance = needsVariance
+    self.fp32 = fp32
+    self.quantized = quantized
+  }
 
   /// Statistics of layer `index`, to which all cursors run.
   func statistics(_ index: Int) throws -> PairedStatistics {

@@ -92,7 +92,7 @@ public struct SequentialPass {
       }
     }
     return PairedMeasurement(
-      bound: bound, batches: batches, fp32: try cursors(bound.weights),
+      bound, batches, fp32: try cursors(bound.weights),
       quantized: try cursors(bound.weights.merging(bound.replacements(fixed)) { $1 }), needsVariance: options.matchesVariance)
   }
 
@@ -104,9 +104,7 @@ public struct SequentialPass {
     init(_ paired: PairedStatistics, columns: Int, _ workers: Workers) throws {
       self.paired = paired
       factors = try paired.groups.map { group in
-        try CurvatureFactor(
-          covariance: group.covariance, dimension: columns,
-          relativeDamping: SamplePolicy.relativeDamping(patches: group.count, columns: columns), workers: workers)
+        try CurvatureFactor(group.covariance, columns: columns, patches: group.count, workers)
       }
     }
   }

@@ -111,7 +111,7 @@ private func windows(_ x: Tensor, channels: Range<Int>) -> [[Float]] {
       }
     }
     let measurement = PairedMeasurement(
-      bound: bound, batches: all(batches), fp32: try cursors(bound.weights), quantized: try cursors(changed), needsVariance: true)
+      bound, all(batches), fp32: try cursors(bound.weights), quantized: try cursors(changed), needsVariance: true)
     let group = try measurement.statistics(1).groups[0]
     let (f, q) = (try hidden(bound.weights), try hidden(changed))
     let difference = zip(f, q).map { zip($0, $1).map { $0 - $1 } }
@@ -135,7 +135,7 @@ private func windows(_ x: Tensor, channels: Range<Int>) -> [[Float]] {
     let route = try ForwardRoute(
       bound.model, batch: data, parameters: Array(changed.keys), stops: ["h"], outputs: ["y"], bound.context)
     let measurement = PairedMeasurement(
-      bound: bound, batches: all([data]), fp32: [ForwardCursor(route, data, weights: bound.weights, bound.context)],
+      bound, all([data]), fp32: [ForwardCursor(route, data, weights: bound.weights, bound.context)],
       quantized: [ForwardCursor(route, data, weights: changed, bound.context)], needsVariance: false)
     let program = try bound.programs.forward(data, outputs: ["h"])
     let f = try program.run(data, weights: bound.weights)[0].rowMajor()
