@@ -42,7 +42,8 @@ let package = Package(
     .target(name: "CetQuantize", dependencies: ["CetTensor"]),
     .target(name: "CetAllocate", dependencies: ["CetSpectral", "CetQuantize"]),
     .target(name: "CetEncode", dependencies: ["CetONNX", "CetLayers", "CetQuantize"]),
-    .target(name: "Cet", dependencies: ["CetEncode", "CetAutodiff", "CetAllocate"]),
+    .target(name: "CetMeasure", dependencies: ["CetAutodiff", "CetQuantize", "CetLayers"]),
+    .target(name: "Cet", dependencies: ["CetMeasure", "CetEncode", "CetAllocate"]),
     .target(
       name: "CetABI", dependencies: ["Cet", "CCet"],
       swiftSettings: distribution ? [.unsafeFlags(["-static-stdlib"])] : [],
@@ -77,6 +78,7 @@ let package = Package(
     .testTarget(name: "CetQuantizeTests", dependencies: ["CetQuantize"]),
     .testTarget(name: "CetAllocateTests", dependencies: ["CetAllocate"]),
     .testTarget(name: "CetEncodeTests", dependencies: ["Cet"]),
+    .testTarget(name: "CetMeasureTests", dependencies: ["CetMeasure"]),
     .testTarget(name: "CetTests", dependencies: ["Cet"]),
     .testTarget(name: "ConformanceTests", dependencies: ["Cet", "CetONNX"]),
   ]

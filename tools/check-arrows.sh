@@ -18,7 +18,8 @@ allowed() {
   CetQuantize) echo "CetTensor COpenBLAS CKernels" ;;
   CetAllocate) echo "CetTensor CetSpectral CetQuantize COpenBLAS CKernels" ;;
   CetEncode) echo "CetTensor CetGraph CetONNX CetLayers CetQuantize" ;;
-  Cet) echo "CetTensor CetFormats CetGraph CetONNX CetOperators CetLayers CetAutodiff CetSpectral CetQuantize CetAllocate CetEncode" ;;
+  CetMeasure) echo "CetTensor CetGraph CetOperators CetAutodiff CetQuantize CetLayers" ;;
+  Cet) echo "CetTensor CetFormats CetGraph CetONNX CetOperators CetLayers CetAutodiff CetSpectral CetQuantize CetAllocate CetEncode CetMeasure" ;;
   CetABI) echo "CetTensor Cet CCet" ;;
   *) return 1 ;;
   esac

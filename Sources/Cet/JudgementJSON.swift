@@ -1,4 +1,5 @@
 import CetFormats
+import CetMeasure
 import CetTensor
 
 extension JSON {

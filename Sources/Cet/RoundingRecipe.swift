@@ -1,3 +1,5 @@
+import CetMeasure
+
 /// The steps by which one layer's weights become codes.
 public enum LayerSteps: String, Sendable, CaseIterable {
   /// Codes fitted to the layer's inputs, and the mean of the output error put into a bias.

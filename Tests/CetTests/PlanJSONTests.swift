@@ -1,3 +1,4 @@
+import CetMeasure
 import CetTensor
 import Testing
 

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetMeasure
 import CetQuantize
 import CetTensor
 import Testing
@@ -19,10 +20,10 @@ import Testing
     let data = try Self.data(model).prefix(32)
     let session = try Session(
       model, data, loss: .kl, output: nil, batchSize: nil, threads: 2, monitor: Monitor())
-    let engine = session.engine
-    let versions = try engine.layers.indices.map { [try LayerRounding(engine, $0, nil).quantized(bits: 3, form: Encoding.planes.gridForm(.perAxis))] }
+    let bound = session.bound
+    let versions = try bound.layers.indices.map { [try LayerRounding(bound, $0, nil).quantized(bits: 3, form: Encoding.planes.gridForm(.perAxis))] }
     var sums = [Double](repeating: 0, count: versions.count)
-    let known = try engine.directions(versions, batches: session.batches, progress: { _, _ in }) { _, gradient, u in
+    let known = try SecondOrderMeasurement(bound, session.batches).run(versions) { _, gradient, u in
       for (i, values) in u.enumerated() { sums[i] += gradient[i] + 0.5 * values.reduce(0.0) { $0 + Double($1) * Double($1) } }
     }
     #expect(known)
@@ -31,7 +32,7 @@ import Testing
     let curvature = try Curvature(model, data, options)
     for (i, info) in curvature.parameters.enumerated() {
       var delta = [Float](repeating: 0, count: curvature.dimension)
-      let weights = try engine.weightValues(engine.layers[i])
+      let weights = try bound.weightValues(bound.layers[i])
       for (k, value) in versions[i][0].tensor.dequantized().enumerated() { delta[info.offset + k] = value - weights[k] }
       var product = delta
       try delta.withUnsafeBufferPointer { v in
@@ -76,11 +77,11 @@ import Testing
       var changed: [String: Tensor] = [:]
       for tensor in result.tensors { changed[tensor.name] = try Tensor(tensor.dequantized(), shape: tensor.shape) }
       for correction in result.corrections {
-        guard let old = judge.engine.weights[correction.name] else { continue }
+        guard let old = judge.bound.weights[correction.name] else { continue }
         changed[correction.name] = try Tensor(correction.values, shape: old.shape)
       }
       // Judged on all samples, most of which the rounding has not seen.
-      return try judge.engine.meanLoss(judge.batches, references: references, changed: changed, temperature: 4)
+      return try judge.bound.meanLoss(judge.batches, references: references, changed: changed, temperature: 4)
     }
     #expect(try loss(.compensated) <= loss(.gptq) * 1.001)
   }

@@ -1,12 +1,13 @@
 import CetAutodiff
 import CetLayers
+import CetMeasure
 import CetQuantize
 import CetSpectral
 import CetTensor
 
 /// The quantized versions of every layer and their errors Q(W) − W.
 struct CandidateErrors {
-  let engine: Engine
+  let bound: BoundModel
   /// Allowed bits by layer index.
   let widths: [[Int]]
   /// One version a width, by layer index.
@@ -18,7 +19,7 @@ struct CandidateErrors {
   /// Q(W) − W in C order.
   func error(_ index: Int, _ version: Int) throws -> [Float] {
     guard let layer = quantized[index]?[version] else { return [] }
-    return zip(layer.tensor.dequantized(), try engine.weightValues(engine.layers[index])).map { $0 - $1 }
+    return zip(layer.tensor.dequantized(), try bound.weightValues(bound.layers[index])).map { $0 - $1 }
   }
 
   /// A value for every layer and width.
@@ -41,17 +42,17 @@ extension Session {
     let quantized = try candidates(
       draft.plannedWidths, fitting: self.fitting(options.rounding, fitting), rounding: options.rounding,
       form: options.gridForm, maxMemory: options.maxMemory, monitor: monitor)
-    return (CandidateErrors(engine: engine, widths: draft.widths, quantized: quantized), heldOut)
+    return (CandidateErrors(bound: bound, widths: draft.widths, quantized: quantized), heldOut)
   }
 
   /// All layers as one parameter vector.
-  var slots: [ParameterSlot] { engine.layers.parameters }
+  var slots: [ParameterSlot] { bound.layers.parameters }
 
   /// The curvature of the loss in that vector.
   func curvature(_ options: PlanOptions) throws -> CurvatureOperator {
     try CurvatureOperator(
-      model: engine.model, output: engine.output, parameters: slots, batches: batches, loss: loss,
-      curvature: options.curvature, workers: engine.workers, context: engine.context,
+      model: bound.model, output: bound.output, parameters: slots, batches: batches, loss: loss,
+      curvature: options.curvature, workers: bound.workers, context: bound.context,
       memoryLimit: memoryLimit(options.maxMemory))
   }
 }

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetMeasure
 import CetTensor
 
 /// MCKP: ½ mean over samples of (gᵀδ)², g the gradient of one sample's loss against a label drawn from the model's own
@@ -24,11 +25,11 @@ enum FisherMethod: KnapsackMethod {
         }
       }
     }
-    let engine = session.engine
+    let bound = session.bound
     let map = try CurvatureOperator(
-      model: engine.model, output: engine.output, parameters: session.slots, batches: single,
+      model: bound.model, output: bound.output, parameters: session.slots, batches: single,
       loss: loss == .kl ? .crossEntropy : loss, curvature: .gaussNewton, references: loss == .mse ? targets : nil,
-      workers: engine.workers, context: engine.context, memoryLimit: nil)
+      workers: bound.workers, context: bound.context, memoryLimit: nil)
     let deltas = try errors.widths.indices.map { index in
       try errors.widths[index].indices.map { try errors.error(index, $0) }
     }
@@ -45,7 +46,7 @@ enum FisherMethod: KnapsackMethod {
       }
       try monitor.report(.curvature, batch + 1, of: single.count)
     }
-    var table = LossTable(count: engine.layers.count)
+    var table = LossTable(count: bound.layers.count)
     table.curvature = errors.table { self.loss(gradientDots: dots[$0][$1]) }
     return table
   }

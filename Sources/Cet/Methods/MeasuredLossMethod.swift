@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetMeasure
 import CetQuantize
 import CetTensor
 
@@ -14,14 +15,14 @@ enum MeasuredLossMethod: KnapsackMethod {
     if draft.options.rounding != .nearest {
       let fewer = try candidatesOfFewerSteps(session, draft, errors.quantized, monitor)
       errors = CandidateErrors(
-        engine: errors.engine, widths: errors.widths, quantized: errors.quantized.merging(fewer) { $1 })
+        bound: errors.bound, widths: errors.widths, quantized: errors.quantized.merging(fewer) { $1 })
     }
     return try measured(session, errors, heldOut: heldOut, monitor)
   }
 
   static func notes(_ table: LossTable, loss: LossKind) -> [String] {
     let moved = table.copies > 0 ? " and \(table.copies) moved copies of them" : ""
-    let temperature = loss == .kl ? " at temperature \(Int(Engine.judgingTemperature))" : ""
+    let temperature = loss == .kl ? " at temperature \(Int(SampleLosses.judgingTemperature))" : ""
     var notes = ["losses of single tensors: \(loss.rawValue)\(temperature), mean over \(table.samples) held-out samples\(moved)"]
     if table.secondOrderSamples > 0 {
       notes.append("curvature_loss and trust_radius: mean over \(table.secondOrderSamples) held-out samples, at temperature 1")
@@ -46,31 +47,29 @@ enum MeasuredLossMethod: KnapsackMethod {
   private static func measured(
     _ session: Session, _ errors: CandidateErrors, heldOut: [Int], _ monitor: Monitor
   ) throws -> LossTable {
-    let engine = session.engine
-    var table = LossTable(count: engine.layers.count)
+    let bound = session.bound
+    var table = LossTable(count: bound.layers.count)
     let references = try session.references()
     let versions = errors.versions
     let runs = versions.reduce(0) { $0 + $1.count }
     let all = heldOut.map { session.batches[$0] }
-    let used = try engine.affordable(all, runs: runs, limit: tableWork, least: SamplePolicy.fewestForTable)
+    let used = try bound.affordable(all, runs: runs, limit: tableWork, least: SamplePolicy.fewestForTable)
     // Bits are chosen by shifted copies, too: a few samples say little. What is reported is of the samples.
     let shown = Array(all.prefix(used))
     let both = shown + (try heldOut.prefix(used).flatMap { try session.withCopies($0).dropFirst() })
-    let copies = Array(both[..<(try engine.affordable(both, runs: runs, limit: tableWork, least: SamplePolicy.fewestForTable))].dropFirst(used))
+    let copies = Array(both[..<(try bound.affordable(both, runs: runs, limit: tableWork, least: SamplePolicy.fewestForTable))].dropFirst(used))
     let total = used + copies.count
-    let losses = try engine.measureAlone(
-      versions, batches: shown, references: heldOut.prefix(used).map { references[$0] }
-    ) { done, _ in try monitor.report(.sensitivity, done, of: total) }
-    let moved = try engine.measureAlone(versions, batches: copies, references: engine.referenceOutputs(copies)) { done, _ in
-      try monitor.report(.sensitivity, used + done, of: total)
-    }
+    let losses = try SensitivityMeasurement(bound, shown, references: heldOut.prefix(used).map { references[$0] })
+      .run(versions) { done, _ in try monitor.report(.sensitivity, done, of: total) }
+    let moved = try SensitivityMeasurement(bound, copies, references: bound.referenceOutputs(copies))
+      .run(versions) { done, _ in try monitor.report(.sensitivity, used + done, of: total) }
     for (index, values) in losses.enumerated() {
       for (version, loss) in values.enumerated() {
         let bits = errors.widths[index][version]
         var judged = loss
         judged.append(moved[index][version])
         guard loss.mean.isFinite, judged.judgedMean.isFinite else {
-          throw CetError(.numeric, "the loss is not finite with '\(engine.layers[index].name)' at \(bits) bits")
+          throw CetError(.numeric, "the loss is not finite with '\(bound.layers[index].name)' at \(bits) bits")
         }
         table.measured[index][bits] = loss.mean
         table.judged[index][bits] = judged.judgedMean
@@ -78,8 +77,8 @@ enum MeasuredLossMethod: KnapsackMethod {
     }
     table.samples = shown.reduce(0) { $0 + $1.sampleCount }
     table.copies = copies.reduce(0) { $0 + $1.sampleCount }
-    let checked = Array(shown.prefix(try engine.affordable(shown, runs: runs, limit: secondOrderWork, least: SamplePolicy.fewestForSecondOrder)))
-    let predicted = try secondOrder(engine, versions, batches: checked, monitor)
+    let checked = Array(shown.prefix(try bound.affordable(shown, runs: runs, limit: secondOrderWork, least: SamplePolicy.fewestForSecondOrder)))
+    let predicted = try secondOrder(bound, versions, batches: checked, monitor)
     table.secondOrderSamples = checked.reduce(0) { $0 + $1.sampleCount }
     for (index, values) in predicted.enumerated() {
       var trust = TrustRadius()
@@ -96,12 +95,12 @@ enum MeasuredLossMethod: KnapsackMethod {
 
   /// gᵀδ + ½ δᵀHδ of every candidate, mean over the batches' samples; empty where there is no derivative.
   private static func secondOrder(
-    _ engine: Engine, _ versions: [[QuantizedLayer]], batches: [Batch], _ monitor: Monitor
+    _ bound: BoundModel, _ versions: [[QuantizedLayer]], batches: [Batch], _ monitor: Monitor
   ) throws -> [[Double]] {
     let places = versions.enumerated().flatMap { index, list in list.indices.map { (index, $0) } }
     var sums = versions.map { $0.map { _ in 0.0 } }
-    let known = try engine.directions(
-      versions, batches: batches, progress: { try monitor.report(.curvature, $0, of: $1) }
+    let known = try SecondOrderMeasurement(bound, batches).run(
+      versions, progress: { try monitor.report(.curvature, $0, of: $1) }
     ) { _, gradient, u in
       for (entry, place) in places.enumerated() {
         sums[place.0][place.1] += gradient[entry] + 0.5 * u[entry].reduce(0.0) { $0 + Double($1) * Double($1) }

@@ -1,4 +1,5 @@
 import CetAllocate
+import CetMeasure
 import CetTensor
 
 /// CLADO (arXiv 2307.05657): losses of all pairs of tensors δ_iᵀHδ_j, H the Gauss–Newton matrix (for `kl` and `mse` the
@@ -14,7 +15,7 @@ enum PairwiseMethod: AllocationMethod {
     let (errors, heldOut) = try session.candidateErrors(draft, monitor)
     let matrix = try pairLosses(session, errors, heldOut, monitor)
     let count = errors.versions.reduce(0) { $0 + $1.count }
-    var table = LossTable(count: session.engine.layers.count)
+    var table = LossTable(count: session.bound.layers.count)
     var entry = 0
     for index in draft.planned {
       for bits in draft.widths[index] {
@@ -41,8 +42,9 @@ enum PairwiseMethod: AllocationMethod {
     var matrix = [Double](repeating: 0, count: count * count)
     var slopes = [Double](repeating: 0, count: count)
     let used = heldOut.map { session.batches[$0] }
-    let known = try session.engine.directions(versions, batches: used, progress: { try monitor.report(.curvature, $0, of: $1) }) {
-      _, gradient, u in
+    let known = try SecondOrderMeasurement(session.bound, used).run(
+      versions, progress: { try monitor.report(.curvature, $0, of: $1) }
+    ) { _, gradient, u in
       let width = u.map(\.count).max() ?? 0
       guard width <= mostPairValues / max(1, count) else {
         throw CetError(.outOfMemory, "method 'clado' would hold \(width) outputs for each of \(count) choices: use a smaller batch_size")

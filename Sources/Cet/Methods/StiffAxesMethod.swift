@@ -1,5 +1,6 @@
 import CetAllocate
 import CetAutodiff
+import CetMeasure
 import CetSpectral
 import CetTensor
 
@@ -9,7 +10,7 @@ enum StiffAxesMethod: AllocationMethod {
   static let table = TableUse.oneTarget
 
   static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
-    let (engine, options, slots) = (session.engine, draft.options, session.slots)
+    let (bound, options, slots) = (session.bound, draft.options, session.slots)
     let dimension = slots.last.map { $0.offset + $0.count } ?? 0
     if let asked = options.eigenpairs, asked > dimension {
       throw CetError(.invalidArgument, "option eigenpairs: \(asked) of a parameter vector of \(dimension)")
@@ -21,12 +22,12 @@ enum StiffAxesMethod: AllocationMethod {
     // What the pairs need is refused before the curvature is made.
     _ = try EigensolveSizes(dimension: dimension, settings)
     let map = try session.curvature(options)
-    let pairs = try CetSpectral.eigensolve(map, settings, workers: engine.workers) { applies, _ in
+    let pairs = try CetSpectral.eigensolve(map, settings, workers: bound.workers) { applies, _ in
       try monitor.report(.eigensolve, applies, of: limit)
     }
     monitor.log(
       .info, "\(pairs.convergedCount) of \(pairs.count) eigenpairs converged to 1 % in \(pairs.applies) Hessian-vector products")
-    let weights = try engine.layers.flatMap { try engine.weightValues($0) }
+    let weights = try bound.layers.flatMap { try bound.weightValues($0) }
     var chosen = PaperMethod.Options()
     chosen.seed = options.seed
     var table = LossTable(count: slots.count)

@@ -1,3 +1,4 @@
+import CetMeasure
 import CetTensor
 
 /// The most bits that keep the target, the same everywhere. Nothing is measured.
@@ -5,7 +6,7 @@ enum UniformMethod: AllocationMethod {
   static let table = TableUse.none
 
   static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
-    LossTable(count: session.engine.layers.count)
+    LossTable(count: session.bound.layers.count)
   }
 
   static func choice(

@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetMeasure
 import CetQuantize
 import CetTensor
 
@@ -46,7 +47,7 @@ struct BatchCut {
       sampleAxes: rows.sampleAxes, labels: rows.labels, sampleCount: range.count)
   }
 
-  /// The engine computes with float32.
+  /// Models run in float32.
   private static func widened(_ tensor: Tensor) throws -> Tensor {
     guard tensor.type == .float16 || tensor.type == .bfloat16 else { return tensor }
     return try Conversion.convert(tensor, to: .float32, ComputeContext())
@@ -55,7 +56,7 @@ struct BatchCut {
   /// Where samples of a batch influence each other, cuts the data into batches of one and says so, or throws when a sample
   /// alone has no loss.
   /// - Parameter isShared: among processes, which have agreed on batches.
-  mutating func keepApart(_ data: Calibration, _ engine: Engine, isShared: Bool) throws -> String? {
+  mutating func keepApart(_ data: Calibration, _ bound: BoundModel, isShared: Bool) throws -> String? {
     guard var batch = batches.max(by: { $0.sampleCount < $1.sampleCount }), fixedSize != 1 else { return nil }
     let size = batch.sampleCount
     if size == 1, let part = data.batches.max(by: { $0.sampleCount < $1.sampleCount }) {
@@ -63,7 +64,7 @@ struct BatchCut {
     }
     guard batch.sampleCount > 1 else { return nil }
     let influence = "samples of a batch influence each other there"
-    switch try SampleIndependence(engine, batch, isFixed: fixedSize != nil) {
+    switch try SampleIndependence(bound, batch, isFixed: fixedSize != nil) {
     case .independent: return nil
     case .inThisSize(let node) where fixedSize != nil:
       return "\(node): \(influence): the model is run in batches of \(batch.sampleCount), which is all it takes"
@@ -73,7 +74,7 @@ struct BatchCut {
         .shapeMismatch,
         "\(node): the model gives every sample its own output in batches of \(batch.sampleCount) only, this batch has \(other.sampleCount) samples")
     case .never(let node, let output):
-      let found = output.map { "output '\(engine.output)' is \($0.shapeText) for one sample, expected one entry" }
+      let found = output.map { "output '\(bound.output)' is \($0.shapeText) for one sample, expected one entry" }
         ?? "the model takes batches of \(batch.sampleCount) samples, not of one"
       throw CetError(.shapeMismatch, "\(node): \(influence) and a sample alone has no loss: \(found)")
     case .alone(let node):

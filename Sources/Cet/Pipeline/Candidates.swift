@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetMeasure
 import CetQuantize
 import CetTensor
 
@@ -10,7 +11,7 @@ extension Session {
   func split(fold: Int = SamplePolicy.folds - 1) throws -> (fitting: [Int], heldOut: [Int]) {
     var kinds: [(reached: Set<Int>, batches: [Int])] = []
     for (index, batch) in batches.enumerated() {
-      let reached = try engine.reached(batch)
+      let reached = try bound.reached(batch)
       if let kind = kinds.firstIndex(where: { $0.reached == reached }) {
         kinds[kind].batches.append(index)
       } else {
@@ -45,7 +46,7 @@ extension Session {
     let total = indices.reduce(0) { $0 + (widths[$1]?.count ?? 0) }
     var done = 0
     func quantize(_ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
-      let layer = try LayerRounding(engine, index, statistics, factors)
+      let layer = try LayerRounding(bound, index, statistics, factors)
       result[index] = try (widths[index] ?? []).map { bits in
         let made = try layer.quantized(bits: bits, form: form, effort: effort)
         done += 1
@@ -57,17 +58,17 @@ extension Session {
       for index in indices { try quantize(index, nil) }
       return result
     }
-    let observed = Set(try engine.observable(indices, fitting)).subtracting(nearest)
+    let observed = Set(try bound.observable(indices, fitting)).subtracting(nearest)
     for index in indices where !observed.contains(index) { try quantize(index, nil) }
-    try engine.inputStatistics(
-      of: observed.sorted(), batches: fitting, memory: min(statisticsBytes, Session.statisticsBytes(maxMemory)),
+    try StatisticsMeasurement(bound, fitting).run(
+      observed.sorted(), memory: min(statisticsBytes, Session.statisticsBytes(maxMemory)),
       progress: { try monitor.report(.statistics, $0, of: $1) }
     ) { run, statistics in
       let factors: [CurvatureFactor]
       do {
-        factors = try LayerRounding.factors(statistics, workers: engine.workers)
+        factors = try LayerRounding.factors(statistics, workers: bound.workers)
       } catch let error as CetError {
-        throw error.at("initializer '\(engine.layers[run[0]].name)'")
+        throw error.at("initializer '\(bound.layers[run[0]].name)'")
       }
       for index in run { try quantize(index, statistics, factors) }
     }

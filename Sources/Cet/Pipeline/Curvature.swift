@@ -1,8 +1,9 @@
 import CetAutodiff
 import CetFormats
 import CetGraph
-import CetSpectral
+import CetMeasure
 import CetQuantize
+import CetSpectral
 import CetTensor
 
 public typealias Communicator = CetAutodiff.Communicator
@@ -70,10 +71,10 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     self.model = model
     notes = session.notes
     for note in notes { monitor.log(.warning, note) }
-    interruption = session.engine.context.interruption
+    interruption = session.bound.context.interruption
     properties = [
       .init("data", Fingerprint.text(of: samples)), .init("loss", session.loss.rawValue),
-      .init("curvature", options.curvature.rawValue), .init("output", session.engine.output),
+      .init("curvature", options.curvature.rawValue), .init("output", session.bound.output),
       .init("parameters", Fingerprint.text(of: parameters)),
       .init("batches", session.batches.map { String($0.sampleCount) }.joined(separator: " ")),
     ]
@@ -81,9 +82,9 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     map = try communicator.agree {
       try monitor.attended {
         try CurvatureOperator(
-          model: session.engine.model, output: session.engine.output, parameters: slots, batches: session.batches,
-          loss: session.loss, curvature: options.curvature, workers: session.engine.workers,
-          context: session.engine.context,
+          model: session.bound.model, output: session.bound.output, parameters: slots, batches: session.batches,
+          loss: session.loss, curvature: options.curvature, workers: session.bound.workers,
+          context: session.bound.context,
           memoryLimit: memoryLimit(options.maxMemory, processes: communicator?.size ?? 1), share: share)
       }
     }

@@ -1,3 +1,4 @@
+import CetMeasure
 import CetQuantize
 import Glibc
 

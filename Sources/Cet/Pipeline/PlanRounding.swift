@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetMeasure
 import CetQuantize
 import CetTensor
 
@@ -118,8 +119,7 @@ struct PlanRounding {
     for (number, fold) in folds.enumerated() {
       trial.layers = try make(number)
       let found = try losses(work.session, trial.layers, fold)
-      trial.losses.plain += found.plain
-      trial.losses.judged += found.judged
+      trial.losses.append(found)
     }
     monitor.log(.info, "held-out loss, \(pass): \(trial.mean)")
     return trial
@@ -130,7 +130,7 @@ struct PlanRounding {
     // Where all folds were held out in turn, every sample is an unseen one.
     guard folds.count == 1 else { return Verdict(recipe, unseen: trial.losses, seen: SampleLosses()) }
     let seen = folds[0].seen
-    let references = try session.engine.referenceOutputs(seen)
+    let references = try session.bound.referenceOutputs(seen)
     return Verdict(recipe, unseen: trial.losses, seen: try change(work.session, trial.layers, seen, references))
   }
 
@@ -157,7 +157,7 @@ struct PlanRounding {
     return Fold(
       fit: try session.fitting(.compensated, fitting),
       seen: fitting.filter { !heldOut.contains($0) }.map { session.batches[$0] }, held: held,
-      references: try session.engine.referenceOutputs(held.flatMap { $0 }),
+      references: try session.bound.referenceOutputs(held.flatMap { $0 }),
       isHeldOut: fitting.count < session.batches.count)
   }
 
@@ -181,12 +181,8 @@ struct PlanRounding {
   private func change(
     _ session: Session, _ layers: [Int: QuantizedLayer], _ batches: [Batch], _ references: [Tensor]
   ) throws -> SampleLosses {
-    var changed: [String: Tensor] = [:]
-    for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
-    let before = try session.engine.sampleLosses(batches, references: references, changed: [:])
-    let after = try session.engine.sampleLosses(batches, references: references, changed: changed)
-    return SampleLosses(
-      plain: zip(after.plain, before.plain).map { $0 - $1 }, judged: zip(after.judged, before.judged).map { $0 - $1 })
+    let before = try session.bound.sampleLosses(batches, references: references, changed: [:])
+    return try session.bound.sampleLosses(batches, references: references, changed: session.bound.replacements(layers)) - before
   }
 
   // MARK: Rounding
@@ -205,12 +201,12 @@ struct PlanRounding {
 
     init(_ rounding: PlanRounding, _ reduced: [String: LayerSteps]) throws {
       var byIndex: [Int: LayerSteps] = [:]
-      for (index, layer) in rounding.session.engine.layers.enumerated() { byIndex[index] = reduced[layer.name] }
+      for (index, layer) in rounding.session.bound.layers.enumerated() { byIndex[index] = reduced[layer.name] }
       try self.init(rounding, byIndex)
     }
 
     func named(_ reduced: [Int: LayerSteps]) -> [String: LayerSteps] {
-      Dictionary(reduced.map { (session.engine.layers[$0].name, $1) }, uniquingKeysWith: { first, _ in first })
+      Dictionary(reduced.map { (session.bound.layers[$0].name, $1) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
@@ -236,15 +232,15 @@ struct PlanRounding {
       _ options: SequentialOptions, _ batches: [FittingBatch], effort: RoundingEffort = .usual, alone: [Int: QuantizedLayer]? = nil
     ) throws -> [Int: QuantizedLayer] {
       let bits = rounding.bits
-      let observed = Set(try session.engine.observable(Array(bits.keys), batches)).subtracting(nearest)
+      let observed = Set(try session.bound.observable(Array(bits.keys), batches)).subtracting(nearest)
       var fixed = try rounding.tables.value { try parallel(.nearest, [], bits.filter { !observed.contains($0.key) }) }
-      let repeated = bits.filter { observed.contains($0.key) && !session.engine.layers[$0.key].isSequential }
+      let repeated = bits.filter { observed.contains($0.key) && !session.bound.layers[$0.key].isSequential }
       if !repeated.isEmpty {
         fixed.merge(try alone?.filter { repeated[$0.key] != nil } ?? parallel(.gptq, batches, repeated, effort: effort)) { $1 }
       }
-      return try session.engine.sequential(
-        bits, fixed: fixed, batches: batches, form: rounding.form, options, effort: effort
-      ) { try rounding.monitor.report(.rounding, $0, of: $1) }
+      return try SequentialPass(session.bound, options, form: rounding.form, effort: effort).run(bits, fixed: fixed, batches) {
+        try rounding.monitor.report(.rounding, $0, of: $1)
+      }
     }
   }
 }

@@ -1,5 +1,6 @@
 import CetAutodiff
 import CetLayers
+import CetMeasure
 import CetQuantize
 import CetTensor
 
@@ -24,7 +25,7 @@ private func measuredPlan(
     + SampleNotes.fitting(graph, asked: options.samples, given: data.sampleCount, output: options.output)
     + options.encoding.notes(model.found.layers)
   for note in notes { monitor.log(.warning, note) }
-  let draft = try PlanDraft(model, options, reached: session.engine.reached(session.batches))
+  let draft = try PlanDraft(model, options, reached: session.bound.reached(session.batches))
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
   try session.reserve(.planning, draft.widths, rounding: options.rounding, maxMemory: options.maxMemory, monitor)
@@ -58,7 +59,7 @@ extension Session {
     _ plan: inout CompressionPlan, calibration: String, recipe: RoundingRecipe? = nil, _ monitor: Monitor
   ) throws {
     let rounding = PlanRounding(
-      session: self, bits: plan.bits(of: engine.layers), form: plan.options.gridForm, maxMemory: plan.options.maxMemory,
+      session: self, bits: plan.bits(of: bound.layers), form: plan.options.gridForm, maxMemory: plan.options.maxMemory,
       monitor: monitor)
     let verdict = try recipe.map { try rounding.judge($0) } ?? rounding.judge(plan.options.rounding)
     plan.judgement = PlanJudgement(verdict, calibration: calibration, rounding: plan.options.rounding)

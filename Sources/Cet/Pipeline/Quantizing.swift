@@ -2,6 +2,7 @@ import CetAutodiff
 import CetEncode
 import CetGraph
 import CetLayers
+import CetMeasure
 import CetONNX
 import CetQuantize
 import CetTensor
@@ -59,19 +60,19 @@ private func nearest(
   _ monitor: Monitor
 ) throws -> QuantizedModel {
   let interruption = Interruption { try monitor.check() }
-  let engine = try Engine(
+  let bound = try BoundModel(
     model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads, interruption: interruption),
     context: ComputeContext(interruption: interruption))
   var layers: [Int: QuantizedLayer] = [:]
   for (index, width) in bits {
     try monitor.report(.rounding, layers.count, of: bits.count)
-    layers[index] = try LayerRounding(engine, index, nil).quantized(bits: width, form: plan.options.gridForm)
+    layers[index] = try LayerRounding(bound, index, nil).quantized(bits: width, form: plan.options.gridForm)
   }
   var done = plan
   done.options.rounding = .nearest
   done.measuredLossChange = nil
   done.heldOutLoss = nil
-  return try QuantizedModel(model, plan: done, layers: layers, biasNames: engine.biasNames, probe: nil)
+  return try QuantizedModel(model, plan: done, layers: layers, biasNames: bound.biasNames, probe: nil)
 }
 
 private func carryOut(
@@ -97,11 +98,10 @@ private func carryOut(
   let judgement = try judgement(of: plan, samples, rounding, rounder)
   if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)
-  var changed: [String: Tensor] = [:]
-  for (index, layer) in layers { changed.merge(try session.engine.replacement(index, layer)) { $1 } }
+  let changed = try session.bound.replacements(layers)
   try monitor.report(.measure, 0, of: 1)
-  let before = try session.engine.meanLoss(session.batches, references: references, changed: [:])
-  let after = try session.engine.meanLoss(session.batches, references: references, changed: changed)
+  let before = try session.bound.meanLoss(session.batches, references: references, changed: [:])
+  let after = try session.bound.meanLoss(session.batches, references: references, changed: changed)
   guard after.isFinite else { throw CetError(.numeric, "the loss of the quantized model is not finite") }
   try monitor.report(.measure, 1, of: 1)
   var done = plan
@@ -112,13 +112,13 @@ private func carryOut(
   done.notes += news
   // One batch, with what the written file must compute on it.
   let inputs = session.batches[0]
-  let output = session.engine.model.graph.outputs.map(\.name)
-  let expected = try session.engine.programs.forward(inputs, outputs: output)
-    .run(inputs, weights: session.engine.weights.merging(changed) { $1 })
+  let output = session.bound.model.graph.outputs.map(\.name)
+  let expected = try session.bound.programs.forward(inputs, outputs: output)
+    .run(inputs, weights: session.bound.weights.merging(changed) { $1 })
   // The probe's tensors keep the arena alive as long as the result lives.
-  session.engine.context.arena.trim()
+  session.bound.context.arena.trim()
   return try QuantizedModel(
-    model, plan: done, layers: layers, biasNames: session.engine.biasNames,
+    model, plan: done, layers: layers, biasNames: session.bound.biasNames,
     probe: Probe(inputs: inputs, outputs: expected.map { try $0.rowMajor() }))
 }
 
@@ -206,7 +206,7 @@ public final class QuantizedModel: @unchecked Sendable {
     }
   }
 
-  /// Runs a model on the probe and compares with the quantized weights in the engine. Without calibration data
+  /// Runs a model on the probe and compares with the quantized weights in the library. Without calibration data
   /// there is nothing to run.
   private func verify(_ written: Model, _ monitor: Monitor) throws {
     guard let probe else { return }

@@ -1,14 +1,15 @@
 import CetAutodiff
 import CetGraph
 import CetLayers
+import CetMeasure
 import CetOperators
 import CetQuantize
 import CetTensor
 
-/// What planning and quantizing share: the engine for one model, calibration data cut into batches, and the loss.
+/// What planning and quantizing share: one model bound for measurements, calibration data cut into batches, and the loss.
 struct Session {
   let model: LoadedModel
-  private(set) var engine: Engine
+  private(set) var bound: BoundModel
   let batches: [Batch]
   let loss: LossKind
   let sampleCount: Int
@@ -17,7 +18,7 @@ struct Session {
   /// Lines for people: what is unusual about the samples.
   let notes: [String]
   private let shifts: ImageShifts
-  /// The model as the engine reads it.
+  /// The model as it runs, with its layers.
   private let found: LinearLayers
   /// For moments of inputs, of which one layer's are gathered whatever they take.
   var statisticsBytes = Int.max
@@ -71,9 +72,9 @@ struct Session {
     }
     loss = chosen
     self.found = found
-    engine = try Engine(found, output: read, loss: chosen, workers: workers, context: context)
+    bound = try BoundModel(found, output: read, loss: chosen, workers: workers, context: context)
     var notes = SampleNotes.axes(model.file.model.graph, cut.batches[0].sampleAxes, samples: sampleCount)
-    if let note = try cut.keepApart(data, engine, isShared: totalSamples != nil) { notes.append(note) }
+    if let note = try cut.keepApart(data, bound, isShared: totalSamples != nil) { notes.append(note) }
     batches = cut.batches
     lastBatchIsFull = cut.lastIsFull
     self.notes = notes
@@ -87,9 +88,9 @@ struct Session {
     var first = 0
     for batch in batches {
       if classes[batch.signature] == nil {
-        let bound = try BatchProgram(
-          engine.model, batch: batch, parameters: Array(engine.weights.keys), ComputeContext(memoryLimit: engine.context.memoryLimit))
-        classes[batch.signature] = try bound.values([engine.output])[0].shape.last ?? 0
+        let program = try BatchProgram(
+          bound.model, batch: batch, parameters: Array(bound.weights.keys), ComputeContext(memoryLimit: bound.context.memoryLimit))
+        classes[batch.signature] = try program.values([bound.output])[0].shape.last ?? 0
       }
       if let labels = batch.labels, let count = classes[batch.signature] {
         try ClassIndices(count: count).check(labels) { index in
@@ -117,10 +118,13 @@ struct Session {
   func leavingBiases(of layers: Set<Int>) throws -> Session {
     guard !layers.isEmpty else { return self }
     var session = self
-    session.engine = try Engine(
-      found, output: engine.output, loss: loss, biasFree: layers, workers: engine.workers, context: engine.context)
+    session.bound = try BoundModel(
+      found, output: bound.output, loss: loss, biasFree: layers, workers: bound.workers, context: bound.context)
     return session
   }
+
+  /// Before any work starts.
+  mutating func limit(threads: Int) { bound.limit(threads: threads) }
 
   /// The batch at an index, followed by its shifted copies.
   func withCopies(_ index: Int) throws -> [Batch] { try copied()[index] }
@@ -136,7 +140,7 @@ struct Session {
     guard rounding != .nearest else { return indices.map { FittingBatch(batch: batches[$0], rows: [:]) } }
     let all = try fittingCache.value {
       let groups = try copied()
-      var rest = try engine.fittingBatches(groups.flatMap { $0 })[...]
+      var rest = try RelevantRows(bound).run(groups.flatMap { $0 })[...]
       return groups.map { group in
         defer { rest = rest.dropFirst(group.count) }
         return Array(rest.prefix(group.count))
@@ -147,10 +151,10 @@ struct Session {
 
   /// The unquantized outputs; throws when one is not finite, because no loss could be compared then.
   func references() throws -> [Tensor] {
-    let outputs = try engine.referenceOutputs(batches)
+    let outputs = try bound.referenceOutputs(batches)
     for (index, output) in outputs.enumerated() where output.type == .float32 {
       for i in 0..<output.count where !output.floats[i].isFinite {
-        throw CetError(.numeric, "the model's output '\(engine.output)' is not finite for calibration batch \(index)")
+        throw CetError(.numeric, "the model's output '\(bound.output)' is not finite for calibration batch \(index)")
       }
     }
     return outputs

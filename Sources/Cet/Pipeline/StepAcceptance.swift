@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetMeasure
 import CetQuantize
 import CetTensor
 
@@ -18,8 +19,8 @@ extension Session {
   ) throws -> [Int: LayerSteps] {
     let nearest = try PlanRounding.Work(rounding, [Int: LayerSteps]()).parallel(.nearest, [])
     let better = try compared(folds) { number in
-      engine.layers.indices.map { index in
-        guard engine.layers[index].usesStatistics, let layer = fitted[number][index], let plain = nearest[index]
+      bound.layers.indices.map { index in
+        guard bound.layers[index].usesStatistics, let layer = fitted[number][index], let plain = nearest[index]
         else { return [] }
         let withoutBias = layer.bias.map { _ in (LayerSteps.withoutBias, QuantizedLayer(tensor: layer.tensor, bias: nil)) }
         return [(.all, layer)] + [withoutBias].compactMap { $0 } + [(.nearest, plain)]
@@ -32,7 +33,7 @@ extension Session {
     let bits = rounding.bits.filter { biasFree[$0.key] != nil }
     return try compared(folds, unlessClear: false) { number in
       let refitted = try work.parallel(.gptq, folds[number].fit, bits)
-      return engine.layers.indices.map { index in
+      return bound.layers.indices.map { index in
         guard let layer = refitted[index], let plain = nearest[index] else { return [] }
         return [(.withoutBias, layer), (.nearest, plain)]
       }
@@ -46,20 +47,20 @@ extension Session {
     _ versions: (_ fold: Int) throws -> [[(steps: LayerSteps, layer: QuantizedLayer)]]
   ) throws -> [Int: LayerSteps] {
     var steps: [[LayerSteps]] = []
-    var losses: [[MeasuredLoss]] = []
+    var losses: [[SampleLosses]] = []
     for (number, fold) in folds.enumerated() {
       let candidates = try versions(number)
       let runs = candidates.reduce(0) { $0 + $1.count }
       let samples = fold.held.map { $0[0] }
-      let used = try engine.affordable(samples, runs: runs, limit: Session.comparisonWork, least: SamplePolicy.fewestForSteps)
+      let used = try bound.affordable(samples, runs: runs, limit: Session.comparisonWork, least: SamplePolicy.fewestForSteps)
       var references: [Tensor] = []
       var first = 0
       for group in fold.held.prefix(used) {
         references.append(fold.references[first])
         first += group.count
       }
-      let found = try engine.measureAlone(
-        candidates.map { $0.map(\.layer) }, batches: Array(samples.prefix(used)), references: references) { _, _ in }
+      let found = try SensitivityMeasurement(bound, Array(samples.prefix(used)), references: references)
+        .run(candidates.map { $0.map(\.layer) })
       guard !losses.isEmpty else {
         (steps, losses) = (candidates.map { $0.map(\.steps) }, found)
         continue
@@ -75,7 +76,7 @@ extension Session {
       for (version, loss) in values.enumerated() where version > 0 {
         let isClear =
           !unlessClear || loss.judgedMean < Session.clearShare * all.judgedMean
-          && Statistic.isBelow(loss.judgedBySample, all.judgedBySample, errors: Session.clearErrors)
+          && Statistic.isBelow(loss.judged, all.judged, errors: Session.clearErrors)
         if isClear, loss.judgedMean < values[best].judgedMean { best = version }
       }
       result[layer] = steps[layer][best]

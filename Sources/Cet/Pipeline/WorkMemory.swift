@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetMeasure
 import CetQuantize
 import CetTensor
 
@@ -41,7 +42,7 @@ extension Session {
       throw CetError(
         .outOfMemory, "\(work) needs at least \(need.total) bytes with one thread (\(need.text)), max_memory is \(limit)")
     }
-    let asked = engine.workers.threads
+    let asked = bound.workers.threads
     var threads = asked
     while threads > 1 {
       let more = memory(work, widths, rounding, costs, threads: threads)
@@ -52,7 +53,7 @@ extension Session {
       threads -= 1
     }
     if threads < asked { monitor.log(.info, "\(threads) of \(asked) threads, because max_memory is \(limit)") }
-    engine.limit(threads: threads)
+    self.limit(threads: threads)
     statisticsBytes = need.statistics + (limit - need.total)
   }
 
@@ -67,7 +68,7 @@ extension Session {
     var known: [Batch.Signature: BatchCost] = [:]
     return try batches.map { batch in
       if let cost = known[batch.signature] { return cost }
-      let program = try engine.programs.forward(batch, outputs: [engine.output])
+      let program = try bound.programs.forward(batch, outputs: [bound.output])
       let cost = BatchCost(rerun: program.byteCount, live: program.liveByteCount, output: program.outputByteCount)
       known[batch.signature] = cost
       return cost
@@ -78,21 +79,21 @@ extension Session {
     _ work: Work, _ widths: [[Int]], _ rounding: Rounding, _ costs: [BatchCost], threads: Int
   ) -> WorkMemory {
     // Sizes in double: a bound may be larger than any whole number here, and needs no last digit.
-    let planned = engine.layers.indices.filter { !widths[$0].isEmpty }
-    let usesStatistics = rounding == .nearest ? [] : planned.filter { engine.layers[$0].usesStatistics }
-    let moments = usesStatistics.map { Double(Engine.momentBytes(engine.layers[$0])) }
+    let planned = bound.layers.indices.filter { !widths[$0].isEmpty }
+    let usesStatistics = rounding == .nearest ? [] : planned.filter { bound.layers[$0].usesStatistics }
+    let moments = usesStatistics.map { Double(bound.layers[$0].momentBytes) }
     let largest = moments.max() ?? 0
     let copies = Double(1 + (rounding == .nearest ? 0 : copyCount))
     let sums = Double(threads + 1)
 
     // A weight is in the file, which is mapped, and in the model as it runs.
-    let weights = 2 * engine.model.graph.initializers.reduce(0.0) { $0 + Double($1.tensor.byteCount) }
+    let weights = 2 * bound.model.graph.initializers.reduce(0.0) { $0 + Double($1.tensor.byteCount) }
     let samples = batches.reduce(0.0) { $0 + $1.inputs.values.reduce(0.0) { $0 + Double($1.byteCount) } }
     let fixed = weights + copies * (samples + costs.reduce(0.0) { $0 + Double($1.output) })
     // Codes, and floats that stand in the model's place; and the layer at work as a matrix: as it is, its target, its codes
     // and what is left to round, on their way.
-    let widest = planned.map { Double(engine.layers[$0].count) }.max() ?? 0
-    let versions = planned.reduce(24 * widest) { $0 + Double(engine.layers[$1].count * 5) * Double(widths[$1].count) }
+    let widest = planned.map { Double(bound.layers[$0].count) }.max() ?? 0
+    let versions = planned.reduce(24 * widest) { $0 + Double(bound.layers[$1].count * 5) * Double(widths[$1].count) }
     // A sum, and one a thread on its way to it; then a layer's covariance, in the order of its weights, and its factors.
     // Layers are taken together where there is more room (`statisticsBytes`).
     var statistics = (sums + 5) * largest
@@ -102,11 +103,11 @@ extension Session {
     if rounding == .compensated {
       // The sequential pass, which planning judges by. Of both networks: inputs as such, against each other, and against what
       // the output is added to.
-      let paired = usesStatistics.map { 3 * Double(Engine.momentBytes(engine.layers[$0])) + 8 * Double(engine.layers[$0].count) }
+      let paired = usesStatistics.map { 3 * Double(bound.layers[$0].momentBytes) + 8 * Double(bound.layers[$0].count) }
       statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 4 * largest)
       // All batches stand at the same layer, in both networks; freed values of the layers before are reused up to a limit.
       let standing = 2 * copies * costs.reduce(0.0) { $0 + Double($1.live) }
-      let idle = min(Double(Engine.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.rerun) })
+      let idle = min(Double(SequentialPass.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.rerun) })
       activations = max(activations, standing + idle)
     }
     // Buffers come in classes of size, an eighth apart.

@@ -5,7 +5,7 @@ import CetTensor
 /// Whether the loss of a sample depends on what else is in its batch, or on how many samples that are: means over
 /// samples would then depend on the batch size. Found by running one batch, the same batch with copies of one sample in
 /// all places, and that sample alone.
-enum SampleIndependence {
+public enum SampleIndependence {
   case independent
   /// Only in batches of as many samples as were looked at.
   case inThisSize(node: String)
@@ -17,14 +17,14 @@ enum SampleIndependence {
   /// - Parameters:
   ///   - batch: of two samples or more.
   ///   - isFixed: whether the model takes batches of this size only.
-  init(_ engine: Engine, _ batch: Batch, isFixed: Bool) throws {
+  public init(_ bound: BoundModel, _ batch: Batch, isFixed: Bool) throws {
     self = .independent
     // One between others: what every sample takes from the first or the last alone is seen.
     for sample in batch.sampleCount >= 3 ? [batch.sampleCount / 2] : Array(0..<batch.sampleCount) {
-      let runs = try SampleRuns(engine, batch, sample: sample, names: [engine.output], isFixed: isFixed)
+      let runs = try SampleRuns(bound, batch, sample: sample, names: [bound.output], isFixed: isFixed)
       guard runs.isComparable, !runs.isIndependent(0) else { continue }
-      if engine.loss == .output, !isFixed, try runs.isAdditive(engine, batch) { continue }
-      let node = try SampleIndependence.culprit(engine, batch, sample: sample, isFixed: isFixed)
+      if bound.loss == .output, !isFixed, try runs.isAdditive(bound, batch) { continue }
+      let node = try SampleIndependence.culprit(bound, batch, sample: sample, isFixed: isFixed)
       let shape = runs.alone?[0].shape
       if let shape, shape.first ?? 1 == 1 {
         self = .alone(node: node)
@@ -38,9 +38,9 @@ enum SampleIndependence {
   }
 
   /// The first node that mixes samples, by its name and operator.
-  private static func culprit(_ engine: Engine, _ batch: Batch, sample: Int, isFixed: Bool) throws -> String {
-    let graph = engine.model.graph
-    var needed: Set<String> = [engine.output]
+  private static func culprit(_ bound: BoundModel, _ batch: Batch, sample: Int, isFixed: Bool) throws -> String {
+    let graph = bound.model.graph
+    var needed: Set<String> = [bound.output]
     var nodes: [Node] = []
     for node in graph.nodes.reversed() where node.outputs.contains(where: needed.contains) {
       nodes.append(node)
@@ -50,12 +50,12 @@ enum SampleIndependence {
     nodes.reverse()
     func text(_ node: Node) -> String { "node '\(node.displayName)' (\(node.operatorType))" }
     let values = nodes.flatMap { node in node.outputs.filter { !$0.isEmpty && needed.contains($0) }.map { (node, $0) } }
-    if let runs = try? SampleRuns(engine, batch, sample: sample, names: values.map(\.1), isFixed: isFixed),
+    if let runs = try? SampleRuns(bound, batch, sample: sample, names: values.map(\.1), isFixed: isFixed),
       let index = values.indices.first(where: { runs.changes($0) && !runs.isIndependent($0) })
     {
       return text(values[index].0)
     }
-    return nodes.last.map(text) ?? "output '\(engine.output)'"
+    return nodes.last.map(text) ?? "output '\(bound.output)'"
   }
 }
 
@@ -76,9 +76,9 @@ private struct SampleRuns {
   /// Of sums over samples: round-off in single precision.
   private static let sumTolerance = 1e-4
 
-  init(_ engine: Engine, _ batch: Batch, sample: Int, names: [String], isFixed: Bool) throws {
+  init(_ bound: BoundModel, _ batch: Batch, sample: Int, names: [String], isFixed: Bool) throws {
     func run(_ batch: Batch) throws -> [Tensor] {
-      try engine.programs.forward(batch, outputs: names).run(batch, weights: engine.weights).map { try $0.rowMajor() }
+      try bound.programs.forward(batch, outputs: names).run(batch, weights: bound.weights).map { try $0.rowMajor() }
     }
     self.sample = sample
     count = batch.sampleCount
@@ -123,10 +123,10 @@ private struct SampleRuns {
   }
 
   /// Whether the sum over an output, which is the loss, is that over two samples together and alone.
-  func isAdditive(_ engine: Engine, _ batch: Batch) throws -> Bool {
+  func isAdditive(_ bound: BoundModel, _ batch: Batch) throws -> Bool {
     func total(_ range: Range<Int>) throws -> Double {
       let part = try batch.samples(range, labels: batch.labels?.rows(range))
-      let output = try engine.programs.forward(part, outputs: [engine.output]).run(part, weights: engine.weights)[0]
+      let output = try bound.programs.forward(part, outputs: [bound.output]).run(part, weights: bound.weights)[0]
       return try Loss.value(.output, output: output, reference: nil, labels: nil)
     }
     guard alone != nil else { return false }

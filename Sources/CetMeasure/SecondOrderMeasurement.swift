@@ -2,53 +2,47 @@ import CetAutodiff
 import CetQuantize
 import CetTensor
 
-extension Engine {
-  /// Initializers that a layer's quantization moves: the weights and, where it absorbs the mean, the bias.
-  private func moved(_ index: Int) -> [String] { [layers[index].name] + (biasNames[index].map { [$0] } ?? []) }
+/// Exact directional derivatives of the output along every candidate's error (Q(W) − W, Δb), turned into u with
+/// δᵀHδ = Σ u² and δ_iᵀHδ_j = Σ u_i u_j over a batch. H is the Gauss–Newton matrix JᵀH_ℓJ: for `kl` and `mse` against the
+/// unchanged model the exact Hessian, and g = 0.
+public struct SecondOrderMeasurement {
+  private let bound: BoundModel
+  private let batches: [Batch]
 
-  /// Directional programs by batch shape for the layers that have candidates; nil when an operator has no derivative.
-  private func directionalPrograms(_ indices: [Int], _ batches: [Batch]) throws -> [Batch.Signature: DirectionalProgram]? {
-    var programs: [Batch.Signature: DirectionalProgram] = [:]
-    for batch in batches where programs[batch.signature] == nil {
-      do {
-        programs[batch.signature] = try DirectionalProgram(
-          model, batch: batch, groups: indices.map(moved), output: output, context)
-      } catch let error as CetError where error.code == .unsupportedOperator {
-        return nil
-      }
-    }
-    return programs
+  public init(_ bound: BoundModel, _ batches: [Batch]) {
+    self.bound = bound
+    self.batches = batches
   }
 
-  /// H is the Gauss–Newton matrix JᵀH_ℓJ: for `kl` and `mse` against the unchanged model the exact Hessian, and g = 0.
-  /// Exact directional derivatives of the output along every candidate's error (Q(W) − W, Δb), turned into u with
-  /// δᵀHδ = Σ u² and δ_iᵀHδ_j = Σ u_i u_j over a batch. `each` gets, batch by batch in order, one gradient term gᵀδ and
-  /// one u a candidate (layer by layer, version by version). Returns false when there is no such loss or derivative.
-  func directions(
-    _ candidates: [[QuantizedLayer]], batches: [Batch], progress: @escaping (Int, Int) throws -> Void,
+  /// `candidates[i]` holds the quantized versions of layer i. Returns false when there is no such loss or derivative.
+  /// - Parameters:
+  ///   - progress: batches done, of how many.
+  ///   - each: gets, batch by batch in order, one gradient term gᵀδ and one u a candidate (layer by layer, version by version).
+  public func run(
+    _ candidates: [[QuantizedLayer]], progress: (Int, Int) throws -> Void = { _, _ in },
     each: (_ batch: Int, _ gradient: [Double], _ u: [[Float]]) throws -> Void
   ) throws -> Bool {
-    guard loss != .output, !batches.isEmpty else { return false }
+    guard bound.loss != .output, !batches.isEmpty else { return false }
     let indices = candidates.indices.filter { !candidates[$0].isEmpty }
-    guard let programs = try directionalPrograms(indices, batches) else { return false }
+    guard let programs = try programs(indices) else { return false }
     var deltas: [[[String: Tensor]]] = []
     for index in indices {
       deltas.append(
         try candidates[index].map { version in
           var directions: [String: Tensor] = [:]
-          for (name, tensor) in try replacement(index, version) {
-            guard let old = weights[name] else { continue }
+          for (name, tensor) in try bound.replacement(index, version) {
+            guard let old = bound.weights[name] else { continue }
             let difference = zip(try tensor.array(as: Float.self), try old.array(as: Float.self)).map { $0 - $1 }
             directions[name] = try Tensor(difference, shape: old.shape)
           }
           return directions
         })
     }
-    try workers.ordered(batches.count) { [self] position in
+    try bound.workers.ordered(batches.count) { position in
       let batch = batches[position]
       guard let program = programs[batch.signature] else { throw CetError(.internal, "a batch has no program") }
-      let baseline = try program.baseline(batch, weights: weights)
-      let form = try LossForm(loss, output: baseline.output.rowMajor(), labels: batch.labels)
+      let baseline = try program.baseline(batch, weights: bound.weights)
+      let form = try LossForm(bound.loss, output: baseline.output.rowMajor(), labels: batch.labels)
       var gradient: [Double] = []
       var u: [[Float]] = []
       for (group, versions) in deltas.enumerated() {
@@ -64,6 +58,22 @@ extension Engine {
       try progress(position + 1, batches.count)
     }
     return true
+  }
+
+  /// By batch shape, for the layers that have candidates; nil when an operator has no derivative.
+  private func programs(_ indices: [Int]) throws -> [Batch.Signature: DirectionalProgram]? {
+    // What a layer's quantization moves: the weights and, where it absorbs the mean, the bias.
+    let moved = indices.map { [bound.layers[$0].name] + [bound.biasNames[$0]].compactMap { $0 } }
+    var programs: [Batch.Signature: DirectionalProgram] = [:]
+    for batch in batches where programs[batch.signature] == nil {
+      do {
+        programs[batch.signature] = try DirectionalProgram(
+          bound.model, batch: batch, groups: moved, output: bound.output, bound.context)
+      } catch let error as CetError where error.code == .unsupportedOperator {
+        return nil
+      }
+    }
+    return programs
   }
 }
 

@@ -3,10 +3,10 @@ import CetGraph
 import CetOperators
 import CetTensor
 
-extension Engine {
+extension BoundModel {
   /// Layers that a batch's output depends on. Others stand in branches that the batch does not take, or lead to
   /// outputs that the loss does not read: no calibration data can say anything about them.
-  func reached(_ batch: Batch) throws -> Set<Int> {
+  public func reached(_ batch: Batch) throws -> Set<Int> {
     try reach.value(batch.signature) {
       let bound = try BatchProgram(model, batch: batch, parameters: layers.map(\.name), context)
       let z = try bound.values([output])[0]
@@ -19,12 +19,12 @@ extension Engine {
   }
 
   /// Layers that at least one of the batches reaches.
-  func reached(_ batches: [Batch]) throws -> Set<Int> {
+  public func reached(_ batches: [Batch]) throws -> Set<Int> {
     try batches.reduce(into: []) { $0.formUnion(try reached($1)) }
   }
 
   /// Those of the layers that have input statistics in the batches.
-  func observable(_ indices: [Int], _ batches: [FittingBatch]) throws -> [Int] {
+  public func observable(_ indices: [Int], _ batches: [FittingBatch]) throws -> [Int] {
     let seen = try reached(batches.map(\.batch))
     return indices.filter { seen.contains($0) && layers[$0].usesStatistics }
   }

@@ -3,30 +3,28 @@ import CetQuantize
 import CetTensor
 
 /// One layer ready to be rounded at any width: its matrix, and the factored input covariance of every group.
-struct LayerRounding {
+public struct LayerRounding {
   private let index: Int
-  private let engine: Engine
+  private let bound: BoundModel
   private let view: WeightView
   private let statistics: InputStatistics?
   private let factors: [CurvatureFactor]
 
   /// The factored covariance of every group, for all layers that share the statistics.
-  static func factors(_ statistics: InputStatistics, workers: Workers) throws -> [CurvatureFactor] {
-    try statistics.groups.map { group in
-      try CurvatureFactor(
-        covariance: group.covariance, dimension: group.mean.count,
-        relativeDamping: SamplePolicy.relativeDamping(patches: group.count, columns: group.mean.count), workers: workers)
+  public static func factors(_ statistics: InputStatistics, workers: Workers) throws -> [CurvatureFactor] {
+    try statistics.groups.map {
+      try CurvatureFactor($0.covariance, columns: $0.mean.count, patches: $0.count, workers)
     }
   }
 
   /// - Parameter statistics: nil for rounding without them.
-  init(_ engine: Engine, _ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
-    self.engine = engine
+  public init(_ bound: BoundModel, _ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
+    self.bound = bound
     self.index = index
     self.statistics = statistics
-    let layer = engine.layers[index]
+    let layer = bound.layers[index]
     do {
-      view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, engine.weightValues(layer))
+      view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, bound.weightValues(layer))
       self.factors = factors
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
@@ -34,10 +32,10 @@ struct LayerRounding {
   }
 
   /// Steps 0 to 2 and 4: grid, GPTQ with coordinate descent, bias. Without statistics Step 0 and nearest codes.
-  func quantized(bits: Int, form: GridForm, effort: RoundingEffort = .usual) throws -> QuantizedLayer {
-    let layer = engine.layers[index]
+  public func quantized(bits: Int, form: GridForm, effort: RoundingEffort = .usual) throws -> QuantizedLayer {
+    let layer = bound.layers[index]
     do {
-      let matrix = try layer.rounded(view.matrix, bits: bits, form: form, factors: factors, effort: effort, engine.workers)
+      let matrix = try layer.rounded(view.matrix, bits: bits, form: form, factors: factors, effort: effort, bound.workers)
       return QuantizedLayer(
         tensor: try view.assembled(matrix), bias: factors.isEmpty ? nil : try correctedBias(matrix))
     } catch let error as CetError {
@@ -47,9 +45,18 @@ struct LayerRounding {
 
   /// b ← b − (Ŵ − W)μ: the mean of the output error goes to the bias.
   private func correctedBias(_ matrix: QuantizedMatrix) throws -> [Float]? {
-    guard let statistics, let bias = try engine.biasValues(index) else { return nil }
-    return engine.layers[index].corrected(
+    guard let statistics, let bias = try bound.biasValues(index) else { return nil }
+    return bound.layers[index].corrected(
       bias, by: try OutputCorrection.bias(view.matrix, matrix, means: statistics.groups.map(\.mean)))
+  }
+}
+
+extension CurvatureFactor {
+  /// Of a layer's input covariance: damped by what so many patches leave unknown.
+  convenience init(_ covariance: [Double], columns: Int, patches: Int, _ workers: Workers) throws {
+    try self.init(
+      covariance: covariance, dimension: columns,
+      relativeDamping: SamplePolicy.relativeDamping(patches: patches, columns: columns), workers: workers)
   }
 }
 
@@ -88,24 +95,6 @@ extension ElementType {
     case .float16: 65504
     case .bfloat16: Float(bitPattern: 0x7F7F_0000)
     default: .greatestFiniteMagnitude
-    }
-  }
-}
-
-/// How hard codes are searched for.
-enum RoundingEffort: Sendable {
-  /// Where many versions of a layer are compared.
-  case usual
-  /// For the codes that are written.
-  case thorough
-
-  /// Random moves of a whole tensor, in weights times moves; 512 a row suffice.
-  private static let work = 1 << 25
-
-  func options(_ weights: WeightMatrix) -> RoundingOptions {
-    switch self {
-    case .usual: RoundingOptions()
-    case .thorough: RoundingOptions(kicks: min(512, RoundingEffort.work / max(1, weights.rows * weights.columns)))
     }
   }
 }

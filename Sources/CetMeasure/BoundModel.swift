@@ -1,0 +1,99 @@
+import CetAutodiff
+import CetGraph
+import CetLayers
+import CetQuantize
+import CetTensor
+
+/// A model ready for measurements: the layers, the unquantized weights and biases, and the programs, bound to the shapes of
+/// the batches that it is measured on.
+public struct BoundModel: Sendable {
+  public let layers: [LinearLayer]
+  /// With every addable bias in place (zeros).
+  public let model: Model
+  let index: GraphIndex
+  public let output: String
+  public let loss: LossKind
+  public private(set) var workers: Workers
+  public let context: ComputeContext
+  /// Weights and biases of the layers, by initializer name.
+  public let weights: [String: Tensor]
+  /// Bias initializer of each layer that has or can have one.
+  public let biasNames: [String?]
+  public let programs: ForwardPrograms
+  /// See `reached`.
+  let reach = BySignature<Set<Int>>()
+
+  /// - Parameter biasFree: layers whose bias stays as it is, by index: none is added to them.
+  public init(
+    _ found: LinearLayers, output: String, loss: LossKind, biasFree: Set<Int> = [], workers: Workers,
+    context: ComputeContext
+  ) throws {
+    layers = found.layers
+    self.output = output
+    self.loss = loss
+    self.workers = workers
+    self.context = context
+    var edit = ModelEdit()
+    var names: [String?] = []
+    for (index, layer) in layers.enumerated() {
+      switch biasFree.contains(index) ? .none : layer.bias {
+      case .present(let name): names.append(name)
+      case .addable(let name, let replacement):
+        edit.replacedNodes[layer.node.firstOutput] = replacement
+        edit.initializers.append(
+          Initializer(name: name, tensor: try Tensor.zeros(.float32, [layer.channels])))
+        names.append(name)
+      case .none: names.append(nil)
+      }
+    }
+    biasNames = names
+    let biased = try edit.applied(to: found.model)
+    model = biased
+    index = GraphIndex(biased.graph)
+    let held = Dictionary(biased.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
+    var weights: [String: Tensor] = [:]
+    for name in layers.map(\.name) + names.compactMap({ $0 }) { weights[name] = held[name] }
+    self.weights = weights
+    programs = ForwardPrograms(biased, parameters: Array(weights.keys), context)
+  }
+
+  /// Before any work starts.
+  public mutating func limit(threads: Int) { workers = Workers(threads: min(threads, workers.threads)) }
+
+  /// What a layer's output is added to, where its rounding can make use of it.
+  func residual(of layer: Int) -> Residual? {
+    layers[layer].usesStatistics && biasNames[layer] != nil ? Residual(of: layers[layer], in: index) : nil
+  }
+
+  public func weightValues(_ layer: LinearLayer) throws -> [Float] {
+    guard let tensor = weights[layer.name] else { throw CetError(.internal, "no weights for '\(layer.name)'") }
+    return try tensor.array(as: Float.self)
+  }
+
+  func biasValues(_ index: Int) throws -> [Float]? {
+    guard let name = biasNames[index], let tensor = weights[name] else { return nil }
+    return try tensor.array(as: Float.self)
+  }
+
+  /// The replaced initializers of a quantized layer.
+  public func replacement(_ index: Int, _ quantized: QuantizedLayer) throws -> [String: Tensor] {
+    let layer = layers[index]
+    let values = try Tensor(quantized.tensor.dequantized(), shape: layer.shape)
+    var changed = [layer.name: try stored(values, as: layer.elementType)]
+    if let name = biasNames[index], let bias = quantized.bias, let old = weights[name] {
+      changed[name] = try stored(Tensor(bias, shape: old.shape), as: layer.biasType)
+    }
+    return changed
+  }
+
+  /// Those of all quantized layers, by layer index.
+  public func replacements(_ layers: [Int: QuantizedLayer]) throws -> [String: Tensor] {
+    try layers.reduce(into: [:]) { $0.merge(try replacement($1.key, $1.value)) { $1 } }
+  }
+
+  /// The values that are left of float32 ones in the file's type.
+  private func stored(_ tensor: Tensor, as type: ElementType) throws -> Tensor {
+    guard type != .float32 else { return tensor }
+    return try Conversion.convert(Conversion.convert(tensor, to: type, context), to: .float32, context)
+  }
+}

@@ -1,0 +1,32 @@
+import CetAutodiff
+import CetGraph
+import CetTensor
+
+/// Forward programs by batch shape and wanted outputs.
+public final class ForwardPrograms: @unchecked Sendable {
+  private struct Key: Hashable {
+    let signature: Batch.Signature
+    let outputs: [String]
+  }
+  private let model: Model
+  private let parameters: [String]
+  private let context: ComputeContext
+  private let lock = Lock()
+  private var programs: [Key: ForwardProgram] = [:]
+
+  init(_ model: Model, parameters: [String], _ context: ComputeContext) {
+    self.model = model
+    self.parameters = parameters
+    self.context = context
+  }
+
+  public func forward(_ batch: Batch, outputs: [String]) throws -> ForwardProgram {
+    let key = Key(signature: batch.signature, outputs: outputs)
+    return try lock.withLock {
+      if let program = programs[key] { return program }
+      let made = try ForwardProgram(model, batch: batch, parameters: parameters, outputs: outputs, context)
+      programs[key] = made
+      return made
+    }
+  }
+}

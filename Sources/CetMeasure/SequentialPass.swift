@@ -1,0 +1,178 @@
+import CetAutodiff
+import CetLayers
+import CetQuantize
+import CetTensor
+
+/// How Step 7 runs.
+public struct SequentialOptions: Sendable, Equatable {
+  /// Regularisation of the least-squares target, relative to the mean input variance.
+  public var ridge: Double
+  /// Step 7b.
+  public var matchesVariance: Bool
+
+  public init(ridge: Double, matchesVariance: Bool) {
+    self.ridge = ridge
+    self.matchesVariance = matchesVariance
+  }
+}
+
+/// Step 7: quantizes layer after layer in topological order. Each layer is fitted to the inputs that the already quantized
+/// layers give it, so that it makes up for their error.
+public struct SequentialPass {
+  private let bound: BoundModel
+  private let options: SequentialOptions
+  private let form: GridForm
+  private let effort: RoundingEffort
+
+  /// Bytes of activations that are kept for reuse between the layers.
+  public static let idleLimit = 1 << 28
+
+  public init(_ bound: BoundModel, _ options: SequentialOptions, form: GridForm, effort: RoundingEffort = .usual) {
+    self.bound = bound
+    self.options = options
+    self.form = form
+    self.effort = effort
+  }
+
+  /// - Parameters:
+  ///   - bits: by layer index.
+  ///   - fixed: layers that are quantized already (tables), by index.
+  ///   - progress: layers done, of how many.
+  public func run(
+    _ bits: [Int: Int], fixed: [Int: QuantizedLayer] = [:], _ batches: [FittingBatch],
+    progress: (Int, Int) throws -> Void = { _, _ in }
+  ) throws -> [Int: QuantizedLayer] {
+    let order = try bound.observable(bits.keys.sorted().filter { fixed[$0] == nil }, batches)
+    let networks = try networks(order, fixed, batches)
+    var result = fixed
+    var done = 0
+    for run in bound.sharedInputs(order, batches) {
+      // Layers that share an input are fitted to it together, before what reads them runs again.
+      var shared: FactoredStatistics?
+      for index in run {
+        guard let width = bits[index] else { continue }
+        try progress(done, order.count)
+        if shared == nil || bound.residual(of: index) != nil || bound.residual(of: run[0]) != nil {
+          shared = try FactoredStatistics(networks.statistics(index), columns: bound.layers[index].columns, bound.workers)
+        }
+        if let shared { result[index] = try layer(index, bits: width, shared) }
+        done += 1
+      }
+      for index in run {
+        guard let layer = result[index] else { continue }
+        for (name, tensor) in try bound.replacement(index, layer) {
+          for cursor in networks.quantized { cursor.replace(name, by: tensor) }
+        }
+      }
+      // Every layer has activations of a size of its own, and all batches have them at a time.
+      if bound.context.arena.idleByteCount > SequentialPass.idleLimit { bound.context.arena.trim() }
+    }
+    try progress(order.count, order.count)
+    return result
+  }
+
+  /// The unquantized network and the one whose `fixed` layers are quantized, at the start of every batch.
+  /// - Parameter order: the layers at whose inputs they will stop.
+  private func networks(
+    _ order: [Int], _ fixed: [Int: QuantizedLayer], _ batches: [FittingBatch]
+  ) throws -> PairedMeasurement {
+    var routes: [Batch.Signature: ForwardRoute] = [:]
+    for batch in batches.map(\.batch) where routes[batch.signature] == nil {
+      let reached = try bound.reached(batch)
+      let stops = order.filter(reached.contains).flatMap {
+        [bound.layers[$0].input, bound.residual(of: $0)?.name].compactMap { $0 }
+      }
+      routes[batch.signature] = try ForwardRoute(
+        bound.model, batch: batch, parameters: Array(bound.weights.keys), stops: stops, outputs: [bound.output], bound.context)
+    }
+    func cursors(_ weights: [String: Tensor]) throws -> [ForwardCursor] {
+      try batches.map { batch in
+        guard let route = routes[batch.batch.signature] else { throw CetError(.internal, "a batch has no route") }
+        return ForwardCursor(route, batch.batch, weights: weights, bound.context)
+      }
+    }
+    return PairedMeasurement(
+      bound, batches, fp32: try cursors(bound.weights),
+      quantized: try cursors(bound.weights.merging(bound.replacements(fixed)) { $1 }), needsVariance: options.matchesVariance)
+  }
+
+  /// Paired statistics with the factor of every group's C_q.
+  private struct FactoredStatistics {
+    let paired: PairedStatistics
+    let factors: [CurvatureFactor]
+
+    init(_ paired: PairedStatistics, columns: Int, _ workers: Workers) throws {
+      self.paired = paired
+      factors = try paired.groups.map { group in
+        try CurvatureFactor(group.covariance, columns: columns, patches: group.count, workers)
+      }
+    }
+  }
+
+  private func layer(_ index: Int, bits: Int, _ factored: FactoredStatistics) throws -> QuantizedLayer {
+    let layer = bound.layers[index]
+    do {
+      let view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, bound.weightValues(layer))
+      // Without a bias the mean cannot be absorbed, and a centred fit would be the wrong one.
+      let target = try bound.biasNames[index] == nil ? view.matrix : target(view.matrix, factored.paired)
+      let matrix = try layer.rounded(
+        target, bits: bits, form: form, factors: factored.factors, effort: effort, bound.workers
+      ) { matrix, exponent in
+        guard options.matchesVariance else { return }
+        try matchVariance(&matrix, view.matrix.scaled(byPowerOfTwo: -exponent), factored.paired)
+      }
+      return QuantizedLayer(
+        tensor: try view.assembled(matrix), bias: try correctedBias(index, view.matrix, matrix, factored.paired))
+    } catch let error as CetError {
+      throw error.at("initializer '\(layer.name)'")
+    }
+  }
+
+  /// The weights that make the most of what the quantized network gives a layer.
+  private func target(_ weights: WeightMatrix, _ statistics: PairedStatistics) throws -> WeightMatrix {
+    let rows = weights.rows / max(1, statistics.groups.count)
+    var values: [Float] = []
+    for (g, group) in statistics.groups.enumerated() {
+      let part = try WeightMatrix(Array(weights.values[range(g, rows, weights.columns)]), rows: rows, columns: weights.columns)
+      let target = try OutputCorrection.leastSquaresTarget(
+        part, quantizedCovariance: group.covariance, crossCovariance: group.cross,
+        residualCovariance: group.residual.isEmpty ? nil : group.residual, relativeRidge: options.ridge,
+        patches: group.count, workers: bound.workers)
+      values += (target ?? part).values
+    }
+    return try WeightMatrix(values, rows: weights.rows, columns: weights.columns)
+  }
+
+  /// Step 7b: scales rows so that each output varies as much as in the unquantized network.
+  private func matchVariance(_ matrix: inout QuantizedMatrix, _ weights: WeightMatrix, _ statistics: PairedStatistics) throws {
+    let rows = weights.rows / max(1, statistics.groups.count)
+    let rounded = matrix.dequantize()
+    var before: [Double] = []
+    var after: [Double] = []
+    for (g, group) in statistics.groups.enumerated() {
+      let range = range(g, rows, weights.columns)
+      before += try OutputCorrection.variance(
+        Array(weights.values[range]), rows: rows, covariance: group.covarianceF, workers: bound.workers)
+      after += try OutputCorrection.variance(
+        Array(rounded[range]), rows: rows, covariance: group.covariance, workers: bound.workers)
+    }
+    try matrix.scaleRows(
+      by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: form.granularity))
+  }
+
+  /// Entries of the rows of one group.
+  private func range(_ group: Int, _ rows: Int, _ columns: Int) -> Range<Int> {
+    (group * rows * columns)..<((group + 1) * rows * columns)
+  }
+
+  /// b + W μ_f + E[r_f − r_q] − Ŵ μ_q: the output's mean is that of the unquantized network.
+  private func correctedBias(
+    _ index: Int, _ weights: WeightMatrix, _ matrix: QuantizedMatrix, _ statistics: PairedStatistics
+  ) throws -> [Float]? {
+    guard let bias = try bound.biasValues(index) else { return nil }
+    let means = statistics.groups.map {
+      OutputCorrection.Means(full: $0.meanF, quantized: $0.meanQ, residual: $0.residualMean)
+    }
+    return bound.layers[index].corrected(bias, by: try OutputCorrection.bias(weights, matrix, means: means))
+  }
+}
