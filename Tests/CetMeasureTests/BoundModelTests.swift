@@ -1,7 +1,6 @@
 import CetAutodiff
 import CetGraph
 import CetLayers
-import CetQuantize
 import CetTensor
 import Testing
 
@@ -16,7 +15,8 @@ import Testing
     let data = try batch(["x": drawn(1, 1, 2, 2, seed: 2)])
     let changed = bound.weights.merging([name: try Tensor([1, -1] as [Float], shape: [2])]) { $1 }
     let program = try bound.programs.forward(data, outputs: ["y"])
-    let (before, after) = (try program.run(data, weights: bound.weights)[0].rowMajor(), try program.run(data, weights: changed)[0].rowMajor())
+    let before = try program.run(data, weights: bound.weights)[0].rowMajor()
+    let after = try program.run(data, weights: changed)[0].rowMajor()
     for i in 0..<8 { #expect(abs(after.floats[i] - before.floats[i] - (i < 4 ? 1 : -1)) < 1e-6) }
   }
 
@@ -46,12 +46,12 @@ import Testing
   /// What is measured are the values that the file will hold.
   @Test func replacements_haveTheFilesType() throws {
     let tensor = try Conversion.convert(drawn(3, 2, seed: 1), to: .float16, ComputeContext())
+    let cast = Node("Cast", inputs: ["w"], outputs: ["c"], attributes: ["to": .int(1)])
     let bound = try boundModel(
-      [Node("Cast", inputs: ["w"], outputs: ["c"], attributes: ["to": .int(1)]), Node("MatMul", inputs: ["x", "c"], outputs: ["y"])],
-      [Initializer(name: "w", tensor: tensor)])
+      [cast, Node("MatMul", inputs: ["x", "c"], outputs: ["y"])], [Initializer(name: "w", tensor: tensor)])
     let layer = try #require(bound.layers.first)
     #expect(layer.elementType == .float16)
-    let quantized = try LayerRounding(bound, 0, nil).quantized(bits: 5, form: GridForm(granularity: .perAxis) { _ in 1 })
+    let quantized = try nearest(bound, bits: [5])[0][0]
     let values = try #require(try bound.replacement(0, quantized)[layer.name]).array(as: Float.self)
     #expect(values == quantized.tensor.dequantized().map { Float(Float16($0)) })
   }

@@ -1,6 +1,7 @@
 import CetAutodiff
 import CetGraph
 import CetLayers
+import CetQuantize
 import CetTensor
 
 @testable import CetMeasure
@@ -37,33 +38,11 @@ func batch(_ inputs: [String: Tensor]) throws -> Batch {
 
 func all(_ batches: [Batch]) -> [FittingBatch] { batches.map { FittingBatch(batch: $0, rows: [:]) } }
 
-/// Mean and covariance of rows, by plain loops.
-struct PlainMoments {
-  let mean: [Double]
-  let covariance: [Double]
-
-  init(_ rows: [[Float]], centred: Bool = true) {
-    self.init(rows, rows, centred: centred)
-  }
-
-  /// E[(a − E a)(b − E b)ᵀ], and the mean of a.
-  init(_ a: [[Float]], _ b: [[Float]], centred: Bool = true) {
-    func mean(_ rows: [[Float]]) -> [Double] {
-      (rows.first ?? []).indices.map { j in rows.reduce(0) { $0 + Double($1[j]) } / Double(rows.count) }
-    }
-    let (x, y) = (mean(a), mean(b))
-    self.mean = x
-    covariance = x.indices.flatMap { i in
-      y.indices.map { j in
-        zip(a, b).reduce(0) {
-          $0 + (Double($1.0[i]) - (centred ? x[i] : 0)) * (Double($1.1[j]) - (centred ? y[j] : 0))
-        } / Double(a.count)
-      }
-    }
+/// Every layer of a model at each width, with nearest codes.
+func nearest(_ bound: BoundModel, bits: [Int]) throws -> [[QuantizedLayer]] {
+  try bound.layers.indices.map { index in
+    try bits.map { try LayerRounding(bound, index, nil).quantized(bits: $0, form: perAxis) }
   }
 }
 
-/// The largest difference of two lists; infinite where their lengths differ.
-func distance(_ x: [Double], _ y: [Double]) -> Double {
-  x.count == y.count ? zip(x, y).map { abs($0 - $1) }.max() ?? 0 : .infinity
-}
+let perAxis = GridForm(granularity: .perAxis) { _ in 1 }

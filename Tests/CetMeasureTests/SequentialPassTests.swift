@@ -22,7 +22,6 @@ private func batches() throws -> [Batch] {
   try (0..<8).map { try batch(["x": drawn(32, 8, seed: 10 + $0)]) }
 }
 
-private let form = GridForm(granularity: .perAxis) { _ in 1 }
 private let options = SequentialOptions(ridge: 0.05, matchesVariance: false)
 
 /// Every layer rounded by itself.
@@ -30,7 +29,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
   var result: [Int: QuantizedLayer] = [:]
   try StatisticsMeasurement(bound, all(batches())).run(Array(bound.layers.indices), memory: .max) { run, statistics in
     let factors = try LayerRounding.factors(statistics, workers: bound.workers)
-    for index in run { result[index] = try LayerRounding(bound, index, statistics, factors).quantized(bits: bits, form: form) }
+    for index in run { result[index] = try LayerRounding(bound, index, statistics, factors).quantized(bits: bits, form: perAxis) }
   }
   return result
 }
@@ -44,7 +43,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
     func loss(_ layers: [Int: QuantizedLayer]) throws -> Double {
       try bound.meanLoss(data, references: references, changed: bound.replacements(layers))
     }
-    let pass = SequentialPass(bound, options, form: form)
+    let pass = SequentialPass(bound, options, form: perAxis)
     #expect(try loss(pass.run([0: bits, 1: bits], all(data))) < loss(alone(bound, bits: bits)))
   }
 
@@ -52,7 +51,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
     func quantized(threads: Int) throws -> [Int: QuantizedLayer] {
       let bound = try twoLayers(threads: threads)
       let options = SequentialOptions(ridge: 0.05, matchesVariance: true)
-      return try SequentialPass(bound, options, form: form, effort: .thorough).run([0: 3, 1: 3], all(batches()))
+      return try SequentialPass(bound, options, form: perAxis, effort: .thorough).run([0: 3, 1: 3], all(batches()))
     }
     let (one, two) = (try quantized(threads: 1), try quantized(threads: 2))
     #expect(one.keys.sorted() == [0, 1])
@@ -64,8 +63,8 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
 
   @Test func fixedLayers_areLeft_andFittedTo() throws {
     let bound = try twoLayers()
-    let fixed = [0: try LayerRounding(bound, 0, nil).quantized(bits: 2, form: form)]
-    let pass = SequentialPass(bound, options, form: form)
+    let fixed = [0: try nearest(bound, bits: [2])[0][0]]
+    let pass = SequentialPass(bound, options, form: perAxis)
     let (found, free) = (try pass.run([0: 8, 1: 8], fixed: fixed, all(batches())), try pass.run([1: 8], all(batches())))
     #expect(found[0]?.tensor.codes == fixed[0]?.tensor.codes)
     #expect(found[1]?.bias != free[1]?.bias && free[0] == nil)
@@ -73,7 +72,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
 
   @Test func progress_countsLayers() throws {
     var seen: [[Int]] = []
-    _ = try SequentialPass(twoLayers(), options, form: form).run([0: 4, 1: 4], all(batches())) { seen.append([$0, $1]) }
+    _ = try SequentialPass(twoLayers(), options, form: perAxis).run([0: 4, 1: 4], all(batches())) { seen.append([$0, $1]) }
     #expect(seen == [[0, 2], [1, 2], [2, 2]])
   }
 
@@ -81,7 +80,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
   @Test func means_areKept() throws {
     let bound = try twoLayers()
     let data = try batches()
-    let layers = try SequentialPass(bound, options, form: form).run([0: 3, 1: 3], all(data))
+    let layers = try SequentialPass(bound, options, form: perAxis).run([0: 3, 1: 3], all(data))
     let changed = bound.weights.merging(try bound.replacements(layers)) { $1 }
     func mean(_ weights: [String: Tensor]) throws -> [Double] {
       let outputs = try data.flatMap { batch in
