@@ -39,7 +39,8 @@ public final class DirectionalProgram: Sendable {
     self.context = context
     sources = bound.sources
     staged = StagedProgram(
-      bound.program, outputs: [z] + groups.compactMap(\.tangent), directions: groups.flatMap { $0.directions.values }, sums: false)
+      bound.program, outputs: [z] + groups.compactMap(\.tangent), directions: groups.flatMap { $0.directions.values },
+      apart: true, sums: false)
   }
 
   /// Values of the unmoved network.

@@ -16,9 +16,13 @@ public final class StagedProgram: Sendable {
 
   /// - Parameters:
   ///   - directions: sources that get their values in a later stage only.
+  ///   - apart: whether some directions may get theirs without the others. Steps of the later stage stay by themselves then:
+  ///     one instruction for several could not run without all that it reads.
   ///   - weights: sources that may get another value in a later stage, some of them at a time.
   ///   - sums: see `Fusion`.
-  public init(_ program: Program, outputs: [Value], directions: [Value] = [], weights: [Value] = [], sums: Bool = true) {
+  public init(
+    _ program: Program, outputs: [Value], directions: [Value] = [], apart: Bool = false, weights: [Value] = [], sums: Bool = true
+  ) {
     self.program = program
     self.outputs = outputs
     let isLate = program.dependents(of: directions)
@@ -28,7 +32,8 @@ public final class StagedProgram: Sendable {
     let asked = Set(outputs.map(\.id))
     var handed = asked.union(lateSteps.flatMap { program.steps[$0].inputs })
     let firstInstructions = Fusion.instructions(program, firstSteps, keep: handed, sums: sums)
-    instructions = firstInstructions + Fusion.instructions(program, lateSteps, keep: asked, sums: sums)
+    instructions = firstInstructions
+      + (apart ? lateSteps.map { .step($0) } : Fusion.instructions(program, lateSteps, keep: asked, sums: sums))
     for weight in weights {
       let depends = firstInstructions.dependents(of: [weight.id], program)
       for instruction in firstInstructions where instruction.makes(program).contains(where: { depends[$0] }) {
