@@ -13,6 +13,14 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   public let relativeDamping: Double
   /// order[position] = original column.
   public let order: [Int]
+
+  /// In which columns are rounded.
+  public enum ColumnOrder: Sendable {
+    /// Those of large input variance first, while the most columns are left to make up for their errors.
+    case fallingVariance
+    /// As they stand: codes that depend on the ones before them are read in this order.
+    case natural
+  }
   /// H in the permuted order, full, row-major.
   let h: FloatBuffer
   /// ut[k · dimension + j] = U[j][k] for j ≤ k; the rest is undefined.
@@ -25,7 +33,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   ///     zero rows are columns that no sample used).
   ///   - relativeDamping: λ / mean diag C; see `SamplePolicy`.
   public init(
-    covariance: [Double], dimension: Int, relativeDamping: Double = 0.01, workers: Workers = Workers(threads: 1)
+    covariance: [Double], dimension: Int, relativeDamping: Double = 0.01, columns: ColumnOrder = .fallingVariance, workers: Workers = Workers(threads: 1)
   ) throws {
     guard dimension >= 1, [dimension, dimension].validatedCount == covariance.count else {
       throw CetError(.shapeMismatch, "a covariance of dimension \(dimension) got \(covariance.count) values")
@@ -42,7 +50,11 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     let unit = mean > 0 ? mean : 1
     self.unit = unit
     // Equal diagonals keep their original order, so that the result is reproducible.
-    let order = (0..<n).sorted { (covariance[$0 * n + $0], $1) > (covariance[$1 * n + $1], $0) }
+    let order =
+      switch columns {
+      case .fallingVariance: (0..<n).sorted { (covariance[$0 * n + $0], $1) > (covariance[$1 * n + $1], $0) }
+      case .natural: Array(0..<n)
+      }
     self.order = order
 
     let h = try FloatBuffer(n * n)

@@ -87,6 +87,27 @@ public enum MatrixRounding {
     _ weights: WeightMatrix, grid: AffineGrid, factors: [CurvatureFactor],
     options: RoundingOptions = RoundingOptions(), workers: Workers = Workers(threads: 1)
   ) throws -> RoundedMatrix {
+    guard !options.starts.isEmpty, options.starts.allSatisfy({ $0 > 0 && $0.isFinite }) else {
+      throw CetError(.invalidArgument, "rounding needs at least one positive start factor")
+    }
+    let survivors = weights.columns <= 64 ? .max : options.survivors
+    return try rounded(weights, grid: grid, factors: factors, coding: .affine, starts: options.starts, survivors: survivors) {
+      tasks, make, output in
+      guard grid.granularity == .perTensor else {
+        try forEachBatch(tasks, columns: weights.columns, workers) { task in
+          try roundRows(try make(task, options.starts), options, output)
+        }
+        return
+      }
+      output.scales[0] = try roundWithOneScale(tasks, make, options, workers, output)
+    }
+  }
+
+  /// Checks the arguments, and puts together what `run` does with the rows of all tasks.
+  static func rounded(
+    _ weights: WeightMatrix, grid: AffineGrid, factors: [CurvatureFactor], coding: Coding, starts: [Float], survivors: Int,
+    run: (_ tasks: [RowTask], _ make: (RowTask, _ starts: [Float]) throws -> RowBlock, RoundingOutput) throws -> Void
+  ) throws -> RoundedMatrix {
     try check(weights, grid)
     try weights.checkFinite()
     guard !factors.isEmpty, weights.rows % factors.count == 0 else {
@@ -95,13 +116,10 @@ public enum MatrixRounding {
     for factor in factors where factor.dimension != weights.columns {
       throw CetError(.shapeMismatch, "weights with \(weights.columns) columns got a covariance of dimension \(factor.dimension)")
     }
-    guard !options.starts.isEmpty, options.starts.allSatisfy({ $0 > 0 && $0.isFinite }) else {
-      throw CetError(.invalidArgument, "rounding needs at least one positive start factor")
-    }
     var codes = [UInt8](repeating: 0, count: weights.values.count)
     var scales = grid.scales
     var errors = [Double](repeating: 0, count: weights.rows)
-    let tasks = rowTasks(rows: weights.rows, groups: factors.count, starts: options.starts.count)
+    let tasks = rowTasks(rows: weights.rows, groups: factors.count, starts: starts.count)
     try weights.values.withUnsafeBufferPointer { values in
       try codes.withUnsafeMutableBufferPointer { codes in
         try scales.withUnsafeMutableBufferPointer { scales in
@@ -109,28 +127,22 @@ public enum MatrixRounding {
             guard let values = values.baseAddress, let codes = codes.baseAddress, let scales = scales.baseAddress,
               let errors = errors.baseAddress
             else { return }
-            let perTensor = grid.granularity == .perTensor
             let output = RoundingOutput(
-              codes: codes, scales: scales, scaleStride: perTensor ? 0 : grid.blocksPerRow, errors: errors)
-            let make = { (task: RowTask, starts: [Float]) in
-              try RowBlock(
-                weights: values, firstRow: task.firstRow, rows: task.rows, grid: grid, factor: factors[task.group],
-                starts: starts, survivors: weights.columns <= 64 ? .max : options.survivors)
-            }
-            if perTensor {
-              scales[0] = try roundWithOneScale(tasks, make, options, workers, output)
-            } else {
-              try forEachBatch(tasks, columns: weights.columns, workers) { task in
-                try roundRows(try make(task, options.starts), options, output)
-              }
-            }
+              codes: codes, scales: scales, scaleStride: grid.granularity == .perTensor ? 0 : grid.blocksPerRow, errors: errors)
+            try run(
+              tasks,
+              { task, starts in
+                try RowBlock(
+                  weights: values, firstRow: task.firstRow, rows: task.rows, grid: grid, factor: factors[task.group],
+                  starts: starts, survivors: survivors)
+              }, output)
           }
         }
       }
     }
     var result = grid
     result.scales = scales
-    return RoundedMatrix(matrix: QuantizedMatrix(unchecked: result, codes: codes), rowErrors: errors)
+    return RoundedMatrix(matrix: QuantizedMatrix(unchecked: result, codes: codes, coding: coding), rowErrors: errors)
   }
 
   private static func roundRows(_ block: RowBlock, _ options: RoundingOptions, _ output: RoundingOutput) throws {
@@ -199,7 +211,7 @@ public enum MatrixRounding {
 
   // MARK: tasks
 
-  private struct RowTask {
+  struct RowTask {
     let group: Int
     let firstRow: Int
     let rows: Int
@@ -221,7 +233,7 @@ public enum MatrixRounding {
 
   /// Small tasks are handed out in batches, and a small total stays on the calling thread: starting a thread
   /// costs more than rounding a few depthwise kernels.
-  private static func forEachBatch(
+  static func forEachBatch(
     _ tasks: [RowTask], columns: Int, _ workers: Workers, _ body: (RowTask) throws -> Void
   ) throws {
     let cost = tasks.reduce(0) { $0 + $1.rows } * columns * columns

@@ -1,10 +1,12 @@
 import CetTensor
 
-/// Codes of a rows × columns matrix and the grid that gives them values.
+/// Codes of a rows × columns matrix and what gives them values.
 public struct QuantizedMatrix: Sendable {
+  /// Of a trellis the grid has the scales; its zero points are 0 and stand for nothing.
   public internal(set) var grid: AffineGrid
   /// Row-major, one code 0 … 2^bits − 1 per byte.
   public internal(set) var codes: [UInt8]
+  public let coding: Coding
 
   public var bits: Int { grid.bits }
   public var rows: Int { grid.rows }
@@ -23,16 +25,25 @@ public struct QuantizedMatrix: Sendable {
     }
     self.grid = grid
     self.codes = codes
+    coding = .affine
   }
 
   /// Codes that a rounding routine made, already inside the range.
-  init(unchecked grid: AffineGrid, codes: [UInt8]) {
+  init(unchecked grid: AffineGrid, codes: [UInt8], coding: Coding = .affine) {
     self.grid = grid
     self.codes = codes
+    self.coding = coding
   }
 
-  /// value = (code − zero point / zeroUnit) · scale, row-major.
+  /// What scales multiply: codes without their zero points, or the values of a trellis; row-major.
+  private func levels() -> [Float]? {
+    guard case .trellis(let code) = coding else { return nil }
+    return code.levels(codes, rows: rows, columns: columns, bits: bits)
+  }
+
+  /// value = level · scale, row-major; a level is code − zero point / zeroUnit, or T[state].
   public func dequantize() -> [Float] {
+    let levels = levels()
     let columns = self.columns
     let blocks = grid.blocksPerRow
     let size = grid.blockSize
@@ -44,7 +55,7 @@ public struct QuantizedMatrix: Sendable {
             let scale = grid.scales[index]
             let zero = grid.zero(index)
             for i in (row * columns + block * size)..<(row * columns + min((block + 1) * size, columns)) {
-              target[i] = (Float(codes[i]) - zero) * scale
+              target[i] = (levels?[i] ?? (Float(codes[i]) - zero)) * scale
             }
           }
         }
@@ -66,12 +77,14 @@ public struct QuantizedMatrix: Sendable {
   /// has none beyond its largest number.
   public mutating func limit(to largest: Float) {
     let (blocks, size) = (grid.blocksPerRow, grid.blockSize)
+    let levels = levels()
     for index in grid.scales.indices {
       let zero = grid.zero(index)
-      guard max(zero, Float(grid.highestCode) - zero) * grid.scales[index] > largest else { continue }
+      let reach = if case .trellis(let code) = coding { code.largest } else { max(zero, Float(grid.highestCode) - zero) }
+      guard reach * grid.scales[index] > largest else { continue }
       let start = granularity == .perTensor ? 0 : index / blocks * columns + index % blocks * size
       let end = granularity == .perTensor ? codes.count : min(start + size, (index / blocks + 1) * columns)
-      let steps = codes[start..<end].reduce(Float(0)) { max($0, abs(Float($1) - zero)) }
+      let steps = (start..<end).reduce(Float(0)) { max($0, abs(levels?[$1] ?? (Float(codes[$1]) - zero))) }
       if steps * grid.scales[index] > largest { grid.scales[index] = largest / steps }
       while steps * grid.scales[index] > largest { grid.scales[index] = grid.scales[index].nextDown }
     }

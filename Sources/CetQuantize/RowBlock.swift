@@ -14,7 +14,7 @@ final class RowBlock {
   let stride: Int
   /// Starts of each row that are left after Step 1.
   private let survivors: Int
-  private let columns: Int
+  let columns: Int
   private let blocks: Int
   private let blockOfColumn: [Int32]
   private let highest: Float
@@ -123,6 +123,12 @@ final class RowBlock {
       for lane in 0..<lanes { row[lane] = row[sources[lane]] }
     }
   }
+
+  /// A lane's weights, in the factor's order.
+  func weights(_ lane: Int) -> UnsafePointer<Float> { UnsafePointer(w.pointer) + lane % rows * columns }
+
+  /// A lane's scale at a column of the factor's order.
+  func scale(_ lane: Int, _ column: Int) -> Float { scale.pointer[Int(blockOfColumn[column]) * stride + lane] }
 
   /// W H and r = (Q(W) − W) H by products.
   func residual() throws {
@@ -260,12 +266,17 @@ final class RowBlock {
   }
 
   /// Writes codes, scales and d C dᵀ of the first start's lanes to the matrix they belong to.
-  func emit(_ output: RoundingOutput) {
+  /// - Parameter codes: [rows][columns]; nil: they are the levels above the zero points.
+  func emit(_ output: RoundingOutput, codes: [UInt8]? = nil) {
     for row in 0..<rows {
       for (position, column) in factor.order.enumerated() {
-        let grid = Int(blockOfColumn[position]) * stride + row
-        let code = level.pointer[row * columns + position] - lo.pointer[grid]
-        output.codes[(firstRow + row) * columns + column] = UInt8(min(max(code, 0), highest))
+        let target = (firstRow + row) * columns + column
+        if let codes {
+          output.codes[target] = codes[row * columns + position]
+        } else {
+          let code = level.pointer[row * columns + position] - lo.pointer[Int(blockOfColumn[position]) * stride + row]
+          output.codes[target] = UInt8(min(max(code, 0), highest))
+        }
       }
       output.errors[firstRow + row] = max(error(row), 0) * factor.unit
       if output.scaleStride > 0 {

@@ -32,6 +32,14 @@ enum Problems {
     return try WeightMatrix(values, rows: rows, columns: columns)
   }
 
+  /// Standard normal.
+  static func normal(rows: Int, columns: Int, seed: UInt64) throws -> WeightMatrix {
+    var random = Random(seed: seed)
+    return try WeightMatrix((0..<(rows * columns)).map { _ in Float(random.normal()) }, rows: rows, columns: columns)
+  }
+
+  static func identity(_ n: Int) -> [Double] { (0..<(n * n)).map { $0 / n == $0 % n ? 1 : 0 } }
+
   static func covariance(columns: Int, samples: Int, seed: UInt64) throws -> [Double] {
     var moment = try SecondMoment(dimension: columns)
     try moment.add(patches(rows: samples, columns: columns, seed: seed), rows: samples)

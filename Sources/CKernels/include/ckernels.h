@@ -7,6 +7,7 @@
 #include "ck_window.h"
 #include "ck_winograd.h"
 #include "rounding.h"
+#include "trellis.h"
 
 /* Processors that this process may run on, at least 1. */
 int ck_processor_count(void);

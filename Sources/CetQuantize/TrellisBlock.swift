@@ -1,0 +1,103 @@
+import CKernels
+import CetTensor
+import Glibc
+
+/// Trellis codes of the lanes of a row block, found by K-best decoding: GPTQ's error feedback (arXiv 2210.17323) along many
+/// paths at once, each with residuals of its own. With one path and no memory this is GPTQ.
+final class TrellisBlock {
+  private let rows: RowBlock
+  private let code: TrellisCode
+  private let bits: Int
+  private let columns: Int
+  private let blocks: Int
+  /// The parts of U that a block of columns needs: its own, and that of the block before it; zero beyond the last column.
+  private let u: FloatBuffer  // [blocks][64][64]
+  private let before: FloatBuffer  // [blocks][64][64]
+  private let inverse: FloatBuffer  // [blocks · 64]
+  private let work: Storage
+  private let paths: Storage
+  private(set) var codes: [UInt8]  // [lanes][columns]
+
+  private static let width = Int(CK_TRELLIS_BLOCK)
+  static let mostPaths = Int(CK_TRELLIS_PATHS)
+
+  init(_ rows: RowBlock, _ code: TrellisCode, bits: Int) throws {
+    self.rows = rows
+    self.code = code
+    self.bits = bits
+    let (columns, width) = (rows.columns, TrellisBlock.width)
+    self.columns = columns
+    blocks = (columns + width - 1) / width
+    u = try FloatBuffer(blocks * width * width)
+    before = try FloatBuffer(blocks * width * width)
+    inverse = try FloatBuffer(blocks * width)
+    work = try Storage(byteCount: MemoryLayout<ck_trellis_work>.stride)
+    work.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<ck_trellis_work>.stride)
+    paths = try Storage(byteCount: rows.lanes * MemoryLayout<ck_trellis_paths>.stride)
+    codes = [UInt8](repeating: 0, count: rows.lanes * columns)
+    copyFactor()
+  }
+
+  private func copyFactor() {
+    let (width, factor) = (TrellisBlock.width, rows.factor)
+    /// U[j][k].
+    func entry(_ j: Int, _ k: Int) -> Float { k < columns ? factor.ut.pointer[k * columns + j] : 0 }
+    for block in 0..<blocks {
+      for i in 0..<width {
+        let (j, row) = (block * width + i, (block * width + i) * width)
+        for k in 0..<width {
+          u.pointer[row + k] = j < columns && k > i ? entry(j, block * width + k) : 0
+          before.pointer[row + k] = block > 0 ? entry(j - width, block * width + k) : 0
+        }
+        inverse.pointer[j] = j < columns ? 1 / entry(j, j) : 0
+      }
+    }
+  }
+
+  /// Finds codes for every lane at its present scales, and leaves their levels in the row block.
+  /// - Parameter most: paths that live at a time.
+  func decode(paths most: Int) throws {
+    let (lanes, width) = (rows.lanes, TrellisBlock.width)
+    let padded = blocks * width
+    let weights = try FloatBuffer(lanes * padded)
+    let scale = try FloatBuffer(lanes * padded)
+    let errors = try FloatBuffer(lanes * width)
+    memset(weights.pointer, 0, lanes * padded * MemoryLayout<Float>.stride)
+    memset(scale.pointer, 0, lanes * padded * MemoryLayout<Float>.stride)
+    let state = paths.pointer.assumingMemoryBound(to: ck_trellis_paths.self)
+    for lane in 0..<lanes {
+      (weights.pointer + lane * padded).update(from: rows.weights(lane), count: columns)
+      for column in 0..<columns { scale.pointer[lane * padded + column] = rows.scale(lane, column) }
+      ck_trellis_start(state + lane)
+    }
+    try codes.withUnsafeMutableBufferPointer { codes in
+      guard let codes = codes.baseAddress else { return }
+      for block in 0..<blocks {
+        let start = block * width
+        let count = min(width, columns - start)
+        for lane in 0..<lanes {
+          let offset = lane * padded + start
+          ck_trellis_columns(
+            state + lane, work.pointer.assumingMemoryBound(to: ck_trellis_work.self), block, code.table, Int32(code.stateBits),
+            Int32(bits), most, weights.pointer + offset, scale.pointer + offset, inverse.pointer + start,
+            u.pointer + start * width, before.pointer + start * width, count)
+          ck_trellis_settle(
+            state + lane, block, count, codes + lane * columns + max(0, start - width), errors.pointer + lane * width)
+          if start + width >= columns { ck_trellis_finish(state + lane, block, count, codes + lane * columns + start) }
+        }
+        // What the block before has decided reaches the columns behind this one at once.
+        let rest = columns - start - width
+        if block > 0, rest > 0 {
+          try LinearAlgebra.sgemm(
+            errors.pointer, .plain, stride: width,
+            rows.factor.ut.pointer + (start + width) * columns + start - width, .transposed, stride: columns,
+            into: weights.pointer + start + width, stride: padded, m: lanes, n: rest, k: width, alpha: -1, beta: 1)
+        }
+      }
+      for lane in 0..<lanes {
+        ck_trellis_levels(
+          codes + lane * columns, columns, code.table, Int32(code.stateBits), Int32(bits), rows.level.pointer + lane * columns)
+      }
+    }
+  }
+}
