@@ -61,6 +61,13 @@ public final class ForwardProgram: Sendable {
     }
   }
 
+  /// Bytes of all values that one run makes.
+  public var madeByteCount: Int {
+    program.steps(for: outputs).reduce(0) { sum, index in
+      sum + program.steps[index].outputs.reduce(0) { $0 + program.values[$1].type.byteCount }
+    }
+  }
+
   /// Bytes that a baseline, and a rerun beside it, hold at most.
   public var byteCount: Int {
     var memory = MemoryWalk(program)

@@ -1,11 +1,13 @@
 import CetTensor
 
 /// Values by what they are made for, each made once, when it is first asked for.
-final class Memo<Key: Hashable, Made: Sendable>: @unchecked Sendable {
+public final class Memo<Key: Hashable, Made: Sendable>: @unchecked Sendable {
   private let lock = Lock()
   private var known: [Key: Made] = [:]
 
-  func value(_ key: Key, _ make: () throws -> Made) rethrows -> Made {
+  public init() {}
+
+  public func value(_ key: Key, _ make: () throws -> Made) rethrows -> Made {
     try lock.withLock {
       if let value = known[key] { return value }
       let value = try make()

@@ -9,15 +9,15 @@ import CetTensor
 /// Zero points of ONNX are whole numbers of codes. Where they count in halves, 2 · code, the zero point and scale / 2 say
 /// the same one type wider. Blocks lie along one axis of DequantizeLinear, those of a `QuantizedTensor` along all axes
 /// but its own: tensors of more than two axes are stored as matrices and get their shape from Reshape.
-struct DequantizeEncoding: WeightEncoding {
+struct DequantizeEncoding: NodeEncoding {
   static let makesFilesSmaller = true
   /// UINT2 since.
   static let sufficientOpset = 25
   private(set) var initializers: [Initializer] = []
-  private(set) var nodes: [Node] = []
+  var nodes: [Node] = []
   private(set) var minimumOpset: Int?
   private(set) var minimumIRVersion: Int64?
-  private var names: NameScope
+  var names: NameScope
   private var shapes: [[Int]: String] = [:]
 
   /// DequantizeLinear has whole zero points: 3 bits lie in 4 there and have room for doubled codes, 2 bits have none.
@@ -53,17 +53,7 @@ struct DequantizeEncoding: WeightEncoding {
     }
   }
 
-  mutating func add(_ weight: WrittenWeight) throws -> Tensor? {
-    let (name, type) = (weight.form.name, weight.elementType)
-    let wide = type == .float32 ? name : names.takeValue("\(name).cet.wide")
-    try add(weight, making: wide)
-    if wide != name {
-      nodes.append(Node("Cast", inputs: [wide], outputs: [name], attributes: ["to": .int(Int64(type.rawValue))]))
-    }
-    return nil
-  }
-
-  private mutating func add(_ weight: WrittenWeight, making result: String) throws {
+  mutating func add(_ weight: WrittenWeight, making result: String) throws {
     let form = weight.form
     let layout = RowLayout(form)
     let storage = DequantizeEncoding.storage(bits: form.bits, zeroUnit: form.zeroUnit)

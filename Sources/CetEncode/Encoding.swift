@@ -60,3 +60,24 @@ protocol WeightEncoding {
   var minimumOpset: Int? { get }
   var minimumIRVersion: Int64? { get }
 }
+
+/// An encoding whose weights are made by nodes, in float32.
+protocol NodeEncoding: WeightEncoding {
+  var nodes: [Node] { get set }
+  var names: NameScope { get set }
+
+  /// Adds nodes that make the value `result` of the weight.
+  mutating func add(_ weight: WrittenWeight, making result: String) throws
+}
+
+extension NodeEncoding {
+  mutating func add(_ weight: WrittenWeight) throws -> Tensor? {
+    let (name, type) = (weight.form.name, weight.elementType)
+    let wide = type == .float32 ? name : names.takeValue("\(name).cet.wide")
+    try add(weight, making: wide)
+    if wide != name {
+      nodes.append(Node("Cast", inputs: [wide], outputs: [name], attributes: ["to": .int(Int64(type.rawValue))]))
+    }
+    return nil
+  }
+}

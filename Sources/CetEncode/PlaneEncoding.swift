@@ -14,16 +14,16 @@ import CetTensor
 /// Every value up to the codes is an integer below 256 or a power of two: exact in any arithmetic. The operators
 /// are Cast, Mul, Floor, MatMul, Reshape, Slice and Sub as opset 7 has them, so no later model's opset is raised, and
 /// all of it is constant: a runtime folds it when it loads the model.
-struct PlaneEncoding: WeightEncoding {
+struct PlaneEncoding: NodeEncoding {
   static let makesFilesSmaller = true
   /// Operators broadcast without attributes since.
   static let sufficientOpset = 7
   private(set) var initializers: [Initializer] = []
-  private(set) var nodes: [Node] = []
+  var nodes: [Node] = []
   var minimumOpset: Int? { nodes.isEmpty ? nil : PlaneEncoding.sufficientOpset }
   let minimumIRVersion: Int64? = nil
   private let opset: Int
-  private var names: NameScope
+  var names: NameScope
   private var shared: [String: String] = [:]
   private var counter = 0
 
@@ -40,17 +40,7 @@ struct PlaneEncoding: WeightEncoding {
     self.names = names
   }
 
-  mutating func add(_ weight: WrittenWeight) throws -> Tensor? {
-    let (name, type) = (weight.form.name, weight.elementType)
-    let wide = type == .float32 ? name : names.takeValue("\(name).cet.wide")
-    try add(weight, making: wide)
-    if wide != name {
-      nodes.append(Node("Cast", inputs: [wide], outputs: [name], attributes: ["to": .int(Int64(type.rawValue))]))
-    }
-    return nil
-  }
-
-  private mutating func add(_ weight: WrittenWeight, making result: String) throws {
+  mutating func add(_ weight: WrittenWeight, making result: String) throws {
     let form = weight.form
     let layout = RowLayout(form)
     let bits = form.bits

@@ -21,7 +21,7 @@ public struct BoundModel: Sendable {
   public let biasNames: [String?]
   public let programs: ForwardPrograms
   /// See `reached`.
-  let reach = BySignature<Set<Int>>()
+  let reach = Memo<Batch.Signature, Set<Int>>()
 
   /// - Parameter biasFree: layers whose bias stays as it is, by index: none is added to them.
   public init(

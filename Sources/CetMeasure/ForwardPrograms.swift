@@ -3,7 +3,7 @@ import CetGraph
 import CetTensor
 
 /// Forward programs by batch shape and wanted outputs.
-public final class ForwardPrograms: @unchecked Sendable {
+public final class ForwardPrograms: Sendable {
   private struct Key: Hashable {
     let signature: Batch.Signature
     let outputs: [String]
@@ -11,8 +11,7 @@ public final class ForwardPrograms: @unchecked Sendable {
   private let model: Model
   private let parameters: [String]
   private let context: ComputeContext
-  private let lock = Lock()
-  private var programs: [Key: ForwardProgram] = [:]
+  private let programs = Memo<Key, ForwardProgram>()
 
   init(_ model: Model, parameters: [String], _ context: ComputeContext) {
     self.model = model
@@ -21,12 +20,8 @@ public final class ForwardPrograms: @unchecked Sendable {
   }
 
   public func forward(_ batch: Batch, outputs: [String]) throws -> ForwardProgram {
-    let key = Key(signature: batch.signature, outputs: outputs)
-    return try lock.withLock {
-      if let program = programs[key] { return program }
-      let made = try ForwardProgram(model, batch: batch, parameters: parameters, outputs: outputs, context)
-      programs[key] = made
-      return made
+    try programs.value(Key(signature: batch.signature, outputs: outputs)) {
+      try ForwardProgram(model, batch: batch, parameters: parameters, outputs: outputs, context)
     }
   }
 }

@@ -29,18 +29,3 @@ extension BoundModel {
     return indices.filter { seen.contains($0) && layers[$0].usesStatistics }
   }
 }
-
-/// Values by what a program of a batch depends on, each made once.
-final class BySignature<Value: Sendable>: @unchecked Sendable {
-  private let lock = Lock()
-  private var values: [Batch.Signature: Value] = [:]
-
-  func value(_ signature: Batch.Signature, _ make: () throws -> Value) throws -> Value {
-    try lock.withLock {
-      if let value = values[signature] { return value }
-      let value = try make()
-      values[signature] = value
-      return value
-    }
-  }
-}

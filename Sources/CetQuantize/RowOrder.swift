@@ -21,39 +21,28 @@ public struct RowOrder: Sendable, Equatable {
 
   /// The rows of codes in C order, each `width` codes from the next: at least `columns`, and zeros between them.
   public func paddedRows(_ codes: [UInt8], width: Int) -> [UInt8] {
-    guard width != columns else { return rowsFirst(codes) }
+    let dense = rowsFirst(codes)
+    guard width != columns else { return dense }
     var result = [UInt8](repeating: 0, count: rows * width)
-    guard !codes.isEmpty else { return result }
-    for r in 0..<rows {
-      for o in 0..<outer {
-        let (to, from) = (r * width + o * inner, (o * rows + r) * inner)
-        for i in 0..<inner { result[to + i] = codes[from + i] }
-      }
+    for row in 0..<(dense.isEmpty ? 0 : rows) {
+      for column in 0..<columns { result[row * width + column] = dense[row * columns + column] }
     }
     return result
   }
 
   /// The rows of a tensor in C order.
-  func rowsFirst<Element>(_ values: [Element]) -> [Element] {
-    guard outer > 1, !values.isEmpty else { return values }
-    return [Element](unsafeUninitializedCapacity: values.count) { target, count in
-      for r in 0..<rows {
-        for o in 0..<outer {
-          let (to, from) = ((r * outer + o) * inner, (o * rows + r) * inner)
-          for i in 0..<inner { target.initializeElement(at: to + i, to: values[from + i]) }
-        }
-      }
-      count = values.count
-    }
-  }
+  func rowsFirst<Element>(_ values: [Element]) -> [Element] { exchanged(values, outer, rows) }
 
   /// The C order of a tensor whose rows are first in `values`.
-  func tensorOrder<Element>(_ values: [Element]) -> [Element] {
+  func tensorOrder<Element>(_ values: [Element]) -> [Element] { exchanged(values, rows, outer) }
+
+  /// [first, second, inner] as [second, first, inner].
+  private func exchanged<Element>(_ values: [Element], _ first: Int, _ second: Int) -> [Element] {
     guard outer > 1, !values.isEmpty else { return values }
     return [Element](unsafeUninitializedCapacity: values.count) { target, count in
-      for o in 0..<outer {
-        for r in 0..<rows {
-          let (to, from) = ((o * rows + r) * inner, (r * outer + o) * inner)
+      for s in 0..<second {
+        for f in 0..<first {
+          let (to, from) = ((s * first + f) * inner, (f * second + s) * inner)
           for i in 0..<inner { target.initializeElement(at: to + i, to: values[from + i]) }
         }
       }

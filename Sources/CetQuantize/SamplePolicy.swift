@@ -74,8 +74,7 @@ public enum SamplePolicy {
   public static func relativeRidge(samples: Int) -> Double {
     guard samples > 100 else { return 0.5 }
     guard samples < 512 else { return 0.05 }
-    let doublings = { (x: Double) in x.exponentAndFraction }
-    let position = (doublings(Double(samples)) - doublings(100)) / (doublings(512) - doublings(100))
+    let position = (Double(samples).doublings - 100.0.doublings) / (512.0.doublings - 100.0.doublings)
     return 0.5 + (0.05 - 0.5) * position
   }
 
@@ -88,5 +87,5 @@ public enum SamplePolicy {
 
 extension Double {
   /// A piecewise linear logarithm to base 2, exact at powers of two.
-  fileprivate var exponentAndFraction: Double { Double(exponent) + significand - 1 }
+  fileprivate var doublings: Double { Double(exponent) + significand - 1 }
 }

@@ -21,8 +21,8 @@ import Testing
     }
   }
 
-  /// Without inputs that go together the error is that of a source coder. The bounds are those of a decoder written in C
-  /// apart from this one, plus 2 %; a uniform quantizer has 0.119, 0.0374 and 0.0115 at 2, 3 and 4 bits.
+  /// Without inputs that go together the error is that of a source coder: with 12 state bits and 32 paths .287, .077, .0205
+  /// and .0055, the bounds allow 2 % more. A uniform quantizer has .119, .0374 and .0115 at 2, 3 and 4 bits.
   @Test(arguments: zip([1, 2, 3, 4], [0.293, 0.0785, 0.0209, 0.0056]))
   func normalWeightsLoseWhatATrellisLoses(_ bits: Int, _ bound: Double) throws {
     let weights = try Problems.normal(rows: 32, columns: 1024, seed: 3)
@@ -40,10 +40,10 @@ import Testing
       let (rows, columns, bits) = (2, 3, 2)
       let weights = try Problems.normal(rows: rows, columns: columns, seed: UInt64(seed))
       let h = try Problems.covariance(columns: columns, samples: 50, seed: UInt64(100 + seed))
-      let factor = try CurvatureFactor(covariance: h, dimension: columns, relativeDamping: 0.01, columns: .natural)
+      let factor = try CurvatureFactor(covariance: h, dimension: columns, relativeDamping: 1e-9, columns: .natural)
       let rounded = try MatrixRounding.trellis(
         weights, bits: bits, code: .small, granularity: .perAxis, factors: [factor],
-        options: TrellisOptions(paths: 128, fewPaths: 128, starts: [1], rounds: 1))
+        options: TrellisOptions(paths: 128, fewPaths: 128, starts: [1], rounds: 40))
       for row in 0..<rows {
         let scale = rounded.matrix.scales[row]
         func error(_ codes: [UInt8]) -> Double {
@@ -55,8 +55,8 @@ import Testing
         }
         let found = error(Array(rounded.matrix.codes[(row * columns)..<((row + 1) * columns)]))
         let every = (0..<64).map { error([UInt8($0 >> 4), UInt8($0 >> 2 & 3), UInt8($0 & 3)]) }
-        // The scale was fitted to these codes afterwards, which can make others better by little.
-        #expect(found <= (every.min() ?? 0) * 1.25 + 1e-9)
+        // After so many rounds codes and scale fit each other: the scale is the one that these codes were found at.
+        #expect(found <= (every.min() ?? 0) * 1.0001 + 1e-9)
       }
     }
   }

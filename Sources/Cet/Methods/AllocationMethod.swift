@@ -45,6 +45,11 @@ protocol AllocationMethod {
 }
 
 extension AllocationMethod {
+  /// What the method chose while it measured: its table is for one target.
+  static func choice(
+    _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
+  ) throws -> BitChoice { try table.choice() }
+
   static func notes(_ table: LossTable, loss: LossKind) -> [String] { [] }
 }
 

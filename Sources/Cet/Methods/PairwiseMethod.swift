@@ -76,10 +76,6 @@ enum PairwiseMethod: AllocationMethod {
     return matrix
   }
 
-  static func choice(
-    _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
-  ) throws -> BitChoice { try table.choice() }
-
   static func reason(_ draft: PlanDraft, _ index: Int, bits: Int?) -> String {
     "least loss of all pairs of tensors that moves of one or two of them reach"
   }

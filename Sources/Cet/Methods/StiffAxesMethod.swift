@@ -44,10 +44,6 @@ enum StiffAxesMethod: AllocationMethod {
     return table
   }
 
-  static func choice(
-    _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
-  ) throws -> BitChoice { try table.choice() }
-
   static func reason(_ draft: PlanDraft, _ index: Int, bits: Int?) -> String {
     "size of the error that the stiff axes leave to this tensor"
   }

@@ -57,9 +57,11 @@ extension Session {
     statisticsBytes = need.statistics + (limit - need.total)
   }
 
-  /// Bytes of one batch: a baseline with a rerun beside it, the values of a run that live together at most, and the output.
+  /// Bytes of one batch: a baseline with a rerun beside it; of a run all values, those that live together at most, and the
+  /// output.
   private struct BatchCost {
     var rerun: Int
+    var made: Int
     var live: Int
     var output: Int
   }
@@ -69,7 +71,8 @@ extension Session {
     return try batches.map { batch in
       if let cost = known[batch.signature] { return cost }
       let program = try bound.programs.forward(batch, outputs: [bound.output])
-      let cost = BatchCost(rerun: program.byteCount, live: program.liveByteCount, output: program.outputByteCount)
+      let cost = BatchCost(
+        rerun: program.byteCount, made: program.madeByteCount, live: program.liveByteCount, output: program.outputByteCount)
       known[batch.signature] = cost
       return cost
     }
@@ -107,7 +110,7 @@ extension Session {
       statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 4 * largest)
       // All batches stand at the same layer, in both networks; freed values of the layers before are reused up to a limit.
       let standing = 2 * copies * costs.reduce(0.0) { $0 + Double($1.live) }
-      let idle = min(Double(SequentialPass.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.rerun) })
+      let idle = min(Double(SequentialPass.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.made) })
       activations = max(activations, standing + idle)
     }
     // Buffers come in classes of size, an eighth apart.
