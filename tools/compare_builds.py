@@ -7,7 +7,6 @@ OLD/compared, and is not made again. --packs: a folder of folders with model.onn
 digits_cnn is always there. --every: each N-th of the small models in Tests/python/corpus. Exits with 1 when something
 differs.
 """
-import argparse
 import hashlib
 import json
 import os
@@ -18,6 +17,8 @@ import sys
 import tempfile
 
 import numpy as np
+
+import arguments as a
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -46,6 +47,12 @@ def variants(name):
     return every
 
 
+def prefix(text):
+    """A folder with a built tool, as a path."""
+    a.existing(os.path.join(text, "bin", "cet-onnx"))
+    return pathlib.Path(text).resolve()
+
+
 def digest(text):
     return hashlib.sha256(text).hexdigest()[:16]
 
@@ -55,11 +62,11 @@ def without_times(text):
     return re.sub(rb'"[a-z_]*seconds": *[0-9.e+-]+', b'""', text)
 
 
-def found(prefix, command, model, data, folder):
+def found(build, command, model, data, folder):
     """Status, text and files of one run."""
     out = pathlib.Path(folder) / "out"
     line = command.format(model=model, data=data, out=out, third=os.path.getsize(model) // 3)
-    done = subprocess.run([prefix / "bin" / "cet-onnx", *line.split()], capture_output=True)
+    done = subprocess.run([build / "bin" / "cet-onnx", *line.split()], capture_output=True)
     text = without_times(done.stdout + done.stderr)
     for path in (folder, model, data):
         text = text.replace(str(path).encode(), b"")
@@ -90,21 +97,21 @@ def small_cases(every, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old", type=pathlib.Path)
-    parser.add_argument("new", type=pathlib.Path)
-    parser.add_argument("--packs", type=pathlib.Path)
-    parser.add_argument("--every", type=int, default=5)
+    parser = a.Parser(__doc__)
+    parser.add_argument("old", type=prefix)
+    parser.add_argument("new", type=prefix)
+    parser.add_argument("--packs", type=a.folder)
+    parser.add_argument("--every", type=a.count, default=5)
     parser.add_argument("--only", default="", help="cases whose name has this text")
     arguments = parser.parse_args()
     folders = [ROOT / "Tests" / "Fixtures" / "digits_cnn"]
     if arguments.packs:
-        folders += [f for f in sorted(arguments.packs.iterdir()) if f.name != "digits_cnn" and (f / "model.onnx").exists()]
+        folders += [f for f in sorted(pathlib.Path(arguments.packs).iterdir()) if f.name != "digits_cnn" and (f / "model.onnx").exists()]
     kept = arguments.old / "compared"
     known = json.loads(kept.read_text()) if kept.exists() else {}
     compared = differing = 0
-    with tempfile.TemporaryDirectory() as a:
-        folder = pathlib.Path(a)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch)
         for cases in (pack_cases(folders), small_cases(arguments.every, folder)):
             for name, command, model, data in cases:
                 if arguments.only not in name:

@@ -26,7 +26,7 @@ import Testing
   }
 
   /// Branches of one shape, so wide that their steps could be put together: each group moves without the other.
-  @Test func groupsThatMeetInWideRowsMoveAlone() throws {
+  @Test func derivative_groupsThatMeetInWideRows_moveAlone() throws {
     var random = Random(seed: 11)
     func tensor(_ shape: [Int]) throws -> Tensor {
       try Tensor((0..<shape.elementCount).map { _ in Float(random.normal()) }, shape: shape)

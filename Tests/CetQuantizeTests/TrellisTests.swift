@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct TrellisTests {
   @Test(arguments: [TrellisCode.small, .large])
-  func aStateIsFollowedByOneValueOfEveryQuantile(_ code: TrellisCode) {
+  func table_anyState_isFollowedByOneValueOfEveryQuantile(_ code: TrellisCode) {
     let sorted = code.table.sorted()
     #expect(zip(sorted, sorted.reversed()).allSatisfy { $0 == -$1 })
     #expect(Set(code.table).count > code.table.count * 9 / 10)
@@ -24,7 +24,7 @@ import Testing
   /// Without inputs that go together the error is that of a source coder: with 12 state bits and 32 paths .287, .077, .0205
   /// and .0055, the bounds allow 2 % more. A uniform quantizer has .119, .0374 and .0115 at 2, 3 and 4 bits.
   @Test(arguments: zip([1, 2, 3, 4], [0.293, 0.0785, 0.0209, 0.0056]))
-  func normalWeightsLoseWhatATrellisLoses(_ bits: Int, _ bound: Double) throws {
+  func trellis_normalWeights_losesWhatASourceCoderDoes(_ bits: Int, _ bound: Double) throws {
     let weights = try Problems.normal(rows: 32, columns: 1024, seed: 3)
     let factor = try CurvatureFactor(covariance: Problems.identity(1024), dimension: 1024, relativeDamping: 0, columns: .natural)
     let rounded = try MatrixRounding.trellis(weights, bits: bits, code: .large, granularity: .perAxis, factors: [factor])
@@ -35,7 +35,7 @@ import Testing
   }
 
   /// With room for every path the search is exhaustive: no sequence of codes has a smaller error at the same scale.
-  @Test func enoughPathsFindTheBestCodes() throws {
+  @Test func trellis_enoughPaths_findsTheBestCodes() throws {
     for seed in 0..<20 {
       let (rows, columns, bits) = (2, 3, 2)
       let weights = try Problems.normal(rows: rows, columns: columns, seed: UInt64(seed))
@@ -62,7 +62,7 @@ import Testing
   }
 
   @Test(arguments: [5, 64, 65, 200])
-  func bitsDoNotDependOnThreads(_ columns: Int) throws {
+  func trellis_anyThreads_givesTheSameBits(_ columns: Int) throws {
     let weights = try Problems.normal(rows: 37, columns: columns, seed: 9)
     let factor = try CurvatureFactor(
       covariance: try Problems.covariance(columns: columns, samples: 400, seed: 4), dimension: columns, relativeDamping: 0.03, columns: .natural)
@@ -75,7 +75,7 @@ import Testing
 
   /// Correlated inputs: the trellis beats the grid of the same width, and its decoder gives what the search had.
   @Test(arguments: [2, 3, 4])
-  func correlatedInputsLoseLessThanOnAGrid(_ bits: Int) throws {
+  func trellis_correlatedInputs_losesLessThanAGrid(_ bits: Int) throws {
     let (rows, columns) = (24, 144)
     let weights = try Problems.normal(rows: rows, columns: columns, seed: 17)
     let covariance = try Problems.covariance(columns: columns, samples: 1000, seed: 8)
@@ -87,7 +87,7 @@ import Testing
   }
 
   @Test(arguments: TrellisCode.widths)
-  func unusualRowsComeThrough(_ bits: Int) throws {
+  func trellis_unusualRows_comeThrough(_ bits: Int) throws {
     func rounded(_ values: [Float], rows: Int, granularity: Granularity = .perAxis) throws -> [Float] {
       let columns = values.count / rows
       let factor = try CurvatureFactor(covariance: Problems.identity(columns), dimension: columns, columns: .natural)

@@ -46,6 +46,8 @@ WRONG = {
     "mpi negative count": ("examples/mpi/spectrum.py", ["M", "D", "-5", "16"], ["COUNT", "'-5'"]),
     "cases nothing": ("tools/make_node_cases.py", [], ["folder"]),
     "rate missing folder": ("tools/conformance_rate.py", ["nowhere"], ["'nowhere'"]),
+    "compare nothing": ("tools/compare_builds.py", [], ["old", "new"]),
+    "compare no build": ("tools/compare_builds.py", ["nowhere", "nowhere"], ["'nowhere/bin/cet-onnx'"]),
     "dump nothing": ("tools/dump_model.py", [], ["model"]),
     "dump missing model": ("tools/dump_model.py", ["nowhere.onnx"], ["'nowhere.onnx'"]),
 }
