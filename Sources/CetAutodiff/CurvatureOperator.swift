@@ -113,7 +113,7 @@ public final class CurvatureOperator: @unchecked Sendable {
         sums: live * dimension * MemoryLayout<Double>.stride, product: dimension * MemoryLayout<Float>.stride),
       limit: memoryLimit, threads: workers.threads)
     adders = workers
-    self.workers = memoryLimit == nil ? workers : Workers(threads: memory.workers)
+    self.workers = memoryLimit == nil ? workers : workers.limited(to: memory.workers)
     cache = PreparedCache(count: memory.keptBatches)
 
     var references = [Tensor?](repeating: nil, count: batches.count)
@@ -138,7 +138,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   /// Holds up to `bytes` less, for products with `directions` vectors at a time, which stay the same and take longer.
   public func release(_ bytes: Int, directions: Int) {
     memory.release(bytes, directions: directions)
-    workers = Workers(threads: memory.workers)
+    workers = workers.limited(to: memory.workers)
     cache.keep(memory.keptBatches)
     context.arena.trim()
   }

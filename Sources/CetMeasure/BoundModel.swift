@@ -58,7 +58,7 @@ public struct BoundModel: Sendable {
   }
 
   /// Before any work starts.
-  public mutating func limit(threads: Int) { workers = Workers(threads: min(threads, workers.threads)) }
+  public mutating func limit(threads: Int) { workers = workers.limited(to: threads) }
 
   /// What a layer's output is added to, where its rounding can make use of it.
   func residual(of layer: Int) -> Residual? {

@@ -13,6 +13,9 @@ public struct Workers: Sendable {
     self.interruption = interruption
   }
 
+  /// Fewer of them, which are asked to end as these are.
+  public func limited(to most: Int) -> Workers { Workers(threads: min(most, threads), interruption: interruption) }
+
   /// The number of processors this process may run on.
   public static var processorCount: Int { Int(ck_processor_count()) }
 

@@ -85,7 +85,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("build", [recurrent, wide])
 @pytest.mark.parametrize("after", [0.3, 1.0, 2.0, 4.0])
-def test_planning_that_is_stopped_ends_soon(build, after):
+def test_planning_that_is_stopped_ends_within_two_seconds(build, after):
     network, samples = build()
     begun = time.monotonic()
     asked = None
@@ -99,8 +99,8 @@ def test_planning_that_is_stopped_ends_soon(build, after):
     try:
         cet.plan(network, cet.Calibration({"x": samples}), target_bits=4, threads=1, progress=progress)
     except Stop:
-        # Seconds of the processor, which counts more of them for the same work when other programs share its caches.
-        assert time.process_time() - asked < 6
+        # Of the processor, which other programs may use as well.
+        assert time.process_time() - asked < 2
 
 
 def test_callbacks_run_on_the_thread_that_called():
