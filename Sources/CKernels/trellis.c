@@ -52,6 +52,13 @@ static void select_smallest(uint64_t *keys, size_t n, size_t most) {
 INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t block, const float *weights,
                       const float *u_before, size_t width) {
   const size_t half = (block & 1) ^ 1, count = paths->count;
+  if (u_before == NULL) {
+    for (size_t p = 0; p < count; p++) {
+      work->residual[0][p][0] = weights[0];
+      paths->origin[p] = (uint8_t)p;
+    }
+    return;
+  }
   float shared[BLOCK];
   for (size_t k = 0; k < BLOCK; k++) shared[k] = k < width ? weights[k] : 0;
   size_t split = block > 0 ? BLOCK : 0; /* columns from here on differ between the paths */
@@ -144,16 +151,20 @@ CLONES void ck_trellis_columns(ck_trellis_paths *paths, ck_trellis_work *work, s
       n = most;
     }
     uint8_t origin[PATHS];
-    const float *row = u + j * BLOCK;
     for (size_t q = 0; q < n; q++) {
       const uint64_t key = work->keys[q];
       const uint8_t p = parent_of(key);
       const float *old = work->residual[side][p];
       const float e = (old[j] - scale[j] * table[state_of(key)]) * inverse[j];
       float *new = work->residual[side ^ 1][q];
-      /* Whole runs of lanes: what lies before column j is read no more. */
-      for (size_t k = j / LANES * LANES; k < BLOCK; k += LANES)
-        for (size_t lane = 0; lane < LANES; lane++) new[k + lane] = old[k + lane] - e * row[k + lane];
+      if (u != NULL) {
+        const float *row = u + j * BLOCK;
+        /* Whole runs of lanes: what lies before column j is read no more. */
+        for (size_t k = j / LANES * LANES; k < BLOCK; k += LANES)
+          for (size_t lane = 0; lane < LANES; lane++) new[k + lane] = old[k + lane] - e * row[k + lane];
+      } else if (j + 1 < width) {
+        new[j + 1] = weights[j + 1];
+      }
       origin[q] = paths->origin[p];
       paths->parent[half][j][q] = p;
       paths->code[half][j][q] = code_of(key);

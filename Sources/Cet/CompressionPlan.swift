@@ -1,3 +1,4 @@
+import CetQuantize
 import CetTensor
 
 /// What a plan says about one tensor.
@@ -38,6 +39,10 @@ public struct PlannedTensor: Sendable, Equatable {
   public var measuredLoss: [Int: Double] = [:]
   /// ‖δ‖₂ up to which the curvature predicts the measured loss within 10⁻³ or 10 %; nil: unknown, or nowhere.
   public var trustRadius: Double?
+  /// What codes of these bits stand for.
+  public var coding: Coding.Kind
+  /// The codings that the losses of the table are of, by bits.
+  public var codings: [Int: Coding.Kind] = [:]
   /// `measuredLoss` from curvature: half the quadratic form of the quantization error.
   public var curvatureLoss: [Int: Double] = [:]
   /// Packed codes; 0 when kept.
@@ -45,10 +50,13 @@ public struct PlannedTensor: Sendable, Equatable {
   /// What the file holds for the tensor: codes, scales and zero points, or floats.
   public var storedBytes = 0
 
-  public init(name: String, shape: [Int], bits: Int, decision: Decision, reason: String) {
+  public init(
+    name: String, shape: [Int], bits: Int, coding: Coding.Kind = .affine, decision: Decision, reason: String
+  ) {
     self.name = name
     self.shape = shape
     self.bits = bits
+    self.coding = coding
     self.decision = decision
     self.reason = reason
   }

@@ -1,11 +1,15 @@
 import CetAutodiff
 import CetEncode
+import CetMeasure
 import CetQuantize
 import CetTensor
 
 public typealias LossKind = CetAutodiff.LossKind
 public typealias CurvatureKind = CetAutodiff.CurvatureKind
 public typealias Granularity = CetQuantize.Granularity
+public typealias Coding = CetQuantize.Coding
+public typealias CodingPolicy = CetQuantize.CodingPolicy
+public typealias Effort = CetMeasure.RoundingEffort.Level
 public typealias Encoding = CetEncode.Encoding
 
 /// The words that stand for a choice are the same in C, JSON, Python and on the command line.
@@ -38,7 +42,7 @@ public struct PlanOptions: Sendable, Equatable {
     }
   }
 
-  public static let allowedBits = 2...8
+  public static let allowedBits = 1...8
 
   public var target: Target
   public var method = Method.cet
@@ -48,8 +52,10 @@ public struct PlanOptions: Sendable, Equatable {
   public var rounding = Rounding.compensated
   public var granularity = Granularity.perAxis
   public var encoding = Encoding.planes
-  /// Ascending, without repetition.
-  public var bits = [2, 3, 4, 8]
+  public var coding = CodingPolicy.auto
+  public var effort = Effort.medium
+  /// Ascending, without repetition; nil: what pays for the coding.
+  public var bits: [Int]?
   public var keep: [String] = []
   public var fix: [Fix] = []
   public var seed: UInt64 = 0
@@ -69,8 +75,19 @@ public struct PlanOptions: Sendable, Equatable {
 
   public init(target: Target) { self.target = target }
 
-  /// Where the levels of a written tensor may lie.
-  var gridForm: GridForm { encoding.gridForm(granularity) }
+  /// Nearest codes are those of a grid, unless a trellis is asked for.
+  private var effectiveCoding: CodingPolicy { coding == .auto && rounding == .nearest ? .affine : coding }
+
+  /// Whether a tensor may have trellis codes.
+  private var hasTrellis: Bool { effectiveCoding != .affine && granularity != .perTensor && encoding.carriesTrellis }
+
+  /// What codes a written tensor may have.
+  func gridForm(_ trellis: TrellisCode) -> GridForm {
+    encoding.gridForm(granularity, coding: effectiveCoding, trellis: trellis)
+  }
+
+  /// Allowed bits. Between 4 and 8 bits a grid gains less than it costs.
+  var widths: [Int] { bits ?? (hasTrellis ? [1, 2, 3, 4, 5, 6, 8] : [2, 3, 4, 8]) }
 
   public func validate() throws {
     switch target {
@@ -80,13 +97,23 @@ public struct PlanOptions: Sendable, Equatable {
     case .maximumLoss(let value): try check(value.isFinite && value > 0, "max_loss", value, "a positive number")
     }
     let allowed = "\(PlanOptions.allowedBits.lowerBound) to \(PlanOptions.allowedBits.upperBound)"
-    guard !bits.isEmpty else { throw CetError(.invalidArgument, "option bits: expected at least one of \(allowed)") }
-    for value in bits { try check(PlanOptions.allowedBits.contains(value), "bits", value, allowed) }
-    guard zip(bits, bits.dropFirst()).allSatisfy({ $0 < $1 }) else {
-      throw CetError(.invalidArgument, "option bits: expected rising values, got \(bits)")
+    guard !widths.isEmpty else { throw CetError(.invalidArgument, "option bits: expected at least one of \(allowed)") }
+    for value in widths { try check(PlanOptions.allowedBits.contains(value), "bits", value, allowed) }
+    guard zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 }) else {
+      throw CetError(.invalidArgument, "option bits: expected rising values, got \(widths)")
     }
     for rule in fix {
       try check(PlanOptions.allowedBits.contains(rule.bits), "fix '\(rule.pattern)'", rule.bits, "\(allowed) bits")
+    }
+    if !hasTrellis {
+      let why =
+        coding == .affine
+        ? "" : granularity == .perTensor
+          ? "; granularity per-tensor has none"
+          : encoding.carriesTrellis ? "; rounding nearest has them with coding trellis only" : "; encoding '\(encoding.rawValue)' has none"
+      if coding == .trellis { throw CetError(.invalidArgument, "option coding: no tensor can have trellis codes\(why)") }
+      let single = widths.first == 1 ? "bits" : fix.first { $0.bits == 1 }.map { "fix '\($0.pattern)'" }
+      if let single { throw CetError(.invalidArgument, "option \(single): 1 bit needs trellis codes\(why)") }
     }
     if case .block(let size) = granularity {
       try check(size > 0 && size <= 1 << 20, "block_size", size, "1 to \(1 << 20)")
@@ -104,6 +131,8 @@ public struct QuantizeOptions: Sendable, Equatable {
   public var rounding: Rounding?
   /// nil: the plan's.
   public var encoding: Encoding?
+  /// nil: the plan's.
+  public var effort: Effort?
   /// nil: as many as the plan used.
   public var samples: Int?
   public var batchSize: Int?

@@ -1,4 +1,5 @@
 import CetEncode
+import CetQuantize
 import CetTensor
 
 /// Plans whose bits somebody changed in the document: what follows from bits is computed anew.
@@ -12,6 +13,7 @@ extension CompressionPlan {
     tensor.bits = bits
     tensor.decision = bits == PlannedTensor.keptBits ? .kept : .fixed
     tensor.reason = CompressionPlan.byHand
+    tensor.coding = tensor.codings[bits] ?? tensor.expectedCoding(options)
     tensor.blockSize = tensor.isPlanned ? options.granularity.blockSize : 0
     if options.granularity == .perTensor { tensor.axis = nil }
     tensor.lossPerByte = nil
@@ -35,11 +37,19 @@ extension CompressionPlan {
 }
 
 extension PlannedTensor {
+  /// What codes of the tensor's bits stand for where nothing was rounded yet.
+  fileprivate func expectedCoding(_ options: PlanOptions) -> Coding.Kind {
+    guard let axis, bits != PlannedTensor.keptBits else { return .affine }
+    // Any code will do: the kind does not depend on it.
+    return options.gridForm(.small).expected(bits: bits, columns: RowOrder(shape, axis: axis).columns).coding.kind
+  }
+
   /// Computes what the file holds for the tensor at its bits.
   mutating func countBytes(_ options: PlanOptions) {
     (codeBytes, storedBytes) = bits == PlannedTensor.keptBits
       ? (0, count * 4)
-      : FileSizes.storedBytes(shape, axis: axis, bits: bits, granularity: options.granularity, encoding: options.encoding)
+      : FileSizes.storedBytes(
+        shape, axis: axis, CodeFormat(bits: bits, coding: Coding(coding, trellis: .small)), granularity: options.granularity, encoding: options.encoding)
   }
 }
 
@@ -70,6 +80,13 @@ extension LoadedModel {
         throw CetError(
           .invalidArgument,
           "the plan gives '\(tensor.name)' \(tensor.bits) bits, expected \(widths.lowerBound) to \(widths.upperBound)")
+      }
+      if tensor.isPlanned {
+        let kinds = plan.options.gridForm(trellisCode).codings(bits: tensor.bits, columns: layer.columns).map(\.kind)
+        guard tensor.coding == .trellis ? kinds.contains(.trellis) : tensor.bits > 1 else {
+          throw CetError(
+            .invalidArgument, "the plan gives '\(tensor.name)' \(tensor.bits) bits and \(tensor.coding.rawValue) codes, which it cannot have")
+        }
       }
       tensor.axis = plan.options.granularity == .perTensor ? nil : layer.axis
       tensor.countBytes(plan.options)

@@ -93,6 +93,10 @@ extension CompressionPlan {
           guard isKept != tensor.isPlanned else {
             throw try field.required("decision").error("'\(tensor.decision.rawValue)' does not go with \(tensor.bits) bits")
           }
+          if let known = tensor.codings[tensor.bits], known != tensor.coding {
+            throw try field.required("coding").error(
+              "'\(tensor.coding.rawValue)' is not what the table's loss at \(tensor.bits) bits is of, '\(known.rawValue)'")
+          }
           continue
         }
       } else if isKept != tensor.isPlanned {
@@ -116,6 +120,7 @@ extension PlannedTensor {
       .init("shape", .array(shape.map { .integer($0) })),
       .init("bits", .integer(bits)),
       .init("decided_bits", .integer(bits)),
+      .init("coding", .string(coding.rawValue)),
       .init("decision", .string(decision.rawValue)),
       .init("reason", .string(reason)),
       .init("axis", .integer(axis)),
@@ -125,6 +130,7 @@ extension PlannedTensor {
       .init("code_bytes", .integer(codeBytes)),
       .init("stored_bytes", .integer(storedBytes)),
       .init("sensitivity", table(sensitivity)),
+      .init("codings", .object(codings.sorted { $0.key < $1.key }.map { .init(String($0.key), .string($0.value.rawValue)) })),
       .init("measured_loss", table(measuredLoss)),
       .init("curvature_loss", table(curvatureLoss)),
       .init("trust_radius", .double(trustRadius)),
@@ -137,7 +143,7 @@ extension PlannedTensor {
     let bitsField = try fields.required("bits")
     let bits = try bitsField.integer(PlannedTensor.possibleBits)
     guard bits == PlannedTensor.keptBits || PlanOptions.allowedBits.contains(bits) else {
-      throw bitsField.error("expected 2 to 8, or \(PlannedTensor.keptBits) for float32, got \(bits)")
+      throw bitsField.error("expected 1 to 8, or \(PlannedTensor.keptBits) for float32, got \(bits)")
     }
     self.init(
       name: try fields.required("name").string(), shape: shape, bits: bits,
@@ -147,6 +153,9 @@ extension PlannedTensor {
       guard !shape.isEmpty else { throw field.error("a scalar has no axis") }
       axis = try field.integer(0...(shape.count - 1))
     }
+    // Before there was a choice codes were affine.
+    coding = try fields.optional("coding")?.choice() ?? .affine
+    for (name, field) in try fields.optional("codings")?.members() ?? [] { codings[try PlannedTensor.width(name, field)] = try field.choice() }
     blockSize = try fields.optional("block_size")?.integer(0...(1 << 46)) ?? 0
     lossPerByte = try fields.optional("loss_per_byte")?.double()
     codeBytes = try fields.required("code_bytes").integer(0...(1 << 46))
@@ -160,12 +169,17 @@ extension PlannedTensor {
   private static func table(_ fields: JSONFields?) throws -> [Int: Double] {
     var result: [Int: Double] = [:]
     for (name, field) in try fields?.members() ?? [] {
-      guard let bits = Int(name), PlanOptions.allowedBits.contains(bits) else {
-        throw field.error("expected a bit width from 2 to 8 as the member's name")
-      }
+      let bits = try width(name, field)
       if field.value != .null { result[bits] = try field.double() }
     }
     return result
+  }
+
+  private static func width(_ name: String, _ field: JSONFields) throws -> Int {
+    guard let bits = Int(name), PlanOptions.allowedBits.contains(bits) else {
+      throw field.error("expected a bit width from 1 to 8 as the member's name")
+    }
+    return bits
   }
 }
 
@@ -186,7 +200,9 @@ extension PlanOptions {
       .init("rounding", .string(rounding.rawValue)),
       .init("granularity", .string(granularity.description)),
       .init("encoding", .string(encoding.rawValue)),
-      .init("bits", .array(bits.map { .integer($0) })),
+      .init("coding", .string(coding.rawValue)),
+      .init("effort", .string(effort.rawValue)),
+      .init("bits", .array(widths.map { .integer($0) })),
       .init("keep", .array(keep.map { .string($0) })),
       .init("fix", .array(fix.map { .object([.init("pattern", .string($0.pattern)), .init("bits", .integer($0.bits))]) })),
       .init("seed", .integer(seed)),
@@ -220,6 +236,9 @@ extension PlanOptions {
       throw granularityField.error("expected per-tensor, per-axis or block:N")
     }
     self.granularity = granularity
+    // Before there was a choice codes were affine.
+    coding = try fields.optional("coding")?.choice() ?? .affine
+    effort = try fields.optional("effort")?.choice() ?? .medium
     bits = try fields.required("bits").array().map { try $0.integer(PlanOptions.allowedBits) }
     keep = try fields.optional("keep")?.array().map { try $0.string() } ?? []
     fix = try fields.optional("fix")?.array().map {

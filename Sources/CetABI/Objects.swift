@@ -158,7 +158,13 @@ final class QuantizedObject: HandleObject {
       view.codes = try memory.array(codes)
       view.code_bytes = UInt64(codes.count)
       view.scale = try memory.array(tensor.scales)
-      view.zero_point = try memory.array(tensor.zeroPoints)
+      view.coding = tensor.coding.kind.number
+      if let code = tensor.coding.trellis {
+        view.trellis_state_bits = UInt32(code.stateBits)
+        view.trellis_table = try memory.array(code.table)
+      } else {
+        view.zero_point = try memory.array(tensor.zeroPoints)
+      }
       view.scale_count = UInt64(tensor.scales.count)
       views[index] = view
       return view

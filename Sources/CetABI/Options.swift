@@ -37,6 +37,8 @@ extension PlanOptions {
     rounding = try CetABI.rounding(c.rounding) ?? rounding
     granularity = try CetABI.granularity(c.granularity, blockSize: c.block_size) ?? granularity
     encoding = try CetABI.encoding(c.encoding) ?? encoding
+    coding = try CetABI.coding(c.coding) ?? coding
+    effort = try CetABI.effort(c.effort) ?? effort
     if c.bits != 0 {
       bits = (0..<32).filter { c.bits >> UInt32($0) & 1 == 1 }
     }
@@ -85,6 +87,8 @@ extension PlanOptions {
     shifts = source.options.shifts
     if c.encoding == 0 { encoding = source.options.encoding }
     if c.bits == 0 { bits = source.options.bits }
+    try same(c.coding, &coding, source.options.coding, "coding")
+    if c.effort == 0 { effort = source.options.effort }
     if c.keep_count == 0 { keep = source.options.keep }
     if c.fix_count == 0 { fix = source.options.fix }
     try validate()
@@ -96,7 +100,7 @@ extension QuantizeOptions {
     self.init()
     rounding = try CetABI.rounding(c.rounding)
     encoding = try CetABI.encoding(c.encoding)
-    guard c.reserved == 0 else { throw invalid("cet_quantize_options: reserved is \(c.reserved), expected 0") }
+    effort = try CetABI.effort(c.effort)
     samples = try optional(c.samples, "samples")
     batchSize = try optional(c.batch_size, "batch_size")
     maxMemory = try optional(c.max_memory, "max_memory")

@@ -123,6 +123,8 @@ extension cet_plan_tensor {
     cet_plan_tensor.fill(&measured_loss, tensor.measuredLoss)
     cet_plan_tensor.fill(&curvature_loss, tensor.curvatureLoss)
     cet_plan_tensor.fill(&sensitivity, tensor.sensitivity)
+    coding = tensor.isPlanned ? tensor.coding.number : Int32(CET_CODING_DEFAULT)
+    trellis_bits = tensor.codings.reduce(0) { $1.value == .trellis ? $0 | 1 << UInt32($1.key) : $0 }
   }
 
   private static func fill<Row>(_ row: inout Row, _ table: [Int: Double]) {
@@ -161,6 +163,7 @@ extension cet_plan_summary {
     held_out_loss = plan.heldOutLoss?.estimate.loss ?? .nan
     held_out_low = plan.heldOutLoss?.estimate.interval?.lowerBound ?? .nan
     held_out_high = plan.heldOutLoss?.estimate.interval?.upperBound ?? .nan
+    coding = plan.options.coding.number
     held_out_samples = UInt64(clamping: plan.heldOutLoss?.samples ?? 0)
   }
 }

@@ -27,6 +27,8 @@ func loss(_ number: cet_loss) throws -> LossKind? { try choice(number, losses, "
 func curvature(_ number: cet_curvature_kind) throws -> CurvatureKind? { try choice(number, curvatures, "curvature") }
 func rounding(_ number: cet_rounding) throws -> Rounding? { try choice(number, roundings, "rounding") }
 func encoding(_ number: cet_encoding) throws -> Encoding? { try choice(number, Encoding.allCases, "encoding") }
+func coding(_ number: cet_coding) throws -> CodingPolicy? { try choice(number, CodingPolicy.allCases, "coding") }
+func effort(_ number: cet_effort) throws -> Effort? { try choice(number, Effort.allCases, "effort") }
 func which(_ number: cet_which) throws -> Which? { try choice(number, ends, "which") }
 func traceMethod(_ number: cet_trace_method) throws -> TraceMethod? { try choice(number, traceMethods, "method") }
 func basisType(_ number: cet_basis_type) throws -> BasisType? { try choice(number, basisTypes, "basis_type") }
@@ -43,6 +45,7 @@ extension LossKind { var number: cet_loss { CetABI.number(self, losses) } }
 extension CurvatureKind { var number: cet_curvature_kind { CetABI.number(self, curvatures) } }
 extension Rounding { var number: cet_rounding { CetABI.number(self, roundings) } }
 extension Encoding { var number: cet_encoding { CetABI.number(self, Encoding.allCases) } }
+extension CodingPolicy { var number: cet_coding { CetABI.number(self, CodingPolicy.allCases) } }
 extension Which { var number: cet_which { CetABI.number(self, ends) } }
 
 extension Granularity {
@@ -51,6 +54,15 @@ extension Granularity {
     case .perTensor: Int32(CET_GRANULARITY_PER_TENSOR)
     case .perAxis: Int32(CET_GRANULARITY_PER_AXIS)
     case .block: Int32(CET_GRANULARITY_BLOCK)
+    }
+  }
+}
+
+extension Coding.Kind {
+  var number: cet_coding {
+    switch self {
+    case .affine: CodingPolicy.affine.number
+    case .trellis: CodingPolicy.trellis.number
     }
   }
 }

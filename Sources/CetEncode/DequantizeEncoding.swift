@@ -13,6 +13,8 @@ struct DequantizeEncoding: NodeEncoding {
   static let makesFilesSmaller = true
   /// UINT2 since.
   static let sufficientOpset = 25
+  /// DequantizeLinear knows levels of a grid alone.
+  static let carriesTrellis = false
   private(set) var initializers: [Initializer] = []
   var nodes: [Node] = []
   private(set) var minimumOpset: Int?
@@ -23,10 +25,10 @@ struct DequantizeEncoding: NodeEncoding {
   /// DequantizeLinear has whole zero points: 3 bits lie in 4 there and have room for doubled codes, 2 bits have none.
   static func zeroUnit(bits: Int) -> Int { bits == 3 ? 2 : 1 }
 
-  static func storedBytes(count: Int, gridCount: Int, bits: Int) -> (codes: Int, grids: Int) {
-    let width = storage(bits: bits, zeroUnit: zeroUnit(bits: bits)).bitWidth
+  static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
+    let width = storage(bits: format.bits, zeroUnit: zeroUnit(bits: format.bits)).bitWidth
     func packed(_ count: Int) -> Int { BitPacking.packedByteCount(count: count, bits: width) }
-    return (packed(count), 4 * gridCount + packed(gridCount))
+    return (packed(count), 4 * scaleCount + packed(scaleCount))
   }
 
   /// Runtimes replace DequantizeLinear in front of a matrix product by a kernel that rounds the activations as well: measured
@@ -53,8 +55,17 @@ struct DequantizeEncoding: NodeEncoding {
     }
   }
 
-  mutating func add(_ weight: WrittenWeight, making result: String) throws {
+  static func groups(_ weights: [WrittenWeight]) -> [[Int]] { weights.indices.map { [$0] } }
+
+  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws {
+    for (weight, result) in zip(weights, results) { try add(weight, making: result) }
+  }
+
+  private mutating func add(_ weight: WrittenWeight, making result: String) throws {
     let form = weight.form
+    guard form.coding == .affine else {
+      throw CetError(.invalidArgument, "encoding 'qdq' cannot hold the trellis codes of '\(form.name)': plan or quantize for this encoding")
+    }
     let layout = RowLayout(form)
     let storage = DequantizeEncoding.storage(bits: form.bits, zeroUnit: form.zeroUnit)
     // One block a row is the same as none.

@@ -21,9 +21,12 @@ public enum Encoding: String, Sendable, CaseIterable {
 
   public var makesFilesSmaller: Bool { rules.makesFilesSmaller }
 
-  /// Where the levels of a written tensor may lie.
-  public func gridForm(_ granularity: Granularity) -> GridForm {
-    GridForm(granularity: granularity) { rules.zeroUnit(bits: $0) }
+  public var carriesTrellis: Bool { rules.carriesTrellis }
+
+  /// What codes a written tensor may have.
+  /// - Parameter trellis: the code of tensors that have trellis codes.
+  public func gridForm(_ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil) -> GridForm {
+    GridForm(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil) { rules.zeroUnit(bits: $0) }
   }
 
   /// What a caller should know before trusting the figures.
@@ -37,12 +40,16 @@ protocol WeightEncoding {
   /// An operator set in which every tensor can be written.
   static var sufficientOpset: Int { get }
 
-  /// What zero points count in: halves (2) where a level between two codes is worth having, else 1. It depends on the bits
+  /// Whether trellis codes can be written.
+  static var carriesTrellis: Bool { get }
+
+  /// What zero points of affine codes count in: halves (2) where a level between two codes is worth having, else 1. It depends on the bits
   /// alone, so that the size of a file is known before its codes are.
   static func zeroUnit(bits: Int) -> Int
 
-  /// Bytes of `count` codes, and of the scales and zero points of `gridCount` grids.
-  static func storedBytes(count: Int, gridCount: Int, bits: Int) -> (codes: Int, grids: Int)
+  /// Bytes of `count` codes, and of `scaleCount` scales with the zero points that affine codes have. What tensors share, such
+  /// as a trellis' table, is left out.
+  static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int)
 
   static func notes(_ layers: [LinearLayer]) -> [String]
 
@@ -51,8 +58,8 @@ protocol WeightEncoding {
   ///   - names: what is taken in it.
   init(opset: Int, names: NameScope)
 
-  /// The tensor that takes the weight's place; nil where nodes make its value from what was added to `initializers`.
-  mutating func add(_ weight: WrittenWeight) throws -> Tensor?
+  /// The tensors that take the weights' places; nil where nodes make the value from what was added to `initializers`.
+  mutating func add(_ weights: [WrittenWeight]) throws -> [Tensor?]
 
   /// What stands in the model beside what was there, and which versions of operators and format that needs; nil: any.
   var initializers: [Initializer] { get }
@@ -66,18 +73,24 @@ protocol NodeEncoding: WeightEncoding {
   var nodes: [Node] { get set }
   var names: NameScope { get set }
 
-  /// Adds nodes that make the value `result` of the weight.
-  mutating func add(_ weight: WrittenWeight, making result: String) throws
+  /// Adds nodes that make the values of weights that are written together, each under its result's name.
+  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws
+
+  /// Weights that are written together, by index.
+  static func groups(_ weights: [WrittenWeight]) -> [[Int]]
 }
 
 extension NodeEncoding {
-  mutating func add(_ weight: WrittenWeight) throws -> Tensor? {
-    let (name, type) = (weight.form.name, weight.elementType)
-    let wide = type == .float32 ? name : names.takeValue("\(name).cet.wide")
-    try add(weight, making: wide)
-    if wide != name {
-      nodes.append(Node("Cast", inputs: [wide], outputs: [name], attributes: ["to": .int(Int64(type.rawValue))]))
+  mutating func add(_ weights: [WrittenWeight]) throws -> [Tensor?] {
+    for group in Self.groups(weights) {
+      let members = group.map { weights[$0] }
+      let wide = members.map { $0.elementType == .float32 ? $0.form.name : names.takeValue("\($0.form.name).cet.wide") }
+      try add(members, making: wide)
+      for (weight, value) in zip(members, wide) where value != weight.form.name {
+        nodes.append(
+          Node("Cast", inputs: [value], outputs: [weight.form.name], attributes: ["to": .int(Int64(weight.elementType.rawValue))]))
+      }
     }
-    return nil
+    return weights.map { _ in nil }
   }
 }

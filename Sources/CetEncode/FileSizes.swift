@@ -19,27 +19,27 @@ public struct FileSizes: Sendable {
 
   /// Codes alone, and with scales and zero points, of a tensor of this shape and quantization axis.
   public static func storedBytes(
-    _ shape: [Int], axis: Int?, bits: Int, granularity: Granularity, encoding: Encoding
+    _ shape: [Int], axis: Int?, _ format: CodeFormat, granularity: Granularity, encoding: Encoding
   ) -> (codes: Int, stored: Int) {
     let order = RowOrder(shape, axis: granularity == .perTensor ? nil : axis)
-    let gridCount = order.rows * (axis == nil ? 1 : order.blockCount(size: granularity.blockSize))
-    let bytes = encoding.rules.storedBytes(count: shape.elementCount, gridCount: gridCount, bits: bits)
+    let scaleCount = order.rows * (axis == nil ? 1 : order.blockCount(size: granularity.blockSize))
+    let bytes = encoding.rules.storedBytes(count: shape.elementCount, scaleCount: scaleCount, format)
     return (bytes.codes, bytes.codes + bytes.grids)
   }
 
   /// The same of a layer.
-  public func storedBytes(_ layer: LinearLayer, bits: Int) -> (codes: Int, stored: Int) {
-    FileSizes.storedBytes(layer.shape, axis: layer.axis, bits: bits, granularity: granularity, encoding: encoding)
+  public func storedBytes(_ layer: LinearLayer, _ format: CodeFormat) -> (codes: Int, stored: Int) {
+    FileSizes.storedBytes(layer.shape, axis: layer.axis, format, granularity: granularity, encoding: encoding)
   }
 
-  /// The whole file when layer i has `bits[i]` bits (nil: unchanged), exactly.
+  /// The whole file when layer i has `formats[i]` (nil: unchanged), exactly.
   /// - Parameter metadata: what the file will say about itself, in as many bytes.
-  public func bytes(bits: [Int?], addsBiases: Bool, metadata: [(key: String, value: String)]) throws -> Int {
+  public func bytes(_ formats: [CodeFormat?], addsBiases: Bool, metadata: [(key: String, value: String)]) throws -> Int {
     let grid = encoding.gridForm(granularity)
     var contents: [Int: LayerContent] = [:]
     for (index, layer) in found.layers.enumerated() {
-      guard let width = bits[index] else { continue }
-      let form = try grid.form(name: layer.name, shape: layer.shape, axis: layer.axis, bits: width)
+      guard let format = formats[index] else { continue }
+      let form = try grid.form(name: layer.name, shape: layer.shape, axis: layer.axis, format)
       contents[index] = LayerContent(sizeOf: form, biasCount: addsBiases && layer.usesStatistics ? layer.channels : nil)
     }
     let rewriting = Rewriting(found, original: file.model, biasNames: found.layers.map(\.biasName))

@@ -1,11 +1,13 @@
 import CetGraph
 import CetLayers
+import CetQuantize
 import CetTensor
 
 /// Writes quantized tensors as the floats that their codes stand for: the file is as large as before, and any program reads it.
 struct FloatEncoding: WeightEncoding {
   static let makesFilesSmaller = false
   static let sufficientOpset = 1
+  static let carriesTrellis = true
   let initializers: [Initializer] = []
   let nodes: [Node] = []
   let minimumOpset: Int? = nil
@@ -15,17 +17,19 @@ struct FloatEncoding: WeightEncoding {
   static func zeroUnit(bits: Int) -> Int { PlaneEncoding.zeroUnit(bits: bits) }
 
   /// What bit planes would take: the floats take as much as before.
-  static func storedBytes(count: Int, gridCount: Int, bits: Int) -> (codes: Int, grids: Int) {
-    PlaneEncoding.storedBytes(count: count, gridCount: gridCount, bits: bits)
+  static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
+    PlaneEncoding.storedBytes(count: count, scaleCount: scaleCount, format)
   }
 
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }
 
   init(opset: Int, names: NameScope) {}
 
-  mutating func add(_ weight: WrittenWeight) throws -> Tensor? {
-    let (shape, type) = (weight.form.shape, weight.elementType)
-    guard let tensor = weight.tensor else { return try Tensor(uninitialized: type, shape) }
-    return try Conversion.convert(Tensor(tensor.dequantized(), shape: shape), to: type, ComputeContext())
+  mutating func add(_ weights: [WrittenWeight]) throws -> [Tensor?] {
+    try weights.map { weight in
+      let (shape, type) = (weight.form.shape, weight.elementType)
+      guard let tensor = weight.tensor else { return try Tensor(uninitialized: type, shape) }
+      return try Conversion.convert(Tensor(tensor.dequantized(), shape: shape), to: type, ComputeContext())
+    }
   }
 }

@@ -11,13 +11,22 @@ import CetTensor
 ///     codes    (1, 2, 4, …) · digits                              [1, 8m]
 ///     weights  (codes − zero point) · scale, zero points in halves for 2 and 3 bits
 ///
-/// Every value up to the codes is an integer below 256 or a power of two: exact in any arithmetic. The operators
-/// are Cast, Mul, Floor, MatMul, Reshape, Slice and Sub as opset 7 has them, so no later model's opset is raised, and
-/// all of it is constant: a runtime folds it when it loads the model.
+/// and of trellis codes of k bits, L state bits, with the rows first:
+///
+///     states   codes [rows, 1, K] under Conv with the kernel (…, 2^2k, 2^k, 1) of ⌈L/k⌉ codes, mod 2^L
+///     weights  Gather(T, states) · scale
+///
+/// Small tensors of one form but for the length of their axis are decoded as one and split: nodes are most of what they cost
+/// beside their codes.
+///
+/// Every value up to the codes is an integer below 256 or a power of two, and states are integers below 2^24: exact in any
+/// arithmetic. The operators are Cast, Mul, Floor, MatMul, Reshape, Slice, Sub, Conv, Gather and Split as opset 7 has them, so no
+/// later model's opset is raised, and all of it is constant: a runtime folds it when it loads the model.
 struct PlaneEncoding: NodeEncoding {
   static let makesFilesSmaller = true
   /// Operators broadcast without attributes since.
   static let sufficientOpset = 7
+  static let carriesTrellis = true
   private(set) var initializers: [Initializer] = []
   var nodes: [Node] = []
   var minimumOpset: Int? { nodes.isEmpty ? nil : PlaneEncoding.sufficientOpset }
@@ -29,8 +38,8 @@ struct PlaneEncoding: NodeEncoding {
 
   static func zeroUnit(bits: Int) -> Int { bits <= 3 ? 2 : 1 }
 
-  static func storedBytes(count: Int, gridCount: Int, bits: Int) -> (codes: Int, grids: Int) {
-    (BitPacking.packedByteCount(count: count, bits: bits), 5 * gridCount)
+  static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
+    (BitPacking.packedByteCount(count: count, bits: format.bits), (format.coding.isTrellis ? 4 : 5) * scaleCount)
   }
 
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }
@@ -40,13 +49,104 @@ struct PlaneEncoding: NodeEncoding {
     self.names = names
   }
 
-  mutating func add(_ weight: WrittenWeight, making result: String) throws {
+  /// Weights that are decoded together at most: what is in memory at a time while a runtime loads the file grows with them.
+  private static let mostTogether = 1 << 20
+
+  static func groups(_ weights: [WrittenWeight]) -> [[Int]] {
+    var groups: [(members: [Int], count: Int)] = []
+    var open: [Alike: Int] = [:]
+    for (index, weight) in weights.enumerated() {
+      let count = weight.form.count
+      if let kind = Alike(weight), let group = open[kind], groups[group].count + count <= mostTogether {
+        groups[group].members.append(index)
+        groups[group].count += count
+      } else {
+        if let kind = Alike(weight), count > 0 { open[kind] = groups.count }
+        groups.append(([index], count))
+      }
+    }
+    return groups.map(\.members)
+  }
+
+  /// What tensors that are decoded together have in common.
+  private struct Alike: Hashable {
+    let others: [Int]
+    let axis: Int
+    let format: CodeFormat
+    let blockSize: Int
+
+    init?(_ weight: WrittenWeight) {
+      guard let axis = weight.form.axis else { return nil }
+      others = weight.form.shape.indices.filter { $0 != axis }.map { weight.form.shape[$0] }
+      self.axis = axis
+      format = weight.form.format
+      blockSize = weight.form.blockSize
+    }
+  }
+
+  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws {
+    guard weights.count > 1, let axis = weights[0].form.axis else {
+      for (weight, result) in zip(weights, results) { try add(weight, making: result) }
+      return
+    }
+    counter += 1
+    let joined = names.takeValue("cet.w\(counter)")
+    try add(WrittenWeight.joined(weights, name: joined), making: joined)
+    let lengths = weights.map { $0.form.shape[axis] }
+    var (inputs, attributes) = ([joined], ["axis": Attribute.int(Int64(axis))])
+    // The lengths are an attribute before opset 13, an input since.
+    if opset < 13 { attributes["split"] = .ints(lengths.map(Int64.init)) } else { inputs.append(try shape(lengths)) }
+    nodes.append(Node("Split", inputs: inputs, outputs: results, attributes: attributes))
+  }
+
+  private mutating func add(_ weight: WrittenWeight, making result: String) throws {
     let form = weight.form
     let layout = RowLayout(form)
-    let bits = form.bits
-    let bytes = (layout.paddedCount + 7) / 8
-    let planes = try weight.filled(.uint8, [bits, bytes, 1]) { BitPacking.packPlanes(layout.padded($0.codes), bits: bits) }
-    let packed = try add(planes, "\(form.name).cet.q")
+    var value: String
+    let scale: String
+    if let code = form.coding.trellis {
+      let columns = layout.paddedColumns
+      value = try codes(weight, count: layout.rows * columns, shape: [layout.rows, 1, columns]) {
+        layout.order.paddedRows($0, width: columns)
+      }
+      value = try levels(value, code, bits: form.bits)
+      if form.blockSize > 0 { value = node("Reshape", [value, try shape([layout.rows, form.blocksPerRow, form.blockSize])]) }
+      scale = try add(weight.filled(.float32, [layout.rows, form.blocksPerRow, 1], \.scales), "\(form.name).cet.scale")
+    } else {
+      value = try codes(weight, count: layout.paddedCount, shape: layout.codeShape) { layout.padded($0) }
+      let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), "\(form.name).cet.zero")
+      var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
+      if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
+      value = node("Sub", [value, level])
+      scale = try add(weight.filled(.float32, layout.gridShape, \.scales), "\(form.name).cet.scale")
+    }
+    guard layout.needsReordering || form.coding.isTrellis else {
+      nodes.append(Node("Mul", inputs: [value, scale], outputs: [result]))
+      return
+    }
+    value = node("Mul", [value, scale])
+    if layout.paddedColumns != layout.columns {
+      value = node("Reshape", [value, try shape([layout.rows, layout.paddedColumns])])
+      value = try slice(value, axis: 1, to: layout.columns)
+    }
+    if layout.transposition.isEmpty {
+      nodes.append(Node("Reshape", inputs: [value, try shape(form.shape)], outputs: [result]))
+    } else {
+      value = node("Reshape", [value, try shape(layout.rowsFirstShape)])
+      nodes.append(
+        Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
+    }
+  }
+
+  /// Codes as floats in a shape.
+  /// - Parameter arranged: codes in C order of the tensor as they are written, `count` of them.
+  private mutating func codes(
+    _ weight: WrittenWeight, count: Int, shape codeShape: [Int], _ arranged: ([UInt8]) -> [UInt8]
+  ) throws -> String {
+    let bits = weight.form.bits
+    let bytes = (count + 7) / 8
+    let planes = try weight.filled(.uint8, [bits, bytes, 1]) { BitPacking.packPlanes(arranged($0.codes), bits: bits) }
+    let packed = try add(planes, "\(weight.form.name).cet.q")
 
     let ramp = try constant("r") { try Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]) }
     let digits = try constant("d") {
@@ -65,29 +165,42 @@ struct PlaneEncoding: NodeEncoding {
     value = node("MatMul", [value, digits])
     value = node("Reshape", [value, try shape([bits, -1])])
     value = node("MatMul", [powers, value])
-    if layout.paddedCount != 8 * bytes { value = try slice(value, axis: 1, to: layout.paddedCount) }
-    value = node("Reshape", [value, try shape(layout.codeShape)])
-    let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), "\(form.name).cet.zero")
-    var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
-    if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
-    value = node("Sub", [value, level])
-    let scale = try add(weight.filled(.float32, layout.gridShape, \.scales), "\(form.name).cet.scale")
-    guard layout.needsReordering else {
-      nodes.append(Node("Mul", inputs: [value, scale], outputs: [result]))
-      return
+    if count != 8 * bytes { value = try slice(value, axis: 1, to: count) }
+    return node("Reshape", [value, try shape(codeShape)])
+  }
+
+  /// T along rows of trellis codes [rows, 1, K].
+  private mutating func levels(_ codes: String, _ code: TrellisCode, bits: Int) throws -> String {
+    let (length, states) = ((code.stateBits + bits - 1) / bits, 1 << code.stateBits)
+    let kernel = try constant("k\(code.stateBits)_\(bits)") {
+      try Tensor((0..<length).map { Float(1 << (bits * (length - 1 - $0))) }, shape: [1, 1, length])
     }
-    value = node("Mul", [value, scale])
-    if layout.paddedColumns != layout.columns {
-      value = node("Reshape", [value, try shape([layout.rows, layout.paddedColumns])])
-      value = try slice(value, axis: 1, to: layout.columns)
+    var state = node("Conv", [codes, kernel], ["pads": .ints([Int64(length - 1), 0])])
+    if length * bits > code.stateBits, opset >= 10 {
+      state = node("Cast", [state], ["to": .int(Int64(ElementType.int32.rawValue))])
+      state = node("Mod", [state, try constant("m\(code.stateBits)") { try Tensor(scalar: Int32(states)) }])
+      return node("Gather", [try table(code), state])
     }
-    if layout.transposition.isEmpty {
-      nodes.append(Node("Reshape", inputs: [value, try shape(form.shape)], outputs: [result]))
-    } else {
-      value = node("Reshape", [value, try shape(layout.rowsFirstShape)])
-      nodes.append(
-        Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
+    if length * bits > code.stateBits {
+      let turns = try constant("n\(code.stateBits)") { try Tensor(scalar: 1 / Float(states)) }
+      let whole = try constant("m\(code.stateBits)") { try Tensor(scalar: Float(states)) }
+      let passed = node("Floor", [node("Mul", [state, turns])])
+      state = node("Sub", [state, node("Mul", [passed, whole])])
     }
+    state = node("Cast", [state], ["to": .int(Int64(ElementType.int32.rawValue))])
+    return node("Gather", [try table(code), state])
+  }
+
+  /// T as float32, widened once.
+  private mutating func table(_ code: TrellisCode) throws -> String {
+    let key = "t\(code.stateBits)"
+    if let name = shared["wide \(key)"] { return name }
+    let narrow = try constant(key) {
+      try Conversion.convert(Tensor(code.table, shape: [code.table.count]), to: .float16, ComputeContext())
+    }
+    let name = node("Cast", [narrow], ["to": .int(Int64(ElementType.float32.rawValue))])
+    shared["wide \(key)"] = name
+    return name
   }
 
   private mutating func add(_ tensor: Tensor, _ name: String) throws -> String {

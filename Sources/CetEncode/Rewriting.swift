@@ -25,12 +25,15 @@ public struct Rewriting: Sendable {
     edit.metadata = metadata
     let model = found.model
     var written = encoding.rules.init(opset: model.opset, names: found.names)
-    for (index, layer) in found.layers.enumerated() {
+    let indices = found.layers.indices.filter { contents[$0] != nil }
+    let tensors = try written.add(indices.compactMap { index in contents[index].map { WrittenWeight($0, of: found.layers[index]) } })
+    for (index, tensor) in zip(indices, tensors) {
       guard let content = contents[index] else { continue }
+      let layer = found.layers[index]
       // An initializer of the main graph takes the place of a Constant node, or of an initializer in a branch.
       let isNode = found.constantNodes.contains(layer.name)
       if isNode { edit.replacedNodes[layer.name] = [] }
-      if let tensor = try written.add(WrittenWeight(content, of: layer)) {
+      if let tensor {
         edit.initializers.append(Initializer(name: layer.name, tensor: tensor))
       } else if !isNode {
         edit.removedInitializers.insert(layer.name)

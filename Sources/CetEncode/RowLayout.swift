@@ -14,7 +14,7 @@ struct RowLayout {
   let rowsFirstShape: [Int]
   /// From rows first back to the tensor's order; empty when that is the same.
   let transposition: [Int]
-  private let order: RowOrder
+  let order: RowOrder
 
   init(_ form: QuantizedForm) {
     order = form.order

@@ -46,6 +46,21 @@ struct WrittenWeight {
     self.tensor = tensor
   }
 
+  private init(form: QuantizedForm, tensor: QuantizedTensor?) {
+    self.form = form
+    self.tensor = tensor
+  }
+
+  /// Weights whose forms differ in the length of their axis alone, as one of float32.
+  static func joined(_ weights: [WrittenWeight], name: String) throws -> WrittenWeight {
+    let tensors = weights.compactMap(\.tensor)
+    if tensors.count == weights.count {
+      let joined = try QuantizedTensor.joined(tensors, name: name)
+      return WrittenWeight(form: joined.form, tensor: joined)
+    }
+    return WrittenWeight(form: try QuantizedForm.joined(weights.map(\.form), name: name), tensor: nil)
+  }
+
   /// A tensor of the elements that `make` gives, which are as wide as the type's; unfilled where only the size counts.
   func filled<Element: TensorElement>(
     _ type: ElementType, _ shape: [Int], _ make: (QuantizedTensor) -> [Element]

@@ -2,42 +2,50 @@ import CetLayers
 import CetQuantize
 import CetTensor
 
-/// One layer ready to be rounded at any width: its matrix, and the factored input covariance of every group.
+/// One layer ready to be rounded in any format: its matrix, and what its inputs are like.
 public struct LayerRounding {
   private let index: Int
   private let bound: BoundModel
   private let view: WeightView
   private let statistics: InputStatistics?
-  private let factors: [CurvatureFactor]
+  private let factors: InputFactors?
 
-  /// The factored covariance of every group, for all layers that share the statistics.
-  public static func factors(_ statistics: InputStatistics, workers: Workers) throws -> [CurvatureFactor] {
-    try statistics.groups.map {
-      try CurvatureFactor($0.covariance, columns: $0.mean.count, patches: $0.count, workers)
-    }
-  }
-
-  /// - Parameter statistics: nil for rounding without them.
-  public init(_ bound: BoundModel, _ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
+  /// - Parameters:
+  ///   - statistics: nil for rounding without them.
+  ///   - factors: of these statistics: one value for all layers that share them.
+  public init(_ bound: BoundModel, _ index: Int, _ statistics: InputStatistics?, _ factors: InputFactors? = nil) throws {
     self.bound = bound
     self.index = index
     self.statistics = statistics
+    self.factors = factors
     let layer = bound.layers[index]
     do {
       view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, bound.weightValues(layer))
-      self.factors = factors
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
     }
   }
 
-  /// Steps 0 to 2 and 4: grid, GPTQ with coordinate descent, bias. Without statistics Step 0 and nearest codes.
-  public func quantized(bits: Int, form: GridForm, effort: RoundingEffort = .usual) throws -> QuantizedLayer {
+  /// Steps 0 to 2 and 4: codes fitted to the inputs, and bias. Without statistics the codes of least squared error.
+  public func quantized(_ format: CodeFormat, form: GridForm, effort: RoundingEffort = RoundingEffort(.comparison)) throws -> QuantizedLayer {
     let layer = bound.layers[index]
     do {
-      let matrix = try layer.rounded(view.matrix, bits: bits, form: form, factors: factors, effort: effort, bound.workers)
+      let matrix = try layer.rounded(view.matrix, format, form: form, factors: factors, effort: effort, bound.workers)
       return QuantizedLayer(
-        tensor: try view.assembled(matrix), bias: factors.isEmpty ? nil : try correctedBias(matrix))
+        tensor: try view.assembled(matrix), bias: factors == nil ? nil : try correctedBias(matrix))
+    } catch let error as CetError {
+      throw error.at("initializer '\(layer.name)'")
+    }
+  }
+
+  /// The format of a width whose codes have less error.
+  public func format(bits: Int, form: GridForm) throws -> CodeFormat {
+    let layer = bound.layers[index]
+    do {
+      let codings = form.codings(bits: bits, columns: layer.columns)
+      guard codings.count > 1 else { return CodeFormat(bits: bits, coding: codings[0]) }
+      let trial = CodingTrial(view.matrix, layer, factors, form)
+      return CodeFormat(bits: bits, coding: try trial.best(codings, bits: bits, bound.workers))
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
     }
@@ -51,34 +59,94 @@ public struct LayerRounding {
   }
 }
 
-extension CurvatureFactor {
-  /// Of a layer's input covariance: damped by what so many patches leave unknown.
-  convenience init(_ covariance: [Double], columns: Int, patches: Int, _ workers: Workers) throws {
-    try self.init(
-      covariance: covariance, dimension: columns,
-      relativeDamping: SamplePolicy.relativeDamping(patches: patches, columns: columns), workers: workers)
+/// Compares codings of one width on some rows of a layer, which tell as much as all of them.
+private struct CodingTrial {
+  private let layer: LinearLayer
+  private let weights: WeightMatrix
+  private let factors: InputFactors?
+  private let form: GridForm
+
+  /// Weights of a trial.
+  private static let enough = 1 << 15
+  /// With more columns the error of the weights stands for that of the outputs: a factor more costs more than the trial.
+  private static let mostColumns = 512
+
+  init(_ weights: WeightMatrix, _ layer: LinearLayer, _ factors: InputFactors?, _ form: GridForm) {
+    self.layer = layer
+    self.weights = weights
+    self.factors = weights.columns <= CodingTrial.mostColumns ? factors : nil
+    self.form = form
+  }
+
+  func best(_ codings: [Coding], bits: Int, _ workers: Workers) throws -> Coding {
+    let groups = factors == nil ? 1 : layer.groups
+    let perGroup = max(1, weights.rows / groups)
+    // Whole groups where there are many, rows of each where there are few.
+    let wanted = max(8, CodingTrial.enough / max(1, weights.columns))
+    let groupStep = max(1, weights.rows / (wanted * perGroup))
+    let rowStep = groupStep > 1 || groups > 1 ? 1 : max(1, weights.rows / wanted)
+    let picked = stride(from: 0, to: groups, by: groupStep).map { $0 }
+    var values: [Float] = []
+    for group in picked {
+      for row in stride(from: group * perGroup, to: (group + 1) * perGroup, by: rowStep) {
+        values += weights.values[(row * weights.columns)..<((row + 1) * weights.columns)]
+      }
+    }
+    let part = try WeightMatrix(values, rows: values.count / max(1, weights.columns), columns: weights.columns).normalized().matrix
+    var least = (error: Double.infinity, coding: codings[0])
+    for coding in codings {
+      let factors = try self.factors.map { all in
+        let factors = try all.factors(for: coding)
+        return picked.map { factors[$0] }
+      }
+      let error = try layer.errors(part, CodeFormat(bits: bits, coding: coding), form: form, factors: factors, workers)
+      if error < least.error { least = (error, coding) }
+    }
+    return least.coding
   }
 }
 
 extension LinearLayer {
-  /// Grid and codes of a matrix that stands for the weight; nearest codes without factors. Every value that the codes have
-  /// is one that the file's type has.
-  /// - Parameter scaling: changes scales of the matrix over 2^exponent.
+  /// Codes of a matrix that stands for the weight. Every value that they have is one that the file's type has.
+  /// - Parameters:
+  ///   - factors: nil: the codes of least squared error.
+  ///   - scaling: changes scales of the matrix over 2^exponent.
   func rounded(
-    _ weights: WeightMatrix, bits: Int, form: GridForm, factors: [CurvatureFactor], effort: RoundingEffort, _ workers: Workers,
-    scaling: (inout QuantizedMatrix, _ exponent: Int) throws -> Void = { _, _ in }
+    _ weights: WeightMatrix, _ format: CodeFormat, form: GridForm, factors: InputFactors?, effort: RoundingEffort,
+    _ workers: Workers, scaling: (inout QuantizedMatrix, _ exponent: Int) throws -> Void = { _, _ in }
   ) throws -> QuantizedMatrix {
     let (weights, exponent) = try weights.normalized()
-    let grid = try ScaleSearch.search(
-      weights, bits: bits, granularity: form.granularity, zeroUnit: form.zeroUnit(bits: bits), workers: workers)
-    var matrix =
-      factors.isEmpty
-      ? try MatrixRounding.nearest(weights, grid: grid)
-      : try MatrixRounding.gptq(weights, grid: grid, factors: factors, options: effort.options(weights), workers: workers).matrix
+    var matrix = try coded(
+      weights, format, form: form, factors: factors?.factors(for: format.coding), effort: effort, workers
+    ).matrix
     try scaling(&matrix, exponent)
     matrix.scale(byPowerOfTwo: exponent)
     matrix.limit(to: elementType.largestFinite)
     return matrix
+  }
+
+  /// Σ d H dᵀ over the rows of a normalized matrix.
+  fileprivate func errors(
+    _ weights: WeightMatrix, _ format: CodeFormat, form: GridForm, factors: [CurvatureFactor]?, _ workers: Workers
+  ) throws -> Double {
+    try coded(weights, format, form: form, factors: factors, effort: RoundingEffort(.comparison), workers).rowErrors.reduce(0, +)
+  }
+
+  private func coded(
+    _ weights: WeightMatrix, _ format: CodeFormat, form: GridForm, factors: [CurvatureFactor]?, effort: RoundingEffort,
+    _ workers: Workers
+  ) throws -> RoundedMatrix {
+    switch format.coding {
+    case .affine:
+      let grid = try ScaleSearch.search(
+        weights, bits: format.bits, granularity: form.granularity, zeroUnit: form.zeroUnit(bits: format.bits), workers: workers)
+      guard let factors else { return try MatrixRounding.nearestWithErrors(weights, grid: grid) }
+      return try MatrixRounding.gptq(weights, grid: grid, factors: factors, options: effort.options(weights), workers: workers)
+    case .trellis(let code):
+      return try MatrixRounding.trellis(
+        weights, bits: format.bits, code: code, granularity: form.granularity,
+        factors: factors ?? [CurvatureFactor(identity: weights.columns)], options: effort.trellisOptions(weights), workers: workers)
+    }
   }
 
   /// A bias with shifts added, without values that its type in the file does not have.

@@ -27,7 +27,7 @@ public struct SequentialPass {
   /// Bytes of activations that are kept for reuse between the layers.
   public static let idleLimit = 1 << 28
 
-  public init(_ bound: BoundModel, _ options: SequentialOptions, form: GridForm, effort: RoundingEffort = .usual) {
+  public init(_ bound: BoundModel, _ options: SequentialOptions, form: GridForm, effort: RoundingEffort = RoundingEffort(.comparison)) {
     self.bound = bound
     self.options = options
     self.form = form
@@ -35,14 +35,14 @@ public struct SequentialPass {
   }
 
   /// - Parameters:
-  ///   - bits: by layer index.
+  ///   - formats: by layer index.
   ///   - fixed: layers that are quantized already (tables), by index.
   ///   - progress: layers done, of how many.
   public func run(
-    _ bits: [Int: Int], fixed: [Int: QuantizedLayer] = [:], _ batches: [FittingBatch],
+    _ formats: [Int: CodeFormat], fixed: [Int: QuantizedLayer] = [:], _ batches: [FittingBatch],
     progress: (Int, Int) throws -> Void = { _, _ in }
   ) throws -> [Int: QuantizedLayer] {
-    let order = try bound.observable(bits.keys.sorted().filter { fixed[$0] == nil }, batches)
+    let order = try bound.observable(formats.keys.sorted().filter { fixed[$0] == nil }, batches)
     let networks = try networks(order, fixed, batches)
     var result = fixed
     var done = 0
@@ -50,12 +50,12 @@ public struct SequentialPass {
       // Layers that share an input are fitted to it together, before what reads them runs again.
       var shared: FactoredStatistics?
       for index in run {
-        guard let width = bits[index] else { continue }
+        guard let format = formats[index] else { continue }
         try progress(done, order.count)
         if shared == nil || bound.residual(of: index) != nil || bound.residual(of: run[0]) != nil {
-          shared = try FactoredStatistics(networks.statistics(index), columns: bound.layers[index].columns, bound.workers)
+          shared = try FactoredStatistics(networks.statistics(index), bound.workers)
         }
-        if let shared { result[index] = try layer(index, bits: width, shared) }
+        if let shared { result[index] = try layer(index, format, shared) }
         done += 1
       }
       for index in run {
@@ -96,27 +96,25 @@ public struct SequentialPass {
       quantized: try cursors(bound.weights.merging(bound.replacements(fixed)) { $1 }), needsVariance: options.matchesVariance)
   }
 
-  /// Paired statistics with the factor of every group's C_q.
+  /// Paired statistics with the factors of every group's C_q.
   private struct FactoredStatistics {
     let paired: PairedStatistics
-    let factors: [CurvatureFactor]
+    let factors: InputFactors
 
-    init(_ paired: PairedStatistics, columns: Int, _ workers: Workers) throws {
+    init(_ paired: PairedStatistics, _ workers: Workers) {
       self.paired = paired
-      factors = try paired.groups.map { group in
-        try CurvatureFactor(group.covariance, columns: columns, patches: group.count, workers)
-      }
+      factors = InputFactors(paired.groups.map { ($0.covariance, $0.count) }, workers)
     }
   }
 
-  private func layer(_ index: Int, bits: Int, _ factored: FactoredStatistics) throws -> QuantizedLayer {
+  private func layer(_ index: Int, _ format: CodeFormat, _ factored: FactoredStatistics) throws -> QuantizedLayer {
     let layer = bound.layers[index]
     do {
       let view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, bound.weightValues(layer))
       // Without a bias the mean cannot be absorbed, and a centred fit would be the wrong one.
       let target = try bound.biasNames[index] == nil ? view.matrix : target(view.matrix, factored.paired)
       let matrix = try layer.rounded(
-        target, bits: bits, form: form, factors: factored.factors, effort: effort, bound.workers
+        target, format, form: form, factors: factored.factors, effort: effort, bound.workers
       ) { matrix, exponent in
         guard options.matchesVariance else { return }
         try matchVariance(&matrix, view.matrix.scaled(byPowerOfTwo: -exponent), factored.paired)

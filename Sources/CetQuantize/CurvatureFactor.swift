@@ -15,7 +15,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   public let order: [Int]
 
   /// In which columns are rounded.
-  public enum ColumnOrder: Sendable {
+  public enum ColumnOrder: Sendable, Hashable {
     /// Those of large input variance first, while the most columns are left to make up for their errors.
     case fallingVariance
     /// As they stand: codes that depend on the ones before them are read in this order.
@@ -27,6 +27,21 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   let ut: FloatBuffer
   /// 1 / H_jj.
   let inverseDiagonal: FloatBuffer
+  /// Whether H is the identity, which is then not held: only trellis codes know how to go without it.
+  let isIdentity: Bool
+
+  /// H = I: the error that counts is Σ (Q(w) − w)², in units of one.
+  public init(identity dimension: Int) throws {
+    guard dimension >= 1 else { throw CetError(.shapeMismatch, "a covariance of dimension \(dimension)") }
+    self.dimension = dimension
+    unit = 1
+    relativeDamping = 0
+    order = Array(0..<dimension)
+    h = try FloatBuffer(1)
+    ut = try FloatBuffer(1)
+    inverseDiagonal = try FloatBuffer(1)
+    isIdentity = true
+  }
 
   /// - Parameters:
   ///   - covariance: K × K, row-major, symmetric positive semidefinite (rounding errors are damped away;
@@ -115,6 +130,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     self.h = h
     self.ut = ut
     self.inverseDiagonal = inverseDiagonal
+    isIdentity = false
   }
 
   private static let notFinite = CetError(.numeric, "the covariance holds a value that is not finite")

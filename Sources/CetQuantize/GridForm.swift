@@ -1,20 +1,46 @@
-/// Where the levels of a tensor may lie, whatever its bits turn out to be.
+/// What codes a tensor may have, whatever its bits turn out to be.
 public struct GridForm: Sendable {
   public let granularity: Granularity
   private let unit: @Sendable (_ bits: Int) -> Int
+  private let policy: CodingPolicy
+  /// nil: no trellis codes.
+  private let trellis: TrellisCode?
 
-  /// - Parameter zeroUnit: what zero points count in, by bits: 1, or 2 for halves.
-  public init(granularity: Granularity, zeroUnit: @escaping @Sendable (_ bits: Int) -> Int) {
+  /// Rows of more weights have affine codes: a row is searched through as a whole.
+  private static let mostTrellisColumns = 1 << 16
+
+  /// - Parameters:
+  ///   - trellis: the code that trellis tensors have; nil where the encoding cannot carry one.
+  ///   - zeroUnit: what zero points count in, by bits: 1, or 2 for halves.
+  public init(
+    granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil,
+    zeroUnit: @escaping @Sendable (_ bits: Int) -> Int
+  ) {
     self.granularity = granularity
+    policy = coding
+    // One scale for a whole tensor leaves a trellis no row to be fitted to.
+    self.trellis = coding == .affine || granularity == .perTensor ? nil : trellis
     unit = zeroUnit
   }
 
   public func zeroUnit(bits: Int) -> Int { unit(bits) }
 
-  /// The form of a tensor at a width.
-  public func form(name: String, shape: [Int], axis: Int, bits: Int) throws -> QuantizedForm {
+  /// The codings to choose among for a tensor with rows of so many columns; the first is what may be expected.
+  public func codings(bits: Int, columns: Int) -> [Coding] {
+    guard let trellis, TrellisCode.widths.contains(bits), (1...GridForm.mostTrellisColumns).contains(columns) else { return [.affine] }
+    // A grid of two levels is no match for any trellis.
+    return policy == .trellis || bits == 1 ? [.trellis(trellis)] : [.trellis(trellis), .affine]
+  }
+
+  /// What a tensor has at a width before its rounding says otherwise.
+  public func expected(bits: Int, columns: Int) -> CodeFormat {
+    CodeFormat(bits: bits, coding: codings(bits: bits, columns: columns)[0])
+  }
+
+  /// The form of a tensor in a format.
+  public func form(name: String, shape: [Int], axis: Int, _ format: CodeFormat) throws -> QuantizedForm {
     try QuantizedForm(
-      name: name, shape: shape, bits: bits, axis: granularity == .perTensor ? nil : axis,
-      blockSize: granularity.blockSize, zeroUnit: zeroUnit(bits: bits))
+      name: name, shape: shape, bits: format.bits, axis: granularity == .perTensor ? nil : axis,
+      blockSize: granularity.blockSize, zeroUnit: format.coding.isTrellis ? 1 : zeroUnit(bits: format.bits), coding: format.coding)
   }
 }

@@ -68,6 +68,20 @@ public enum MatrixRounding {
     return QuantizedMatrix(unchecked: grid, codes: codes)
   }
 
+  /// `nearest`, and the squared error of every row.
+  public static func nearestWithErrors(_ weights: WeightMatrix, grid: AffineGrid) throws -> RoundedMatrix {
+    let matrix = try nearest(weights, grid: grid)
+    let values = matrix.dequantize()
+    let columns = weights.columns
+    let errors = (0..<weights.rows).map { row in
+      (row * columns..<(row + 1) * columns).reduce(0.0) {
+        let error = Double(values[$1]) - Double(weights.values[$1])
+        return $0 + error * error
+      }
+    }
+    return RoundedMatrix(matrix: matrix, rowErrors: errors)
+  }
+
   /// Step 0, then `gptq` on that grid.
   public static func gptq(
     _ weights: WeightMatrix, bits: Int, granularity: Granularity, factor: CurvatureFactor,

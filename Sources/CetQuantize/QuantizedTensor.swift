@@ -1,6 +1,7 @@
 import CetTensor
 
-/// Codes, scales and zero points of one initializer: w = scale * (code - zero point / zeroUnit).
+/// Codes, scales and zero points of one initializer: w = scale * (code - zero point / zeroUnit), or with a trellis
+/// w = scale * T[state], states along each index of the axis in C order of the others.
 @dynamicMemberLookup
 public struct QuantizedTensor: Sendable, Equatable {
   public let form: QuantizedForm
@@ -16,8 +17,9 @@ public struct QuantizedTensor: Sendable, Equatable {
     guard codes.count == form.count else {
       throw mismatch("\(codes.count) codes do not fill shape \(form.shape.shapeText)")
     }
-    guard scales.count == form.gridCount, zeroPoints.count == form.gridCount else {
-      throw mismatch("\(scales.count) scales and \(zeroPoints.count) zero points, expected \(form.gridCount)")
+    guard scales.count == form.scaleCount, zeroPoints.count == form.zeroPointCount else {
+      throw mismatch(
+        "\(scales.count) scales and \(zeroPoints.count) zero points, expected \(form.scaleCount) and \(form.zeroPointCount)")
     }
     self.form = form
     self.codes = codes
@@ -25,8 +27,34 @@ public struct QuantizedTensor: Sendable, Equatable {
     self.zeroPoints = zeroPoints
   }
 
+  /// Tensors one after another along their axis: see `QuantizedForm.joined`.
+  public static func joined(_ tensors: [QuantizedTensor], name: String) throws -> QuantizedTensor {
+    let form = try QuantizedForm.joined(tensors.map(\.form), name: name)
+    return try QuantizedTensor(
+      form, codes: form.order.tensorOrder(tensors.flatMap { $0.form.order.rowsFirst($0.codes) }),
+      scales: tensors.flatMap(\.scales), zeroPoints: tensors.flatMap(\.zeroPoints))
+  }
+
   /// The weights, C order.
-  public func dequantized() -> [Float] {
+  public func dequantized() -> [Float] { form.coding.trellis.map(values) ?? gridValues() }
+
+  private func values(of code: TrellisCode) -> [Float] {
+    let order = form.order
+    var values = code.levels(order.rowsFirst(codes), rows: order.rows, columns: order.columns, bits: form.bits)
+    let blocks = form.blocksPerRow
+    let size = form.blockSize > 0 ? form.blockSize : max(1, order.columns)
+    for row in 0..<(values.isEmpty ? 0 : order.rows) {
+      for block in 0..<blocks {
+        let scale = scales[row * blocks + block]
+        for i in (row * order.columns + block * size)..<(row * order.columns + min((block + 1) * size, order.columns)) {
+          values[i] *= scale
+        }
+      }
+    }
+    return order.tensorOrder(values)
+  }
+
+  private func gridValues() -> [Float] {
     let order = form.order
     let (rows, inner, blocks) = (order.rows, order.inner, form.blocksPerRow)
     let zeros = zeroPoints.map { Float($0) / Float(form.zeroUnit) }

@@ -132,6 +132,11 @@ final class RowBlock {
 
   /// W H and r = (Q(W) − W) H by products.
   func residual() throws {
+    guard !factor.isIdentity else {
+      wh.pointer.update(from: w.pointer, count: rows * columns)
+      for lane in 0..<lanes { writeError(lane, into: r.pointer + lane * columns) }
+      return
+    }
     let d = scratch
     for lane in 0..<lanes { writeError(lane, into: d.pointer + lane * columns) }
     try LinearAlgebra.sgemm(
@@ -184,6 +189,7 @@ final class RowBlock {
     var positions = [[Int]](repeating: [], count: blocks)
     for (position, block) in blockOfColumn.enumerated() { positions[Int(block)].append(position) }
     let widest = positions.map(\.count).max() ?? 0
+    guard !factor.isIdentity else { return refitBlocksAlone(positions) }
     let rowsOfH = try FloatBuffer(widest * columns)
     let levels = try FloatBuffer(lanes * widest)
     let product = scratch
@@ -212,6 +218,26 @@ final class RowBlock {
         guard new > ScaleSearch.smallestRange, new.isFinite else { continue }
         scale.pointer[block * stride + lane] = new
         ck_axpy(new - old, product.pointer + lane * columns, r.pointer + lane * columns, columns)
+      }
+    }
+  }
+
+  /// `refitBlocks` for H = I: a block's scale changes its own columns alone.
+  private func refitBlocksAlone(_ positions: [[Int]]) {
+    for (block, members) in positions.enumerated() {
+      for lane in 0..<lanes {
+        let (level, r) = (level.pointer + lane * columns, r.pointer + lane * columns)
+        var (slope, curvature) = (0.0, 0.0)
+        for position in members {
+          slope += Double(level[position]) * Double(r[position])
+          curvature += Double(level[position]) * Double(level[position])
+        }
+        guard curvature > 0 else { continue }
+        let old = scale.pointer[block * stride + lane]
+        let new = old - Float(slope / curvature)
+        guard new > ScaleSearch.smallestRange, new.isFinite else { continue }
+        scale.pointer[block * stride + lane] = new
+        for position in members { r[position] += (new - old) * level[position] }
       }
     }
   }

@@ -11,6 +11,7 @@ final class TrellisBlock {
   private let columns: Int
   private let blocks: Int
   /// The parts of U that a block of columns needs: its own, and that of the block before it; zero beyond the last column.
+  /// Where U is the identity there is nothing to hold.
   private let u: FloatBuffer  // [blocks][64][64]
   private let before: FloatBuffer  // [blocks][64][64]
   private let inverse: FloatBuffer  // [blocks · 64]
@@ -28,8 +29,9 @@ final class TrellisBlock {
     let (columns, width) = (rows.columns, TrellisBlock.width)
     self.columns = columns
     blocks = (columns + width - 1) / width
-    u = try FloatBuffer(blocks * width * width)
-    before = try FloatBuffer(blocks * width * width)
+    let held = rows.factor.isIdentity ? 1 : blocks * width * width
+    u = try FloatBuffer(held)
+    before = try FloatBuffer(held)
     inverse = try FloatBuffer(blocks * width)
     work = try Storage(byteCount: MemoryLayout<ck_trellis_work>.stride)
     work.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<ck_trellis_work>.stride)
@@ -40,6 +42,10 @@ final class TrellisBlock {
 
   private func copyFactor() {
     let (width, factor) = (TrellisBlock.width, rows.factor)
+    guard !factor.isIdentity else {
+      for j in 0..<blocks * width { inverse.pointer[j] = 1 }
+      return
+    }
     /// U[j][k].
     func entry(_ j: Int, _ k: Int) -> Float { k < columns ? factor.ut.pointer[k * columns + j] : 0 }
     for block in 0..<blocks {
@@ -64,6 +70,7 @@ final class TrellisBlock {
     let errors = try FloatBuffer(lanes * width)
     memset(weights.pointer, 0, lanes * padded * MemoryLayout<Float>.stride)
     memset(scale.pointer, 0, lanes * padded * MemoryLayout<Float>.stride)
+    let isIdentity = rows.factor.isIdentity
     let state = paths.pointer.assumingMemoryBound(to: ck_trellis_paths.self)
     for lane in 0..<lanes {
       (weights.pointer + lane * padded).update(from: rows.weights(lane), count: columns)
@@ -80,14 +87,14 @@ final class TrellisBlock {
           ck_trellis_columns(
             state + lane, work.pointer.assumingMemoryBound(to: ck_trellis_work.self), block, code.table, Int32(code.stateBits),
             Int32(bits), most, weights.pointer + offset, scale.pointer + offset, inverse.pointer + start,
-            u.pointer + start * width, before.pointer + start * width, count)
+            isIdentity ? nil : u.pointer + start * width, isIdentity ? nil : before.pointer + start * width, count)
           ck_trellis_settle(
             state + lane, block, count, codes + lane * columns + max(0, start - width), errors.pointer + lane * width)
           if start + width >= columns { ck_trellis_finish(state + lane, block, count, codes + lane * columns + start) }
         }
         // What the block before has decided reaches the columns behind this one at once.
         let rest = columns - start - width
-        if block > 0, rest > 0 {
+        if block > 0, rest > 0, !isIdentity {
           try LinearAlgebra.sgemm(
             errors.pointer, .plain, stride: width,
             rows.factor.ut.pointer + (start + width) * columns + start - width, .transposed, stride: columns,

@@ -41,6 +41,13 @@ public struct TrellisCode: Sendable, Hashable {
   /// Small files: 2 kB. On a normal source its error is 1, 1, 2, 8, 11 and 18 % above the large one's at 1 to 6 bits.
   public static let small = TrellisCode(checked: 10)
 
+  /// The table follows from the number of state bits.
+  public static func == (a: TrellisCode, b: TrellisCode) -> Bool { a.stateBits == b.stateBits }
+  public func hash(into hasher: inout Hasher) { hasher.combine(stateBits) }
+
+  /// The one for a model of so many weights: its table should be next to nothing beside the codes.
+  public static func suited(weights: Int) -> TrellisCode { weights >= 2_000_000 ? .large : .small }
+
   /// The greatest |T|.
   public var largest: Float { table.reduce(0) { max($0, abs($1)) } }
 

@@ -26,9 +26,9 @@ public struct WeightView: Sendable {
   public func assembled(_ quantized: QuantizedMatrix) throws -> QuantizedTensor {
     let form = try QuantizedForm(
       name: name, shape: shape, bits: quantized.bits, axis: quantized.granularity == .perTensor ? nil : axis,
-      blockSize: quantized.granularity.blockSize, zeroUnit: quantized.grid.zeroUnit)
+      blockSize: quantized.granularity.blockSize, zeroUnit: quantized.grid.zeroUnit, coding: quantized.coding)
     return try QuantizedTensor(
       form, codes: RowOrder(shape, axis: axis).tensorOrder(quantized.codes), scales: quantized.scales,
-      zeroPoints: quantized.zeroPoints)
+      zeroPoints: quantized.coding.isTrellis ? [] : quantized.zeroPoints)
   }
 }

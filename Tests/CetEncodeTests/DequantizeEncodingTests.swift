@@ -26,7 +26,7 @@ import Testing
 
   private static func encoded(_ tensor: QuantizedTensor) throws -> DequantizeEncoding {
     var encoding = DequantizeEncoding(opset: 13, names: NameScope(Model(graph: Graph())))
-    _ = try encoding.add(WrittenWeight(tensor))
+    _ = try encoding.add([WrittenWeight(tensor)])
     return encoding
   }
 
@@ -57,7 +57,7 @@ import Testing
     var encoding = DequantizeEncoding(opset: 13, names: NameScope(Model(graph: Graph())))
     var weight = WrittenWeight(tensor)
     weight.isMoved = true
-    _ = try encoding.add(weight)
+    _ = try encoding.add([weight])
     #expect(encoding.nodes[0].attributes["block_size"] != nil)
     #expect(try Self.values(encoding).array(as: Float.self) == tensor.dequantized())
   }
@@ -82,7 +82,7 @@ import Testing
       for block in [0, 4] {
         let unit = DequantizeEncoding.zeroUnit(bits: bits)
         let tensor = try Self.tensor(shape: [5, 7], bits: bits, axis: 0, blockSize: block, zeroUnit: unit)
-        let bytes = DequantizeEncoding.storedBytes(count: 35, gridCount: tensor.scales.count, bits: bits)
+        let bytes = DequantizeEncoding.storedBytes(count: 35, scaleCount: tensor.scales.count, CodeFormat(bits: bits))
         let held = try Self.encoded(tensor).initializers.map { initializer in
           (initializer.tensor.count * initializer.tensor.type.bitWidth + 7) / 8
         }

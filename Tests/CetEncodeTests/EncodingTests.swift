@@ -18,6 +18,12 @@ import Testing
     #expect(units(.qdq) == [1, 1, 2, 1, 1, 1, 1, 1])
   }
 
+  @Test func trellisCodes_areRefusedWhereThereAreNone() throws {
+    let sample = try SampleLayers()
+    let layers = try sample.quantized(.planes, .perAxis, bits: 3, coding: .trellis).mapValues { LayerContent($0) }
+    #expect(throws: CetError.self) { try sample.rewriting.edit(layers, encoding: .qdq, metadata: []) }
+  }
+
   @Test func notes_areOfProductsUnderDequantizeLinear() throws {
     let layers = try SampleLayers().found.layers
     #expect(Encoding.planes.notes(layers).isEmpty && Encoding.float.notes(layers).isEmpty)
@@ -27,20 +33,24 @@ import Testing
   }
 
   /// Every encoding against the library's own executor: all of them write the same model.
-  @Test(arguments: Encoding.allCases, [3, 4]) func writtenFiles_computeTheSame(_ encoding: Encoding, _ bits: Int) throws {
+  @Test(arguments: Encoding.allCases, [CodingPolicy.affine, .trellis])
+  func writtenFiles_computeTheSame(_ encoding: Encoding, _ coding: CodingPolicy) throws {
+    guard coding == .affine || encoding.carriesTrellis else { return }
     let sample = try SampleLayers()
-    let layers = try sample.quantized(.planes, .perAxis, bits: bits).mapValues { LayerContent($0) }
     var random = Random(seed: 2)
     let x = try Tensor((0..<108).map { _ in Float(random.normal()) }, shape: [1, 3, 6, 6])
     let h = try Conversion.convert(
       Tensor((0..<18).map { _ in Float(random.normal()) }, shape: [2, 9]), to: .float16, ComputeContext())
-    func outputs(_ encoding: Encoding) throws -> [[Float]] {
+    func outputs(_ encoding: Encoding, _ layers: [Int: LayerContent]) throws -> [[Float]] {
       let bytes = try ModelWriter.write(edit: sample.rewriting.edit(layers, encoding: encoding, metadata: []), of: sample.file)
       return try forward(ModelFile(bytes: bytes).model, inputs: [("x", x), ("h", h)]).map {
         try Conversion.convert($0.tensor, to: .float32, ComputeContext()).array(as: Float.self)
       }
     }
-    #expect(try outputs(encoding) == outputs(.float))
+    for bits in [3, 4] {
+      let layers = try sample.quantized(.planes, .perAxis, bits: bits, coding: coding).mapValues { LayerContent($0) }
+      #expect(try outputs(encoding, layers) == outputs(.float, layers))
+    }
   }
 
   @Test func operatorSets_areRaisedAsFarAsNeeded() throws {

@@ -14,26 +14,27 @@ import Testing
   func bytes_areThoseOfTheWrittenFile(_ encoding: Encoding, _ granularity: Granularity) throws {
     let sample = try SampleLayers()
     let sizes = FileSizes(sample.found, of: sample.file, encoding: encoding, granularity: granularity)
-    for bits in 2...8 {
-      let layers = try sample.quantized(encoding, granularity, bits: bits).mapValues { LayerContent($0) }
+    for (bits, coding) in (1...8).flatMap({ bits in CodingPolicy.allCases.map { (bits, $0) } }) {
+      let quantized = try sample.quantized(encoding, granularity, bits: bits, coding: coding)
+      let layers = quantized.mapValues { LayerContent($0) }
       let written = try ModelWriter.write(
         edit: sample.rewriting.edit(layers, encoding: encoding, metadata: Self.metadata), of: sample.file)
-      let width: Int? = bits
-      #expect(
-        try sizes.bytes(bits: sample.found.layers.map { _ in width }, addsBiases: true, metadata: Self.metadata) == written.count)
+      let formats = sample.found.layers.indices.map { quantized[$0]?.tensor.format }
+      #expect(try sizes.bytes(formats, addsBiases: true, metadata: Self.metadata) == written.count)
     }
   }
 
   @Test func bytes_ofNothingQuantized_areTheFilesAndItsMetadata() throws {
     let sample = try SampleLayers()
     let sizes = FileSizes(sample.found, of: sample.file, encoding: .planes, granularity: .perAxis)
-    let bytes = try sizes.bytes(bits: sample.found.layers.map { _ in nil }, addsBiases: true, metadata: [])
+    let bytes = try sizes.bytes(sample.found.layers.map { _ in nil }, addsBiases: true, metadata: [])
     #expect(bytes == sample.file.byteCount)
   }
 
   @Test func storedBytes_countCodesAndGrids() {
-    func stored(_ encoding: Encoding, _ granularity: Granularity, bits: Int, axis: Int? = 1) -> [Int] {
-      let bytes = FileSizes.storedBytes([6, 10], axis: axis, bits: bits, granularity: granularity, encoding: encoding)
+    func stored(_ encoding: Encoding, _ granularity: Granularity, bits: Int, axis: Int? = 1, coding: Coding = .affine) -> [Int] {
+      let bytes = FileSizes.storedBytes(
+        [6, 10], axis: axis, CodeFormat(bits: bits, coding: coding), granularity: granularity, encoding: encoding)
       return [bytes.codes, bytes.stored]
     }
     // 60 codes; 1, 10 or 10 · 2 grids of 4 + 1 bytes.
@@ -42,6 +43,8 @@ import Testing
     #expect(stored(.planes, .perAxis, bits: 3, axis: nil) == [23, 28])
     #expect(stored(.planes, .block(4), bits: 2) == [15, 115])
     #expect(stored(.float, .block(4), bits: 2) == [15, 115])
+    // No zero points with a trellis.
+    #expect(stored(.planes, .perAxis, bits: 3, coding: .trellis(.small)) == [23, 63])
     // Doubled codes of 3 bits, and zero points, lie in 4 bits.
     #expect(stored(.qdq, .perAxis, bits: 3) == [30, 75])
     #expect(stored(.qdq, .perAxis, bits: 2) == [15, 58])
@@ -50,7 +53,7 @@ import Testing
 
   /// A plan's document may name any shape; nothing overflows.
   @Test func storedBytes_ofEmptyShapes_doNotOverflow() {
-    let bytes = FileSizes.storedBytes([1 << 40, 0, 1 << 40], axis: 1, bits: 3, granularity: .block(4), encoding: .planes)
+    let bytes = FileSizes.storedBytes([1 << 40, 0, 1 << 40], axis: 1, CodeFormat(bits: 3), granularity: .block(4), encoding: .planes)
     #expect(bytes.codes == 0 && bytes.stored == 0)
   }
 }

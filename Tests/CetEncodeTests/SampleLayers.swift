@@ -19,20 +19,22 @@ struct SampleLayers {
     let graph = Graph(
       nodes: [
         Node("Conv", inputs: ["x", "conv", "conv_bias"], outputs: ["c"]),
+        Node("Conv", inputs: ["x", "alike"], outputs: ["w"]),
         Node("Flatten", inputs: ["c"], outputs: ["f"]),
         Node("MatMul", inputs: ["f", "dense"], outputs: ["y"]),
         Node("MatMul", inputs: ["h", "half"], outputs: ["z"]),
       ],
       initializers: [
         try weight("conv", .float32, [5, 3, 3, 3]), try weight("conv_bias", .float32, [5]),
-        try weight("dense", .float32, [80, 7]), try weight("half", .float16, [9, 4]),
+        try weight("alike", .float32, [4, 3, 3, 3]), try weight("dense", .float32, [80, 7]), try weight("half", .float16, [9, 4]),
       ],
       inputs: [
         ValueInfo(name: "x", type: .float32, shape: [.fixed(1), .fixed(3), .fixed(6), .fixed(6)]),
         ValueInfo(name: "h", type: .float16, shape: [.fixed(2), .fixed(9)]),
       ],
       outputs: [
-        ValueInfo(name: "y", type: .float32, shape: nil), ValueInfo(name: "z", type: .float16, shape: nil),
+        ValueInfo(name: "w", type: .float32, shape: nil), ValueInfo(name: "y", type: .float32, shape: nil),
+        ValueInfo(name: "z", type: .float16, shape: nil),
       ])
     file = try ModelFile(bytes: ModelWriter.write(Model(opsets: ["": opset], graph: graph)))
     found = try LinearLayers(file.model)
@@ -46,15 +48,20 @@ struct SampleLayers {
     let zeros = UInt64(form.zeroUnit * ((1 << form.bits) - 1) + 1)
     return try QuantizedTensor(
       form, codes: (0..<form.count).map { _ in UInt8(random.next() % (1 << UInt64(form.bits))) },
-      scales: (0..<form.gridCount).map { _ in Float(0.01 + random.uniform()) },
-      zeroPoints: (0..<form.gridCount).map { _ in UInt8(random.next() % zeros) })
+      scales: (0..<form.scaleCount).map { _ in Float(0.01 + random.uniform()) },
+      zeroPoints: (0..<form.zeroPointCount).map { _ in UInt8(random.next() % zeros) })
   }
 
   /// Every layer at the same bits, with a bias where it has or can have one.
-  func quantized(_ encoding: Encoding, _ granularity: Granularity, bits: Int) throws -> [Int: QuantizedLayer] {
+  /// - Parameter coding: what the encoding and the granularity have of it.
+  func quantized(
+    _ encoding: Encoding, _ granularity: Granularity, bits: Int, coding: CodingPolicy = .affine
+  ) throws -> [Int: QuantizedLayer] {
     var layers: [Int: QuantizedLayer] = [:]
+    let grid = encoding.gridForm(granularity, coding: coding, trellis: .small)
     for (index, layer) in found.layers.enumerated() {
-      let form = try encoding.gridForm(granularity).form(name: layer.name, shape: layer.shape, axis: layer.axis, bits: bits)
+      let form = try grid.form(
+        name: layer.name, shape: layer.shape, axis: layer.axis, grid.expected(bits: bits, columns: layer.columns))
       layers[index] = QuantizedLayer(
         tensor: try SampleLayers.tensor(form, seed: UInt64(index)), bias: [Float](repeating: 0.5, count: layer.channels))
     }

@@ -77,7 +77,7 @@ import Testing
     #expect(tensor.reason == "set by hand")
     #expect(tensor.predictedLossChange == 1.0 / 3)
     #expect(tensor.codeBytes == 4608 / 2)
-    #expect(tensor.storedBytes == 4608 / 2 + 5 * 32 * 2)
+    #expect(tensor.storedBytes == 4608 / 2 + 4 * 32 * 2)
     let saved: Double = 4608.0 * 4 / 8
     #expect(tensor.lossPerByte == (1.0 / 3) / saved)
     // The fixed tensor beside it has no loss: that of the plan is not known, as little as the size of its file.
@@ -100,7 +100,7 @@ import Testing
     ("\"version\": 1", "\"version\": 2", "newer"),
     ("\"format\": \"cet-plan\"", "\"format\": \"x\"", "format"),
     ("\"decision\": \"fixed\"", "\"decision\": \"guessed\"", "tensors[0].decision: expected one of chosen, fixed, kept"),
-    ("\"bits\": 2,", "\"bits\": 1,", "tensors[1].bits: expected 2 to 8, or 32 for float32, got 1"),
+    ("\"bits\": 2,", "\"bits\": 0,", "tensors[1].bits: expected 1 to 8, or 32 for float32, got 0"),
     ("\"bits\": 2,", "\"bits\": 33,", "tensors[1].bits: expected 0 to 32, got 33"),
     ("\"decision\": \"fixed\"", "\"decision\": \"kept\"", "tensors[0].decision: 'kept' does not go with 8 bits"),
     ("\"bits\": 2,", "\"bits\": 2.5,", "tensors[1].bits: expected an integer"),

@@ -233,6 +233,26 @@ enum {
   CET_ENCODING_FLOAT = 3    /* "float": dequantized weights, no smaller than the original */
 };
 
+/* What codes stand for. A tensor's is CET_CODING_AFFINE or CET_CODING_TRELLIS. */
+typedef int32_t cet_coding;
+enum {
+  CET_CODING_DEFAULT = 0, /* auto; a tensor's: it is kept */
+  CET_CODING_AUTO = 1,    /* "auto": of each tensor and width the coding of less error, where the encoding holds both;
+                             affine with CET_ROUNDING_NEAREST */
+  CET_CODING_AFFINE = 2,  /* "affine": levels of a uniform grid */
+  CET_CODING_TRELLIS = 3  /* "trellis": steps through a trellis (arXiv 2406.11235), 1 to 6 bits, about 40 % less error at the
+                             same bits; not with "qdq" or per-tensor scales. Other tensors and widths are affine */
+};
+
+/* How much time the search for codes may take: paths that a trellis search keeps alive. */
+typedef int32_t cet_effort;
+enum {
+  CET_EFFORT_DEFAULT = 0, /* cet_plan: medium; cet_quantize: the plan's */
+  CET_EFFORT_LOW = 1,     /* "low": 8 paths */
+  CET_EFFORT_MEDIUM = 2,  /* "medium": 32 paths */
+  CET_EFFORT_HIGH = 3     /* "high": 128 paths */
+};
+
 /* Which end of the spectrum. */
 typedef int32_t cet_which;
 enum {
@@ -250,7 +270,7 @@ enum {
   CET_DECISION_KEPT = 3    /* stays float32: a keep pattern, or not quantizable; `reason` says which */
 };
 
-/* Set of allowed bits: the sum of CET_BITS(b), b from 2 to 8. */
+/* Set of allowed bits: the sum of CET_BITS(b), b from 1 to 8; 1 bit needs trellis codes. */
 #define CET_BITS(b) (1u << (b))
 
 /* Steps of a long call, in the order in which they may be reported. A call reports only those it does. */
@@ -361,14 +381,15 @@ typedef struct cet_plan_options {
   cet_granularity granularity;
   uint32_t block_size; /* weights in a block, with CET_GRANULARITY_BLOCK only */
   cet_encoding encoding;
-  uint32_t bits; /* allowed bits, see CET_BITS; 0: 2, 3, 4 and 8 */
+  uint32_t bits; /* allowed bits, see CET_BITS; 0: 1, 2, 3, 4, 5, 6 and 8 where tensors may have trellis codes, else 2, 3, 4
+                    and 8 */
 
   /* Patterns over initializer names: `*` any run of characters, `?` one character. One that matches no
      quantizable tensor is an error. A tensor that several fix patterns match takes the last one's bits; keep
      wins over fix. */
   const char *const *keep_patterns; /* these tensors stay float32 */
   uint64_t keep_count;
-  const char *const *fix_patterns; /* these tensors get fix_bits[i], 2 to 8 */
+  const char *const *fix_patterns; /* these tensors get fix_bits[i], 1 to 8 */
   const int32_t *fix_bits;
   uint64_t fix_count;
 
@@ -391,6 +412,9 @@ typedef struct cet_plan_options {
   cet_progress_fn progress; /* may be NULL */
   cet_log_fn log;           /* may be NULL */
   void *user_data;          /* handed to both */
+
+  cet_coding coding;
+  cet_effort effort; /* of what rounds the plan, here and in cet_quantize */
 } cet_plan_options;
 
 CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);
@@ -423,7 +447,7 @@ typedef struct cet_plan_tensor {
   double loss_per_byte;
   uint64_t code_bytes;   /* packed codes in the file; "qdq" stores 3 bits in 4, 5 to 7 in 8 */
   uint64_t stored_bytes; /* codes, scales, zero points */
-  /* By bits (index 2 to 8): loss change measured with only this tensor quantized, at temperature 1 (it may rise with bits
+  /* By bits (index 1 to 8): loss change measured with only this tensor quantized, at temperature 1 (it may rise with bits
      where differences are below the noise of the samples), and the same from curvature (half the quadratic form of the
      error; theory against practice, Eq. 7). NaN where there is no value. */
   double measured_loss[9];
@@ -432,6 +456,8 @@ typedef struct cet_plan_tensor {
      moved copies of them, "kl" at temperature 4; never rising with bits. Of methods "hawq-v2" and "mckp" their model of the
      loss. NaN where there is no value. */
   double sensitivity[9];
+  cet_coding coding;     /* of the chosen bits */
+  uint32_t trellis_bits; /* the set of bits (CET_BITS) whose losses above are of trellis codes; the others' of affine ones */
 } cet_plan_tensor;
 
 CET_API cet_status cet_plan_tensor_init(cet_plan_tensor *info, size_t size);
@@ -481,6 +507,8 @@ typedef struct cet_plan_summary {
   double held_out_low;
   double held_out_high;
   uint64_t held_out_samples;
+  cet_coding coding; /* that was asked for */
+  uint32_t reserved;
 } cet_plan_summary;
 
 CET_API cet_status cet_plan_summary_init(cet_plan_summary *summary, size_t size);
@@ -499,7 +527,7 @@ CET_API cet_status cet_plan_get_note(const cet_bit_plan *plan, size_t index, con
 CET_API cet_status cet_plan_to_json(const cet_bit_plan *plan, char **json);
 
 /*
- * Reads such a document (NUL-terminated). A tensor whose "bits" were changed (2 to 8, or 32: kept) gets the reason "set
+ * Reads such a document (NUL-terminated). A tensor whose "bits" were changed (1 to 8, or 32: kept) gets the reason "set
  * by hand"; its bytes and its predicted loss change, and those of the plan, are computed anew from its own table, and
  * file_bytes is 0 until cet_quantize. Errors: INVALID_ARGUMENT with line and column, or the member's path.
  */
@@ -518,7 +546,7 @@ typedef struct cet_quantize_options {
   cet_log_fn log;
   void *user_data;
   cet_encoding encoding; /* that the result is for, its file_bytes and where its levels may lie; default: the plan's */
-  uint32_t reserved;
+  cet_effort effort;     /* default: the plan's */
 } cet_quantize_options;
 
 CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size_t size);
@@ -534,14 +562,17 @@ CET_API cet_status cet_quantize(
     const cet_quantize_options *options, cet_quantized **quantized);
 
 /*
- * One quantized initializer. Weights are w = scale * (code - zero_point / zero_point_unit).
+ * One quantized initializer. Affine codes are w = scale * (code - zero_point / zero_point_unit).
+ *
+ * Trellis codes: the K codes c of one index on `axis`, in C order of the other axes, are steps s = ((s << bits) | c) mod
+ * 2^trellis_state_bits from s = 0, and w = scale * trellis_table[s] after each. There is no zero point then.
  *
  * Codes are unsigned, 0 to 2^bits - 1, in C order of `shape`, as one stream of bits, least significant bit
  * first: code k is bits [k * bits, (k + 1) * bits) of the stream, and bit i of the stream is bit i % 8 of byte
  * i / 8. The last byte is filled up with zeros: code_bytes = ceil(parameter_count * bits / 8). For 2, 4 and 8 bits
  * this is ONNX's own packing of UINT2, UINT4 and UINT8.
  *
- * Scales and zero points: `scale_count` of each.
+ * Scales and zero points: `scale_count` of each (no zero points with a trellis).
  *   axis = -1: one for the tensor.
  *   block_size = 0: one per index on `axis`.
  *   block_size = B: the K weights that share an index on `axis`, in C order of the other axes, are cut into blocks
@@ -560,8 +591,11 @@ typedef struct cet_initializer_view {
   const uint8_t *codes;
   uint64_t code_bytes;
   const float *scale;
-  const uint8_t *zero_point;
+  const uint8_t *zero_point; /* NULL with a trellis */
   uint64_t scale_count;
+  cet_coding coding;
+  uint32_t trellis_state_bits; /* 0 without a trellis */
+  const float *trellis_table;  /* 2^trellis_state_bits values, each a float16 number; NULL without a trellis */
 } cet_initializer_view;
 
 CET_API cet_status cet_initializer_view_init(cet_initializer_view *view, size_t size);

@@ -38,7 +38,7 @@ void ck_trellis_start(ck_trellis_paths *paths);
 
 /* Goes through the `width` columns of block number `block`. `weights` has what decided codes left of them; `inverse` is
  * 1 / U_jj, `u` the block's part of U and `u_before` the rows of U of the block before in the columns of this one, both
- * [CK_TRELLIS_BLOCK][CK_TRELLIS_BLOCK]. */
+ * [CK_TRELLIS_BLOCK][CK_TRELLIS_BLOCK]; both NULL: U is the identity, and errors change no other column. */
 void ck_trellis_columns(ck_trellis_paths *paths, ck_trellis_work *work, size_t block, const float *table, int state_bits,
                         int bits, size_t most, const float *weights, const float *scale, const float *inverse,
                         const float *u, const float *u_before, size_t width);

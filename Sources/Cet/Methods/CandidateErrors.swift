@@ -16,6 +16,11 @@ struct CandidateErrors {
   /// The same of all layers; none of those that are kept.
   var versions: [[QuantizedLayer]] { widths.indices.map { quantized[$0] ?? [] } }
 
+  /// What their codes stand for, by bits.
+  var codings: [[Int: Coding]] {
+    versions.map { Dictionary($0.map { ($0.tensor.bits, $0.tensor.coding) }, uniquingKeysWith: { first, _ in first }) }
+  }
+
   /// Q(W) − W in C order.
   func error(_ index: Int, _ version: Int) throws -> [Float] {
     guard let layer = quantized[index]?[version] else { return [] }
@@ -41,7 +46,7 @@ extension Session {
     let (fitting, heldOut) = try split()
     let quantized = try candidates(
       draft.plannedWidths, fitting: self.fitting(options.rounding, fitting), rounding: options.rounding,
-      form: options.gridForm, maxMemory: options.maxMemory, monitor: monitor)
+      form: draft.form, maxMemory: options.maxMemory, effort: RoundingEffort(.comparison, options.effort), monitor: monitor)
     return (CandidateErrors(bound: bound, widths: draft.widths, quantized: quantized), heldOut)
   }
 

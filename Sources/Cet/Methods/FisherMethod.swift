@@ -47,6 +47,7 @@ enum FisherMethod: KnapsackMethod {
       try monitor.report(.curvature, batch + 1, of: single.count)
     }
     var table = LossTable(count: bound.layers.count)
+    table.codings = errors.codings
     table.curvature = errors.table { self.loss(gradientDots: dots[$0][$1]) }
     return table
   }

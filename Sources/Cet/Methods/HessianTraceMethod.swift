@@ -12,6 +12,7 @@ enum HessianTraceMethod: KnapsackMethod {
       map, samples: vectors, ranges: slots.map { $0.offset..<($0.offset + $0.count) }, seed: draft.options.seed
     ) { try monitor.report(.curvature, $0, of: vectors) }
     var table = LossTable(count: slots.count)
+    table.codings = errors.codings
     table.curvature = try errors.table { index, version in
       let squared = try errors.error(index, version).reduce(0.0) { $0 + Double($1) * Double($1) }
       return loss(trace: traces.ranges[index].trace, weights: slots[index].count, squaredError: squared)

@@ -8,6 +8,8 @@ struct LossTable {
   var judged: [[Int: Double]]
   /// The same from a model of the loss: curvature or gradients.
   var curvature: [[Int: Double]]
+  /// What the codes behind these losses stand for, by bits; where nothing was rounded, what is expected.
+  var codings: [[Int: Coding]]
   /// See `TrustRadius`.
   var trustRadius: [Double?]
   /// Held-out samples behind `measured` and `judged`, and moved copies of them behind `judged` alone.
@@ -22,6 +24,7 @@ struct LossTable {
     measured = [[Int: Double]](repeating: [:], count: count)
     judged = measured
     curvature = measured
+    codings = [[Int: Coding]](repeating: [:], count: count)
     trustRadius = [Double?](repeating: nil, count: count)
   }
 

@@ -13,7 +13,7 @@ enum MeasuredLossMethod: KnapsackMethod {
   static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
     var (errors, heldOut) = try session.candidateErrors(draft, monitor)
     if draft.options.rounding != .nearest {
-      let fewer = try candidatesOfFewerSteps(session, draft, errors.quantized, monitor)
+      let fewer = try candidatesOfFewerSteps(session, draft, errors.quantized, errors.codings, monitor)
       errors = CandidateErrors(
         bound: errors.bound, widths: errors.widths, quantized: errors.quantized.merging(fewer) { $1 })
     }
@@ -32,12 +32,12 @@ enum MeasuredLossMethod: KnapsackMethod {
 
   /// Layers that lose less on held-out samples with fewer steps, even at the most bits, quantized so at each of their widths.
   private static func candidatesOfFewerSteps(
-    _ session: Session, _ draft: PlanDraft, _ quantized: [Int: [QuantizedLayer]], _ monitor: Monitor
+    _ session: Session, _ draft: PlanDraft, _ quantized: [Int: [QuantizedLayer]], _ codings: [[Int: Coding]], _ monitor: Monitor
   ) throws -> [Int: [QuantizedLayer]] {
     let (options, widths) = (draft.options, draft.plannedWidths)
     let rounding = PlanRounding(
-      session: session, bits: widths.compactMapValues(\.last), form: options.gridForm, maxMemory: options.maxMemory,
-      monitor: monitor)
+      session: session, bits: widths.compactMapValues(\.last), codings: codings, form: draft.form,
+      effort: options.effort, maxMemory: options.maxMemory, monitor: monitor)
     let fold = try rounding.fold(SamplePolicy.folds - 1)
     let reduced = try session.acceptedSteps(rounding, [fold], fitted: [quantized.compactMapValues(\.last)])
     guard !reduced.isEmpty else { return [:] }
@@ -75,6 +75,7 @@ enum MeasuredLossMethod: KnapsackMethod {
         table.judged[index][bits] = judged.judgedMean
       }
     }
+    table.codings = errors.codings
     table.samples = shown.reduce(0) { $0 + $1.sampleCount }
     table.copies = copies.reduce(0) { $0 + $1.sampleCount }
     let checked = Array(shown.prefix(try bound.affordable(shown, runs: runs, limit: secondOrderWork, least: SamplePolicy.fewestForSecondOrder)))

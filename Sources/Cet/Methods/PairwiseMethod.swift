@@ -14,8 +14,10 @@ enum PairwiseMethod: AllocationMethod {
   static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
     let (errors, heldOut) = try session.candidateErrors(draft, monitor)
     let matrix = try pairLosses(session, errors, heldOut, monitor)
+    let draft = draft.knowing(errors.codings)
     let count = errors.versions.reduce(0) { $0 + $1.count }
     var table = LossTable(count: session.bound.layers.count)
+    table.codings = errors.codings
     var entry = 0
     for index in draft.planned {
       for bits in draft.widths[index] {

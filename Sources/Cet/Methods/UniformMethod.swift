@@ -12,13 +12,13 @@ enum UniformMethod: AllocationMethod {
   static func choice(
     _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
   ) throws -> BitChoice {
-    for width in draft.options.bits.reversed() {
+    for width in draft.options.widths.reversed() {
       let bits = draft.bits(everywhere: width)
       if try draft.fits(bits) { return BitChoice(bits: bits) }
     }
     try draft.checkTarget()
     throw CetError(
-      .infeasibleBudget, "no single width of \(draft.options.bits) meets the target together with the fix patterns")
+      .infeasibleBudget, "no single width of \(draft.options.widths) meets the target together with the fix patterns")
   }
 
   static func reason(_ draft: PlanDraft, _ index: Int, bits: Int?) -> String { "the same bits everywhere" }

@@ -36,19 +36,21 @@ extension Session {
   /// Every layer in `widths` quantized at each of its widths.
   /// - Parameters:
   ///   - widths: by layer index.
+  ///   - codings: what codes stand for, by layer index and bits; where they are missing, the one of less error.
   ///   - nearest: layers that get the nearest codes whatever the rounding, by index.
   func candidates(
-    _ widths: [Int: [Int]], fitting: [FittingBatch], rounding: Rounding, nearest: Set<Int> = [], form: GridForm,
-    maxMemory: Int?, effort: RoundingEffort = .usual, monitor: Monitor
+    _ widths: [Int: [Int]], codings: [[Int: Coding]] = [], fitting: [FittingBatch], rounding: Rounding, nearest: Set<Int> = [], form: GridForm,
+    maxMemory: Int?, effort: RoundingEffort, monitor: Monitor
   ) throws -> [Int: [QuantizedLayer]] {
     var result: [Int: [QuantizedLayer]] = [:]
     let indices = widths.keys.sorted()
     let total = indices.reduce(0) { $0 + (widths[$1]?.count ?? 0) }
     var done = 0
-    func quantize(_ index: Int, _ statistics: InputStatistics?, _ factors: [CurvatureFactor] = []) throws {
+    func quantize(_ index: Int, _ statistics: InputStatistics?, _ factors: InputFactors? = nil) throws {
       let layer = try LayerRounding(bound, index, statistics, factors)
       result[index] = try (widths[index] ?? []).map { bits in
-        let made = try layer.quantized(bits: bits, form: form, effort: effort)
+        let known = index < codings.count ? codings[index][bits].map { CodeFormat(bits: bits, coding: $0) } : nil
+        let made = try layer.quantized(known ?? layer.format(bits: bits, form: form), form: form, effort: effort)
         done += 1
         try monitor.report(.rounding, done, of: total)
         return made
@@ -64,12 +66,7 @@ extension Session {
       observed.sorted(), memory: min(statisticsBytes, Session.statisticsBytes(maxMemory)),
       progress: { try monitor.report(.statistics, $0, of: $1) }
     ) { run, statistics in
-      let factors: [CurvatureFactor]
-      do {
-        factors = try LayerRounding.factors(statistics, workers: bound.workers)
-      } catch let error as CetError {
-        throw error.at("initializer '\(bound.layers[run[0]].name)'")
-      }
+      let factors = InputFactors(statistics, bound.workers)
       for index in run { try quantize(index, statistics, factors) }
     }
     return result

@@ -2,6 +2,7 @@ import CetAutodiff
 import CetEncode
 import CetGraph
 import CetOperators
+import CetQuantize
 import CetTensor
 
 /// Whether planning and quantizing go through with a model, as far as it tells without calibration data.
@@ -44,7 +45,7 @@ extension LoadedModel {
   func smallestFileBytes() throws -> Int {
     let bits = found.layers.indices.map { found.obstacle($0) == nil ? 2 : nil }
     return try FileSizes(found, of: file, encoding: .planes, granularity: .perAxis)
-      .bytes(bits: bits, addsBiases: true, metadata: FileMetadata.ofUnknownLosses(self, bits: bits))
+      .bytes(bits.map { $0.map { CodeFormat(bits: $0) } }, addsBiases: true, metadata: FileMetadata.ofUnknownLosses(self, bits: bits))
   }
 
   private func boundJudgement() -> Judgement {

@@ -1,5 +1,6 @@
 import CetEncode
 import CetLayers
+import CetQuantize
 import CetTensor
 
 /// What may be chosen for each layer, and what every choice costs.
@@ -8,6 +9,9 @@ struct PlanDraft {
   let options: PlanOptions
   /// Allowed bits of each layer, ascending; one entry when fixed, none when kept.
   let widths: [[Int]]
+  /// What codes of each layer and width stand for: expected at first, known once they are rounded.
+  private(set) var codings: [[Int: Coding]]
+  let form: GridForm
   private let choices: [NamedChoice]
   private let sizes: FileSizes
   var layers: [LinearLayer] { model.found.layers }
@@ -33,7 +37,7 @@ struct PlanDraft {
     }
     widths = choices.map { choice in
       switch choice {
-      case .free: options.bits
+      case .free: options.widths
       case .fixed(let bits, _): [bits]
       case .kept, .unreached, .unusable: []
       }
@@ -43,10 +47,26 @@ struct PlanDraft {
         ? PlanDraft.nothingReached(options.output ?? model.outputNames.first ?? "")
         : CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
     }
+    let form = options.gridForm(model.trellisCode)
+    self.form = form
+    codings = zip(model.found.layers, widths).map { layer, widths in
+      Dictionary(uniqueKeysWithValues: widths.map { ($0, form.expected(bits: $0, columns: layer.columns).coding) })
+    }
     sizes = FileSizes(model.found, of: model.file, encoding: options.encoding, granularity: options.granularity)
     // A model that the operator set of the fewest bits has no form for is refused before anything is measured.
     _ = try fileBytes(widths.map(\.first))
   }
+
+  /// The draft with what rounding found out about codings.
+  func knowing(_ codings: [[Int: Coding]]) -> PlanDraft {
+    var draft = self
+    for (index, known) in codings.enumerated() { draft.codings[index].merge(known) { $1 } }
+    return draft
+  }
+
+  func format(_ index: Int, _ bits: Int) -> CodeFormat { CodeFormat(bits: bits, coding: codings[index][bits] ?? .affine) }
+
+  private func formats(_ bits: [Int?]) -> [CodeFormat?] { bits.enumerated().map { index, bits in bits.map { format(index, $0) } } }
 
   var planned: [Int] { layers.indices.filter { !widths[$0].isEmpty } }
   /// Of the planned layers, by index.
@@ -55,7 +75,7 @@ struct PlanDraft {
   private var addsBiases: Bool { options.rounding != .nearest }
 
   private func fileBytes(_ bits: [Int?]) throws -> Int {
-    try sizes.bytes(bits: bits, addsBiases: addsBiases, metadata: FileMetadata.ofUnknownLosses(model, bits: bits))
+    try sizes.bytes(formats(bits), addsBiases: addsBiases, metadata: FileMetadata.ofUnknownLosses(model, bits: bits))
   }
 
   private func codeBits(_ bits: [Int?]) -> Int {
@@ -120,16 +140,17 @@ struct PlanDraft {
         continue
       }
       var tensor = PlannedTensor(
-        name: layer.name, shape: layer.shape, bits: width, decision: widths[index].count == 1 && isFixed(index) ? .fixed : .chosen,
-        reason: reason(index, bits: width))
+        name: layer.name, shape: layer.shape, bits: width, coding: format(index, width).coding.kind,
+        decision: widths[index].count == 1 && isFixed(index) ? .fixed : .chosen, reason: reason(index, bits: width))
       tensor.axis = options.granularity == .perTensor ? nil : layer.axis
       tensor.blockSize = options.granularity.blockSize
+      tensor.codings = codings[index].filter { losses[index][$0.key] != nil }.mapValues(\.kind)
       tensor.sensitivity = losses[index]
       tensor.measuredLoss = table.measured[index]
       tensor.trustRadius = table.trustRadius[index]
       tensor.curvatureLoss = table.curvature[index]
       tensor.lossPerByte = choice.lossPerByte[index]
-      (tensor.codeBytes, tensor.storedBytes) = sizes.storedBytes(layer, bits: width)
+      (tensor.codeBytes, tensor.storedBytes) = sizes.storedBytes(layer, format(index, width))
       tensors.append(tensor)
     }
     var plan = CompressionPlan(
@@ -191,7 +212,7 @@ struct PlanDraft {
   }
 
   func storedCost(_ index: Int, _ bits: Int) -> Int {
-    sizes.storedBytes(layers[index], bits: bits).stored
+    sizes.storedBytes(layers[index], format(index, bits)).stored
   }
 
   /// What `make` gives for a budget in code bits, or in stored bytes for a target in file size.

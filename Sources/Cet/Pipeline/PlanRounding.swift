@@ -8,17 +8,25 @@ struct PlanRounding {
   let session: Session
   /// By layer index.
   let bits: [Int: Int]
+  /// What codes stand for, by layer index and bits.
+  let codings: [[Int: Coding]]
   let form: GridForm
+  let effort: RoundingEffort.Level
   let maxMemory: Int?
   let monitor: Monitor
 
   /// Layers without input statistics, which are the same whatever the others are fitted to.
   private let tables = Once<[Int: QuantizedLayer]>()
 
-  init(session: Session, bits: [Int: Int], form: GridForm, maxMemory: Int?, monitor: Monitor) {
+  init(
+    session: Session, bits: [Int: Int], codings: [[Int: Coding]], form: GridForm, effort: RoundingEffort.Level, maxMemory: Int?,
+    monitor: Monitor
+  ) {
     self.session = session
     self.bits = bits
+    self.codings = codings
     self.form = form
+    self.effort = effort
     self.maxMemory = maxMemory
     self.monitor = monitor
   }
@@ -29,9 +37,9 @@ struct PlanRounding {
     let layers =
       switch recipe.pass {
       case .nearest: try work.parallel(.nearest, [])
-      case .parallel: try work.parallel(.gptq, session.fitting(.gptq), effort: .thorough)
+      case .parallel: try work.parallel(.gptq, session.fitting(.gptq), purpose: .result)
       case .sequential(let options):
-        try work.sequential(options, session.fitting(.compensated), effort: .thorough)
+        try work.sequential(options, session.fitting(.compensated), purpose: .result)
       }
     return (layers, work.session)
   }
@@ -211,34 +219,38 @@ struct PlanRounding {
 
     /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
     func parallel(
-      _ rounding: Rounding, _ batches: [FittingBatch], _ bits: [Int: Int]? = nil, effort: RoundingEffort = .usual
+      _ rounding: Rounding, _ batches: [FittingBatch], _ bits: [Int: Int]? = nil, purpose: RoundingEffort.Purpose = .comparison
     ) throws -> [Int: QuantizedLayer] {
-      try versions((bits ?? self.rounding.bits).mapValues { [$0] }, batches, rounding, effort).compactMapValues(\.first)
+      try versions((bits ?? self.rounding.bits).mapValues { [$0] }, batches, rounding, purpose).compactMapValues(\.first)
     }
 
     /// Every layer by itself at each of its widths.
     func versions(
-      _ widths: [Int: [Int]], _ batches: [FittingBatch], _ rounding: Rounding = .gptq, _ effort: RoundingEffort = .usual
+      _ widths: [Int: [Int]], _ batches: [FittingBatch], _ rounding: Rounding = .gptq,
+      _ purpose: RoundingEffort.Purpose = .comparison
     ) throws -> [Int: [QuantizedLayer]] {
       try session.candidates(
-        widths, fitting: batches, rounding: rounding, nearest: nearest, form: self.rounding.form,
-        maxMemory: self.rounding.maxMemory, effort: effort, monitor: self.rounding.monitor)
+        widths, codings: self.rounding.codings, fitting: batches, rounding: rounding, nearest: nearest, form: self.rounding.form,
+        maxMemory: self.rounding.maxMemory, effort: RoundingEffort(purpose, self.rounding.effort), monitor: self.rounding.monitor)
     }
 
     /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error, and
     /// recurrent weights and those of loops, whose inputs they make themselves.
     /// - Parameter alone: all layers by themselves, fitted to the same batches; nil: not known.
     func sequential(
-      _ options: SequentialOptions, _ batches: [FittingBatch], effort: RoundingEffort = .usual, alone: [Int: QuantizedLayer]? = nil
+      _ options: SequentialOptions, _ batches: [FittingBatch], purpose: RoundingEffort.Purpose = .comparison,
+      alone: [Int: QuantizedLayer]? = nil
     ) throws -> [Int: QuantizedLayer] {
       let bits = rounding.bits
       let observed = Set(try session.bound.observable(Array(bits.keys), batches)).subtracting(nearest)
       var fixed = try rounding.tables.value { try parallel(.nearest, [], bits.filter { !observed.contains($0.key) }) }
       let repeated = bits.filter { observed.contains($0.key) && !session.bound.layers[$0.key].isSequential }
       if !repeated.isEmpty {
-        fixed.merge(try alone?.filter { repeated[$0.key] != nil } ?? parallel(.gptq, batches, repeated, effort: effort)) { $1 }
+        fixed.merge(try alone?.filter { repeated[$0.key] != nil } ?? parallel(.gptq, batches, repeated, purpose: purpose)) { $1 }
       }
-      return try SequentialPass(session.bound, options, form: rounding.form, effort: effort).run(bits, fixed: fixed, batches) {
+      let formats = Dictionary(
+        uniqueKeysWithValues: bits.map { ($0, CodeFormat(bits: $1, coding: rounding.codings[$0][$1] ?? .affine)) })
+      return try SequentialPass(session.bound, options, form: rounding.form, effort: RoundingEffort(purpose, rounding.effort)).run(formats, fixed: fixed, batches) {
         try rounding.monitor.report(.rounding, $0, of: $1)
       }
     }

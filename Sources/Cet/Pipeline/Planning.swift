@@ -10,6 +10,8 @@ public func makePlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
 ) throws -> CompressionPlan {
   try options.validate()
+  var options = options
+  options.bits = options.widths
   return try monitor.attended { try SerialKernels.run { try measuredPlan(model, data, options, monitor) } }
 }
 
@@ -25,12 +27,13 @@ private func measuredPlan(
     + SampleNotes.fitting(graph, asked: options.samples, given: data.sampleCount, output: options.output)
     + options.encoding.notes(model.found.layers)
   for note in notes { monitor.log(.warning, note) }
-  let draft = try PlanDraft(model, options, reached: session.bound.reached(session.batches))
+  var draft = try PlanDraft(model, options, reached: session.bound.reached(session.batches))
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
   try session.reserve(.planning, draft.widths, rounding: options.rounding, maxMemory: options.maxMemory, monitor)
   let method = options.method.rules
   let table = try method.measure(session, draft, monitor)
+  draft = draft.knowing(table.codings)
   try monitor.report(.allocate, 0, of: 1)
   let calibration = Fingerprint.text(of: samples)
   var plan: CompressionPlan
@@ -59,7 +62,8 @@ extension Session {
     _ plan: inout CompressionPlan, calibration: String, recipe: RoundingRecipe? = nil, _ monitor: Monitor
   ) throws {
     let rounding = PlanRounding(
-      session: self, bits: plan.bits(of: bound.layers), form: plan.options.gridForm, maxMemory: plan.options.maxMemory,
+      session: self, bits: plan.bits(of: bound.layers), codings: plan.codings(of: model), form: plan.options.gridForm(model.trellisCode),
+      effort: plan.options.effort, maxMemory: plan.options.maxMemory,
       monitor: monitor)
     let verdict = try recipe.map { try rounding.judge($0) } ?? rounding.judge(plan.options.rounding)
     plan.judgement = PlanJudgement(verdict, calibration: calibration, rounding: plan.options.rounding)
@@ -78,6 +82,21 @@ extension CompressionPlan {
   }
 }
 
+extension CompressionPlan {
+  /// What the codes of each layer stand for at its bits.
+  func codings(of model: LoadedModel) -> [[Int: Coding]] {
+    let known = Dictionary(tensors.filter(\.isPlanned).map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    return model.found.layers.map { layer in
+      known[layer.name].map { [$0.bits: Coding($0.coding, trellis: model.trellisCode)] } ?? [:]
+    }
+  }
+}
+
+extension LoadedModel {
+  /// The trellis code of tensors that have one.
+  var trellisCode: TrellisCode { .suited(weights: found.layers.reduce(0) { $0 &+ $1.count }) }
+}
+
 /// The plan for another target from the loss table of a plan: no data, no forward passes.
 public func makePlan(
   _ model: LoadedModel, sensitivityOf plan: CompressionPlan, _ options: PlanOptions
@@ -92,6 +111,8 @@ public func makePlan(
   }
   var options = options
   options.method = plan.options.method
+  options.coding = plan.options.coding
+  options.bits = options.widths
   options.granularity = plan.options.granularity
   let measured = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
   let reached = plan.tensors.indices.filter { index in
@@ -100,8 +121,7 @@ public func makePlan(
     return tensor.reason != PlanDraft.unreachedReason
       && (tensor.reason != CompressionPlan.byHand || !tensor.sensitivity.isEmpty || method.table == .none)
   }
-  let draft = try PlanDraft(model, options, reached: Set(reached))
-  try draft.checkTarget()
+  var draft = try PlanDraft(model, options, reached: Set(reached))
   var table = LossTable(count: model.found.layers.count)
   for (index, layer) in model.found.layers.enumerated() {
     guard let known = measured[layer.name] else { continue }
@@ -109,11 +129,19 @@ public func makePlan(
     table.curvature[index] = known.curvatureLoss
     table.judged[index] = known.sensitivity
     table.trustRadius[index] = known.trustRadius
+    table.codings[index] = known.codings.mapValues { Coding($0, trellis: model.trellisCode) }
+    if !options.encoding.carriesTrellis, let trellis = draft.widths[index].first(where: { known.codings[$0] == .trellis }) {
+      throw CetError(
+        .invalidArgument,
+        "the plan's losses of '\(layer.name)' at \(trellis) bits are of trellis codes, which encoding '\(options.encoding.rawValue)' does not have: plan from calibration data")
+    }
     for bits in draft.widths[index] where method.table != .none && known.sensitivity[bits] == nil {
       throw CetError(
         .invalidArgument, "the plan has no loss of '\(layer.name)' at \(bits) bits: it was made without that choice")
     }
   }
+  draft = draft.knowing(table.codings)
+  try draft.checkTarget()
   var limit: Double?
   if case .maximumLoss(let loss) = options.target {
     guard let anchor = plan.anchor else {

@@ -36,6 +36,7 @@ public func quantizeModel(
     // What was found out about rounding holds for the levels of the other encoding.
     plan.options.encoding = encoding
     plan.judgement = nil
+    try plan.leaveTrellis()
   }
   plan = try model.fitted(plan)
   plan.modelBytes = model.byteCount
@@ -54,6 +55,33 @@ public func quantizeModel(
   }
 }
 
+extension CompressionPlan {
+  /// For an encoding that has no trellis codes: grids of the same bits take their place.
+  fileprivate mutating func leaveTrellis() throws {
+    guard !options.encoding.carriesTrellis, tensors.contains(where: { $0.isPlanned && $0.coding == .trellis }) else { return }
+    for index in tensors.indices where tensors[index].isPlanned && tensors[index].coding == .trellis {
+      guard tensors[index].bits > 1 else {
+        throw CetError(
+          .invalidArgument,
+          "the plan gives '\(tensors[index].name)' 1 bit, which needs trellis codes: encoding '\(options.encoding.rawValue)' has none")
+      }
+      // The table's losses are of codes that this tensor has no more.
+      tensors[index].coding = .affine
+      tensors[index].codings = [:]
+      tensors[index].sensitivity = [:]
+      tensors[index].measuredLoss = [:]
+      tensors[index].curvatureLoss = [:]
+      tensors[index].trustRadius = nil
+      tensors[index].lossPerByte = nil
+    }
+    options.coding = .affine
+    options.bits = options.bits?.filter { $0 > 1 }
+    if options.bits == [] { options.bits = nil }
+    predict(from: nil)
+    notes.append("encoding '\(options.encoding.rawValue)' has no trellis codes: tensors that the plan gave them have affine ones of the same bits")
+  }
+}
+
 /// Nearest codes need neither data nor an executable model.
 private func nearest(
   _ model: LoadedModel, _ plan: CompressionPlan, _ bits: [Int: Int], _ options: QuantizeOptions,
@@ -63,10 +91,12 @@ private func nearest(
   let bound = try BoundModel(
     model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads, interruption: interruption),
     context: ComputeContext(interruption: interruption))
+  let (codings, form) = (plan.codings(of: model), plan.options.gridForm(model.trellisCode))
   var layers: [Int: QuantizedLayer] = [:]
   for (index, width) in bits {
     try monitor.report(.rounding, layers.count, of: bits.count)
-    layers[index] = try LayerRounding(bound, index, nil).quantized(bits: width, form: plan.options.gridForm)
+    let format = CodeFormat(bits: width, coding: codings[index][width] ?? .affine)
+    layers[index] = try LayerRounding(bound, index, nil).quantized(format, form: form)
   }
   var done = plan
   done.options.rounding = .nearest
@@ -94,7 +124,8 @@ private func carryOut(
     .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: rounding, maxMemory: maxMemory, monitor)
   let references = try given.references()
   let rounder = PlanRounding(
-    session: given, bits: bits, form: plan.options.gridForm, maxMemory: maxMemory, monitor: monitor)
+    session: given, bits: bits, codings: plan.codings(of: model), form: plan.options.gridForm(model.trellisCode),
+    effort: options.effort ?? plan.options.effort, maxMemory: maxMemory, monitor: monitor)
   let judgement = try judgement(of: plan, samples, rounding, rounder)
   if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)

@@ -47,6 +47,10 @@ class PlanTensor:
     sensitivity: Dict[int, float]
     """The table that the choice of bits rests on, by bits: measured with only this tensor quantized, mean over held-out samples
     and moved copies, "kl" at temperature 4; never rising with bits."""
+    coding: Optional[str] = None
+    """What codes of the chosen bits stand for, "affine" or "trellis"; None when kept."""
+    trellis_bits: Tuple[int, ...] = ()
+    """Bits whose losses above are of trellis codes; those of other bits are of affine ones."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class PlanSummary:
     rounding: str
     granularity: str
     encoding: str
+    coding: str
+    """That was asked for."""
     ratio: float
     """32 / mean_bits."""
     mean_bits: float
@@ -85,7 +91,7 @@ class PlanSummary:
 
 
 def _table(values) -> Dict[int, float]:
-    return {bits: value for bits, value in enumerate(values) if bits >= 2 and not math.isnan(value)}
+    return {bits: value for bits, value in enumerate(values) if bits >= 1 and not math.isnan(value)}
 
 
 class Plan(Handle):
@@ -128,7 +134,9 @@ class Plan(Handle):
                     predicted_loss_change=info.predicted_loss_change, loss_per_byte=info.loss_per_byte,
                     code_bytes=info.code_bytes, stored_bytes=info.stored_bytes,
                     measured_loss=_table(info.measured_loss), curvature_loss=_table(info.curvature_loss),
-                    sensitivity=_table(info.sensitivity)))
+                    sensitivity=_table(info.sensitivity),
+                    coding=w.word(info.coding, w.CODINGS) if info.coding else None,
+                    trellis_bits=tuple(bits for bits in range(1, 9) if info.trellis_bits >> bits & 1)))
         return result
 
     @property
@@ -139,7 +147,7 @@ class Plan(Handle):
             method=w.word(info.method, w.METHODS), loss=w.word(info.loss, w.LOSSES),
             curvature=w.word(info.curvature, w.CURVATURES), rounding=w.word(info.rounding, w.ROUNDINGS),
             granularity=w.granularity_word(info.granularity, info.block_size),
-            encoding=w.word(info.encoding, w.ENCODINGS), ratio=info.ratio, mean_bits=info.mean_bits,
+            encoding=w.word(info.encoding, w.ENCODINGS), coding=w.word(info.coding, w.CODINGS), ratio=info.ratio, mean_bits=info.mean_bits,
             parameter_count=info.parameter_count, code_bytes=info.code_bytes, stored_bytes=info.stored_bytes,
             file_bytes=info.file_bytes, model_bytes=info.model_bytes,
             predicted_loss_change=info.predicted_loss_change, measured_loss_change=info.measured_loss_change,
@@ -214,6 +222,7 @@ class _PlanCall:
         target_size: Optional[int] = None, max_loss: Optional[float] = None, method: Optional[str] = None,
         loss: Optional[str] = None, curvature: Optional[str] = None, rounding: Optional[str] = None,
         granularity: Optional[str] = None, encoding: Optional[str] = None,
+        coding: Optional[str] = None, effort: Optional[str] = None,
         bits: Optional[Union[int, Iterable[int]]] = None, keep: Iterable[str] = (),
         fix: Optional[Mapping[str, int]] = None, seed: int = 0, samples: Optional[int] = None,
         batch_size: Optional[int] = None, max_memory: Optional[int] = None, threads: int = 0,
@@ -239,6 +248,8 @@ class _PlanCall:
         options.rounding = w.code("rounding", rounding, w.ROUNDINGS)
         options.granularity, options.block_size = w.granularity_code(granularity)
         options.encoding = w.code("encoding", encoding, w.ENCODINGS)
+        options.coding = w.code("coding", coding, w.CODINGS)
+        options.effort = w.code("effort", effort, w.EFFORTS)
         options.bits = w.bits_mask(bits)
         fix = fix or {}
         self._keep, options.keep_count = strings([keep] if isinstance(keep, str) else keep)
@@ -271,7 +282,8 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
       rounding: "compensated" (default), "gptq", "nearest".
       granularity: "per-axis" (default), "per-tensor", "block:N".
       encoding: "planes" (default), "qdq", "float".
-      bits: allowed widths, default (2, 3, 4, 8).
+      coding: "auto" (default): of each tensor and width the coding of less error; "affine": uniform grids; "trellis".
+      bits: allowed widths, default (1, 2, 3, 4, 5, 6, 8) where tensors may have trellis codes, else (2, 3, 4, 8).
       keep: patterns (* and ?) of initializers that stay float32. fix: {pattern: bits}; the last match counts.
       output: graph output that the loss reads, default the first.
       shifts: copies of every image, each moved by up to a sixteenth of it, that statistics, the choice of bits and the check of
@@ -280,6 +292,7 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
         in memory.
       eigenpairs, max_iterations: for method "paper" (and "hawq-v2").
     Effort:
+      effort: "low", "medium" (default), "high": paths of the search for trellis codes, 8, 32, 128.
       seed, threads (0: all processors), samples (the first so many), batch_size, max_memory (bytes).
     Callbacks:
       progress(phase, done, total); an exception raised in it cancels the call. log(level, message).

@@ -32,7 +32,9 @@ class Correction:
 
 
 class Initializer:
-    """One quantized initializer: w = scale * (codes - zero_point)."""
+    """One quantized initializer: w = scale * (codes - zero_point) with `coding` "affine"; with "trellis" w = scale *
+    trellis_table[s], where the codes of one index of `axis`, in C order of the other axes, are steps
+    s = ((s << bits) | code) % len(trellis_table) from s = 0."""
 
     def __init__(self, quantized: "Quantized", index: int):
         self._quantized, self._index = quantized, index
@@ -62,6 +64,18 @@ class Initializer:
         return self._view.block_size
 
     @property
+    def coding(self) -> str:
+        """What codes stand for: "affine" or "trellis"."""
+        return w.word(self._view.coding, w.CODINGS)
+
+    @property
+    def trellis_table(self) -> Optional[np.ndarray]:
+        """float32 [2**state_bits], values of float16; None without a trellis."""
+        if not self._view.trellis_table:
+            return None
+        return np.ctypeslib.as_array(self._view.trellis_table, (1 << self._view.trellis_state_bits,)).copy()
+
+    @property
     def packed_codes(self) -> np.ndarray:
         """uint8 [ceil(weights * bits / 8)]: one stream of bits, least significant first."""
         return np.ctypeslib.as_array(self._view.codes, (self._view.code_bytes,)).copy()
@@ -80,8 +94,11 @@ class Initializer:
         return np.ctypeslib.as_array(self._view.scale, (self._view.scale_count,)).copy()
 
     @property
-    def zero_point(self) -> np.ndarray:
-        """float32, in codes: whole numbers, or halves for 3 bits and (except with "qdq") 2; as many as scales."""
+    def zero_point(self) -> Optional[np.ndarray]:
+        """float32, in codes: whole numbers, or halves for 3 bits and (except with "qdq") 2; as many as scales. None with a
+        trellis."""
+        if not self._view.zero_point:
+            return None
         stored = np.ctypeslib.as_array(self._view.zero_point, (self._view.scale_count,))
         return stored.astype(np.float32) / np.float32(self._view.zero_point_unit)
 
@@ -176,12 +193,12 @@ def _save_options(encoding: Optional[str], callbacks: Callbacks) -> s.SaveOption
 def quantize(
     model: Model, calibration: Optional[Calibration], plan: Plan, *, rounding: Optional[str] = None,
     samples: Optional[int] = None, batch_size: Optional[int] = None, max_memory: Optional[int] = None,
-    threads: int = 0, encoding: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
+    threads: int = 0, encoding: Optional[str] = None, effort: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
 ) -> Quantized:
     """Computes codes, scales, zero points and corrected biases for a plan.
 
-    calibration may be None with rounding="nearest"; the loss is then not measured. rounding, samples, encoding: the
-    plan's unless given. threads: 0 for all processors. max_memory: bytes. progress(phase, done, total); an exception raised
+    calibration may be None with rounding="nearest"; the loss is then not measured. rounding, samples, encoding,
+    effort ("low", "medium", "high"): the plan's unless given. threads: 0 for all processors. max_memory: bytes. progress(phase, done, total); an exception raised
     in it cancels the call. log(level, message).
     """
     callbacks = Callbacks(progress, log)
@@ -189,6 +206,7 @@ def quantize(
     options.threads = threads
     options.rounding = w.code("rounding", rounding, w.ROUNDINGS)
     options.encoding = w.code("encoding", encoding, w.ENCODINGS)
+    options.effort = w.code("effort", effort, w.EFFORTS)
     options.batch_size = batch_size or 0
     options.samples = samples or 0
     options.max_memory = max_memory or 0

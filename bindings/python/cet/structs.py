@@ -81,6 +81,8 @@ class PlanOptions(Struct):
         ("progress", ProgressFn),
         ("log", LogFn),
         ("user_data", c.c_void_p),
+        ("coding", c.c_int32),
+        ("effort", c.c_int32),
     ]
 
 
@@ -104,6 +106,8 @@ class PlanTensorInfo(Struct):
         ("measured_loss", c.c_double * 9),
         ("curvature_loss", c.c_double * 9),
         ("sensitivity", c.c_double * 9),
+        ("coding", c.c_int32),
+        ("trellis_bits", c.c_uint32),
     ]
 
 
@@ -137,6 +141,8 @@ class PlanSummaryInfo(Struct):
         ("held_out_low", c.c_double),
         ("held_out_high", c.c_double),
         ("held_out_samples", c.c_uint64),
+        ("coding", c.c_int32),
+        ("reserved", c.c_uint32),
     ]
 
 
@@ -153,7 +159,7 @@ class QuantizeOptions(Struct):
         ("log", LogFn),
         ("user_data", c.c_void_p),
         ("encoding", c.c_int32),
-        ("reserved", c.c_uint32),
+        ("effort", c.c_int32),
     ]
 
 
@@ -174,6 +180,9 @@ class InitializerView(Struct):
         ("scale", c.POINTER(c.c_float)),
         ("zero_point", c.POINTER(c.c_uint8)),
         ("scale_count", c.c_uint64),
+        ("coding", c.c_int32),
+        ("trellis_state_bits", c.c_uint32),
+        ("trellis_table", c.POINTER(c.c_float)),
     ]
 
 

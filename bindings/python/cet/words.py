@@ -11,6 +11,8 @@ LOSSES = {"kl": 1, "cross-entropy": 2, "mse": 3, "output": 4}
 CURVATURES = {"hessian": 1, "gauss-newton": 2}
 ROUNDINGS = {"nearest": 1, "gptq": 2, "compensated": 3}
 ENCODINGS = {"planes": 1, "qdq": 2, "float": 3}
+CODINGS = {"auto": 1, "affine": 2, "trellis": 3}
+EFFORTS = {"low": 1, "medium": 2, "high": 3}
 # SciPy's names beside the library's.
 ENDS = {"largest-magnitude": 1, "LM": 1, "largest": 2, "LA": 2, "smallest": 3, "SA": 3}
 BASIS_TYPES = {"float32": 1, "bfloat16": 2}
@@ -58,7 +60,7 @@ def bits_mask(bits: Optional[Union[int, Iterable[int]]]) -> int:
         return 0
     mask = 0
     for width in [bits] if isinstance(bits, int) else bits:
-        if not 2 <= width <= 8:
-            raise InvalidArgument(f"bits {width} is not in 2 to 8")
+        if not 1 <= width <= 8:
+            raise InvalidArgument(f"bits {width} is not in 1 to 8")
         mask |= 1 << width
     return mask

@@ -49,7 +49,7 @@ struct TargetArguments: ParsableArguments {
 }
 
 struct MethodArguments: ParsableArguments {
-  @Option(help: "Allowed bits, 2 to 8, with commas between them. (default: 2,3,4,8)")
+  @Option(help: "Allowed bits, 1 to 8, with commas between them. (default: 1,2,3,4,5,6,8, without trellis codes 2,3,4,8)")
   var bits: BitSet?
 
   @Option(help: "How bits are chosen. (default: cet)")
@@ -70,12 +70,18 @@ struct MethodArguments: ParsableArguments {
   @Option(help: "How codes are written. (default: planes)")
   var encoding: Encoding?
 
+  @Option(help: "What codes stand for; auto takes the coding of less error where the encoding holds both. (default: auto)")
+  var coding: Coding?
+
+  @Option(help: "How long trellis codes are searched for: 8, 32 or 128 paths. (default: medium)")
+  var effort: Effort?
+
   @Option(
     parsing: .unconditionalSingleValue,
     help: ArgumentHelp("Tensors that stay float32; * and ? match. Repeatable.", valueName: "pattern"))
   var keep: [String] = []
 
-  @Option(help: ArgumentHelp("Tensors with given bits, 2 to 8. Repeatable.", valueName: "pattern=bits"))
+  @Option(help: ArgumentHelp("Tensors with given bits, 1 to 8. Repeatable.", valueName: "pattern=bits"))
   var fix: [FixRule] = []
 
   @Option(parsing: .unconditional, help: "Moved copies of every image to round and choose by, 0 to 64. (default: up to 3, none of more than 128 samples)")
@@ -88,7 +94,7 @@ struct MethodArguments: ParsableArguments {
   var settled: [String] {
     cet_onnx.given([
       ("--bits", bits != nil), ("--method", method != nil), ("--loss", loss != nil), ("--curvature", curvature != nil),
-      ("--granularity", granularity != nil), ("--keep", !keep.isEmpty), ("--fix", !fix.isEmpty), ("--shifts", shifts != nil),
+      ("--granularity", granularity != nil), ("--coding", coding != nil), ("--keep", !keep.isEmpty), ("--fix", !fix.isEmpty), ("--shifts", shifts != nil),
       ("--loss-output", lossOutput != nil),
     ])
   }
@@ -141,6 +147,8 @@ func withPlanOptions<Result>(
   options.granularity = method.granularity?.code ?? 0
   options.block_size = method.granularity?.blockSize ?? 0
   options.encoding = method.encoding.code
+  options.coding = method.coding.code
+  options.effort = method.effort.code
   options.bits = method.bits?.mask ?? 0
   options.shifts = method.shifts.map { $0 == 0 ? CET_NO_SHIFTS : Int32($0) } ?? 0
   options.seed = effort.seed ?? 0
@@ -174,6 +182,7 @@ func quantizeOptions(
   options.threads = effort.threads.number
   options.rounding = method.rounding.code
   options.encoding = method.encoding.code
+  options.effort = method.effort.code
   options.batch_size = effort.batchSize.number
   options.samples = UInt64(effort.samples.number)
   options.max_memory = effort.maxMemory?.bytes ?? 0

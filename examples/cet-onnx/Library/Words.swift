@@ -82,6 +82,30 @@ enum Encoding: String, Word {
   }
 }
 
+enum Coding: String, Word {
+  case auto, affine, trellis
+
+  var code: Int32 {
+    switch self {
+    case .auto: Int32(CET_CODING_AUTO)
+    case .affine: Int32(CET_CODING_AFFINE)
+    case .trellis: Int32(CET_CODING_TRELLIS)
+    }
+  }
+}
+
+enum Effort: String, Word {
+  case low, medium, high
+
+  var code: Int32 {
+    switch self {
+    case .low: Int32(CET_EFFORT_LOW)
+    case .medium: Int32(CET_EFFORT_MEDIUM)
+    case .high: Int32(CET_EFFORT_HIGH)
+    }
+  }
+}
+
 enum Which: String, Word {
   case largestMagnitude = "largest-magnitude"
   case largest, smallest
@@ -157,7 +181,7 @@ struct BitSet: ExpressibleByArgument {
   init?(argument: String) {
     mask = 0
     for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let bits = UInt32(part), (2...8).contains(bits) else { return nil }
+      guard let bits = UInt32(part), (1...8).contains(bits) else { return nil }
       mask |= 1 << bits
     }
   }
@@ -188,7 +212,7 @@ struct FixRule: ExpressibleByArgument {
 
   init?(argument: String) {
     guard let separator = argument.lastIndex(of: "="), separator != argument.startIndex,
-      let bits = Int32(argument[argument.index(after: separator)...]), (2...8).contains(bits)
+      let bits = Int32(argument[argument.index(after: separator)...]), (1...8).contains(bits)
     else { return nil }
     pattern = String(argument[..<separator])
     self.bits = bits

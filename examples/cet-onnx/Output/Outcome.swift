@@ -29,7 +29,7 @@ struct Outcome {
     ])
     for tensor in tensors {
       table.add([
-        tensor.name, tensor.shapeText, tensor.isPlanned ? String(tensor.bits) : "float",
+        tensor.name, tensor.shapeText, tensor.format(kept: "float"),
         tensor.axis < 0 ? "-" : String(tensor.axis), grouped(tensor.storedBytes),
         scientific(tensor.predictedLossChange), tensor.reason,
       ])

@@ -114,7 +114,7 @@ struct Report {
       ["tensor", "shape", "bits", "axis", "bytes", "loss change", "loss per byte", "reason"],
       outcome.tensors.map { tensor in
         [
-          tensor.name, tensor.shapeText, tensor.isPlanned ? String(tensor.bits) : "float32",
+          tensor.name, tensor.shapeText, tensor.format(kept: "float32"),
           tensor.axis < 0 ? "-" : String(tensor.axis), grouped(tensor.storedBytes),
           scientific(tensor.predictedLossChange), scientific(tensor.lossPerByte), tensor.reason,
         ].map { .init($0) }
@@ -122,7 +122,7 @@ struct Report {
   }
 
   private var sensitivityTable: String {
-    let widths = (2...8).filter { bits in planned.contains { !$0.sensitivity[bits].isNaN } }
+    let widths = (1...8).filter { bits in planned.contains { !$0.sensitivity[bits].isNaN } }
     guard !widths.isEmpty else { return "<p class=\"note\">This plan has no table of losses.</p>" }
     return table(
       ["tensor"] + widths.map { "\($0) bits" },

@@ -1,0 +1,34 @@
+import CetQuantize
+import CetTensor
+
+/// The factored covariance of every group of a layer's inputs. Codings go through columns in orders of their own: each order is
+/// factored once, when it is first asked for.
+public final class InputFactors {
+  private let groups: [(covariance: [Double], patches: Int)]
+  private let workers: Workers
+  private var made: [CurvatureFactor.ColumnOrder: [CurvatureFactor]] = [:]
+
+  /// - Parameter groups: K × K covariances, and the patches that they were taken from.
+  init(_ groups: [(covariance: [Double], patches: Int)], _ workers: Workers) {
+    self.groups = groups
+    self.workers = workers
+  }
+
+  public convenience init(_ statistics: InputStatistics, _ workers: Workers) {
+    self.init(statistics.groups.map { ($0.covariance, $0.count) }, workers)
+  }
+
+  /// Damped by what so many patches leave unknown.
+  func factors(for coding: Coding) throws -> [CurvatureFactor] {
+    let order = coding.isTrellis ? CurvatureFactor.ColumnOrder.natural : .fallingVariance
+    if let known = made[order] { return known }
+    let factors = try groups.map { group in
+      let columns = Int(Double(group.covariance.count).squareRoot().rounded())
+      return try CurvatureFactor(
+        covariance: group.covariance, dimension: columns,
+        relativeDamping: SamplePolicy.relativeDamping(patches: group.patches, columns: columns), columns: order, workers: workers)
+    }
+    made[order] = factors
+    return factors
+  }
+}
