@@ -1,5 +1,5 @@
 #include "ck_math.h"
-#include "include/ck_vector.h"
+#include "ck_vector.h"
 
 #define ADD(a, b) ((a) + (b))
 #define SUB(a, b) ((a) - (b))
@@ -110,26 +110,6 @@ CK_CLONES void ck_and_u8(const uint8_t *a, const uint8_t *b, uint8_t *out, size_
   for (size_t i = 0; i < count; i++) out[i] = a[i] & b[i];
 }
 
-CK_CLONES void ck_accumulate_f64(double *y, const float *x, size_t count) {
-  CK_INDEPENDENT
-  for (size_t i = 0; i < count; i++) y[i] += x[i];
-}
-
-CK_CLONES void ck_widen_f64(double *y, const float *x, size_t count) {
-  CK_INDEPENDENT
-  for (size_t i = 0; i < count; i++) y[i] = 0.0 + (double)x[i];
-}
-
-CK_CLONES void ck_add_f64(double *y, const double *x, size_t count) {
-  CK_INDEPENDENT
-  for (size_t i = 0; i < count; i++) y[i] += x[i];
-}
-
-CK_CLONES void ck_narrow_f64(double factor, const double *x, float *y, size_t count) {
-  CK_INDEPENDENT
-  for (size_t i = 0; i < count; i++) y[i] = (float)(x[i] * factor);
-}
-
 CK_CLONES void ck_relu_mask_f32(const float *x, const float *g, float *out, size_t count) {
   CK_INDEPENDENT
   for (size_t i = 0; i < count; i++) {
@@ -139,26 +119,62 @@ CK_CLONES void ck_relu_mask_f32(const float *x, const float *g, float *out, size
   }
 }
 
-CK_CLONES void ck_scale_f32(float factor, const float *x, float *out, size_t count) {
-  CK_INDEPENDENT
-  for (size_t i = 0; i < count; i++) out[i] = factor * x[i];
-}
-
-CK_CLONES void ck_scale_add_f32(float factor, const float *x, const float *y, float *out, size_t count) {
-  CK_INDEPENDENT
-  for (size_t i = 0; i < count; i++) out[i] = factor * x[i] + y[i];
-}
-
-CK_CLONES void ck_accumulate_f32(float *y, const float *x, size_t count) {
+CK_CLONES void ck_accumulate_f32(const float *x, float *y, size_t count) {
   CK_INDEPENDENT
   for (size_t i = 0; i < count; i++) y[i] += x[i];
 }
 
-CK_CLONES void ck_fill_f32(float value, float *out, size_t count) {
-  for (size_t i = 0; i < count; i++) out[i] = value;
+CK_CLONES void ck_accumulate_f64(const double *x, double *y, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) y[i] += x[i];
 }
 
-CK_CLONES void ck_axpy_f32(double factor, const float *x, float *y, size_t count) {
+CK_CLONES void ck_accumulate_wide_f32(const float *x, double *y, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) y[i] += (double)x[i];
+}
+
+CK_CLONES void ck_axpy_f32(float factor, const float *x, float *y, size_t count) { ck_axpy(factor, x, y, count); }
+
+CK_CLONES void ck_axpy_f64(double factor, const double *x, double *y, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) y[i] += factor * x[i];
+}
+
+CK_CLONES void ck_axpy_wide_f32(double factor, const float *x, float *y, size_t count) {
   CK_INDEPENDENT
   for (size_t i = 0; i < count; i++) y[i] = (float)((double)y[i] + factor * (double)x[i]);
+}
+
+CK_CLONES void ck_scale_wide_f32(double factor, float *x, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) x[i] = (float)(factor * (double)x[i]);
+}
+
+CK_CLONES void ck_widen_f32(const float *x, double *out, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) out[i] = 0.0 + (double)x[i];
+}
+
+CK_CLONES void ck_narrow_f32(double factor, const double *x, float *out, size_t count) {
+  CK_INDEPENDENT
+  for (size_t i = 0; i < count; i++) out[i] = (float)(x[i] * factor);
+}
+
+CK_CLONES void ck_pack_planes_u8(int bits, const uint8_t *codes, uint8_t *planes, size_t count) {
+  const size_t bytes = (count + 7) / 8;
+  for (int k = 0; k < bits; k++) {
+    uint8_t *plane = planes + (size_t)k * bytes;
+    for (size_t b = 0; b < count / 8; b++) {
+      const uint8_t *c = codes + 8 * b;
+      unsigned byte = 0;
+      for (int i = 0; i < 8; i++) byte |= (unsigned)((c[i] >> k) & 1) << i;
+      plane[b] = (uint8_t)byte;
+    }
+    if (count % 8) {
+      unsigned byte = 0;
+      for (size_t i = 0; i < count % 8; i++) byte |= (unsigned)((codes[count / 8 * 8 + i] >> k) & 1) << i;
+      plane[bytes - 1] = (uint8_t)byte;
+    }
+  }
 }

@@ -1,13 +1,10 @@
 #include "ck_math.h"
-#include "include/ck_vector.h"
+#include "ck_vector.h"
 
-CK_INLINE double sum(const float *x, size_t count) {
-  double lane[CK_LANES] = {0};
-  size_t i = 0;
-  for (; i + CK_LANES <= count; i += CK_LANES)
-    for (int j = 0; j < CK_LANES; j++) lane[j] += (double)x[i + j];
-  for (int j = 0; i < count; i++, j++) lane[j] += (double)x[i];
-  return ck_fold(lane);
+CK_INLINE double total(const float *x, size_t n) {
+  double sum;
+  CK_SUM(sum, i, n, (double)x[i]);
+  return sum;
 }
 
 /* NaN when there is one. */
@@ -29,45 +26,48 @@ CK_INLINE float largest(const float *x, size_t count) {
   return result;
 }
 
-CK_CLONES double ck_dot_f32(const float *x, const float *y, size_t count) {
-  double lane[CK_LANES] = {0};
-  size_t i = 0;
-  for (; i + CK_LANES <= count; i += CK_LANES)
-    for (int j = 0; j < CK_LANES; j++) lane[j] += (double)x[i + j] * (double)y[i + j];
-  for (int j = 0; i < count; i++, j++) lane[j] += (double)x[i] * (double)y[i];
-  return ck_fold(lane);
-}
+CK_CLONES double ck_dot_f32(const float *x, const float *y, size_t count) { return ck_dot(x, y, count); }
 
-CK_CLONES int ck_finite_f32(const float *x, size_t count) {
+CK_INLINE bool all_finite(const float *x, size_t n) {
   uint32_t largest = 0;
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < n; i++) {
     const uint32_t magnitude = ck_bits(x[i]) & 0x7fffffffu;
     largest = magnitude > largest ? magnitude : largest;
   }
   return largest < 0x7f800000u;
 }
 
-CK_CLONES double ck_sum_f32(const float *x, size_t count) { return sum(x, count); }
+CK_CLONES bool ck_finite_f32(const float *x, size_t count) { return all_finite(x, count); }
 
-CK_CLONES void ck_sum_rows_f32(const float *x, float *out, size_t rows, size_t n) {
-  for (size_t r = 0; r < rows; r++) out[r] = (float)sum(x + r * n, n);
+CK_CLONES bool ck_range_f32(const float *x, float *minimum, float *maximum, size_t count) {
+  if (!all_finite(x, count)) return false;
+  float low = count > 0 ? x[0] : 0.0f, high = low;
+  for (size_t i = 0; i < count; i++) {
+    low = x[i] < low ? x[i] : low;
+    high = x[i] > high ? x[i] : high;
+  }
+  *minimum = low;
+  *maximum = high;
+  return true;
 }
 
-CK_CLONES void ck_sum_columns_f32(const float *x, size_t row_stride, float *out, size_t rows, size_t n) {
+CK_CLONES double ck_sum_f32(const float *x, size_t count) { return total(x, count); }
+
+CK_CLONES void ck_sum_rows_f32(const float *x, float *out, size_t rows, size_t n) {
+  for (size_t r = 0; r < rows; r++) out[r] = (float)total(x + r * n, n);
+}
+
+CK_CLONES void ck_sum_columns_f32(const float *x, size_t stride, float *out, size_t rows, size_t n) {
   enum { BLOCK = 128 };
   for (size_t first = 0; first < n; first += BLOCK) {
     const size_t width = n - first < BLOCK ? n - first : BLOCK;
-    double total[BLOCK] = {0};
+    double sum[BLOCK] = {0};
     for (size_t r = 0; r < rows; r++) {
-      const float *row = x + r * row_stride + first;
-      for (size_t j = 0; j < width; j++) total[j] += (double)row[j];
+      const float *row = x + r * stride + first;
+      for (size_t j = 0; j < width; j++) sum[j] += (double)row[j];
     }
-    for (size_t j = 0; j < width; j++) out[first + j] = (float)total[j];
+    for (size_t j = 0; j < width; j++) out[first + j] = (float)sum[j];
   }
-}
-
-CK_CLONES void ck_max_rows_f32(const float *x, float *out, size_t rows, size_t n) {
-  for (size_t r = 0; r < rows; r++) out[r] = largest(x + r * n, n);
 }
 
 /* e^(x - top). The rounding error of the difference alone would cost |x - top| / 2 ulp: it is put back. */
@@ -86,32 +86,24 @@ CK_CLONES void ck_softmax_rows_f32(const float *x, float *out, size_t rows, size
     const float top = largest(row, n);
     CK_INDEPENDENT
     for (size_t j = 0; j < n; j++) y[j] = exp_below(row[j], top);
-    const double inverse = 1.0 / sum(y, n);
+    const double inverse = 1.0 / total(y, n);
     CK_INDEPENDENT
     for (size_t j = 0; j < n; j++) y[j] = (float)((double)y[j] * inverse);
   }
 }
 
-CK_CLONES void ck_standardize_rows_f32(const float *x, float *y, float *r, double epsilon, size_t rows, size_t n) {
-  for (size_t i = 0; i < rows; i++) {
-    const float *row = x + i * n;
-    float *out = y + i * n;
-    const double mean = sum(row, n) / (double)n;
-    double lane[CK_LANES] = {0};
-    size_t j = 0;
-    for (; j + CK_LANES <= n; j += CK_LANES)
-      for (int k = 0; k < CK_LANES; k++) {
-        const double d = (double)row[j + k] - mean;
-        lane[k] += d * d;
-      }
-    for (int k = 0; j < n; j++, k++) {
-      const double d = (double)row[j] - mean;
-      lane[k] += d * d;
-    }
-    const double inverse = 1.0 / __builtin_sqrt(ck_fold(lane) / (double)n + epsilon);
-    r[i] = (float)inverse;
+CK_CLONES void ck_standardize_rows_f32(double epsilon, const float *x, float *y, float *inverse_deviation, size_t rows,
+                                       size_t n) {
+  for (size_t r = 0; r < rows; r++) {
+    const float *row = x + r * n;
+    float *out = y + r * n;
+    const double mean = total(row, n) / (double)n;
+    double squares;
+    CK_SUM(squares, j, n, ((double)row[j] - mean) * ((double)row[j] - mean));
+    const double inverse = 1.0 / __builtin_sqrt(squares / (double)n + epsilon);
+    inverse_deviation[r] = (float)inverse;
     CK_INDEPENDENT
-    for (size_t k = 0; k < n; k++) out[k] = (float)(((double)row[k] - mean) * inverse);
+    for (size_t j = 0; j < n; j++) out[j] = (float)(((double)row[j] - mean) * inverse);
   }
 }
 
@@ -123,14 +115,14 @@ CK_CLONES void ck_log_softmax_rows_f32(const float *x, float *out, size_t rows, 
     const float *row = x + r * n;
     float *y = out + r * n;
     const float top = largest(row, n);
-    double total = 0;
+    double sum = 0;
     for (size_t first = 0; first < n; first += CHUNK) {
       const size_t width = n - first < CHUNK ? n - first : CHUNK;
       float e[CHUNK];
       for (size_t j = 0; j < width; j++) e[j] = exp_below(row[first + j], top);
-      total += sum(e, width);
+      sum += total(e, width);
     }
-    const double shift = (double)top + log(total);
+    const double shift = (double)top + log(sum);
     CK_INDEPENDENT
     for (size_t j = 0; j < n; j++) y[j] = (float)((double)row[j] - shift);
   }
@@ -139,8 +131,8 @@ CK_CLONES void ck_log_softmax_rows_f32(const float *x, float *out, size_t rows, 
 /* op(b) is read in strips of rows of 16 floats: in place where it has such rows, else from a copy. */
 enum { DEPTH = 32, ROWS = 4 };
 
-CK_CLONES void ck_small_matmul_f32(const float *a, int transpose_a, const float *b, int transpose_b, float *c,
-                                   int accumulate, size_t m, size_t n, size_t k) {
+CK_CLONES void ck_small_matmul_f32(bool accumulate, const float *a, bool transpose_a, const float *b, bool transpose_b,
+                                   float *c, size_t m, size_t n, size_t k) {
   const size_t row_a = transpose_a ? 1 : k, column_a = transpose_a ? m : 1;
   const size_t row_b = transpose_b ? 1 : n, column_b = transpose_b ? k : 1;
   float strip[DEPTH * CK_LANES];

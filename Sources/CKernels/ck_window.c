@@ -1,12 +1,12 @@
-#include "include/ck_window.h"
+#include "ck_window.h"
 #include "ck_internal.h"
 
 /* The part of the taps of one axis that lies inside the input when the window starts at `start`: [low, high). */
-CK_INLINE void inside(const ck_axis *axis, int64_t start, int64_t *low, int64_t *high) {
-  const int64_t d = axis->dilation;
+CK_INLINE void inside(const ck_axis *axis, ptrdiff_t start, ptrdiff_t *low, ptrdiff_t *high) {
+  const ptrdiff_t d = axis->dilation;
   *low = start >= 0 ? 0 : (-start + d - 1) / d;
-  const int64_t room = axis->input - start;
-  int64_t end = room <= 0 ? 0 : (room + d - 1) / d;
+  const ptrdiff_t room = axis->input - start;
+  ptrdiff_t end = room <= 0 ? 0 : (room + d - 1) / d;
   if (end > axis->kernel) end = axis->kernel;
   *high = end;
   if (*low > end) *low = end;
@@ -14,10 +14,10 @@ CK_INLINE void inside(const ck_axis *axis, int64_t start, int64_t *low, int64_t 
 
 /* Window starts and valid taps of one output position. */
 typedef struct {
-  int64_t start[3], low[3], high[3];
+  ptrdiff_t start[3], low[3], high[3];
 } place;
 
-CK_INLINE void locate(const ck_window *w, int64_t a, int64_t b, int64_t c, place *p) {
+CK_INLINE void locate(const ck_window *w, ptrdiff_t a, ptrdiff_t b, ptrdiff_t c, place *p) {
   p->start[0] = a * w->a.stride - w->a.pad_begin;
   p->start[1] = b * w->b.stride - w->b.pad_begin;
   p->start[2] = c * w->c.stride - w->c.pad_begin;
@@ -26,31 +26,31 @@ CK_INLINE void locate(const ck_window *w, int64_t a, int64_t b, int64_t c, place
   inside(&w->c, p->start[2], &p->low[2], &p->high[2]);
 }
 
-CK_INLINE void locate_flat(const ck_window *w, int64_t position, place *p) {
-  const int64_t c = position % w->c.output;
-  const int64_t rest = position / w->c.output;
+CK_INLINE void locate_flat(const ck_window *w, ptrdiff_t position, place *p) {
+  const ptrdiff_t c = position % w->c.output;
+  const ptrdiff_t rest = position / w->c.output;
   locate(w, rest / w->b.output, rest % w->b.output, c, p);
 }
 
 /* Pixel under tap (i, j, k), and the number of the tap. */
-CK_INLINE int64_t pixel(const ck_window *w, const place *p, int64_t i, int64_t j, int64_t k) {
+CK_INLINE ptrdiff_t pixel(const ck_window *w, const place *p, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k) {
   return ((p->start[0] + i * w->a.dilation) * w->b.input + p->start[1] + j * w->b.dilation) * w->c.input +
          p->start[2] + k * w->c.dilation;
 }
 
-CK_INLINE int64_t tap(const ck_window *w, int64_t i, int64_t j, int64_t k) {
+CK_INLINE ptrdiff_t tap(const ck_window *w, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k) {
   return (i * w->b.kernel + j) * w->c.kernel + k;
 }
 
 #define FOR_TAPS(p)                                      \
-  for (int64_t i = (p).low[0]; i < (p).high[0]; i++)     \
-    for (int64_t j = (p).low[1]; j < (p).high[1]; j++)   \
-      for (int64_t k = (p).low[2]; k < (p).high[2]; k++)
+  for (ptrdiff_t i = (p).low[0]; i < (p).high[0]; i++)     \
+    for (ptrdiff_t j = (p).low[1]; j < (p).high[1]; j++)   \
+      for (ptrdiff_t k = (p).low[2]; k < (p).high[2]; k++)
 
 #define FOR_POSITIONS(w)                              \
-  for (int64_t a = 0; a < (w)->a.output; a++)         \
-    for (int64_t b = 0; b < (w)->b.output; b++)       \
-      for (int64_t c = 0; c < (w)->c.output; c++)
+  for (ptrdiff_t a = 0; a < (w)->a.output; a++)         \
+    for (ptrdiff_t b = 0; b < (w)->b.output; b++)       \
+      for (ptrdiff_t c = 0; c < (w)->c.output; c++)
 
 /* Channels are processed in blocks whose sums stay in registers. */
 enum { BLOCK = 64 };
@@ -58,21 +58,21 @@ enum { BLOCK = 64 };
   for (size_t first = 0, width = 0; width = (channels) - first < BLOCK ? (channels) - first : BLOCK, first < (channels); \
        first += BLOCK)
 
-CK_CLONES void ck_im2col_f32(const ck_window *w, const float *x, size_t channels, size_t group, int64_t first,
-                             int64_t count, float *columns) {
+CK_CLONES void ck_im2col_f32(const ck_window *w, const float *x, float *columns, size_t channels, size_t group,
+                             ptrdiff_t first, ptrdiff_t count) {
   const size_t taps = (size_t)(w->a.kernel * w->b.kernel * w->c.kernel);
   /* Neighbouring taps of the innermost axis are neighbours in memory. */
-  const int runs = group == channels && w->c.dilation == 1;
-  for (int64_t position = first; position < first + count; position++) {
+  const bool runs = group == channels && w->c.dilation == 1;
+  for (ptrdiff_t position = first; position < first + count; position++) {
     float *row = columns + (size_t)(position - first) * taps * group;
     place p;
     locate_flat(w, position, &p);
-    const int64_t valid = (p.high[0] - p.low[0]) * (p.high[1] - p.low[1]) * (p.high[2] - p.low[2]);
+    const ptrdiff_t valid = (p.high[0] - p.low[0]) * (p.high[1] - p.low[1]) * (p.high[2] - p.low[2]);
     if ((size_t)valid < taps) memset(row, 0, taps * group * sizeof(float));
     if (valid == 0) continue;
     if (runs) {
-      for (int64_t i = p.low[0]; i < p.high[0]; i++)
-        for (int64_t j = p.low[1]; j < p.high[1]; j++)
+      for (ptrdiff_t i = p.low[0]; i < p.high[0]; i++)
+        for (ptrdiff_t j = p.low[1]; j < p.high[1]; j++)
           memcpy(row + (size_t)tap(w, i, j, p.low[2]) * group, x + (size_t)pixel(w, &p, i, j, p.low[2]) * channels,
                  (size_t)(p.high[2] - p.low[2]) * group * sizeof(float));
     } else {
@@ -83,10 +83,10 @@ CK_CLONES void ck_im2col_f32(const ck_window *w, const float *x, size_t channels
   }
 }
 
-CK_CLONES void ck_col2im_f32(const ck_window *w, float *x, size_t channels, size_t group, int64_t first, int64_t count,
-                             const float *columns) {
+CK_CLONES void ck_col2im_f32(const ck_window *w, const float *columns, float *x, size_t channels, size_t group,
+                             ptrdiff_t first, ptrdiff_t count) {
   const size_t taps = (size_t)(w->a.kernel * w->b.kernel * w->c.kernel);
-  for (int64_t position = first; position < first + count; position++) {
+  for (ptrdiff_t position = first; position < first + count; position++) {
     const float *row = columns + (size_t)(position - first) * taps * group;
     place p;
     locate_flat(w, position, &p);
@@ -134,19 +134,19 @@ CK_CLONES void ck_depthwise_input_gradient_f32(const ck_window *w, const float *
 
 CK_CLONES void ck_depthwise_weight_gradient_f32(const ck_window *w, const float *x, const float *g, double *weight,
                                                 size_t channels) {
-  for (int64_t a = 0; a < w->a.output; a++)
-    for (int64_t b = 0; b < w->b.output; b++) {
+  for (ptrdiff_t a = 0; a < w->a.output; a++)
+    for (ptrdiff_t b = 0; b < w->b.output; b++) {
       place p;
       locate(w, a, b, 0, &p);
       const float *line = g + (size_t)((a * w->b.output + b) * w->c.output) * channels;
-      for (int64_t i = p.low[0]; i < p.high[0]; i++)
-        for (int64_t j = p.low[1]; j < p.high[1]; j++)
-          for (int64_t k = 0; k < w->c.kernel; k++)
+      for (ptrdiff_t i = p.low[0]; i < p.high[0]; i++)
+        for (ptrdiff_t j = p.low[1]; j < p.high[1]; j++)
+          for (ptrdiff_t k = 0; k < w->c.kernel; k++)
             FOR_BLOCKS(channels) {
               /* Floats along one line of outputs, doubles across lines. */
               float sum[BLOCK] = {0};
-              for (int64_t c = 0; c < w->c.output; c++) {
-                const int64_t at = c * w->c.stride - w->c.pad_begin + k * w->c.dilation;
+              for (ptrdiff_t c = 0; c < w->c.output; c++) {
+                const ptrdiff_t at = c * w->c.stride - w->c.pad_begin + k * w->c.dilation;
                 if (at < 0 || at >= w->c.input) continue;
                 const float *source =
                     x + (size_t)(pixel(w, &p, i, j, 0) - p.start[2] + at) * channels + first;
@@ -160,24 +160,24 @@ CK_CLONES void ck_depthwise_weight_gradient_f32(const ck_window *w, const float 
 }
 
 /* Taps that the mean divides by. */
-CK_INLINE int64_t divisor(const ck_window *w, const place *p, int include_pad) {
+CK_INLINE ptrdiff_t divisor(const ck_window *w, const place *p, bool include_pad) {
   if (!include_pad) return (p->high[0] - p->low[0]) * (p->high[1] - p->low[1]) * (p->high[2] - p->low[2]);
   const ck_axis *axes[3] = {&w->a, &w->b, &w->c};
-  int64_t count = 1;
+  ptrdiff_t count = 1;
   for (int n = 0; n < 3; n++) {
     /* No tap starts before the padding, and with rounding up the last ones may lie behind it. */
-    const int64_t room = axes[n]->input + axes[n]->pad_end - p->start[n];
-    int64_t end = room <= 0 ? 0 : (room + axes[n]->dilation - 1) / axes[n]->dilation;
+    const ptrdiff_t room = axes[n]->input + axes[n]->pad_end - p->start[n];
+    ptrdiff_t end = room <= 0 ? 0 : (room + axes[n]->dilation - 1) / axes[n]->dilation;
     count *= end < axes[n]->kernel ? end : axes[n]->kernel;
   }
   return count;
 }
 
-CK_CLONES void ck_average_pool_f32(const ck_window *w, const float *x, float *y, size_t channels, int include_pad) {
+CK_CLONES void ck_average_pool_f32(const ck_window *w, bool include_pad, const float *x, float *y, size_t channels) {
   FOR_POSITIONS(w) {
     place p;
     locate(w, a, b, c, &p);
-    const int64_t count = divisor(w, &p, include_pad);
+    const ptrdiff_t count = divisor(w, &p, include_pad);
     const double factor = count > 0 ? 1.0 / (double)count : 0.0;
     FOR_BLOCKS(channels) {
       double sum[BLOCK] = {0};
@@ -191,12 +191,12 @@ CK_CLONES void ck_average_pool_f32(const ck_window *w, const float *x, float *y,
   }
 }
 
-CK_CLONES void ck_average_pool_transpose_f32(const ck_window *w, const float *g, float *x, size_t channels,
-                                             int include_pad) {
+CK_CLONES void ck_average_pool_transpose_f32(const ck_window *w, bool include_pad, const float *g, float *x,
+                                             size_t channels) {
   FOR_POSITIONS(w) {
     place p;
     locate(w, a, b, c, &p);
-    const int64_t count = divisor(w, &p, include_pad);
+    const ptrdiff_t count = divisor(w, &p, include_pad);
     const float factor = count > 0 ? (float)(1.0 / (double)count) : 0.0f;
     FOR_TAPS(p) {
       float *target = x + (size_t)pixel(w, &p, i, j, k) * channels;
@@ -237,7 +237,7 @@ CK_CLONES void ck_max_pool_f32(const ck_window *w, const float *x, float *y, int
   }
 }
 
-void ck_take_f32(const float *x, size_t size, const int32_t *index, float *out, size_t count) {
+void ck_take_f32(const float *x, const int32_t *index, float *out, size_t size, size_t count) {
   for (size_t i = 0; i < count; i++) out[i] = index[i] >= 0 && (size_t)index[i] < size ? x[index[i]] : 0.0f;
 }
 

@@ -1,20 +1,19 @@
-#include "include/ck_winograd.h"
-
-#include <string.h>
+#include "ck_winograd.h"
+#include "ck_internal.h"
 
 /* F(4x4, 3x3) with the points 0, 1, -1, 2, -2 and infinity; vectors run over channels. Matrices as in the article. */
 
 #if defined(__x86_64__) && defined(__clang__)
 
-/* The products are fused multiply-adds: this file runs on one instruction set only, so that there is nothing to differ from. */
+/* The products are fused multiply-adds: this file runs on one instruction set only. */
 #pragma clang fp contract(fast)
 #define TARGET __attribute__((target("avx512f")))
-#define INNER TARGET static inline __attribute__((always_inline))
+#define INNER TARGET CK_INLINE
 
-enum { LANES = 16, POINTS = 36 };
+enum { POINTS = 36 };
 typedef float vector __attribute__((vector_size(64), aligned(4)));
 
-int ck_winograd_supported(void) { return __builtin_cpu_supports("avx512f") != 0; }
+bool ck_winograd_supported(void) { return __builtin_cpu_supports("avx512f") != 0; }
 
 INNER vector load(const float *p) {
   vector v;
@@ -72,18 +71,18 @@ INNER void output_3(const vector *m, vector *r, int step) { /* A^T for F(3x3, 4x
   r[2 * step] = s + 4 * t + m[5];
 }
 
-/* ---- matrix product: c[r][n] (+)= sum over k of a[r * row + k * column] b[k * n_stride + n], n a multiple of 16 ---- */
+/* ---- matrix product: c[r][n] (+)= sum over k of a[r * row + k * column] b[k * b_stride + n], n a multiple of 16 ---- */
 
 #define BLOCK(ROWS, WIDTH)                                                                                              \
   TARGET static void block_##ROWS##_##WIDTH(const float *a, size_t row, size_t column, const float *b, size_t b_stride, \
-                                            float *c, size_t c_stride, size_t k_count, int accumulate) {                \
+                                            float *c, size_t c_stride, size_t k_count, bool accumulate) {                \
     vector sum[ROWS][WIDTH];                                                                                            \
     _Pragma("clang loop unroll(full)") for (int r = 0; r < ROWS; r++)                                                   \
         _Pragma("clang loop unroll(full)") for (int n = 0; n < WIDTH; n++)                                              \
-            sum[r][n] = accumulate ? load(c + (size_t)r * c_stride + LANES * n) : (vector){0};                          \
+            sum[r][n] = accumulate ? load(c + (size_t)r * c_stride + CK_LANES * n) : (vector){0};                          \
     for (size_t k = 0; k < k_count; k++) {                                                                              \
       vector other[WIDTH];                                                                                              \
-      _Pragma("clang loop unroll(full)") for (int n = 0; n < WIDTH; n++) other[n] = load(b + k * b_stride + LANES * n); \
+      _Pragma("clang loop unroll(full)") for (int n = 0; n < WIDTH; n++) other[n] = load(b + k * b_stride + CK_LANES * n); \
       _Pragma("clang loop unroll(full)") for (int r = 0; r < ROWS; r++) {                                               \
         const vector one = splat(a[(size_t)r * row + k * column]);                                                      \
         _Pragma("clang loop unroll(full)") for (int n = 0; n < WIDTH; n++) sum[r][n] += one * other[n];                 \
@@ -91,7 +90,7 @@ INNER void output_3(const vector *m, vector *r, int step) { /* A^T for F(3x3, 4x
     }                                                                                                                   \
     _Pragma("clang loop unroll(full)") for (int r = 0; r < ROWS; r++)                                                   \
         _Pragma("clang loop unroll(full)") for (int n = 0; n < WIDTH; n++)                                              \
-            store(c + (size_t)r * c_stride + LANES * n, sum[r][n]);                                                     \
+            store(c + (size_t)r * c_stride + CK_LANES * n, sum[r][n]);                                                     \
   }
 
 BLOCK(6, 4)
@@ -103,11 +102,11 @@ BLOCK(12, 1)
 BLOCK(4, 1)
 BLOCK(1, 1)
 
-typedef void block_function(const float *, size_t, size_t, const float *, size_t, float *, size_t, size_t, int);
+typedef void block_function(const float *, size_t, size_t, const float *, size_t, float *, size_t, size_t, bool);
 
 /* The columns [first, first + width * 16) for all rows, with the largest block of rows first. */
 static void columns(const float *a, size_t rows, size_t row, size_t column, const float *b, size_t b_stride, float *c,
-                    size_t c_stride, size_t k_count, int accumulate, const size_t *sizes, block_function *const *blocks) {
+                    size_t c_stride, size_t k_count, bool accumulate, const size_t *sizes, block_function *const *blocks) {
   size_t r = 0;
   for (int kind = 0; sizes[kind]; kind++) {
     for (; r + sizes[kind] <= rows; r += sizes[kind])
@@ -116,7 +115,7 @@ static void columns(const float *a, size_t rows, size_t row, size_t column, cons
 }
 
 static void product(const float *a, size_t rows, size_t row, size_t column, const float *b, float *c, size_t n,
-                    size_t k_count, int accumulate) {
+                    size_t k_count, bool accumulate) {
   static const size_t wide[] = {6, 1, 0}, narrow[] = {12, 4, 1, 0};
   static block_function *const four[] = {block_6_4, block_1_4};
   static block_function *const two[] = {block_12_2, block_4_2, block_1_2};
@@ -146,13 +145,13 @@ TARGET static void transform_input(const ck_winograd *g, const float *x, size_t 
     top -= g->pad_top;
     left -= g->pad_left;
     const float *base = x + image * g->height * g->width * g->in;
-    for (size_t c = 0; c < g->in; c += LANES) {
+    for (size_t c = 0; c < g->in; c += CK_LANES) {
       vector half[36], d[6], r[6];
       for (int j = 0; j < 6; j++) {
         const ptrdiff_t column = left + j;
         for (int i = 0; i < 6; i++) {
           const ptrdiff_t line = top + i;
-          const int inside = line >= 0 && line < (ptrdiff_t)g->height && column >= 0 && column < (ptrdiff_t)g->width;
+          const bool inside = line >= 0 && line < (ptrdiff_t)g->height && column >= 0 && column < (ptrdiff_t)g->width;
           d[i] = inside ? load(base + ((size_t)line * g->width + (size_t)column) * g->in + c) : (vector){0};
         }
         input_6(d, half + j, 6);
@@ -167,7 +166,7 @@ TARGET static void transform_input(const ck_winograd *g, const float *x, size_t 
 
 /* y (+)= the outputs of the tiles from `first` on, from m[point][tile][channel]. */
 TARGET static void transform_output(const ck_winograd *g, const float *m, size_t first, size_t count, float *y,
-                                    int accumulate) {
+                                    bool accumulate) {
   for (size_t t = 0; t < count; t++) {
     size_t image;
     ptrdiff_t top, left;
@@ -175,7 +174,7 @@ TARGET static void transform_output(const ck_winograd *g, const float *m, size_t
     float *base = y + image * g->out_height * g->out_width * g->out;
     const int lines = (int)(g->out_height - (size_t)top < 4 ? g->out_height - (size_t)top : 4);
     const int across = (int)(g->out_width - (size_t)left < 4 ? g->out_width - (size_t)left : 4);
-    for (size_t c = 0; c < g->out; c += LANES) {
+    for (size_t c = 0; c < g->out; c += CK_LANES) {
       vector half[24], d[6], r[4];
       for (int j = 0; j < 6; j++) {
         for (int i = 0; i < 6; i++) d[i] = load(m + ((size_t)(6 * i + j) * count + t) * g->out + c);
@@ -199,12 +198,12 @@ TARGET static void transform_gradient(const ck_winograd *g, const float *y, size
     ptrdiff_t top, left;
     place(g, first + t, &image, &top, &left);
     const float *base = y + image * g->out_height * g->out_width * g->out;
-    for (size_t c = 0; c < g->out; c += LANES) {
+    for (size_t c = 0; c < g->out; c += CK_LANES) {
       vector half[24], d[4], r[6];
       for (int j = 0; j < 4; j++) {
         for (int i = 0; i < 4; i++) {
           const size_t line = (size_t)(top + i), column = (size_t)(left + j);
-          const int inside = line < g->out_height && column < g->out_width;
+          const bool inside = line < g->out_height && column < g->out_width;
           d[i] = inside ? load(base + (line * g->out_width + column) * g->out + c) : (vector){0};
         }
         gradient_4(d, half + j, 4);
@@ -219,15 +218,15 @@ TARGET static void transform_gradient(const ck_winograd *g, const float *y, size
 
 /* ---- filters ---- */
 
-TARGET void ck_winograd_filter_f32(const float *w, size_t out, size_t in, int gradient, float *u) {
+TARGET void ck_winograd_filter_f32(bool gradient, const float *w, float *u, size_t out, size_t in) {
   /* u[point][row][column]: rows are what is summed over, columns what comes out. */
   const size_t rows = gradient ? out : in, columns = gradient ? in : out;
   const size_t row_step = gradient ? in * 9 : 9, column_step = gradient ? 9 : in * 9;
   for (size_t row = 0; row < rows; row++) {
-    for (size_t c = 0; c < columns; c += LANES) {
+    for (size_t c = 0; c < columns; c += CK_LANES) {
       const float *p = w + row * row_step + c * column_step;
-      float plain[9][LANES];
-      for (int lane = 0; lane < LANES; lane++) {
+      float plain[9][CK_LANES];
+      for (int lane = 0; lane < CK_LANES; lane++) {
         for (int k = 0; k < 9; k++) plain[gradient ? 8 - k : k][lane] = p[(size_t)lane * column_step + (size_t)k];
       }
       vector half[18], r[6];
@@ -240,11 +239,11 @@ TARGET void ck_winograd_filter_f32(const float *w, size_t out, size_t in, int gr
   }
 }
 
-TARGET static void filter_gradient(const ck_winograd *g, const float *m, float *w, int accumulate) {
+TARGET static void filter_gradient(const ck_winograd *g, const float *m, float *w, bool accumulate) {
   for (size_t row = 0; row < g->in; row++) {
-    for (size_t c = 0; c < g->out; c += LANES) {
+    for (size_t c = 0; c < g->out; c += CK_LANES) {
       vector half[18], d[6], r[3];
-      float plain[9][LANES];
+      float plain[9][CK_LANES];
       for (int j = 0; j < 6; j++) {
         for (int i = 0; i < 6; i++) d[i] = load(m + ((size_t)(6 * i + j) * g->in + row) * g->out + c);
         output_3(d, half + j, 6);
@@ -253,7 +252,7 @@ TARGET static void filter_gradient(const ck_winograd *g, const float *m, float *
         output_3(half + 6 * i, r, 1);
         for (int j = 0; j < 3; j++) store(plain[3 * i + j], r[j]);
       }
-      for (int lane = 0; lane < LANES; lane++) {
+      for (int lane = 0; lane < CK_LANES; lane++) {
         float *p = w + ((c + (size_t)lane) * g->in + row) * 9;
         for (int k = 0; k < 9; k++) p[k] = accumulate ? p[k] + plain[k][lane] : plain[k][lane];
       }
@@ -276,7 +275,8 @@ static size_t tile_block(const ck_winograd *g) {
 
 size_t ck_winograd_scratch(const ck_winograd *g) { return POINTS * tile_block(g) * (g->in + g->out); }
 
-void ck_winograd_forward_f32(const ck_winograd *g, const float *x, const float *u, float *y, int accumulate, float *scratch) {
+void ck_winograd_forward_f32(const ck_winograd *g, bool accumulate, const float *x, const float *u, float *y,
+                             float *scratch) {
   const size_t all = tile_count(g), block = tile_block(g);
   for (size_t first = 0; first < all; first += block) {
     const size_t count = all - first < block ? all - first : block;
@@ -288,8 +288,8 @@ void ck_winograd_forward_f32(const ck_winograd *g, const float *x, const float *
   }
 }
 
-void ck_winograd_weight_gradient_f32(const ck_winograd *g, const float *x, const float *dy, float *sums, float *w,
-                                     int accumulate, float *scratch) {
+void ck_winograd_weight_gradient_f32(const ck_winograd *g, bool accumulate, const float *x, const float *dy, float *w,
+                                     float *sums, float *scratch) {
   const size_t all = tile_count(g), block = tile_block(g);
   for (size_t first = 0; first < all; first += block) {
     const size_t count = all - first < block ? all - first : block;
@@ -305,11 +305,12 @@ void ck_winograd_weight_gradient_f32(const ck_winograd *g, const float *x, const
 
 #else
 
-int ck_winograd_supported(void) { return 0; }
-void ck_winograd_filter_f32(const float *w, size_t out, size_t in, int gradient, float *u) {}
+bool ck_winograd_supported(void) { return false; }
+void ck_winograd_filter_f32(bool gradient, const float *w, float *u, size_t out, size_t in) {}
 size_t ck_winograd_scratch(const ck_winograd *g) { return 0; }
-void ck_winograd_forward_f32(const ck_winograd *g, const float *x, const float *u, float *y, int accumulate, float *scratch) {}
-void ck_winograd_weight_gradient_f32(const ck_winograd *g, const float *x, const float *dy, float *sums, float *w,
-                                     int accumulate, float *scratch) {}
+void ck_winograd_forward_f32(const ck_winograd *g, bool accumulate, const float *x, const float *u, float *y,
+                             float *scratch) {}
+void ck_winograd_weight_gradient_f32(const ck_winograd *g, bool accumulate, const float *x, const float *dy, float *w,
+                                     float *sums, float *scratch) {}
 
 #endif

@@ -88,7 +88,7 @@ public enum PaperMethod {
         var low: Float = 0
         var high: Float = 0
         guard let base = values.baseAddress else { return 0 }
-        _ = ck_range(base + tensor.range.lowerBound, tensor.range.count, &low, &high)
+        _ = ck_range_f32(base + tensor.range.lowerBound, &low, &high, tensor.range.count)
         return Double(high) - Double(low)
       }
     }
@@ -140,7 +140,7 @@ public enum PaperMethod {
       let start = stiff.map { axis -> Double in
         pairs.vectors.dot(axis, delta)
       }
-      let total = ck_dot(delta, delta, n)
+      let total = ck_dot_f32(delta, delta, n)
       let flat = max(total - start.reduce(0) { $0 + $1 * $1 }, 0)
       var y = start
       var rest = 1.0
@@ -153,13 +153,13 @@ public enum PaperMethod {
       // δ = rest · δ₀ + Σ (y_j − rest · y_j(0)) p_j
       delta.withUnsafeMutableBufferPointer { d in
         guard let d = d.baseAddress else { return }
-        ck_scale(rest, d, n)
+        ck_scale_wide_f32(rest, d, n)
         for (j, axis) in stiff.enumerated() { pairs.vectors.add(axis, times: y[j] - rest * start[j], to: d) }
       }
       delta.withUnsafeBufferPointer { d in
         guard let d = d.baseAddress else { return }
         for (i, range) in ranges.enumerated() {
-          squares[i] += ck_dot(d + range.lowerBound, d + range.lowerBound, range.count) / Double(max(range.count, 1))
+          squares[i] += ck_dot_f32(d + range.lowerBound, d + range.lowerBound, range.count) / Double(max(range.count, 1))
         }
       }
       let energy = { (y: [Double]) in zip(curvature, y).reduce(0) { $0 + $1.0 * $1.1 * $1.1 } }

@@ -42,11 +42,11 @@ public struct ChannelMoment: Sendable {
       let right = try ColumnMeans.centred(b + first * n, rows: count, columns: n, stride: n)
       let left = symmetric ? right : try ColumnMeans.centred(a + first * n, rows: count, columns: n, stride: n)
       combine(count: count, left.mean, right.mean)
-      let (k, channels, triangle) = (dimension, channels, symmetric ? Int32(1) : 0)
+      let (k, channels, symmetric) = (dimension, channels, symmetric)
       withExtendedLifetime((left, right)) {
         scatter.withUnsafeMutableBufferPointer { sum in
           guard let sum = sum.baseAddress else { return }
-          ck_channel_products(left.values.pointer, right.values.pointer, count, k, channels, triangle, sum)
+          ck_accumulate_channel_products_f32(symmetric, left.values.pointer, right.values.pointer, sum, count, k, channels)
         }
       }
     }
@@ -61,7 +61,7 @@ public struct ChannelMoment: Sendable {
     let n = scatter.count
     scatter.withUnsafeMutableBufferPointer { sum in
       other.scatter.withUnsafeBufferPointer { x in
-        if let sum = sum.baseAddress, let x = x.baseAddress { ck_daxpy(1, x, sum, n) }
+        if let sum = sum.baseAddress, let x = x.baseAddress { ck_accumulate_f64(x, sum, n) }
       }
     }
   }
@@ -121,7 +121,7 @@ struct ColumnMeans {
   static func centred(_ x: UnsafePointer<Float>, rows: Int, columns n: Int, stride: Int) throws -> ColumnMeans {
     let values = try FloatBuffer(rows * n)
     var mean = [Double](repeating: 0, count: n)
-    ck_column_sums(x, rows, n, stride, &mean)
+    ck_accumulate_columns_f32(x, stride, &mean, rows, n)
     var shift = [Float](repeating: 0, count: n)
     for j in 0..<n {
       mean[j] /= Double(rows)
@@ -130,7 +130,7 @@ struct ColumnMeans {
       }
       shift[j] = Float(mean[j])
     }
-    ck_subtract_row(x, rows, n, stride, shift, values.pointer)
+    ck_sub_row_strided_f32(x, stride, shift, values.pointer, rows, n)
     return ColumnMeans(mean: mean, values: values)
   }
 }

@@ -115,7 +115,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
         for j in 0..<n { target[j] = Float(c[row + order[j]] / unit) }
         var low: Float = 0
         var high: Float = 0
-        guard ck_range(target, n, &low, &high) == 1 else { throw CurvatureFactor.notFinite }
+        guard ck_range_f32(target, &low, &high, n) else { throw CurvatureFactor.notFinite }
         let diagonal = Float(max(c[row + order[i]] / unit, 0) + damping)
         target[i] = diagonal
         inverseDiagonal.pointer[i] = 1 / diagonal

@@ -60,7 +60,7 @@ public enum MatrixRounding {
           let zero = grid.zero(index)
           let start = row * columns + block * grid.blockSize
           let count = min(grid.blockSize, columns - block * grid.blockSize)
-          ck_round_levels(values + start, count, 1 / grid.scales[index], -zero, Float(grid.highestCode) - zero, &levels)
+          ck_round_levels(1 / grid.scales[index], -zero, Float(grid.highestCode) - zero, values + start, &levels, count)
           for i in 0..<count { codes[start + i] = UInt8(levels[i] + zero) }
         }
       }

@@ -81,7 +81,7 @@ struct MomentState: Sendable {
     combine(count: other.count, leftMean: other.leftMean, rightMean: other.rightMean)
     scatter.withUnsafeMutableBufferPointer { sum in
       other.scatter.withUnsafeBufferPointer { x in
-        if let sum = sum.baseAddress, let x = x.baseAddress { ck_daxpy(1, x, sum, left * right) }
+        if let sum = sum.baseAddress, let x = x.baseAddress { ck_accumulate_f64(x, sum, left * right) }
       }
     }
   }
@@ -124,7 +124,7 @@ struct MomentState: Sendable {
         d.withUnsafeBufferPointer { d in
           guard let d = d.baseAddress else { return }
           for i in 0..<left {
-            ck_daxpy((meanLeft[i] - leftMean[i]) * n * m / total, d, sum + i * right, symmetric ? i + 1 : right)
+            ck_axpy_f64((meanLeft[i] - leftMean[i]) * n * m / total, d, sum + i * right, symmetric ? i + 1 : right)
           }
         }
       }
@@ -153,7 +153,7 @@ struct MomentState: Sendable {
               into: product.pointer, stride: width, m: height, n: width, k: rows)
           }
           for r in 0..<height {
-            ck_add_to_double(product.pointer + r * width, diagonal ? r + 1 : width, sum + (i + r) * right + j)
+            ck_accumulate_wide_f32(product.pointer + r * width, sum + (i + r) * right + j, diagonal ? r + 1 : width)
           }
         }
       }

@@ -89,8 +89,8 @@ final class RowBlock {
         let values = transposed.pointer + start * stride
         ck_gptq_panel(
           values, factor.ut.pointer + start * columns + start, columns, scale.pointer, lo.pointer, hi.pointer,
-          block + start, width, stride, values, errors.pointer)
-        ck_column_squares(errors.pointer, width, stride, &sums)
+          block + start, values, errors.pointer, width, stride)
+        ck_accumulate_column_squares_f32(errors.pointer, &sums, width, stride)
         // w_rest −= e_panel U[panel, rest]
         let rest = columns - start - width
         if rest > 0 {
@@ -152,8 +152,8 @@ final class RowBlock {
     let changed = blockOfColumn.withUnsafeBufferPointer { block in
       block.baseAddress.map {
         ck_coordinate_sweep(
-          level.pointer, r.pointer, factor.h.pointer, factor.inverseDiagonal.pointer, scale.pointer, lo.pointer,
-          hi.pointer, $0, stride, lanes, columns)
+          factor.h.pointer, factor.inverseDiagonal.pointer, scale.pointer, lo.pointer, hi.pointer, stride, $0,
+          level.pointer, r.pointer, lanes, columns)
       } ?? 0
     }
     return Double(changed) / Double(max(lanes * columns, 1))
@@ -171,8 +171,8 @@ final class RowBlock {
   /// ⟨W H, v⟩ and ⟨(Q(W) − W) H, v⟩ of a lane with one scale: their sum is s ⟨v H, v⟩.
   func scaleMoments(_ lane: Int) -> (Double, Double) {
     (
-      ck_dot(wh.pointer + lane % rows * columns, level.pointer + lane * columns, columns),
-      ck_dot(r.pointer + lane * columns, level.pointer + lane * columns, columns)
+      ck_dot_f32(wh.pointer + lane % rows * columns, level.pointer + lane * columns, columns),
+      ck_dot_f32(r.pointer + lane * columns, level.pointer + lane * columns, columns)
     )
   }
 
@@ -217,7 +217,7 @@ final class RowBlock {
         let new = old - Float(slope / curvature)
         guard new > ScaleSearch.smallestRange, new.isFinite else { continue }
         scale.pointer[block * stride + lane] = new
-        ck_axpy(new - old, product.pointer + lane * columns, r.pointer + lane * columns, columns)
+        ck_axpy_f32(new - old, product.pointer + lane * columns, r.pointer + lane * columns, columns)
       }
     }
   }
@@ -246,7 +246,7 @@ final class RowBlock {
   func error(_ lane: Int) -> Double {
     let d = scratch.pointer
     writeError(lane, into: d)
-    return ck_dot(d, r.pointer + lane * columns, columns)
+    return ck_dot_f32(d, r.pointer + lane * columns, columns)
   }
 
   /// Keeps, for each row, the start of least d H dᵀ (the earliest of equals).
@@ -281,9 +281,9 @@ final class RowBlock {
         highs[column] = hi.pointer[entry]
       }
       ck_perturbed_descent(
-        level.pointer + row * columns, r.pointer + row * columns, factor.h.pointer, factor.inverseDiagonal.pointer,
-        w.pointer + row * columns, wh.pointer + row * columns, scales, lows, highs, columns, blocks == 1 ? 1 : 0, kicks,
-        UInt64(firstRow + row), work.pointer)
+        kicks, UInt64(firstRow + row), blocks == 1, factor.h.pointer, factor.inverseDiagonal.pointer,
+        w.pointer + row * columns, wh.pointer + row * columns, lows, highs, scales, level.pointer + row * columns,
+        r.pointer + row * columns, columns, work.pointer)
       if blocks == 1 { scale.pointer[row] = scales[0] }
     }
     // Many small updates leave rounding errors behind.
@@ -317,8 +317,8 @@ final class RowBlock {
     blockOfColumn.withUnsafeBufferPointer { block in
       guard let block = block.baseAddress else { return }
       ck_level_error(
-        level.pointer + lane * columns, scale.pointer + lane, block, stride, w.pointer + lane % rows * columns,
-        columns, d)
+        level.pointer + lane * columns, scale.pointer + lane, stride, block, w.pointer + lane % rows * columns, d,
+        columns)
     }
   }
 }

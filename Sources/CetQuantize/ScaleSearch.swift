@@ -64,7 +64,7 @@ public enum ScaleSearch {
               let count = granularity == .perTensor ? rows * columns : min(size, columns - block * size)
               var low: Float = 0
               var high: Float = 0
-              guard ck_range(base + start, count, &low, &high) == 1 else {
+              guard ck_range_f32(base + start, &low, &high, count) else {
                 throw CetError(.numeric, "the weights hold a value that is not finite in row \(row)")
               }
               let range = min(low, 0)...max(high, 0)
@@ -125,7 +125,7 @@ public enum ScaleSearch {
             f[padded + c] = -Float(grid.zero) / Float(zeroUnit)
             f[2 * padded + c] = Float(highest) - Float(grid.zero) / Float(zeroUnit)
           }
-          ck_grid_errors(x, count, f, f + padded, f + 2 * padded, padded, errors)
+          ck_grid_errors(x, f, f + padded, f + 2 * padded, errors, padded, count)
           var best = 0
           var least = Double.infinity
           for c in 0..<grids.count {

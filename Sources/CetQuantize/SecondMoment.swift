@@ -1,4 +1,3 @@
-import CKernels
 import CetTensor
 
 /// Streaming mean and covariance of patches p (rows × K floats at a time).

@@ -85,12 +85,13 @@ final class TrellisBlock {
         for lane in 0..<lanes {
           let offset = lane * padded + start
           ck_trellis_columns(
-            state + lane, work.pointer.assumingMemoryBound(to: ck_trellis_work.self), block, code.table, Int32(code.stateBits),
-            Int32(bits), most, weights.pointer + offset, scale.pointer + offset, inverse.pointer + start,
-            isIdentity ? nil : u.pointer + start * width, isIdentity ? nil : before.pointer + start * width, count)
+            state + lane, block, Int32(code.stateBits), Int32(bits), most, code.table, weights.pointer + offset,
+            scale.pointer + offset, inverse.pointer + start, isIdentity ? nil : u.pointer + start * width,
+            isIdentity ? nil : before.pointer + start * width, count,
+            work.pointer.assumingMemoryBound(to: ck_trellis_work.self))
           ck_trellis_settle(
-            state + lane, block, count, codes + lane * columns + max(0, start - width), errors.pointer + lane * width)
-          if start + width >= columns { ck_trellis_finish(state + lane, block, count, codes + lane * columns + start) }
+            state + lane, block, codes + lane * columns + max(0, start - width), errors.pointer + lane * width, count)
+          if start + width >= columns { ck_trellis_finish(state + lane, block, codes + lane * columns + start, count) }
         }
         // What the block before has decided reaches the columns behind this one at once.
         let rest = columns - start - width
@@ -103,7 +104,7 @@ final class TrellisBlock {
       }
       for lane in 0..<lanes {
         ck_trellis_levels(
-          codes + lane * columns, columns, code.table, Int32(code.stateBits), Int32(bits), rows.level.pointer + lane * columns)
+          Int32(code.stateBits), Int32(bits), code.table, codes + lane * columns, rows.level.pointer + lane * columns, columns)
       }
     }
   }

@@ -94,7 +94,7 @@ public struct TrellisCode: Sendable, Hashable {
       codes.withUnsafeBufferPointer { codes in
         guard let from = codes.baseAddress, let to = out.baseAddress else { return }
         for row in 0..<rows {
-          ck_trellis_levels(from + row * columns, columns, table, Int32(stateBits), Int32(bits), to + row * columns)
+          ck_trellis_levels(Int32(stateBits), Int32(bits), table, from + row * columns, to + row * columns, columns)
         }
       }
       count = codes.count

@@ -1,4 +1,3 @@
-import CKernels
 import CetTensor
 
 /// How hard trellis codes are searched for.

@@ -36,10 +36,7 @@ public struct WeightMatrix: Sendable {
 
   /// Throws `.numeric` when a weight is NaN or infinite.
   func checkFinite() throws {
-    var low: Float = 0
-    var high: Float = 0
-    let finite = values.withUnsafeBufferPointer { $0.baseAddress.map { ck_range($0, values.count, &low, &high) } ?? 1 }
-    guard finite == 1 else { throw CetError(.numeric, "the weights hold a value that is not finite") }
+    guard values.withUnsafeBufferPointer({ $0.baseAddress.map { ck_finite_f32($0, values.count) } ?? true }) else { throw CetError(.numeric, "the weights hold a value that is not finite") }
   }
 }
 

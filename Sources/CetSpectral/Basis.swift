@@ -56,7 +56,7 @@ final class Basis {
       let part = columns(panel)
       switch type {
       case .float32: floats(panel, row).update(from: w + part.lowerBound, count: part.count)
-      case .bfloat16: ck_bf16_round(w + part.lowerBound, halves(panel, row), part.count)
+      case .bfloat16: ck_narrow_bf16(w + part.lowerBound, halves(panel, row), part.count)
       }
     }
   }
@@ -67,7 +67,7 @@ final class Basis {
       let part = columns(panel)
       switch type {
       case .float32: (w + part.lowerBound).update(from: floats(panel, row), count: part.count)
-      case .bfloat16: ck_bf16_widen(halves(panel, row), w + part.lowerBound, part.count)
+      case .bfloat16: ck_widen_bf16(halves(panel, row), w + part.lowerBound, part.count)
       }
     }
   }
@@ -108,26 +108,26 @@ final class Basis {
     try workers.ordered(panels) { panel in
       let part = self.columns(panel)
       let start = w + part.lowerBound
-      if let m { ck_block_combine(start, n, columns, m, part.count) }
+      if let m { ck_basis_combine_f32(m, start, n, columns, part.count) }
       var partial = Products(withBasis: [], gram: [Double](repeating: 0, count: columns * columns))
       var dots = [Double](repeating: 0, count: measured)
       for c in 0..<columns {
         let column = start + c * n
         if let byColumn, count > 0 {
           switch type {
-          case .float32: ck_basis_subtract(floats(panel, 0), part.count, count, byColumn[c], column, part.count)
-          case .bfloat16: ck_basis_subtract_bf16(halves(panel, 0), part.count, count, byColumn[c], column, part.count)
+          case .float32: ck_basis_subtract_f32(floats(panel, 0), part.count, byColumn[c], column, count, part.count)
+          case .bfloat16: ck_basis_subtract_bf16(halves(panel, 0), part.count, byColumn[c], column, count, part.count)
           }
         }
         if measured > 0 {
           switch type {
-          case .float32: ck_basis_dots(floats(panel, 0), part.count, measured, column, part.count, &dots)
-          case .bfloat16: ck_basis_dots_bf16(halves(panel, 0), part.count, measured, column, part.count, &dots)
+          case .float32: ck_basis_dots_f32(floats(panel, 0), part.count, column, &dots, measured, part.count)
+          case .bfloat16: ck_basis_dots_bf16(halves(panel, 0), part.count, column, &dots, measured, part.count)
           }
           partial.withBasis += dots
         }
         for d in 0...c {
-          let product = ck_dot(column, start + d * n, part.count)
+          let product = ck_dot_f32(column, start + d * n, part.count)
           partial.gram[c * columns + d] = product
           partial.gram[d * columns + c] = product
         }
@@ -147,7 +147,7 @@ final class Basis {
     var sum = 0.0
     try workers.ordered(panels) { panel in
       let part = columns(panel)
-      return ck_dot(a + part.lowerBound, b + part.lowerBound, part.count)
+      return ck_dot_f32(a + part.lowerBound, b + part.lowerBound, part.count)
     } combine: { sum += $1 }
     return sum
   }
@@ -159,7 +159,7 @@ final class Basis {
     var sum = 0.0
     try workers.ordered(panels) { panel in
       let part = columns(panel)
-      return ck_residual_squares(y + part.lowerBound, a, x + part.lowerBound, part.count)
+      return ck_residual_squares_f32(a, x + part.lowerBound, y + part.lowerBound, part.count)
     } combine: { sum += $1 }
     return sum.squareRoot()
   }
@@ -167,7 +167,7 @@ final class Basis {
   func scale(_ w: UnsafeMutablePointer<Float>, by factor: Double) throws {
     try workers.forEach(panels) { panel in
       let part = columns(panel)
-      ck_scale(factor, w + part.lowerBound, part.count)
+      ck_scale_wide_f32(factor, w + part.lowerBound, part.count)
     }
   }
 }

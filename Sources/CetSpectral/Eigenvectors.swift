@@ -65,7 +65,7 @@ public final class Eigenvectors: @unchecked Sendable {  // immutable once handed
       let place = memory.pointer + (start * rows + row * length) * type.byteCount
       switch type {
       case .float32: (target + start).update(from: place.assumingMemoryBound(to: Float.self), count: length)
-      case .bfloat16: ck_bf16_widen(place.assumingMemoryBound(to: UInt16.self), target + start, length)
+      case .bfloat16: ck_widen_bf16(place.assumingMemoryBound(to: UInt16.self), target + start, length)
       }
     }
   }
@@ -86,7 +86,7 @@ public final class Eigenvectors: @unchecked Sendable {  // immutable once handed
     for start in stride(from: 0, to: dimension, by: Basis.width) {
       let length = min(Basis.width, dimension - start)
       let place = memory.pointer + (start * rows + order[index] * length) * type.byteCount
-      ck_scale(factor, place.assumingMemoryBound(to: Float.self), length)
+      ck_scale_wide_f32(factor, place.assumingMemoryBound(to: Float.self), length)
     }
   }
 
@@ -98,10 +98,10 @@ public final class Eigenvectors: @unchecked Sendable {  // immutable once handed
       let length = min(Basis.width, dimension - start)
       let place = memory.pointer + (start * rows + order[index] * length) * type.byteCount
       switch type {
-      case .float32: sum += ck_dot(place.assumingMemoryBound(to: Float.self), x + start, length)
+      case .float32: sum += ck_dot_f32(place.assumingMemoryBound(to: Float.self), x + start, length)
       case .bfloat16:
-        ck_bf16_widen(place.assumingMemoryBound(to: UInt16.self), &piece, length)
-        sum += ck_dot(piece, x + start, length)
+        ck_widen_bf16(place.assumingMemoryBound(to: UInt16.self), &piece, length)
+        sum += ck_dot_f32(piece, x + start, length)
       }
     }
     return sum
@@ -114,10 +114,10 @@ public final class Eigenvectors: @unchecked Sendable {  // immutable once handed
       let length = min(Basis.width, dimension - start)
       let place = memory.pointer + (start * rows + order[index] * length) * type.byteCount
       switch type {
-      case .float32: ck_axpy_f32(factor, place.assumingMemoryBound(to: Float.self), target + start, length)
+      case .float32: ck_axpy_wide_f32(factor, place.assumingMemoryBound(to: Float.self), target + start, length)
       case .bfloat16:
-        ck_bf16_widen(place.assumingMemoryBound(to: UInt16.self), &piece, length)
-        ck_axpy_f32(factor, piece, target + start, length)
+        ck_widen_bf16(place.assumingMemoryBound(to: UInt16.self), &piece, length)
+        ck_axpy_wide_f32(factor, piece, target + start, length)
       }
     }
   }

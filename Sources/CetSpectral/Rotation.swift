@@ -98,7 +98,7 @@ extension Basis {
         case .bfloat16:
           let v = output.assumingMemoryBound(to: UInt16.self) + i * full + start
           for k in 0..<length { row[k] = Float(u[i * length + k]) }
-          ck_bf16_round(&row, v, length)
+          ck_narrow_bf16(&row, v, length)
           guard measures else { continue }
           for k in 0..<length { e[i * length + k] = Double(Float(bitPattern: UInt32(v[k]) << 16)) - u[i * length + k] }
         }

@@ -28,9 +28,9 @@ public func estimateTrace(
   }
   var moments = [RunningMoments](repeating: RunningMoments(), count: ranges.count + 1)
   try probe(map, samples: samples, seed: seed, what: "trace", progress: progress) { z, product in
-    moments[0].add(ck_dot(z, product, n))
+    moments[0].add(ck_dot_f32(z, product, n))
     for (index, range) in ranges.enumerated() {
-      moments[index + 1].add(ck_dot(z + range.lowerBound, product + range.lowerBound, range.count))
+      moments[index + 1].add(ck_dot_f32(z + range.lowerBound, product + range.lowerBound, range.count))
     }
   }
   return TraceEstimate(whole: moments[0].value, ranges: moments.dropFirst().map(\.value), samples: samples)
@@ -121,7 +121,7 @@ private func probe(
   for sample in 1...samples {
     random.fillWithSigns(z, n)
     try map.apply(z, product)
-    guard ck_dot(product, product, n).isFinite else {
+    guard ck_dot_f32(product, product, n).isFinite else {
       throw CetError(.numeric, "the linear map returned a value that is not finite (apply \(sample))")
     }
     body(z, product)

@@ -12,7 +12,7 @@ public enum BitPacking {
   /// byte from the lowest bit. Unused bits of the last byte of a plane are zero.
   public static func packPlanes(_ codes: [UInt8], bits: Int) -> [UInt8] {
     var planes = [UInt8](repeating: 0, count: planeByteCount(count: codes.count, bits: bits))
-    ck_pack_planes(codes, codes.count, Int32(bits), &planes)
+    ck_pack_planes_u8(Int32(bits), codes, &planes, codes.count)
     return planes
   }
 

@@ -17,7 +17,7 @@ public struct Workers: Sendable {
   public func limited(to most: Int) -> Workers { Workers(threads: min(most, threads), interruption: interruption) }
 
   /// The number of processors this process may run on.
-  public static var processorCount: Int { Int(ck_processor_count()) }
+  public static var processorCount: Int { ck_processor_count() }
 
   /// Calls `body(index)` for every index below `count`, in any order and on any worker. The error of the
   /// lowest failing index is thrown. `progress(done)` runs on the caller's thread and may throw to stop.

@@ -1,9 +1,10 @@
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Float arrays. An output may be the same array as an operand (not a shifted part of it). The result depends
- * on the values and the count alone, never on the processor or on alignment. */
+/* Arithmetic of arrays. An output may be the very array of an operand of its element type, but for those of ck_sum_rows_f32,
+ * ck_sum_columns_f32, ck_small_matmul_f32 and ck_pack_planes_u8. Matrices are [rows][n]. */
 
 /* out[i] = a[i] op b[i]; max and min give NaN when either operand is NaN. */
 void ck_add_f32(const float *a, const float *b, float *out, size_t count);
@@ -65,43 +66,44 @@ void ck_and_u8(const uint8_t *a, const uint8_t *b, uint8_t *out, size_t count);
 
 /* out[i] = x[i] > 0 ? g[i] : 0, the derivative of relu with the value 0 at the kink. */
 void ck_relu_mask_f32(const float *x, const float *g, float *out, size_t count);
-/* out[i] = factor * x[i] */
-void ck_scale_f32(float factor, const float *x, float *out, size_t count);
-/* out[i] = factor * x[i] + y[i] in float. */
-void ck_scale_add_f32(float factor, const float *x, const float *y, float *out, size_t count);
+
+/* y[i] = y[i] + x[i] */
+void ck_accumulate_f32(const float *x, float *y, size_t count);
+void ck_accumulate_f64(const double *x, double *y, size_t count);
+void ck_accumulate_wide_f32(const float *x, double *y, size_t count);
+/* y[i] = y[i] + factor * x[i] */
+void ck_axpy_f32(float factor, const float *x, float *y, size_t count);
+void ck_axpy_f64(double factor, const double *x, double *y, size_t count);
+void ck_axpy_wide_f32(double factor, const float *x, float *y, size_t count);
+/* x[i] = factor * x[i] */
+void ck_scale_wide_f32(double factor, float *x, size_t count);
+/* out[i] = 0 + x[i]: never -0 */
+void ck_widen_f32(const float *x, double *out, size_t count);
+/* out[i] = factor * x[i], rounded once */
+void ck_narrow_f32(double factor, const double *x, float *out, size_t count);
+
 /* Whether no number is NaN or infinite. */
-int ck_finite_f32(const float *x, size_t count);
-/* y[i] = y[i] + x[i] */
-void ck_accumulate_f64(double *y, const float *x, size_t count);
-/* y[i] = 0 + x[i]: never -0 */
-void ck_widen_f64(double *y, const float *x, size_t count);
-/* y[i] = y[i] + x[i] */
-void ck_add_f64(double *y, const double *x, size_t count);
-/* y[i] = factor * x[i], rounded once */
-void ck_narrow_f64(double factor, const double *x, float *y, size_t count);
-void ck_accumulate_f32(float *y, const float *x, size_t count);
-/* out[i] = value */
-void ck_fill_f32(float value, float *out, size_t count);
+bool ck_finite_f32(const float *x, size_t count);
+/* When all are finite, *minimum and *maximum become theirs (0 where there are none); else false. */
+bool ck_range_f32(const float *x, float *minimum, float *maximum, size_t count);
 
-/* y[i] = y[i] + factor * x[i] in double, rounded once. */
-void ck_axpy_f32(double factor, const float *x, float *y, size_t count);
-/* sum of x[i] * y[i]; products are exact in double, sums run in 16 lanes of double. */
+/* sum over i of x[i] * y[i], and of x[i]; products are exact in double, sums run in 16 lanes of double. */
 double ck_dot_f32(const float *x, const float *y, size_t count);
-/* sum of x[i] in 16 lanes of double. */
 double ck_sum_f32(const float *x, size_t count);
-/* out[r] = sum over j of x[r][j] */
+/* out[r] = sum over j of x[r][j], in double. */
 void ck_sum_rows_f32(const float *x, float *out, size_t rows, size_t n);
-/* out[j] = sum over r of x[r * row_stride + j], in double and in ascending r. */
-void ck_sum_columns_f32(const float *x, size_t row_stride, float *out, size_t rows, size_t n);
-/* out[r] = largest x[r][j]; NaN when the row has one; -infinity when n = 0. */
-void ck_max_rows_f32(const float *x, float *out, size_t rows, size_t n);
+/* out[j] = sum over r of x[r * stride + j], in double and in ascending r. */
+void ck_sum_columns_f32(const float *x, size_t stride, float *out, size_t rows, size_t n);
 
-/* Over each row of n: e^(x - max) / sum, and x - max - ln(sum); sums in double. */
+/* Over each row: e^(x - max) / sum, and x - max - ln(sum); sums in double. */
 void ck_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n);
-/* y = (x - mean)·r with r = 1 / sqrt(variance + epsilon), and r, of every row; computed in double. */
-void ck_standardize_rows_f32(const float *x, float *y, float *r, double epsilon, size_t rows, size_t n);
 void ck_log_softmax_rows_f32(const float *x, float *out, size_t rows, size_t n);
+/* Of each row y = (x - mean) r and inverse_deviation[row] = r, with r = 1 / sqrt(variance + epsilon); in double. */
+void ck_standardize_rows_f32(double epsilon, const float *x, float *y, float *inverse_deviation, size_t rows, size_t n);
 
-/* c = op(a) op(b) (+ c when accumulate), row-major, for products too small for a library call. */
-void ck_small_matmul_f32(const float *a, int transpose_a, const float *b, int transpose_b, float *c, int accumulate,
+/* c = op(a) op(b) (+ c when accumulate) for products too small for a library call: op(a) is [m][k], op(b) [k][n]. */
+void ck_small_matmul_f32(bool accumulate, const float *a, bool transpose_a, const float *b, bool transpose_b, float *c,
                          size_t m, size_t n, size_t k);
+
+/* Bit planes: planes[k][i / 8] bit i % 8 = bit k of codes[i], for k < bits; each plane has (count + 7) / 8 bytes. */
+void ck_pack_planes_u8(int bits, const uint8_t *codes, uint8_t *planes, size_t count);

@@ -59,7 +59,7 @@ enum BLASConvolution {
         try plan.multiply(
           y, g.outputChannels, false, factors, plan.groupOutputs, true, plan.tile, plan.depth, count, plan.depth,
           plan.groupOutputs, beta: 0)
-        ck_col2im_f32(&plan.window, x, g.inputChannels, plan.groupInputs, Int64(first), Int64(count), plan.tile)
+        ck_col2im_f32(&plan.window, plan.tile, x, g.inputChannels, plan.groupInputs, first, count)
       }
     }
     return result
@@ -156,7 +156,7 @@ enum BLASConvolution {
       _ x: UnsafePointer<Float>, _ first: Int, _ count: Int
     ) -> (pointer: UnsafePointer<Float>, stride: Int) {
       if isPointwise { return (x + first * g.inputChannels, g.inputChannels) }
-      ck_im2col_f32(&window, x, g.inputChannels, groupInputs, Int64(first), Int64(count), tile)
+      ck_im2col_f32(&window, x, tile, g.inputChannels, groupInputs, first, count)
       return (UnsafePointer(tile), depth)
     }
 
@@ -235,9 +235,8 @@ extension ck_window {
         return ck_axis(input: 1, kernel: 1, output: 1, stride: 1, dilation: 1, pad_begin: 0, pad_end: 0)
       }
       return ck_axis(
-        input: Int64(input[index]), kernel: Int64(kernel[index]), output: Int64(output[index]),
-        stride: Int64(strides[index]), dilation: Int64(dilations[index]), pad_begin: Int64(padsBegin[index]),
-        pad_end: Int64(padsEnd[index]))
+        input: input[index], kernel: kernel[index], output: output[index], stride: strides[index],
+        dilation: dilations[index], pad_begin: padsBegin[index], pad_end: padsEnd[index])
     }
     self.init(a: axis(3), b: axis(2), c: axis(1))
   }

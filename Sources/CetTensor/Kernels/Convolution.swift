@@ -88,7 +88,7 @@ public enum Convolution {
 
   /// Adds in place to the tensor that was just computed and that nobody else holds.
   private static func add(_ result: Tensor, into sum: Tensor?) -> Tensor {
-    if let sum { ck_accumulate_f32(result.floats, sum.floats, result.count) }
+    if let sum { ck_accumulate_f32(sum.floats, result.floats, result.count) }
     return result
   }
 

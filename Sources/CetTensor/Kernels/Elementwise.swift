@@ -147,48 +147,29 @@ public enum Elementwise {
     if count > 0 { ck_relu_mask_f32(x, g, out, count) }
   }
 
-  /// out[i] = factor * x[i]
-  public static func scale(_ factor: Float, _ x: Input, into out: Output, count: Int) {
-    if count > 0 { ck_scale_f32(factor, x, out, count) }
-  }
-
-  /// out[i] = factor * x[i] + y[i] in float.
-  public static func scaleAdd(_ factor: Float, _ x: Input, _ y: Input, into out: Output, count: Int) {
-    if count > 0 { ck_scale_add_f32(factor, x, y, out, count) }
-  }
-
   /// y[i] += x[i]
   public static func accumulate(_ x: Input, into y: Output, count: Int) {
-    if count > 0 { ck_accumulate_f32(y, x, count) }
+    if count > 0 { ck_accumulate_f32(x, y, count) }
   }
 
   /// y[i] += x[i] in double.
   public static func accumulate(_ x: Input, into y: UnsafeMutablePointer<Double>, count: Int) {
-    if count > 0 { ck_accumulate_f64(y, x, count) }
+    if count > 0 { ck_accumulate_wide_f32(x, y, count) }
   }
 
   /// y[i] = x[i] in double, as added to 0: never −0.
   public static func widen(_ x: Input, into y: UnsafeMutablePointer<Double>, count: Int) {
-    if count > 0 { ck_widen_f64(y, x, count) }
+    if count > 0 { ck_widen_f32(x, y, count) }
   }
 
   /// y[i] += x[i]
   public static func accumulate(_ x: UnsafePointer<Double>, into y: UnsafeMutablePointer<Double>, count: Int) {
-    if count > 0 { ck_add_f64(y, x, count) }
+    if count > 0 { ck_accumulate_f64(x, y, count) }
   }
 
   /// y[i] = factor * x[i], rounded once.
   public static func narrow(_ x: UnsafePointer<Double>, times factor: Double, into y: Output, count: Int) {
-    if count > 0 { ck_narrow_f64(factor, x, y, count) }
-  }
-
-  /// y[i] += factor * x[i], computed in double and rounded once.
-  public static func axpy(_ factor: Double, _ x: Input, into y: Output, count: Int) {
-    if count > 0 { ck_axpy_f32(factor, x, y, count) }
-  }
-
-  public static func fill(_ value: Float, _ out: Output, count: Int) {
-    if count > 0 { ck_fill_f32(value, out, count) }
+    if count > 0 { ck_narrow_f32(factor, x, y, count) }
   }
 }
 
@@ -200,7 +181,7 @@ public enum Reduction {
   public static func sum(_ x: Input, count: Int) -> Double { count > 0 ? ck_sum_f32(x, count) : 0 }
 
   /// Whether no number is NaN or infinite.
-  public static func isFinite(_ x: Input, count: Int) -> Bool { count <= 0 || ck_finite_f32(x, count) != 0 }
+  public static func isFinite(_ x: Input, count: Int) -> Bool { count <= 0 || ck_finite_f32(x, count) }
 
   public static func dot(_ x: Input, _ y: Input, count: Int) -> Double { count > 0 ? ck_dot_f32(x, y, count) : 0 }
 
@@ -214,11 +195,6 @@ public enum Reduction {
     if columns > 0 { ck_sum_columns_f32(x, rowStride, out, max(rows, 0), columns) }
   }
 
-  /// out[r] = largest x[r][j]; NaN when the row has one; -infinity for empty rows.
-  public static func maximumOfRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
-    if rows > 0 { ck_max_rows_f32(x, out, rows, max(columns, 0)) }
-  }
-
   /// out[r][j] = e^x[r][j] / sum over i of e^x[r][i]
   public static func softmaxRows(_ x: Input, into out: Output, rows: Int, columns: Int) {
     if rows > 0, columns > 0 { ck_softmax_rows_f32(x, out, rows, columns) }
@@ -226,7 +202,7 @@ public enum Reduction {
 
   /// y = (x − mean)·r and r = 1/√(variance + epsilon) of every row.
   public static func standardizeRows(_ x: Input, into y: Output, inverse r: Output, epsilon: Double, rows: Int, columns: Int) {
-    if rows > 0, columns > 0 { ck_standardize_rows_f32(x, y, r, epsilon, rows, columns) }
+    if rows > 0, columns > 0 { ck_standardize_rows_f32(epsilon, x, y, r, rows, columns) }
   }
 
   /// out[r][j] = x[r][j] - ln(sum over i of e^x[r][i])

@@ -74,7 +74,7 @@ public enum Matmul {
       let y = b.floats + offsetB * k * n
       let z = result.floats + index * m * n
       if tiny {
-        ck_small_matmul_f32(x, job.transposeA ? 1 : 0, y, job.transposeB ? 1 : 0, z, job.accumulate ? 1 : 0, m, n, k)
+        ck_small_matmul_f32(job.accumulate, x, job.transposeA, y, job.transposeB, z, m, n, k)
       } else {
         try SingleMatrix.multiply(
           x, stride: job.transposeA ? m : k, transposed: job.transposeA, y, stride: job.transposeB ? k : n,

@@ -14,7 +14,7 @@ public enum Pooling {
     guard result.count > 0 else { return result }
     for n in 0..<g.batch {
       ck_average_pool_f32(
-        &window, input.floats + n * g.inputSize, result.floats + n * g.outputSize, g.channels, countIncludePad ? 1 : 0)
+        &window, countIncludePad, input.floats + n * g.inputSize, result.floats + n * g.outputSize, g.channels)
     }
     return result
   }
@@ -30,8 +30,7 @@ public enum Pooling {
     guard gradient.count > 0 else { return result }
     for n in 0..<g.batch {
       ck_average_pool_transpose_f32(
-        &window, gradient.floats + n * g.outputSize, result.floats + n * g.inputSize, g.channels,
-        countIncludePad ? 1 : 0)
+        &window, countIncludePad, gradient.floats + n * g.outputSize, result.floats + n * g.inputSize, g.channels)
     }
     return result
   }
@@ -70,7 +69,7 @@ public enum Pooling {
     let (size, count) = (x.count / x.shape[0], result.count / x.shape[0])
     for n in 0..<x.shape[0] {
       ck_take_f32(
-        x.floats + n * size, size, indices.elements(as: Int32.self) + n * count, result.floats + n * count, count)
+        x.floats + n * size, indices.elements(as: Int32.self) + n * count, result.floats + n * count, size, count)
     }
     return result
   }

@@ -1,5 +1,3 @@
-import CKernels
-
 /// Comparisons and choices over whole tensors.
 extension TensorMap {
   /// out = condition ? a : b with broadcasting, for any element width.

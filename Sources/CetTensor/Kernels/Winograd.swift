@@ -8,7 +8,7 @@ enum Winograd {
   /// Transformed weights take four times the memory of the weights: at most 151 MB a call.
   private static let mostWeights = 1 << 20
 
-  static let supported = ck_winograd_supported() != 0
+  static let supported = ck_winograd_supported()
 
   static func forward(
     _ g: ConvolutionGeometry, input: Tensor, weight: Tensor, addingTo sum: Tensor?, _ context: ComputeContext
@@ -40,7 +40,7 @@ enum Winograd {
     let sums = try Tensor(uninitialized: .float32, [36, job.in, job.out], arena: context.arena)
     let scratch = try Tensor(uninitialized: .float32, [ck_winograd_scratch(&job)], arena: context.arena)
     ck_winograd_weight_gradient_f32(
-      &job, input.floats, outputGradient.floats, sums.floats, result.floats, sum == nil ? 0 : 1, scratch.floats)
+      &job, sum != nil, input.floats, outputGradient.floats, result.floats, sums.floats, scratch.floats)
     return result
   }
 
@@ -64,8 +64,8 @@ enum Winograd {
     var job = job
     let filters = try Tensor(uninitialized: .float32, [36, job.in, job.out], arena: context.arena)
     let (out, channels) = gradient ? (job.in, job.out) : (job.out, job.in)
-    ck_winograd_filter_f32(weight.floats, out, channels, gradient ? 1 : 0, filters.floats)
+    ck_winograd_filter_f32(gradient, weight.floats, filters.floats, out, channels)
     let scratch = try Tensor(uninitialized: .float32, [ck_winograd_scratch(&job)], arena: context.arena)
-    ck_winograd_forward_f32(&job, x.floats, filters.floats, result.floats, accumulate ? 1 : 0, scratch.floats)
+    ck_winograd_forward_f32(&job, accumulate, x.floats, filters.floats, result.floats, scratch.floats)
   }
 }

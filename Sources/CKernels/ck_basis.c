@@ -1,32 +1,28 @@
-#include "basis.h"
-#include "clones.h"
-
-INLINE double dot(const float *a, const float *b, size_t n) {
-  double sum[LANES] = {0};
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (int k = 0; k < LANES; k++) sum[k] += (double)a[i + k] * (double)b[i + k];
-  for (int k = 0; i < n; i++, k++) sum[k] += (double)a[i] * (double)b[i];
-  return sum_lanes(sum);
-}
+#include "ck_basis.h"
+#include "ck_internal.h"
 
 /* Rows that are read together, so that w is read and widened once for all of them. */
 enum { ROWS = 4 };
 
-/* Inner products of ROWS vectors with w. The order of every sum is that of `dot`. */
+/* Inner products with w of ROWS vectors at a time, then of the others. The order of every sum is that of CK_SUM. */
 #define DOTS(ELEMENT, VALUE)                                                                          \
+  size_t i = 0;                                                                                       \
   for (; i + ROWS <= count; i += ROWS) {                                                              \
     const ELEMENT *x = v + i * stride;                                                                \
-    double sum[ROWS][LANES] = {{0}};                                                                  \
+    double lane[ROWS][CK_LANES] = {{0}};                                                              \
     size_t j = 0;                                                                                     \
-    for (; j + LANES <= n; j += LANES)                                                                \
-      for (int k = 0; k < LANES; k++) {                                                               \
+    for (; j + CK_LANES <= n; j += CK_LANES)                                                          \
+      for (int k = 0; k < CK_LANES; k++) {                                                            \
         double b = (double)w[j + k];                                                                  \
-        for (int r = 0; r < ROWS; r++) sum[r][k] += (double)VALUE(x[r * stride + j + k]) * b;         \
+        for (int r = 0; r < ROWS; r++) lane[r][k] += (double)VALUE(x[r * stride + j + k]) * b;        \
       }                                                                                               \
     for (int k = 0; j < n; j++, k++)                                                                  \
-      for (int r = 0; r < ROWS; r++) sum[r][k] += (double)VALUE(x[r * stride + j]) * (double)w[j];    \
-    for (int r = 0; r < ROWS; r++) h[i + r] = sum_lanes(sum[r]);                                      \
+      for (int r = 0; r < ROWS; r++) lane[r][k] += (double)VALUE(x[r * stride + j]) * (double)w[j];   \
+    for (int r = 0; r < ROWS; r++) h[i + r] = ck_fold(lane[r]);                                       \
+  }                                                                                                   \
+  for (; i < count; i++) {                                                                            \
+    const ELEMENT *x = v + i * stride;                                                                \
+    CK_SUM(h[i], j, n, (double)VALUE(x[j]) * (double)w[j]);                                           \
   }
 
 /* w -= sum over i of h[i] v_i in double precision, i ascending. */
@@ -55,73 +51,26 @@ enum { ROWS = 4 };
     for (size_t j = 0; j < length; j++) w[start + j] = (float)sum[j];                                 \
   }
 
-CLONES void ck_basis_dots(const float *v, size_t stride, size_t count, const float *w, size_t n, double *h) {
-  size_t i = 0;
+/* A bfloat16 is the upper half of a float. */
+CK_INLINE float widened(uint16_t x) { return ck_float((uint32_t)x << 16); }
+
+CK_CLONES void ck_basis_dots_f32(const float *v, size_t stride, const float *w, double *h, size_t count, size_t n) {
   DOTS(float, )
-  for (; i < count; i++) h[i] = dot(v + i * stride, w, n);
 }
 
-CLONES void ck_basis_subtract(const float *v, size_t stride, size_t count, const double *h, float *w, size_t n) {
+CK_CLONES void ck_basis_dots_bf16(const uint16_t *v, size_t stride, const float *w, double *h, size_t count, size_t n) {
+  DOTS(uint16_t, widened)
+}
+
+CK_CLONES void ck_basis_subtract_f32(const float *v, size_t stride, const double *h, float *w, size_t count, size_t n) {
   SUBTRACT(float, )
 }
 
-CLONES void ck_scale(double a, float *x, size_t n) {
-  for (size_t i = 0; i < n; i++) x[i] = (float)(a * (double)x[i]);
-}
-
-CLONES double ck_residual_squares(const float *y, double a, const float *x, size_t n) {
-  double sum[LANES] = {0};
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (int k = 0; k < LANES; k++) {
-      double d = (double)y[i + k] - a * (double)x[i + k];
-      sum[k] += d * d;
-    }
-  for (int k = 0; i < n; i++, k++) {
-    double d = (double)y[i] - a * (double)x[i];
-    sum[k] += d * d;
-  }
-  return sum_lanes(sum);
-}
-
-/* A bfloat16 is the upper half of a float. */
-INLINE float widened(uint16_t x) {
-  union { uint32_t bits; float value; } u = {(uint32_t)x << 16};
-  return u.value;
-}
-
-CLONES void ck_basis_dots_bf16(
-    const uint16_t *v, size_t stride, size_t count, const float *w, size_t n, double *h) {
-  size_t i = 0;
-  DOTS(uint16_t, widened)
-  for (; i < count; i++) {
-    const uint16_t *a = v + i * stride;
-    double sum[LANES] = {0};
-    size_t j = 0;
-    for (; j + LANES <= n; j += LANES)
-      for (int k = 0; k < LANES; k++) sum[k] += (double)widened(a[j + k]) * (double)w[j + k];
-    for (int k = 0; j < n; j++, k++) sum[k] += (double)widened(a[j]) * (double)w[j];
-    h[i] = sum_lanes(sum);
-  }
-}
-
-CLONES void ck_basis_subtract_bf16(
-    const uint16_t *v, size_t stride, size_t count, const double *h, float *w, size_t n) {
+CK_CLONES void ck_basis_subtract_bf16(const uint16_t *v, size_t stride, const double *h, float *w, size_t count, size_t n) {
   SUBTRACT(uint16_t, widened)
 }
 
-CLONES void ck_bf16_widen(const uint16_t *x, float *out, size_t n) {
-  for (size_t i = 0; i < n; i++) out[i] = widened(x[i]);
-}
-
-CLONES void ck_bf16_round(const float *x, uint16_t *out, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    union { float value; uint32_t bits; } u = {x[i]};
-    out[i] = (uint16_t)((u.bits + 0x7fffu + (u.bits >> 16 & 1u)) >> 16);
-  }
-}
-
-CLONES void ck_block_combine(float *w, size_t stride, size_t count, const double *m, size_t n) {
+CK_CLONES void ck_basis_combine_f32(const double *m, float *w, size_t stride, size_t count, size_t n) {
   enum { RUN = 256 };
   double sum[RUN];
   /* Column c reads columns up to c only: the last goes first. */
@@ -137,4 +86,21 @@ CLONES void ck_block_combine(float *w, size_t stride, size_t count, const double
       for (size_t j = 0; j < length; j++) w[c * stride + start + j] = (float)sum[j];
     }
   }
+}
+
+CK_CLONES double ck_residual_squares_f32(double factor, const float *x, const float *y, size_t count) {
+  double sum;
+  CK_SUM(sum, i, count, ((double)y[i] - factor * (double)x[i]) * ((double)y[i] - factor * (double)x[i]));
+  return sum;
+}
+
+CK_CLONES void ck_narrow_bf16(const float *x, uint16_t *out, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    const uint32_t bits = ck_bits(x[i]);
+    out[i] = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+  }
+}
+
+CK_CLONES void ck_widen_bf16(const uint16_t *x, float *out, size_t count) {
+  for (size_t i = 0; i < count; i++) out[i] = widened(x[i]);
 }

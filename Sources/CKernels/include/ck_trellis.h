@@ -9,7 +9,7 @@
  *   state' = ((state << bits) | c) mod 2^state_bits,  e = (w_j - scale_j * table[state']) * inverse[j],
  *   cost' = cost + e^2,  w_k' -= e * u[j][k] for k > j.
  * Of paths that meet in a state the cheapest goes on, and of all paths the `most` cheapest. Equal costs are ordered by
- * state, so that the result depends on nothing else. What is said of bits in rounding.h holds here. */
+ * state, so that the result depends on nothing else. */
 enum { CK_TRELLIS_BLOCK = 64, CK_TRELLIS_PATHS = 128, CK_TRELLIS_STATE_BITS = 12, CK_TRELLIS_BITS = 6 };
 
 /* The paths of one row, and of its last two blocks what led to path p after a column. */
@@ -39,16 +39,16 @@ void ck_trellis_start(ck_trellis_paths *paths);
 /* Goes through the `width` columns of block number `block`. `weights` has what decided codes left of them; `inverse` is
  * 1 / U_jj, `u` the block's part of U and `u_before` the rows of U of the block before in the columns of this one, both
  * [CK_TRELLIS_BLOCK][CK_TRELLIS_BLOCK]; both NULL: U is the identity, and errors change no other column. */
-void ck_trellis_columns(ck_trellis_paths *paths, ck_trellis_work *work, size_t block, const float *table, int state_bits,
-                        int bits, size_t most, const float *weights, const float *scale, const float *inverse,
-                        const float *u, const float *u_before, size_t width);
+void ck_trellis_columns(ck_trellis_paths *paths, size_t block, int state_bits, int bits, size_t most, const float *table,
+                        const float *weights, const float *scale, const float *inverse, const float *u,
+                        const float *u_before, size_t width, ck_trellis_work *work);
 
 /* After a block: gives up paths that were apart from the best one already before it, and writes the codes and errors of
  * the block before, which all that are left share. */
-void ck_trellis_settle(ck_trellis_paths *paths, size_t block, size_t width, uint8_t *codes, float *errors);
+void ck_trellis_settle(ck_trellis_paths *paths, size_t block, uint8_t *codes, float *errors, size_t width);
 
 /* The codes of the last block along the best path. */
-void ck_trellis_finish(const ck_trellis_paths *paths, size_t block, size_t width, uint8_t *codes);
+void ck_trellis_finish(const ck_trellis_paths *paths, size_t block, uint8_t *codes, size_t width);
 
 /* level[j] = table[state after codes 0 ... j]. */
-void ck_trellis_levels(const uint8_t *codes, size_t n, const float *table, int state_bits, int bits, float *level);
+void ck_trellis_levels(int state_bits, int bits, const float *table, const uint8_t *codes, float *level, size_t n);

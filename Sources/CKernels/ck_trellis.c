@@ -1,6 +1,5 @@
-#include "trellis.h"
-#include "clones.h"
-#include <string.h>
+#include "ck_trellis.h"
+#include "ck_internal.h"
 
 enum { BLOCK = CK_TRELLIS_BLOCK, PATHS = CK_TRELLIS_PATHS };
 
@@ -11,20 +10,14 @@ void ck_trellis_start(ck_trellis_paths *paths) {
 }
 
 /* A path that a column leads to, in one number that is ordered by cost, then by state. */
-INLINE uint64_t key_of(float cost, uint32_t state, size_t parent, size_t code) {
-  uint32_t bits;
-  memcpy(&bits, &cost, 4); /* Costs are not negative: their bits have their order. */
-  return (uint64_t)bits << 32 | (uint64_t)state << 16 | (uint64_t)parent << 8 | code;
+CK_INLINE uint64_t key_of(float cost, uint32_t state, size_t parent, size_t code) {
+  /* Costs are not negative: their bits have their order. */
+  return (uint64_t)ck_bits(cost) << 32 | (uint64_t)state << 16 | (uint64_t)parent << 8 | code;
 }
-INLINE float cost_of(uint64_t key) {
-  const uint32_t bits = (uint32_t)(key >> 32);
-  float cost;
-  memcpy(&cost, &bits, 4);
-  return cost;
-}
-INLINE uint16_t state_of(uint64_t key) { return (uint16_t)(key >> 16); }
-INLINE uint8_t parent_of(uint64_t key) { return (uint8_t)(key >> 8); }
-INLINE uint8_t code_of(uint64_t key) { return (uint8_t)key; }
+CK_INLINE float cost_of(uint64_t key) { return ck_float((uint32_t)(key >> 32)); }
+CK_INLINE uint16_t state_of(uint64_t key) { return (uint16_t)(key >> 16); }
+CK_INLINE uint8_t parent_of(uint64_t key) { return (uint8_t)(key >> 8); }
+CK_INLINE uint8_t code_of(uint64_t key) { return (uint8_t)key; }
 
 /* Moves the `most` smallest of n different keys to the front (quickselect with the median of three). */
 static void select_smallest(uint64_t *keys, size_t n, size_t most) {
@@ -49,7 +42,7 @@ static void select_smallest(uint64_t *keys, size_t n, size_t most) {
 }
 
 /* Residuals of a block: the weights without the errors of the block before. Most of these are shared by all paths. */
-INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t block, const float *weights,
+CK_INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t block, const float *weights,
                       const float *u_before, size_t width) {
   const size_t half = (block & 1) ^ 1, count = paths->count;
   if (u_before == NULL) {
@@ -94,7 +87,7 @@ INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t blo
 }
 
 /* The extended paths that may be among the `most` cheapest, each state once; how many. */
-INLINE size_t extend(const ck_trellis_paths *paths, ck_trellis_work *work, size_t side, size_t j, const float *table,
+CK_INLINE size_t extend(const ck_trellis_paths *paths, ck_trellis_work *work, size_t side, size_t j, const float *table,
                      uint32_t mask, int bits, size_t most, float scale, float inverse) {
   const size_t children = (size_t)1 << bits, count = paths->count;
   const float largest = 3.4e38f;
@@ -133,9 +126,9 @@ INLINE size_t extend(const ck_trellis_paths *paths, ck_trellis_work *work, size_
   return n;
 }
 
-CLONES void ck_trellis_columns(ck_trellis_paths *paths, ck_trellis_work *work, size_t block, const float *table,
-                               int state_bits, int bits, size_t most, const float *weights, const float *scale,
-                               const float *inverse, const float *u, const float *u_before, size_t width) {
+CK_CLONES void ck_trellis_columns(ck_trellis_paths *paths, size_t block, int state_bits, int bits, size_t most,
+                                  const float *table, const float *weights, const float *scale, const float *inverse,
+                                  const float *u, const float *u_before, size_t width, ck_trellis_work *work) {
   const uint32_t mask = (1u << state_bits) - 1;
   const size_t half = block & 1;
   size_t side = 0;
@@ -160,8 +153,8 @@ CLONES void ck_trellis_columns(ck_trellis_paths *paths, ck_trellis_work *work, s
       if (u != NULL) {
         const float *row = u + j * BLOCK;
         /* Whole runs of lanes: what lies before column j is read no more. */
-        for (size_t k = j / LANES * LANES; k < BLOCK; k += LANES)
-          for (size_t lane = 0; lane < LANES; lane++) new[k + lane] = old[k + lane] - e * row[k + lane];
+        for (size_t k = j / CK_LANES * CK_LANES; k < BLOCK; k += CK_LANES)
+          for (size_t lane = 0; lane < CK_LANES; lane++) new[k + lane] = old[k + lane] - e * row[k + lane];
       } else if (j + 1 < width) {
         new[j + 1] = weights[j + 1];
       }
@@ -189,7 +182,7 @@ static size_t best_path(const ck_trellis_paths *paths) {
   return best;
 }
 
-void ck_trellis_settle(ck_trellis_paths *paths, size_t block, size_t width, uint8_t *codes, float *errors) {
+void ck_trellis_settle(ck_trellis_paths *paths, size_t block, uint8_t *codes, float *errors, size_t width) {
   const size_t half = block & 1, best = best_path(paths), last = width - 1;
   const uint8_t origin = paths->origin[best];
   size_t at = origin;
@@ -213,7 +206,7 @@ void ck_trellis_settle(ck_trellis_paths *paths, size_t block, size_t width, uint
   paths->count = n;
 }
 
-void ck_trellis_finish(const ck_trellis_paths *paths, size_t block, size_t width, uint8_t *codes) {
+void ck_trellis_finish(const ck_trellis_paths *paths, size_t block, uint8_t *codes, size_t width) {
   const size_t half = block & 1;
   size_t at = best_path(paths);
   for (size_t i = width; i-- > 0;) {
@@ -222,7 +215,7 @@ void ck_trellis_finish(const ck_trellis_paths *paths, size_t block, size_t width
   }
 }
 
-void ck_trellis_levels(const uint8_t *codes, size_t n, const float *table, int state_bits, int bits, float *level) {
+void ck_trellis_levels(int state_bits, int bits, const float *table, const uint8_t *codes, float *level, size_t n) {
   const uint32_t mask = (1u << state_bits) - 1;
   uint32_t state = 0;
   for (size_t j = 0; j < n; j++) {
