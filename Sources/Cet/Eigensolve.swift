@@ -5,12 +5,7 @@ import CetTensor
 public typealias LinearMap = CetSpectral.LinearMap
 public typealias BasisType = CetSpectral.BasisType
 public typealias Eigenvectors = CetSpectral.Eigenvectors
-
-public enum Which: String, Sendable, CaseIterable {
-  case largestMagnitude = "largest-magnitude"
-  case largest
-  case smallest
-}
+public typealias Which = CetSpectral.SpectrumPart
 
 public struct EigensolveOptions: Sendable {
   public var count = 10
@@ -49,7 +44,7 @@ public struct EigensolveOptions: Sendable {
 extension EigensolveOptions {
   fileprivate var settings: EigensolveSettings {
     var settings = EigensolveSettings(
-      count: count, part: which.part, basisDimension: krylovDimension, seed: seed)
+      count: count, part: which, basisDimension: krylovDimension, seed: seed)
     settings.start = start
     settings.maximumApplies = maxApplies ?? settings.maximumApplies
     settings.block = blockSize
@@ -62,39 +57,13 @@ extension EigensolveOptions {
   public func ampleBytes(dimension n: Int) -> Int { EigensolveSizes.ampleBytes(dimension: n, settings) }
 }
 
-/// Eigenpairs with how good they are.
+/// Eigenpairs, and what was asked of which map.
 public struct Spectrum: Sendable {
+  public var pairs: Eigenpairs
   public var which: Which
-  public var dimension: Int
-  public var values: [Double]
-  /// Unit vectors, one a pair.
-  public var vectors: Eigenvectors
-  /// ||A x - lambda x||.
-  public var residualNorms: [Double]
-  public var converged: [Bool]
-  public var applies: Int
-  public var restarts: Int
-  public var krylovDimension: Int
   public var tolerance: Double
   /// What map it belongs to.
   public var fingerprint: Fingerprint
-
-  public init(
-    which: Which, dimension: Int, values: [Double], vectors: Eigenvectors, residualNorms: [Double], converged: [Bool],
-    applies: Int, restarts: Int, krylovDimension: Int, tolerance: Double, fingerprint: Fingerprint
-  ) {
-    self.which = which
-    self.dimension = dimension
-    self.values = values
-    self.vectors = vectors
-    self.residualNorms = residualNorms
-    self.converged = converged
-    self.applies = applies
-    self.restarts = restarts
-    self.krylovDimension = krylovDimension
-    self.tolerance = tolerance
-    self.fingerprint = fingerprint
-  }
 }
 
 /// Eigenpairs of a symmetric map. The map, and the monitor's callbacks, are called on this thread.
@@ -118,14 +87,14 @@ public func eigensolve(
   let tolerance = options.tolerance ?? (settings.basisType == .float32 ? 1e-3 : 1e-2)
   settings.tolerance = tolerance
   if let initial = options.initial {
-    guard initial.dimension == map.dimension else {
+    guard initial.pairs.dimension == map.dimension else {
       throw CetError(
-        .invalidArgument, "option initial: a spectrum of dimension \(initial.dimension), the map has \(map.dimension)")
+        .invalidArgument, "option initial: a spectrum of dimension \(initial.pairs.dimension), the map has \(map.dimension)")
     }
     if let difference = initial.fingerprint.difference(from: identity, names: ["fingerprint", "parameters"]) {
       throw CetError(.invalidArgument, "option initial: a spectrum of another map: \(difference)")
     }
-    settings.initial = initial.vectors
+    settings.initial = initial.pairs.vectors
   }
   let limit = settings.maximumApplies
   let state = try options.statePath.map { path in
@@ -144,10 +113,7 @@ public func eigensolve(
       .notConverged,
       "\(pairs.convergedCount) of \(pairs.count) eigenpairs reached the tolerance \(tolerance) after \(pairs.applies) applies")
   }
-  return Spectrum(
-    which: options.which, dimension: map.dimension, values: pairs.values, vectors: pairs.vectors,
-    residualNorms: pairs.residualNorms, converged: pairs.converged, applies: pairs.applies, restarts: pairs.restarts,
-    krylovDimension: pairs.ritzValues.count, tolerance: tolerance, fingerprint: identity)
+  return Spectrum(pairs: pairs, which: options.which, tolerance: tolerance, fingerprint: identity)
 }
 
 /// All that the rest of a solve depends on besides its state.
@@ -187,15 +153,5 @@ public struct ClosureMap: LinearMap {
 
   public func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws {
     try body(v, count, result)
-  }
-}
-
-extension Which {
-  fileprivate var part: SpectrumPart {
-    switch self {
-    case .largestMagnitude: .largestMagnitude
-    case .largest: .largest
-    case .smallest: .smallest
-    }
   }
 }

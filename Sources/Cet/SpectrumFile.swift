@@ -10,17 +10,17 @@ extension Spectrum {
   public func save(path: String) throws {
     let header = JSON.object([
       .init("library_version", .string(CompressionPlan.libraryVersion)),
-      .init("which", .string(which.rawValue)), .init("dimension", .integer(dimension)),
-      .init("count", .integer(values.count)), .init("vector_type", .string(vectors.type.rawValue)),
-      .init("applies", .integer(applies)), .init("restarts", .integer(restarts)),
-      .init("krylov_dimension", .integer(krylovDimension)), .init("tolerance", .double(tolerance)),
+      .init("which", .string(which.rawValue)), .init("dimension", .integer(pairs.dimension)),
+      .init("count", .integer(pairs.count)), .init("vector_type", .string(pairs.vectors.type.rawValue)),
+      .init("applies", .integer(pairs.applies)), .init("restarts", .integer(pairs.restarts)),
+      .init("krylov_dimension", .integer(pairs.krylovDimension)), .init("tolerance", .double(tolerance)),
       .init("fingerprint", fingerprint.json),
     ])
     let file = try RecordFile.Writer(path: path, magic: Spectrum.magic, header: header)
-    try file.add(values)
-    try file.add(residualNorms)
-    try file.add(converged.map { $0 ? UInt8(1) : 0 })
-    for index in values.indices { try vectors.eachPiece(of: index) { try file.add($0) } }
+    try file.add(pairs.values)
+    try file.add(pairs.residualNorms)
+    try file.add(pairs.converged.map { $0 ? UInt8(1) : 0 })
+    for index in 0..<pairs.count { try pairs.vectors.eachPiece(of: index) { try file.add($0) } }
     try file.finish()
   }
 
@@ -29,7 +29,7 @@ extension Spectrum {
       throw CetError(.io, "cannot read '\(path)': \(systemErrorText())")
     }
     let header = file.header
-    let n: Int, count: Int, type: BasisType
+    let n: Int, count: Int, type: BasisType, applies: Int, restarts: Int, krylovDimension: Int
     do {
       which = try header.required("which").choice()
       n = try header.required("dimension").integer(1...(1 << 40))
@@ -41,18 +41,20 @@ extension Spectrum {
       tolerance = try header.required("tolerance").double()
       fingerprint = try Fingerprint(header.required("fingerprint"))
     } catch let error as CetError { throw CetError(.io, "spectrum file '\(path)' is damaged: \(error.message)") }
-    dimension = n
     let each = 17 + n * type.byteCount
     guard count <= n, file.remaining % each == 0, file.remaining / each == count else {
       throw CetError(.io, "spectrum file '\(path)' is damaged: \(count) pairs of dimension \(n) need other sizes")
     }
-    values = try file.array(0.0, count: count)
-    residualNorms = try file.array(0.0, count: count)
-    converged = try file.array(UInt8(0), count: count).map { $0 != 0 }
-    vectors = try Eigenvectors(dimension: n, count: count, type: type) { try file.read(into: $0) }
+    let values = try file.array(0.0, count: count)
+    let residualNorms = try file.array(0.0, count: count)
+    let converged = try file.array(UInt8(0), count: count).map { $0 != 0 }
+    let vectors = try Eigenvectors(dimension: n, count: count, type: type) { try file.read(into: $0) }
     try file.finish()
     for value in values + residualNorms where !value.isFinite {
       throw CetError(.io, "spectrum file '\(path)' is damaged: it holds \(value)")
     }
+    pairs = Eigenpairs(
+      dimension: n, values: values, vectors: vectors, residualNorms: residualNorms, converged: converged, applies: applies,
+      restarts: restarts, krylovDimension: krylovDimension)
   }
 }

@@ -116,14 +116,15 @@ public func cet_spectrum_get_info(
 ) -> cet_status {
   boundary {
     let spectrum = try Handle.get(spectrum, as: SpectrumObject.self).spectrum
+    let pairs = spectrum.pairs
     var c = cet_spectrum_info()
     c.which = spectrum.which.number
-    c.count = UInt64(spectrum.values.count)
-    c.dimension = UInt64(clamping: spectrum.dimension)
-    c.converged_count = UInt64(spectrum.converged.filter { $0 }.count)
-    c.applies = UInt64(clamping: spectrum.applies)
-    c.restarts = UInt64(clamping: spectrum.restarts)
-    c.krylov_dimension = UInt64(clamping: spectrum.krylovDimension)
+    c.count = UInt64(pairs.count)
+    c.dimension = UInt64(clamping: pairs.dimension)
+    c.converged_count = UInt64(pairs.convergedCount)
+    c.applies = UInt64(clamping: pairs.applies)
+    c.restarts = UInt64(clamping: pairs.restarts)
+    c.krylov_dimension = UInt64(clamping: pairs.krylovDimension)
     c.tolerance = spectrum.tolerance
     try SizedStruct.write(c, to: info, "cet_spectrum_info")
   }
@@ -131,21 +132,21 @@ public func cet_spectrum_get_info(
 
 @implementation @_cdecl("cet_spectrum_count")
 public func cet_spectrum_count(_ spectrum: OpaquePointer?) -> Int {
-  boundary(counting: { try Handle.get(spectrum, as: SpectrumObject.self).spectrum.values.count })
+  boundary(counting: { try Handle.get(spectrum, as: SpectrumObject.self).spectrum.pairs.count })
 }
 
 @implementation @_cdecl("cet_spectrum_get_values")
 public func cet_spectrum_get_values(
   _ spectrum: OpaquePointer?, _ values: UnsafeMutablePointer<Double>?, _ count: Int
 ) -> cet_status {
-  boundary { try copyOut(Handle.get(spectrum, as: SpectrumObject.self).spectrum.values, values, count, "values") }
+  boundary { try copyOut(Handle.get(spectrum, as: SpectrumObject.self).spectrum.pairs.values, values, count, "values") }
 }
 
 @implementation @_cdecl("cet_spectrum_get_residual_norms")
 public func cet_spectrum_get_residual_norms(
   _ spectrum: OpaquePointer?, _ norms: UnsafeMutablePointer<Double>?, _ count: Int
 ) -> cet_status {
-  boundary { try copyOut(Handle.get(spectrum, as: SpectrumObject.self).spectrum.residualNorms, norms, count, "norms") }
+  boundary { try copyOut(Handle.get(spectrum, as: SpectrumObject.self).spectrum.pairs.residualNorms, norms, count, "norms") }
 }
 
 @implementation @_cdecl("cet_spectrum_get_converged")
@@ -153,7 +154,7 @@ public func cet_spectrum_get_converged(
   _ spectrum: OpaquePointer?, _ converged: UnsafeMutablePointer<UInt8>?, _ count: Int
 ) -> cet_status {
   boundary {
-    let flags = try Handle.get(spectrum, as: SpectrumObject.self).spectrum.converged.map { $0 ? UInt8(1) : 0 }
+    let flags = try Handle.get(spectrum, as: SpectrumObject.self).spectrum.pairs.converged.map { $0 ? UInt8(1) : 0 }
     try copyOut(flags, converged, count, "converged")
   }
 }
@@ -163,7 +164,7 @@ public func cet_spectrum_get_vector(
   _ spectrum: OpaquePointer?, _ index: Int, _ vector: UnsafeMutablePointer<Float>?, _ n: Int
 ) -> cet_status {
   boundary {
-    let vectors = try Handle.get(spectrum, as: SpectrumObject.self).spectrum.vectors
+    let vectors = try Handle.get(spectrum, as: SpectrumObject.self).spectrum.pairs.vectors
     guard index >= 0, index < vectors.count else {
       throw invalid("eigenpair \(UInt(bitPattern: index)) does not exist, there are \(vectors.count)")
     }

@@ -1,7 +1,7 @@
 /// Which end of the spectrum is wanted.
-public enum SpectrumPart: Sendable, Hashable {
+public enum SpectrumPart: String, Sendable, CaseIterable {
   /// Largest |λ| first: the stiff directions.
-  case largestMagnitude
+  case largestMagnitude = "largest-magnitude"
   /// Largest λ first.
   case largest
   /// Smallest λ first: the most negative directions.
@@ -31,12 +31,12 @@ public struct Eigenpairs: Sendable {
   /// Applications of the map, those of the residuals included.
   public var applies: Int
   public var restarts: Int
-  /// All Ritz values of the last basis, ascending: a coarse picture of the rest of the spectrum.
-  public var ritzValues: [Double]
+  /// Vectors of the last basis.
+  public var krylovDimension: Int
 
   public init(
     dimension: Int, values: [Double], vectors: Eigenvectors, residualNorms: [Double], converged: [Bool], applies: Int = 0,
-    restarts: Int = 0, ritzValues: [Double] = []
+    restarts: Int = 0, krylovDimension: Int = 0
   ) {
     self.dimension = dimension
     self.values = values
@@ -45,7 +45,7 @@ public struct Eigenpairs: Sendable {
     self.converged = converged
     self.applies = applies
     self.restarts = restarts
-    self.ritzValues = ritzValues
+    self.krylovDimension = krylovDimension
   }
 
   public var count: Int { values.count }

@@ -150,5 +150,5 @@ private func finish(
   return Eigenpairs(
     dimension: n, values: sorted.map(\.value), vectors: vectors, residualNorms: sorted.map(\.residual),
     converged: sorted.map { $0.residual <= convergenceBound($0.value, largest: largest, tolerance: options.tolerance) },
-    applies: lanczos.applies, restarts: restarts, ritzValues: values)
+    applies: lanczos.applies, restarts: restarts, krylovDimension: values.count)
 }

@@ -16,7 +16,7 @@ import Testing
     vectors[n + 7] = 1
     let pairs = try Eigenpairs(
       dimension: n, values: [50, -10], vectors: Eigenvectors(dimension: n, vectors: vectors), residualNorms: [0, 0], converged: [true, true], applies: 0,
-      restarts: 0, ritzValues: [])
+      restarts: 0)
     var start = 0
     let tensors = sizes.enumerated().map { index, size in
       defer { start += size }
@@ -67,7 +67,7 @@ import Testing
   @Test func noPairsOrBadRange_allocate_validated() throws {
     var (pairs, weights, tensors) = try PaperMethodTests.problem()
     let none = try Eigenpairs(
-      dimension: 820, values: [], vectors: Eigenvectors(dimension: 820, vectors: []), residualNorms: [], converged: [], applies: 0, restarts: 0, ritzValues: [])
+      dimension: 820, values: [], vectors: Eigenvectors(dimension: 820, vectors: []), residualNorms: [], converged: [], applies: 0, restarts: 0)
     #expect(try PaperMethod.allocate(pairs: none, weights: weights, tensors: tensors, budget: 3000).bits.count == 3)
     tensors[0].range = 0..<821
     #expect(throws: CetError.self) { try PaperMethod.allocate(pairs: pairs, weights: weights, tensors: tensors, budget: 3000) }

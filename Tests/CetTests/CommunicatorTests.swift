@@ -84,13 +84,13 @@ import Testing
 
   @Test func spectrum_hasTheSameBitsForAnyNumberOfRanks() throws {
     let expected = try Self.spectrum(Self.curvature(nil))
-    #expect(expected.converged == [true, true, true])
+    #expect(expected.pairs.converged == [true, true, true])
     for size in [2, 4] {
       for result in try Meeting(size).run({ try Self.spectrum(Self.curvature($0)) }) {
         let found = try result.get()
-        #expect(found.values == expected.values)
-        for pair in 0..<3 { #expect(found.vectors[pair] == expected.vectors[pair]) }
-        #expect(found.residualNorms == expected.residualNorms)
+        #expect(found.pairs.values == expected.pairs.values)
+        for pair in 0..<3 { #expect(found.pairs.vectors[pair] == expected.pairs.vectors[pair]) }
+        #expect(found.pairs.residualNorms == expected.pairs.residualNorms)
       }
     }
   }
@@ -181,7 +181,7 @@ import Testing
         count += 1
         return communicator.rank == 0 || !(count >= calls || done == total)
       })
-      return try Self.spectrum(map, monitor).values.count
+      return try Self.spectrum(map, monitor).pairs.values.count
     }
     expectFailure(results, .cancelled, own: 1, "cancelled")
   }
