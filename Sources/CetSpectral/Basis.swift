@@ -11,6 +11,8 @@ final class Basis {
   let rows: Int
   let type: BasisType
   let workers: Workers
+  /// For what goes through a vector or two, and not through the basis.
+  private let vectorWorkers: Workers
   let memory: BasisMemory
 
   static let width = 1 << 14
@@ -23,6 +25,7 @@ final class Basis {
     self.rows = rows
     self.type = type
     self.workers = workers
+    vectorWorkers = workers.limited(forOnePassOver: n)
     memory = try BasisMemory(byteCount: bytes, folder: folder)
   }
 
@@ -52,7 +55,7 @@ final class Basis {
 
   /// Stores a vector, rounded to the basis's type.
   func store(_ w: UnsafePointer<Float>, at row: Int) throws {
-    try workers.forEach(panels) { panel in
+    try vectorWorkers.forEach(panels) { panel in
       let part = columns(panel)
       switch type {
       case .float32: floats(panel, row).update(from: w + part.lowerBound, count: part.count)
@@ -63,7 +66,7 @@ final class Basis {
 
   /// The vector as it is stored.
   func load(_ row: Int, into w: UnsafeMutablePointer<Float>) throws {
-    try workers.forEach(panels) { panel in
+    try vectorWorkers.forEach(panels) { panel in
       let part = columns(panel)
       switch type {
       case .float32: (w + part.lowerBound).update(from: floats(panel, row), count: part.count)
@@ -145,7 +148,7 @@ final class Basis {
   /// ⟨a, b⟩ of two vectors outside the basis.
   func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>) throws -> Double {
     var sum = 0.0
-    try workers.ordered(panels) { panel in
+    try vectorWorkers.ordered(panels) { panel in
       let part = columns(panel)
       return ck_dot_f32(a + part.lowerBound, b + part.lowerBound, part.count)
     } combine: { sum += $1 }
@@ -157,7 +160,7 @@ final class Basis {
   /// ‖y − a x‖
   func residualNorm(_ y: UnsafePointer<Float>, _ a: Double, _ x: UnsafePointer<Float>) throws -> Double {
     var sum = 0.0
-    try workers.ordered(panels) { panel in
+    try vectorWorkers.ordered(panels) { panel in
       let part = columns(panel)
       return ck_residual_squares_f32(a, x + part.lowerBound, y + part.lowerBound, part.count)
     } combine: { sum += $1 }
@@ -165,7 +168,7 @@ final class Basis {
   }
 
   func scale(_ w: UnsafeMutablePointer<Float>, by factor: Double) throws {
-    try workers.forEach(panels) { panel in
+    try vectorWorkers.forEach(panels) { panel in
       let part = columns(panel)
       ck_scale_wide_f32(factor, w + part.lowerBound, part.count)
     }

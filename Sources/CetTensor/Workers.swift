@@ -16,6 +16,9 @@ public struct Workers: Sendable {
   /// Fewer of them, which are asked to end as these are.
   public func limited(to most: Int) -> Workers { Workers(threads: min(most, threads), interruption: interruption) }
 
+  /// As many as pay where `count` elements are gone through once: starting and ending a thread takes up to 100 µs.
+  public func limited(forOnePassOver count: Int) -> Workers { limited(to: count >> 18) }
+
   /// The number of processors this process may run on.
   public static var processorCount: Int { ck_processor_count() }
 
@@ -28,7 +31,7 @@ public struct Workers: Sendable {
   /// Cuts elements into ranges, one a worker, none of them small, and calls `body` for each: for memory that one thread alone
   /// does not read as fast as there is.
   public func split(_ count: Int, _ body: (Range<Int>) throws -> Void) throws {
-    let pieces = max(1, min(threads, count >> 18))
+    let pieces = limited(forOnePassOver: count).threads
     try forEach(pieces) { try body(count * $0 / pieces..<count * ($0 + 1) / pieces) }
   }
 
