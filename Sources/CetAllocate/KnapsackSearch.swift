@@ -133,7 +133,7 @@ struct CoreSearch {
     guard leastAfter[0] <= room else { return nil }
 
     let limit = max(4096, Knapsack.stateLimit / max(open.count, 1))
-    var layers: [[State]] = [[State(cost: 0, loss: 0, excess: 0, parent: -1, option: -1)]]
+    var frontiers: [[State]] = [[State(cost: 0, loss: 0, excess: 0, parent: -1, option: -1)]]
     for (i, entry) in open.enumerated() {
       // The states of one option are in order of cost already: merging keeps the order without sorting.
       var frontier: [State] = []
@@ -141,8 +141,8 @@ struct CoreSearch {
         let kept = items[entry.item][option]
         let extra = reducedCost[entry.item][option]
         var states: [State] = []
-        states.reserveCapacity(layers[i].count)
-        for (parent, state) in layers[i].enumerated() {
+        states.reserveCapacity(frontiers[i].count)
+        for (parent, state) in frontiers[i].enumerated() {
           let excess = state.excess + extra
           let cost = state.cost + kept.cost
           guard cost + leastAfter[i + 1] <= room else { break }
@@ -159,16 +159,16 @@ struct CoreSearch {
         frontier = CoreSearch.thinned(frontier, to: limit)
       }
       guard !frontier.isEmpty else { return nil }
-      layers.append(frontier)
+      frontiers.append(frontier)
     }
 
     // The frontier ends with the least loss. It counts only if it lies inside the gap.
-    guard let final = layers.last, let best = final.indices.last else { return nil }
+    guard let final = frontiers.last, let best = final.indices.last else { return nil }
     let total = final[best].excess + price * Double(room - final[best].cost)
     guard total <= gap + noise else { return nil }
     var index = best
     for i in open.indices.reversed() {
-      let state = layers[i + 1][index]
+      let state = frontiers[i + 1][index]
       picks[open[i].item] = Int(state.option)
       index = Int(state.parent)
     }

@@ -66,7 +66,7 @@ final class LossProgram: Sendable {
     var walk = MemoryWalk(product.program)
     let kept = product.walk(&walk, changes: [tangents])
     for other in [gradient, loss, forward] { _ = other.walk(&walk) }
-    // Kernels have scratch memory beyond what is walked through: a megabyte, and more in large layers.
+    // Kernels have scratch memory beyond what is walked through: a megabyte, and more in large convolutions.
     return (walk.byteCount + walk.byteCount / 16 + (1 << 20), kept)
   }
 

@@ -1,4 +1,4 @@
-/// One tensor of a model as a stretch of the parameter vector.
+/// A weight tensor as a stretch of the parameter vector.
 public struct ParameterSlot: Sendable, Equatable {
   public let name: String
   public let shape: [Int]

@@ -118,19 +118,19 @@ private func simplifiedLayerNormalization(_ call: OperatorCall) throws -> [Value
 
 private func activated(_ y: Value, _ call: OperatorCall) throws -> Value {
   let e = call.e
-  let parameters = try call.floats("activation_params") ?? []
+  let coefficients = try call.floats("activation_params") ?? []
   switch try call.string("activation", "") {
   case "": return y
   case "Relu": return try e.unary(.relu, y)
   case "Tanh": return try e.unary(.tanh, y)
   case "Sigmoid": return try e.unary(.sigmoid, y)
   case "LeakyRelu":
-    let slope = try parameters.first ?? call.float("leaky_relu_alpha", call.float("alpha", 0.01))
+    let slope = try coefficients.first ?? call.float("leaky_relu_alpha", call.float("alpha", 0.01))
     return try e.emit(Select(), e.compare(.greater, y, e.scalar(0, y.element)), y, e.scale(y, by: slope))
-  case "Clip" where parameters.count == 2:
-    return try e.binary(.minimum, e.binary(.maximum, y, e.scalar(parameters[0], y.element)), e.scalar(parameters[1], y.element))
-  case "HardSigmoid" where parameters.count == 2:
-    return try hardSigmoid(y, alpha: parameters[0], beta: parameters[1], e)
+  case "Clip" where coefficients.count == 2:
+    return try e.binary(.minimum, e.binary(.maximum, y, e.scalar(coefficients[0], y.element)), e.scalar(coefficients[1], y.element))
+  case "HardSigmoid" where coefficients.count == 2:
+    return try hardSigmoid(y, alpha: coefficients[0], beta: coefficients[1], e)
   case let other: throw CetError(.unsupportedOperator, "activation '\(other)'")
   }
 }

@@ -110,7 +110,7 @@ private func spread(_ v: Value, _ call: OperatorCall, over x: Value) throws -> V
   return try e.emit(Gather(axis: axis), v, e.integers((0..<x.shape[axis]).map { $0 / block }))
 }
 
-/// Per-row parameters of a left operand stand in a column.
+/// Scales and zero points of the rows of a left operand stand in a column.
 private func rowScale(_ v: Value, _ a: Value, _ e: Emitter) throws -> Value {
   v.rank == 1 && v.shape[0] > 1 && a.rank >= 2 ? try e.reshape(v, [v.shape[0], 1]) : v
 }

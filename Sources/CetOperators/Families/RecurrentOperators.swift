@@ -114,7 +114,8 @@ private struct RecurrentActivation {
     }
   }
 
-  var parameters: (alpha: Bool, beta: Bool) {
+  /// Whether the activation has the coefficients.
+  var coefficients: (alpha: Bool, beta: Bool) {
     switch name.lowercased() {
     case "affine", "scaledtanh", "hardsigmoid": (true, true)
     case "leakyrelu", "thresholdedrelu", "elu": (true, false)
@@ -166,7 +167,7 @@ private struct RecurrentNetwork {
     var alphas = try (call.floats("activation_alpha") ?? [])[...]
     var betas = try (call.floats("activation_beta") ?? [])[...]
     self.activations = names.map { name in
-      let takes = RecurrentActivation(name: name, alpha: nil, beta: nil).parameters
+      let takes = RecurrentActivation(name: name, alpha: nil, beta: nil).coefficients
       return RecurrentActivation(
         name: name, alpha: takes.alpha ? alphas.popFirst() : nil, beta: takes.beta ? betas.popFirst() : nil)
     }

@@ -183,7 +183,7 @@ private func tap(_ position: Int, size: Int, count: Int, scale: Double, region: 
   return Tap(indices: weights.indices.map { inside(base + first + $0) }, weights: weights)
 }
 
-/// Keys' cubic kernel with parameter a.
+/// Keys' cubic kernel with coefficient a.
 private func cubic(_ x: Double, _ a: Double) -> Double {
   if x <= 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
   if x < 2 { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a }

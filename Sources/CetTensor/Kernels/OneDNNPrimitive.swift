@@ -73,7 +73,7 @@
 
     private let lock = Lock()
     private var entries: [OneDNNKey: Entry] = [:]
-    /// Far above the number of layers of a network; it bounds a process that meets ever new sizes.
+    /// Far above the number of convolutions and products of a network; it bounds a process that meets ever new sizes.
     private let capacity = 4096
 
     /// Compiles outside the lock: two threads may compile the same key, the first result stays.
