@@ -1,4 +1,7 @@
-/// A JSON document being written; members keep their order.
+/// A JSON document being written; members keep their order. A document stands on one line.
+///
+/// The C interface gives out documents (`document`) and takes no values to write, and the tool is a client of that interface
+/// alone: what the tool says of its own it writes itself.
 enum JSONText {
   case null
   case bool(Bool)
