@@ -51,8 +51,6 @@ CK_CLONES bool ck_range_f32(const float *x, float *minimum, float *maximum, size
   return true;
 }
 
-CK_CLONES double ck_sum_f32(const float *x, size_t count) { return total(x, count); }
-
 CK_CLONES void ck_sum_rows_f32(const float *x, float *out, size_t rows, size_t n) {
   for (size_t r = 0; r < rows; r++) out[r] = (float)total(x + r * n, n);
 }

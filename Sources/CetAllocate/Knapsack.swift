@@ -34,7 +34,7 @@ public enum Knapsack {
     public var isOptimal: Bool
   }
 
-  /// States of all layers together (32 bytes each) beyond which the frontiers are thinned. Only instances whose
+  /// States of all frontiers together (32 bytes each) beyond which the frontiers are thinned. Only instances whose
   /// losses are nearly proportional to their costs, which leave no gap to prune by, come near it.
   static let stateLimit = 2_000_000
 
@@ -88,12 +88,6 @@ public enum Knapsack {
       }
     }
     return best
-  }
-
-  /// Least and greatest useful total cost.
-  public static func costRange(_ items: [[Option]]) throws -> ClosedRange<Int> {
-    let (least, most) = try reachable(try items.enumerated().map { try undominated($1, item: $0) })
-    return least...most
   }
 
   // MARK: preparation

@@ -30,9 +30,6 @@ public struct RoundingOptions: Sendable {
     self.kicks = kicks
     self.smallestChange = smallestChange
   }
-
-  /// One start at the grid's own scales, four sweeps.
-  public static let singleStart = RoundingOptions(starts: [1], sweeps: 4, finalSweeps: 0)
 }
 
 /// A rounded matrix and what rounding cost.
@@ -176,7 +173,7 @@ public enum MatrixRounding {
     block.emit(output)
   }
 
-  /// The same with one scale for all rows: every sweep of all row blocks is followed by one refit from sums
+  /// Rounding with one scale for all rows: every sweep of all row blocks is followed by one refit from sums
   /// taken in their order, and the start is chosen by the total. Returns the scale.
   private static func roundWithOneScale(
     _ tasks: [RowTask], _ make: (RowTask, [Float]) throws -> RowBlock, _ options: RoundingOptions,

@@ -23,17 +23,6 @@ public enum ScaleSearch {
     }
   }
 
-  /// Eq. 2 with the plain range: s = (hi − lo) / (2^b − 1), z = round(−lo / s), lo = min(w, 0), hi = max(w, 0).
-  public static func minMax(
-    _ weights: WeightMatrix, bits: Int, granularity: Granularity, workers: Workers = Workers(threads: 1)
-  ) throws -> AffineGrid {
-    let highest = Float((1 << min(max(bits, 1), 8)) - 1)
-    return try makeGrid(weights, bits: bits, granularity: granularity, zeroUnit: 1, workers: workers) { _, _, range in
-      let scale = (range.upperBound - range.lowerBound) / highest
-      return (scale, UInt8(min(max((-range.lowerBound / scale).rounded(.toNearestOrEven), 0), highest)))
-    }
-  }
-
   /// Calls `choose(pointer, count, min(w,0)...max(w,0))` for every unit that is not all zero.
   private static func makeGrid(
     _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int, workers: Workers,

@@ -26,12 +26,19 @@ import Testing
     return best
   }
 
+  /// Least total cost, and that of the cheapest choice of least loss.
+  static func usefulCosts(_ items: [[Knapsack.Option]]) -> ClosedRange<Int> {
+    let least = items.reduce(0) { $0 + ($1.map(\.cost).min() ?? 0) }
+    let most = items.reduce(0) { $0 + ($1.min { ($0.loss, $0.cost) < ($1.loss, $1.cost) }?.cost ?? 0) }
+    return least...most
+  }
+
   @Test func randomSmallProblems_bruteForce_sameLoss() throws {
     var random = Random(seed: 1)
     for trial in 0..<400 {
       let items = KnapsackTests.randomItems(
         &random, count: 1 + trial % 6, options: 1 + trial / 6 % 4, largest: trial % 2 == 0 ? 12 : 1_000_000)
-      let range = try Knapsack.costRange(items)
+      let range = KnapsackTests.usefulCosts(items)
       let budget = range.lowerBound - 2 + Int(random.next() % UInt64(range.upperBound - range.lowerBound + 4))
       if let best = KnapsackTests.bruteForce(items, budget: budget) {
         let solution = try Knapsack.solve(items, budget: budget)
@@ -49,7 +56,7 @@ import Testing
   @Test func growingBudget_sameItems_lossNeverRises() throws {
     var random = Random(seed: 2)
     let items = KnapsackTests.randomItems(&random, count: 30, options: 4, largest: 1000)
-    let range = try Knapsack.costRange(items)
+    let range = KnapsackTests.usefulCosts(items)
     var previous = Double.infinity
     for budget in stride(from: range.lowerBound, through: range.upperBound + 10, by: 7) {
       let loss = try Knapsack.solve(items, budget: budget).loss
@@ -76,7 +83,7 @@ import Testing
     let items = uniform
       ? KnapsackTests.randomItems(&random, count: 200, options: 4, largest: 100_000_000)
       : KnapsackTests.networkItems(&random, count: 200)
-    let range = try Knapsack.costRange(items)
+    let range = KnapsackTests.usefulCosts(items)
     let clock = ContinuousClock()
     for part in 1...9 {
       let budget = range.lowerBound + (range.upperBound - range.lowerBound) / 10 * part
@@ -97,7 +104,7 @@ import Testing
         return Knapsack.Option(cost: cost, loss: 0.1 - 1e-9 * Double(cost))
       }
     }
-    let range = try Knapsack.costRange(items)
+    let range = KnapsackTests.usefulCosts(items)
     let solution = try Knapsack.solve(items, budget: (range.lowerBound + range.upperBound) / 2 + 12_345)
     #expect(solution.cost <= (range.lowerBound + range.upperBound) / 2 + 12_345)
     #expect(solution.lowerBound <= solution.loss + 1e-12)

@@ -86,16 +86,6 @@ struct ReaderTests {
     #expect(errorOf { try ModelFile(bytes: text) }.message.hasPrefix("not a readable ONNX file: byte 0"))
   }
 
-  @Test func tensorFile_reads() throws {
-    let folder = TemporaryFolder()
-    var encoder = MessageEncoder()
-    try writeBytes(Array(try encoder.tensor(initializer("t", floats(6), [2, 3]))), folder.path + "/t.pb")
-    let tensor = try TensorFile.read(path: folder.path + "/t.pb")
-    #expect(tensor.name == "t" && tensor.tensor.shape == [2, 3])
-    #expect(try tensor.tensor.array(as: Float.self) == floats(6))
-    #expect(errorOf { try TensorFile.read(path: folder.path) }.code == .io)
-  }
-
   @Test func model_withoutGraph_isInvalid() {
     #expect(errorOf { try ModelFile(bytes: [8, 8]) }.message.contains("without a graph"))
   }

@@ -126,3 +126,17 @@ struct WireTests {
     #expect(bytes == [8, 5, 26, 0xEE, 7, 10, 1, 97] + [UInt8](repeating: 7, count: 1000) + [18, 1, 98, 32, 6])
   }
 }
+
+extension WireWriter {
+  /// Other serializers than this library's pack numbers.
+  fileprivate mutating func packedIntegers(_ number: Int, _ values: [Int64]) {
+    var contents = WireWriter()
+    for value in values { contents.append(varint: UInt64(bitPattern: value)) }
+    message(number, contents)
+  }
+
+  fileprivate mutating func packedFloats(_ number: Int, _ values: [Float]) {
+    header(number, byteCount: values.count * 4)
+    for value in values { append(withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) }) }
+  }
+}

@@ -8,14 +8,18 @@ import Testing
   static func plainGPTQ(_ w: [Float], _ grid: AffineGrid, _ row: Int, _ h: [Double], _ n: Int) throws -> [Double] {
     let order = (0..<n).sorted { (h[$0 * n + $0], $1) > (h[$1 * n + $1], $0) }
     var a = (0..<(n * n)).map { h[order[$0 / n] * n + order[$0 % n]] }
-    try a.withUnsafeMutableBufferPointer {
-      let p = try #require($0.baseAddress)
-      #expect(try LinearAlgebra.choleskyInPlace(p, n: n))
-      try LinearAlgebra.invertFromCholeskyInPlace(p, n: n)
-      for i in 0..<n { for j in 0..<i { p[j * n + i] = p[i * n + j] } }
-      // H⁻¹ = L Lᵀ, U = Lᵀ
-      #expect(try LinearAlgebra.choleskyInPlace(p, n: n))
+    var inverse = (0..<(n * n)).map { $0 / n == $0 % n ? 1.0 : 0 }
+    try a.withUnsafeMutableBufferPointer { a in
+      let a = try #require(a.baseAddress)
+      #expect(try LinearAlgebra.choleskyInPlace(a, n: n))
+      try inverse.withUnsafeMutableBufferPointer { inverse in
+        let inverse = try #require(inverse.baseAddress)
+        try LinearAlgebra.solveFromCholesky(a, n: n, rightHandSides: inverse, rows: n)
+        // H⁻¹ = L Lᵀ, U = Lᵀ
+        #expect(try LinearAlgebra.choleskyInPlace(inverse, n: n))
+      }
     }
+    a = inverse
     var rest = order.map { Double(w[row * n + $0]) }
     var result = [Double](repeating: 0, count: n)
     for j in 0..<n {
@@ -97,7 +101,7 @@ import Testing
       let rounded = try MatrixRounding.gptq(weights, grid: grid, factors: [factor])
       let error = try Problems.errors(weights, rounded.matrix, c).reduce(0, +)
       #expect(error < (bits == 1 ? 0.7 : 0.5) * nearest, "\(granularity)")
-      let single = try MatrixRounding.gptq(weights, grid: grid, factors: [factor], options: .singleStart)
+      let single = try MatrixRounding.gptq(weights, grid: grid, factors: [factor], options: RoundingOptions(starts: [1], sweeps: 4, finalSweeps: 0))
       #expect(rounded.rowErrors.reduce(0, +) <= single.rowErrors.reduce(0, +) * 1.02)
       let h = Problems.damped(c, n, 0.01)
       for (x, y) in zip(rounded.rowErrors, try Problems.errors(weights, rounded.matrix, h)) {

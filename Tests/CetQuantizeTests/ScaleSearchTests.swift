@@ -10,13 +10,30 @@ import Testing
     zip(weights.values, matrix.dequantize()).reduce(0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
   }
 
+  /// Eq. 2 with the plain range: s = (hi − lo) / (2^b − 1), z = round(−lo / s), lo = min(w, 0), hi = max(w, 0).
+  static func minMax(_ weights: WeightMatrix, bits: Int, granularity: Granularity) throws -> AffineGrid {
+    let blocks = granularity == .perTensor ? 1 : AffineGrid.blockCount(weights.columns, granularity)
+    let size = AffineGrid.blockSize(weights.columns, granularity)
+    let units = granularity == .perTensor ? 1 : weights.rows * blocks
+    var ranges = [(low: Float, high: Float)](repeating: (0, 0), count: units)
+    for (i, value) in weights.values.enumerated() {
+      let unit = granularity == .perTensor ? 0 : i / weights.columns * blocks + i % weights.columns / size
+      ranges[unit] = (min(ranges[unit].low, value), max(ranges[unit].high, value))
+    }
+    let highest = Float((1 << bits) - 1)
+    let scales = ranges.map { ($0.high - $0.low) / highest }
+    let zeros = zip(ranges, scales).map { UInt8((-$0.low / $1).rounded(.toNearestOrEven)) }
+    return try AffineGrid(
+      bits: bits, rows: weights.rows, columns: weights.columns, granularity: granularity, scales: scales, zeroPoints: zeros)
+  }
+
   @Test(arguments: granularities) func everyWidth_search_noWorseThanMinMax(granularity: Granularity) throws {
     let weights = try Problems.weights(rows: 13, columns: 50, seed: 1)
     var previous = Double.infinity
     for bits in 1...8 {
       let searched = try MatrixRounding.nearest(
         weights, grid: ScaleSearch.search(weights, bits: bits, granularity: granularity))
-      let plain = try MatrixRounding.nearest(weights, grid: ScaleSearch.minMax(weights, bits: bits, granularity: granularity))
+      let plain = try MatrixRounding.nearest(weights, grid: Self.minMax(weights, bits: bits, granularity: granularity))
       let error = ScaleSearchTests.squaredError(weights, searched)
       #expect(error <= ScaleSearchTests.squaredError(weights, plain) * 1.02, "\(bits) bits")
       #expect(error < previous)
@@ -64,7 +81,7 @@ import Testing
 
   @Test func constantRows_minMax_reproduced() throws {
     let weights = try WeightMatrix([3, 3, -2, -2], rows: 2, columns: 2)
-    let matrix = try MatrixRounding.nearest(weights, grid: ScaleSearch.minMax(weights, bits: 3, granularity: .perAxis))
+    let matrix = try MatrixRounding.nearest(weights, grid: Self.minMax(weights, bits: 3, granularity: .perAxis))
     for (x, y) in zip(matrix.dequantize(), weights.values) { #expect(abs(x - y) < 1e-6) }
   }
 

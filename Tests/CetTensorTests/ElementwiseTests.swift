@@ -133,7 +133,6 @@ import Testing
 
     let dot = zip(x, y).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
     #expect(abs(Reduction.dot(x, y, count: x.count) - dot) < 1e-11 * Double(x.count))
-    #expect(abs(Reduction.sum(x, count: x.count) - x.reduce(0.0) { $0 + Double($1) }) < 1e-11 * Double(x.count))
 
     var sums = [Float](repeating: 0, count: rows)
     Reduction.sumRows(x, into: &sums, rows: rows, columns: columns)

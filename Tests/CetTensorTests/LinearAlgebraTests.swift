@@ -36,15 +36,10 @@ import Testing
     for (p, q) in zip(try LinearAlgebra.product(lower, upper, m: n, k: n, n: n), a) { #expect(abs(p - q) < 1e-10) }
     for (p, q) in zip(try LinearAlgebra.product(x, a, m: 2, k: n, n: n), b) { #expect(abs(p - q) < 1e-9) }
     var triangle = lower
-    var inverse = l
     try triangle.withUnsafeMutableBufferPointer { try LinearAlgebra.invertLowerTriangleInPlace(try #require($0.baseAddress), n: n) }
-    try inverse.withUnsafeMutableBufferPointer { try LinearAlgebra.invertFromCholeskyInPlace(try #require($0.baseAddress), n: n) }
     let unit = try LinearAlgebra.product(triangle, lower, m: n, k: n, n: n)
-    let full = (0..<(n * n)).map { inverse[max($0 / n, $0 % n) * n + min($0 / n, $0 % n)] }
-    let identity = try LinearAlgebra.product(full, a, m: n, k: n, n: n)
     for i in 0..<(n * n) {
       #expect(abs(unit[i] - (i / n == i % n ? 1 : 0)) < 1e-9)
-      #expect(abs(identity[i] - (i / n == i % n ? 1 : 0)) < 1e-9)
     }
   }
 
@@ -66,33 +61,10 @@ import Testing
     #expect(throws: CetError.self) { try LinearAlgebra.symmetricEigen([.nan], n: 1) }
   }
 
-  @Test func tridiagonal_eigen_sameAsDense() throws {
-    let d: [Double] = [1, 2, -3, 4]
-    let e: [Double] = [0.5, 0, 2]
-    var dense = [Double](repeating: 0, count: 16)
-    for i in 0..<4 {
-      dense[i * 5] = d[i]
-      if i < 3 {
-        dense[i * 4 + i + 1] = e[i]
-        dense[(i + 1) * 4 + i] = e[i]
-      }
-    }
-    let (values, vectors) = try LinearAlgebra.tridiagonalEigen(diagonal: d, offDiagonal: e)
-    for (p, q) in zip(values, try LinearAlgebra.symmetricEigen(dense, n: 4).values) { #expect(abs(p - q) < 1e-12) }
-    for i in 0..<4 {
-      let v = Array(vectors[(i * 4)..<(i * 4 + 4)])
-      for (p, q) in zip(try LinearAlgebra.product(dense, v, m: 4, k: 4, n: 1), v) { #expect(abs(p - values[i] * q) < 1e-12) }
-    }
-    #expect(throws: CetError.self) { try LinearAlgebra.tridiagonalEigen(diagonal: d, offDiagonal: d) }
-  }
-
-  @Test func rankUpdates_lowerTriangle_floatAndDouble() throws {
-    let a: [Double] = [1, 2, 3, 4, 5, 6]
-    var c = [Double](repeating: -1, count: 4)
-    try c.withUnsafeMutableBufferPointer { try LinearAlgebra.dsyrk(a, rows: 3, columns: 2, stride: 2, beta: 0, into: try #require($0.baseAddress)) }
-    #expect(c == [35, -1, 44, 56])
+  @Test func rankUpdate_float_lowerTriangle() throws {
+    let a: [Float] = [1, 2, 3, 4, 5, 6]
     var s = [Float](repeating: -1, count: 4)
-    try s.withUnsafeMutableBufferPointer { try LinearAlgebra.ssyrk(a.map(Float.init), rows: 3, columns: 2, stride: 2, beta: 0, into: try #require($0.baseAddress)) }
-    #expect([s[0], s[2], s[3]] == [35, 44, 56])  // the rest of single precision results does not count
+    try s.withUnsafeMutableBufferPointer { try LinearAlgebra.ssyrk(a, rows: 3, columns: 2, stride: 2, beta: 0, into: try #require($0.baseAddress)) }
+    #expect([s[0], s[2], s[3]] == [35, 44, 56])  // the upper triangle does not count
   }
 }

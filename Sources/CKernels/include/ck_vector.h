@@ -87,9 +87,8 @@ bool ck_finite_f32(const float *x, size_t count);
 /* When all are finite, *minimum and *maximum become theirs (0 where there are none); else false. */
 bool ck_range_f32(const float *x, float *minimum, float *maximum, size_t count);
 
-/* sum over i of x[i] * y[i], and of x[i]; products are exact in double, sums run in 16 lanes of double. */
+/* sum over i of x[i] * y[i]; products are exact in double, the sum runs in 16 lanes of double. */
 double ck_dot_f32(const float *x, const float *y, size_t count);
-double ck_sum_f32(const float *x, size_t count);
 /* out[r] = sum over j of x[r][j], in double. */
 void ck_sum_rows_f32(const float *x, float *out, size_t rows, size_t n);
 /* out[j] = sum over r of x[r * stride + j], in double and in ascending r. */

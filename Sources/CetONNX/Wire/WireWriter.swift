@@ -101,19 +101,6 @@ struct WireWriter {
     append(contents)
   }
 
-  mutating func packedIntegers(_ number: Int, _ values: [Int64]) {
-    guard !values.isEmpty else { return }
-    var contents = WireWriter()
-    for value in values { contents.append(varint: UInt64(bitPattern: value)) }
-    message(number, contents)
-  }
-
-  mutating func packedFloats(_ number: Int, _ values: [Float]) {
-    guard !values.isEmpty else { return }
-    header(number, byteCount: values.count * 4)
-    for value in values { append(littleEndianBytes(value.bitPattern)) }
-  }
-
   /// Tag and length of a length-delimited field whose contents follow.
   mutating func header(_ number: Int, byteCount: Int) {
     tag(number, .bytes)

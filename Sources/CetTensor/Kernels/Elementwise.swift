@@ -178,8 +178,6 @@ public enum Reduction {
   public typealias Input = UnsafePointer<Float>
   public typealias Output = UnsafeMutablePointer<Float>
 
-  public static func sum(_ x: Input, count: Int) -> Double { count > 0 ? ck_sum_f32(x, count) : 0 }
-
   /// Whether no number is NaN or infinite.
   public static func isFinite(_ x: Input, count: Int) -> Bool { count <= 0 || ck_finite_f32(x, count) }
 

@@ -71,17 +71,6 @@ public enum LinearAlgebra {
     #endif
   }
 
-  /// The lower triangle of C = Aᵀ A + beta C in double precision; see `ssyrk`.
-  public static func dsyrk(
-    _ a: UnsafePointer<Double>, rows: Int, columns n: Int, stride: Int, beta: Double, into c: UnsafeMutablePointer<Double>
-  ) throws {
-    guard n > 0 else { return }
-    try checkSizes(rows, n, stride, n, n, n)
-    SerialKernels.run {
-      cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))
-    }
-  }
-
   // MARK: Cholesky. LAPACK is column-major: its upper triangle is the lower one of the same row-major memory.
 
   /// A = L Lᵀ in place of the lower triangle of A, whose rows are `stride` apart; false when A is not positive definite.
@@ -97,13 +86,6 @@ public enum LinearAlgebra {
     let (size, step) = (try lapackSize(n), try lapackSize(stride))
     let info = SerialKernels.run { LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(step, 1)) }
     guard info == 0 else { throw failure("dtrtri", info) }
-  }
-
-  /// The lower triangle of A⁻¹ = L⁻ᵀ L⁻¹ in place of L.
-  public static func invertFromCholeskyInPlace(_ l: UnsafeMutablePointer<Double>, n: Int) throws {
-    let size = try lapackSize(n)
-    let info = SerialKernels.run { LAPACKE_dpotri_work(LAPACK_COL_MAJOR, upper, size, l, max(size, 1)) }
-    guard info == 0 else { throw failure("dpotri", info) }
   }
 
   /// X = B A⁻¹ in place of B (rows×n), given A = L Lᵀ.
@@ -137,36 +119,11 @@ public enum LinearAlgebra {
     return (values, vectors)
   }
 
-  /// Eigenvalues (ascending) and unit eigenvectors (vector i is row i) of the symmetric tridiagonal matrix
-  /// with the given diagonal (n) and off-diagonal (n−1).
-  public static func tridiagonalEigen(diagonal: [Double], offDiagonal: [Double]) throws -> (values: [Double], vectors: [Double]) {
-    let n = diagonal.count
-    guard n > 0 else { return ([], []) }
-    guard offDiagonal.count == n - 1 else {
-      throw CetError(.shapeMismatch, "a tridiagonal matrix of size \(n) needs \(n - 1) off-diagonal values, got \(offDiagonal.count)")
-    }
-    try checkFinite(diagonal + offDiagonal, "tridiagonal eigenproblem")
-    var d = diagonal
-    var e = offDiagonal + [0]
-    var values = [Double](repeating: 0, count: n)
-    var vectors = [Double](repeating: 0, count: n * n)
-    var found: Int32 = 0
-    var support = [Int32](repeating: 0, count: 2 * n)
-    let size = try lapackSize(n)
-    let info = SerialKernels.run {
-      LAPACKE_dstevr(
-        LAPACK_COL_MAJOR, wantVectors, all, size, &d, &e, 0, 0, 0, 0, 0, &found, &values, &vectors, size, &support)
-    }
-    guard info == 0, Int(found) == n else { throw failure("dstevr", info) }
-    return (values, vectors)
-  }
-
   // MARK: checks
 
   private static let upper = CChar(UInt8(ascii: "U"))
   private static let nonUnit = CChar(UInt8(ascii: "N"))
   private static let wantVectors = CChar(UInt8(ascii: "V"))
-  private static let all = CChar(UInt8(ascii: "A"))
 
   private static func failure(_ routine: String, _ info: Int32) -> CetError {
     CetError(.numeric, "\(routine) failed with info \(info)")
