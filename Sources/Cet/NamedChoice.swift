@@ -8,7 +8,7 @@ public enum NamedChoice: Sendable, Equatable {
   case fixed(bits: Int, pattern: String)
   /// Stays as it is because the loss does not depend on it.
   case unreached
-  /// It stays as it is because no grid has its values, for this reason.
+  /// Stays as it is because no grid has its values, for this reason.
   case unusable(String)
 }
 

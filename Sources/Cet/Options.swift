@@ -154,9 +154,9 @@ public struct CurvatureOptions: Sendable, Equatable {
   public var batchSize: Int?
   public var maxMemory: Int?
   public var output: String?
-  /// Initializers to leave out of the parameter vector.
+  /// Patterns of initializers to leave out of the parameter vector.
   public var keep: [String] = []
-  /// If there are any: all that match none of these are left out, too.
+  /// Patterns; where there are any, initializers that match none of them are left out, too.
   public var only: [String] = []
   public var threads = Workers.processorCount
 

@@ -47,7 +47,7 @@ public struct Batch: Sendable {
     try samples(sample..<sample + 1, labels: labels?.rows(sample..<sample + 1))
   }
 
-  /// As many samples as here, all of them copies of one.
+  /// A batch of as many samples as this one, all of them copies of one.
   public func filled(with sample: Int) throws -> Batch {
     let parts = try inputs.map { name, tensor in
       (name, try sampleAxes[name].map { try tensor.rowMajor().repeated($0, entry: sample) } ?? tensor)
@@ -97,7 +97,7 @@ extension Tensor {
     return result
   }
 
-  /// The same shape with one entry of an axis in place of all. Row-major only.
+  /// A tensor of this shape with one entry of an axis in place of all. Row-major only.
   fileprivate func repeated(_ axis: Int, entry: Int) throws -> Tensor {
     let one = try entries(entry..<entry + 1, axis: axis)
     let result = try Tensor(uninitialized: type, shape)

@@ -69,12 +69,11 @@ public final class BatchProgram {
     }
   }
 
-  /// The same for values that nothing else is read beside: of what lies behind them only the rows that they need are
-  /// computed.
+  /// Values by name that nothing else is read beside: of what lies behind them only the rows that they need are computed.
   public func outputs(_ names: [String]) throws -> [Value] { try SelectionPushdown.outputs(values(names), emitter) }
 
   /// Values of one shape one after the other: along the first axis, which is a sample or position axis from rank 3 on,
-  /// along a new one below. Of values of several shapes the last.
+  /// else along a new axis. Of values of several shapes the last.
   private func joined(_ turns: [Value]) throws -> Value? {
     guard turns.count > 1, let last = turns.last, turns.allSatisfy({ $0.type == last.type }) else { return turns.last }
     let rows = try last.rank >= 3 ? turns : turns.map { try emitter.reshape($0, [1] + $0.shape) }

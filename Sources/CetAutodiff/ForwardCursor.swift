@@ -60,8 +60,8 @@ public final class ForwardRoute: Sendable {
 }
 
 extension [Instruction] {
-  /// The same with looks at values where the run stands when it is asked for each of them in turn. They must be there until
-  /// then, also those that no later step reads: a product takes its operand from in front of a transposition.
+  /// These instructions with looks at values where the run stands when it is asked for each of them in turn. They must be
+  /// there until then, also those that no later step reads: a product takes its operand from in front of a transposition.
   fileprivate func looking(at stops: [Int], _ program: Program) -> [Instruction] {
     var made: [Int: Int] = [:]
     for (position, instruction) in enumerated() { for id in instruction.makes(program) { made[id] = position } }

@@ -54,8 +54,7 @@ public enum Loss {
 }
 
 extension Loss {
-  /// The same loss of computed outputs, summed over samples in double: differences of 1e-9 are not lost in
-  /// single precision.
+  /// The loss of computed outputs, summed over samples in double: differences of 1e-9 are not lost in single precision.
   /// - Parameter temperature: for `kl`, divides both logits. Above 1, samples of which the model is certain count
   ///   as well, instead of the few at the border of two classes alone.
   public static func value(
@@ -99,7 +98,7 @@ extension Loss {
     return total
   }
 
-  /// The same of every sample by itself: `samples` of them on axis 0 of all tensors.
+  /// The loss of every sample by itself, as `value`: `samples` of them on axis 0 of all tensors.
   public static func sampleValues(
     _ kind: LossKind, output: Tensor, reference: Tensor?, labels: Tensor?, samples: Int, temperature: Double = 1
   ) throws -> [Double] {

@@ -40,7 +40,7 @@ struct SelectedRows: Hashable {
     return nil
   }
 
-  /// Both parts; nil when together they are everything, or cut out differently.
+  /// The rows of this part and of another; nil when together they are everything, or cut out differently.
   func union(_ other: SelectedRows) -> SelectedRows? {
     guard period == other.period, inner == other.inner else { return nil }
     return SelectedRows(period: period, inner: inner, indices: Set(indices).union(other.indices).sorted())

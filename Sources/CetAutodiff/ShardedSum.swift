@@ -42,7 +42,8 @@ final class ShardedSum {
     }
   }
 
-  /// The same; where the sum is new, `body` fills its memory with the batch's vector, added to 0.
+  /// Batches come in rising order. `body` adds the batch's vector; where the sum is new, it fills its memory with the vector,
+  /// added to 0.
   func add(batch: Int, _ body: (_ sum: UnsafeMutablePointer<Double>, _ isNew: Bool) throws -> Void) throws {
     let found = tree.leaf(ofBatch: batch)
     if let leaf, leaf != found { try close(leaf) }

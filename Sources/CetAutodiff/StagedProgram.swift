@@ -69,7 +69,7 @@ public final class StagedProgram: Sendable {
     return try (asked ?? outputs).map { try values.fetch($0.id) }
   }
 
-  /// Both stages at once.
+  /// Runs both stages.
   public func run(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> [Tensor] {
     try run(prepare(feeds, context), context)
   }

@@ -27,7 +27,7 @@ public struct FileSizes: Sendable {
     return (bytes.codes, bytes.codes + bytes.grids)
   }
 
-  /// The same of a layer.
+  /// Bytes of a layer's codes, and of codes and grids.
   public func storedBytes(_ layer: LinearLayer, _ format: CodeFormat) -> (codes: Int, stored: Int) {
     FileSizes.storedBytes(layer.shape, axis: layer.axis, format, granularity: granularity, encoding: encoding)
   }

@@ -3,7 +3,7 @@ import CetLayers
 import CetQuantize
 import CetTensor
 
-/// Writes quantized tensors as the floats that their codes stand for: the file is as large as before, and any program reads it.
+/// Writes quantized tensors as the floats that their codes stand for: the file is as large as the unquantized one, and any program reads it.
 struct FloatEncoding: WeightEncoding {
   static let makesFilesSmaller = false
   static let sufficientOpset = 1
@@ -16,7 +16,7 @@ struct FloatEncoding: WeightEncoding {
   /// The levels of bit planes, so that a file of them can take this one's place.
   static func zeroUnit(bits: Int) -> Int { PlaneEncoding.zeroUnit(bits: bits) }
 
-  /// What bit planes would take: the floats take as much as before.
+  /// What bit planes would take, because the floats take as much as unquantized ones.
   static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
     PlaneEncoding.storedBytes(count: count, scaleCount: scaleCount, format)
   }

@@ -31,7 +31,7 @@ public struct Graph: Sendable {
   public var name: String
   public var nodes: [Node]
   public var initializers: [Initializer]
-  /// As in the file: old models list initializers here as well.
+  /// Inputs as the file lists them: old models have initializers among them.
   public var inputs: [ValueInfo]
   public var outputs: [ValueInfo]
   /// Names of constants whose contents the library does not read: those of newer types, and sparse ones of a size that
@@ -86,7 +86,7 @@ public struct Node: Sendable {
   /// The value at an input, "" where the file gives the node fewer: what ONNX writes for one that is omitted.
   public func input(_ index: Int) -> String { inputs.indices.contains(index) ? inputs[index] : "" }
 
-  /// The same of an output.
+  /// The value at an output, "" where the file gives the node fewer.
   public func output(_ index: Int) -> String { outputs.indices.contains(index) ? outputs[index] : "" }
 
   /// What tells nodes apart, because a value has one producer: the first output that has a name.

@@ -9,7 +9,7 @@ public struct GraphIndex: Sendable {
   public private(set) var nodes: [Node] = []
   /// Constants that stand elsewhere than among the graph's own initializers: in Constant nodes, branches and bodies.
   public private(set) var inner: Set<String> = []
-  /// Those of `inner` that Constant nodes hold.
+  /// Constants of `inner` that Constant nodes hold.
   public private(set) var constantNodes: Set<String> = []
   /// Names that are produced in more than one place.
   public private(set) var ambiguous: Set<String> = []

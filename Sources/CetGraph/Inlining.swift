@@ -11,7 +11,7 @@ public struct Inlining: Sendable {
     let output: String
     /// What stands in its place.
     let nodes: [Node]
-    /// Those of `constants` that the nodes read.
+    /// Constants of the functions (`Inlining.constants`) that the nodes read.
     let constants: Set<String>
   }
 

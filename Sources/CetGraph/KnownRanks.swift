@@ -11,7 +11,7 @@ struct KnownRanks {
     "GlobalAveragePool", "GlobalMaxPool", "Identity", "InstanceNormalization", "LRN", "LeakyRelu", "Log", "LogSoftmax", "MaxPool", "Neg",
     "Pad", "Relu", "Selu", "Sigmoid", "Slice", "Softmax", "Sqrt", "Tanh", "Transpose", "Upsample",
   ]
-  /// Those whose output has as many axes as the operand with the most.
+  /// Operators whose output has as many axes as the operand with the most.
   private static let broadcasting: Set = ["Add", "Div", "MatMul", "Mul", "PRelu", "Pow", "Sub"]
 
   init(_ model: Model, _ constants: [String: Tensor]) {

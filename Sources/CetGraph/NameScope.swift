@@ -43,7 +43,7 @@ public struct NameScope: Sendable {
   /// A name for a value that no value has: the one asked for, or that one with `_` behind it as often as needed.
   public func freeValue(_ name: String) -> String { NameScope.free(name, values) }
 
-  /// The same, and nobody else gets it.
+  /// The name that `freeValue` gives, taken: nobody else gets it.
   public mutating func takeValue(_ name: String) -> String {
     let name = freeValue(name)
     values.insert(name)

@@ -57,7 +57,7 @@ public struct ClassScores: Equatable {
         self.init(value: scores, hasPositions: !isReshaped)
         return
       case "Conv", "AveragePool", "ReduceMean":
-        // Else it may well be a map.
+        // What is neither reshaped nor a vector may well be a map of positions.
         guard isReshaped || isVector || node.operatorType == "ReduceMean", !hasOpenPositions else { return nil }
         self.init(value: scores, hasPositions: !isReshaped)
         return

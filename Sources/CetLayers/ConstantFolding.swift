@@ -97,7 +97,7 @@ private struct FoldFinder {
   enum Outcome {
     case weight(ConstantFolding.Weight)
     case left(ConstantFolding.Left)
-    /// It depends on activations, or what it is made of cannot be followed.
+    /// The value depends on activations, or what it is made of cannot be followed.
     case unknown
   }
 

@@ -73,6 +73,6 @@ public struct LinearLayer: Sendable {
 }
 
 extension [LinearLayer] {
-  /// Their weights as one parameter vector.
+  /// The weights of the layers as one parameter vector.
   public var parameters: [ParameterSlot] { ParameterSlot.laidOut(map { ($0.name, $0.shape) }) }
 }

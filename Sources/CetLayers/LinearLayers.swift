@@ -12,7 +12,7 @@ public struct LinearLayers: Sendable {
   public let index: GraphIndex
   /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
   public var model: Model
-  /// Those of them that Constant nodes hold in the file.
+  /// Initializers of `model` that Constant nodes hold in the file.
   public let constantNodes: Set<String>
   /// Functions are looked into as if their nodes stood in place of the calls.
   public let inlining: Inlining

@@ -86,7 +86,7 @@ public struct BoundModel: Sendable {
     return changed
   }
 
-  /// Those of all quantized layers, by layer index.
+  /// The replacements that quantized layers, by layer index, bring.
   public func replacements(_ layers: [Int: QuantizedLayer]) throws -> [String: Tensor] {
     try layers.reduce(into: [:]) { $0.merge(try replacement($1.key, $1.value)) { $1 } }
   }

@@ -24,7 +24,7 @@ public struct FittingBatch: Sendable {
     return patchStep(rows: rows, columns: layer.columns, samples: samples)
   }
 
-  /// The same for `rows` rows of this batch.
+  /// How sparsely patches are taken of `rows` rows of this batch, when `samples` samples are seen in all.
   func patchStep(rows: Int, columns: Int, samples: Int) -> Int {
     let patches = Double(rows) / Double(max(1, sampleCount)) * Double(samples)
     return SamplePolicy.patchStep(patches: Int(min(patches, 1e15)), columns: columns)

@@ -84,7 +84,7 @@ struct PairedMoments {
   }
 }
 
-/// The same of all groups of a depthwise convolution.
+/// Moments of the patches of both networks, of all groups of a depthwise convolution.
 struct DepthwiseMoments {
   var f: ChannelMoment?
   var q: ChannelMoment

@@ -23,7 +23,7 @@ extension BoundModel {
     try batches.reduce(into: []) { $0.formUnion(try reached($1)) }
   }
 
-  /// Those of the layers that have input statistics in the batches.
+  /// Layers, of these, that have input statistics in the batches.
   public func observable(_ indices: [Int], _ batches: [FittingBatch]) throws -> [Int] {
     let seen = try reached(batches.map(\.batch))
     return indices.filter { seen.contains($0) && layers[$0].usesStatistics }

@@ -11,7 +11,8 @@ public enum SampleIndependence {
   case inThisSize(node: String)
   /// At a node (the first of which a sample's part of the result is another); each sample by itself has a loss.
   case alone(node: String)
-  /// The same, and the output for a sample alone is not one entry; its shape, nil where the model does not take one sample.
+  /// At a node (the first of which a sample's part of the result is another), and a sample by itself has no loss: its output,
+  /// of this shape, is not one entry; nil where the model does not take one sample.
   case never(node: String, output: [Int]?)
 
   /// - Parameters:
@@ -68,10 +69,10 @@ private struct SampleRuns {
   /// nil where the model does not take one sample.
   let alone: [Tensor]?
 
-  /// The same kernels run on the same shapes: without influence the bits are the same.
+  /// Between batches of one size, which run through the same kernels: without influence the bits are the same.
   private static let companyTolerance = 1e-6
-  /// Other shapes take other kernels, whose rounding a model that rounds its activations can amplify to some 10⁻³; what
-  /// depends on a sample's place or on the batch's size does so as a whole.
+  /// Between a batch and one sample: other shapes take other kernels, whose rounding a model that rounds its activations can
+  /// amplify to some 10⁻³; what depends on a sample's place or on the batch's size does so as a whole.
   private static let aloneTolerance = 1e-2
   /// Of sums over samples: round-off in single precision.
   private static let sumTolerance = 1e-4
@@ -111,7 +112,7 @@ private struct SampleRuns {
     }
   }
 
-  /// Whether it has one entry on axis 0, which is the same in other company.
+  /// Whether the sample has one entry on axis 0 of the value, which is the same in other company.
   func hasOwnEntry(_ index: Int) -> Bool {
     together[index].shape.first == count && together[index].shape == copies[index].shape
       && isSame(index, SampleLayout(axis: 0, run: 1))

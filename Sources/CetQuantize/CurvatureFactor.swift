@@ -14,11 +14,11 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   /// order[position] = original column.
   public let order: [Int]
 
-  /// In which columns are rounded.
+  /// The order in which columns are rounded.
   public enum ColumnOrder: Sendable, Hashable {
-    /// Those of large input variance first, while the most columns are left to make up for their errors.
+    /// Columns of large input variance first, while the most columns are left to make up for their errors.
     case fallingVariance
-    /// As they stand: codes that depend on the ones before them are read in this order.
+    /// Columns as they stand: codes that depend on the ones before them are read in this order.
     case natural
   }
   /// H in the permuted order, full, row-major.

@@ -62,7 +62,7 @@ public struct SecondMoment: Sendable {
 }
 
 /// Streaming cross covariance of pairs (a, b), rows × A and rows × B floats at a time: Cov(a, b) is A × B.
-/// The same arithmetic as `SecondMoment`.
+/// The arithmetic is that of `SecondMoment`.
 public struct CrossMoment: Sendable {
   private var state: MomentState
 

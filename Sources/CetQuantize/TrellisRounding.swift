@@ -5,7 +5,7 @@ public struct TrellisOptions: Sendable, Equatable {
   /// Paths that live at a time: 1 … 128. Twice as many take twice the time; from 32 to 64 the error on a normal source falls
   /// by 2 % at 1 bit, 5 % at 3 bits, 10 % at 6 bits.
   public var paths: Int
-  /// The same while scales are searched for.
+  /// Paths that live at a time while scales are searched for.
   public var fewPaths: Int
   /// Factors on the root mean square of the weights to start from.
   public var starts: [Float]

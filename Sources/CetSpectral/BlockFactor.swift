@@ -2,7 +2,7 @@ import CetTensor
 
 /// Small dense factors of blocks of vectors.
 enum BlockFactor {
-  /// Both m × m, row-major.
+  /// Two m × m matrices, row-major.
   struct Factor {
     /// Gram = upperᵀ upper over the columns that live; rows of the others are 0.
     var upper: [Double]

@@ -12,8 +12,9 @@ struct LanczosFactorization {
   private(set) var size = 0
   /// Vectors of the next block; they live in the basis at rows `size` and on.
   private(set) var pending = 0
-  /// T and Vᵀ V, row-major with rows of `capacity`. The latter is kept for a rounded basis only.
+  /// T, row-major with rows of `capacity`.
   private(set) var projection: [Double]
+  /// Vᵀ V, row-major with rows of `capacity`; for a rounded basis only.
   private(set) var gram: [Double]
   /// R, rank × columns: the parts of the last products that lie along the next block.
   private var coupling: [Double] = []

@@ -6,7 +6,7 @@ public protocol LinearMap {
   /// result = H v. The two do not overlap. Called from one thread at a time.
   func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws
 
-  /// result_i = H v_i for `count` vectors, one after another in memory without gaps, likewise the results. The
+  /// result_i = H v_i for `count` vectors. Vectors lie one after another in memory without gaps, and so do results. The
   /// blocks do not overlap. By default one application after another; a map that can read its data once for
   /// several vectors brings its own.
   func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws

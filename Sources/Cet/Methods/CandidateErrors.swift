@@ -13,7 +13,7 @@ struct CandidateErrors {
   /// One version a width, by layer index.
   let quantized: [Int: [QuantizedLayer]]
 
-  /// The same of all layers; none of those that are kept.
+  /// One version a width, of all layers; none of those that are kept.
   var versions: [[QuantizedLayer]] { widths.indices.map { quantized[$0] ?? [] } }
 
   /// What their codes stand for, by bits.

@@ -4,9 +4,10 @@ import CetTensor
 struct LossTable {
   /// Loss change with only this layer quantized, at temperature 1: what second order is compared with.
   var measured: [[Int: Double]]
-  /// The same at the temperature at which candidates are compared, over moved copies too; the choice of bits rests on it.
+  /// Loss change with only this layer quantized, at the temperature at which candidates are compared and over moved copies
+  /// too; the choice of bits rests on it.
   var judged: [[Int: Double]]
-  /// The same from a model of the loss: curvature or gradients.
+  /// Loss change with only this layer quantized, from a model of the loss: curvature or gradients.
   var curvature: [[Int: Double]]
   /// What the codes behind these losses stand for, by bits; where nothing was rounded, what is expected.
   var codings: [[Int: Coding]]

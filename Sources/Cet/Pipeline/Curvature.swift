@@ -139,8 +139,8 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   public func loss() throws -> Double { try map.loss() }
 
   /// Bytes for basis and blocks of a solve: what is asked for; or what the curvature leaves of a limit for both, or of a share
-  /// of the available memory. Where that is too little for the solve to go well, the curvature takes less. The same on
-  /// every process, because what is computed depends on them.
+  /// of the available memory. Where that is too little for the solve to go well, the curvature takes less. Every
+  /// process gets the same number, because what is computed depends on it.
   public func memory(for options: EigensolveOptions) throws -> Int {
     func rest() -> Int {
       if let total = options.totalMaxMemory { return total - map.memory.predicted }

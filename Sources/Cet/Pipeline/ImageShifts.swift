@@ -56,7 +56,7 @@ struct ImageShifts {
     guard !images.isEmpty else { return [] }
     var random = Random(seed: seed)
     return try (0..<copies).map { _ in
-      // As fractions of the largest move: inputs of several sizes move together.
+      // Moves are fractions of the largest one: inputs of several sizes move together.
       let moves = (0..<batch.sampleCount).map { _ in (rows: 2 * random.uniform() - 1, columns: 2 * random.uniform() - 1) }
       var inputs = batch.inputs
       for image in images {

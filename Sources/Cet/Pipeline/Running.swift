@@ -12,7 +12,7 @@ public func runModel(
   try KernelThreads.run(threads) { try forward(model.file.model, inputs: inputs) }
 }
 
-/// The same for samples of one batch of a calibration, from number `first` on; nil where none are left.
+/// Forward run, as `runModel`, of samples of one batch of a calibration, from number `first` on; nil where none are left.
 /// - Parameters:
 ///   - data: fitted to the model.
 ///   - batchSize: nil: what the model fixes, else the usual.

@@ -26,7 +26,7 @@ struct Session {
   var copyCount: Int { shifts.copies }
   /// Every batch, followed by its shifted copies; made when first asked for.
   private let copies = Once<[[Batch]]>()
-  /// The same with the rows that count in statistics.
+  /// Every batch, followed by its shifted copies, with the rows that count in statistics.
   private let fittingCache = Once<[[FittingBatch]]>()
 
   /// - Parameters:
@@ -114,7 +114,7 @@ struct Session {
     return asked
   }
 
-  /// The same session with layers, by index, whose bias stays as it is.
+  /// This session with layers, by index, whose bias stays as it is.
   func leavingBiases(of layers: Set<Int>) throws -> Session {
     guard !layers.isEmpty else { return self }
     var session = self

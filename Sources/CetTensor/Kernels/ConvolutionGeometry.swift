@@ -82,7 +82,7 @@ func windowCount(
   _ what: String, axis: Int, size: Int, kernel: Int, stride: Int, dilation: Int, padBegin: Int, padEnd: Int,
   ceil: Bool = false
 ) throws -> Int {
-  // With every operand below 2^31 the sums and the product below fit in 64 bits.
+  // With every operand under 2^31 the sums and the product of the span fit in 64 bits.
   let limit = 1 << 31
   guard stride >= 1, dilation >= 1, kernel >= 1, padBegin >= 0, padEnd >= 0,
     max(max(size, kernel), max(stride, dilation), max(padBegin, padEnd)) < limit
