@@ -79,7 +79,8 @@ public func eigensolve(
   if options.basisType == nil {
     do {
       _ = try EigensolveSizes(dimension: map.dimension, settings)
-    } catch let error as CetError where error.code == .outOfMemory {
+    } catch {
+      guard error.code == .outOfMemory else { throw error }
       settings.basisType = .bfloat16
       monitor.log(.info, "basis: bfloat16, because \(error.message)")
     }
@@ -103,9 +104,9 @@ public func eigensolve(
       type: settings.basisType)
   }
   let pairs = try CetSpectral.eigensolve(
-    map, settings, workers: Workers(threads: options.threads, interruption: Interruption { try monitor.check() }),
+    map, settings, workers: Workers(threads: options.threads, interruption: Interruption(monitor.check)),
     checkpoint: try state?.checkpoint()
-  ) { applies, _ in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
+  ) { applies, _ throws(CetError) in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
   state?.remove()
   try monitor.report(.eigensolve, limit, of: limit)
   if options.requireConvergence, pairs.convergedCount < pairs.count {
@@ -140,18 +141,18 @@ private func stateIdentity(
 public struct ClosureMap: LinearMap {
   public let dimension: Int
   /// result = A v for `count` vectors of `dimension` elements, one after another.
-  private let body: (_ v: UnsafePointer<Float>, _ count: Int, _ result: UnsafeMutablePointer<Float>) throws -> Void
+  private let body: (_ v: UnsafePointer<Float>, _ count: Int, _ result: UnsafeMutablePointer<Float>) throws(CetError) -> Void
 
   public init(
-    dimension: Int, body: @escaping (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) throws -> Void
+    dimension: Int, body: @escaping (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) throws(CetError) -> Void
   ) {
     self.dimension = dimension
     self.body = body
   }
 
-  public func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try body(v, 1, result) }
+  public func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws(CetError) { try body(v, 1, result) }
 
-  public func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws {
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws(CetError) {
     try body(v, count, result)
   }
 }

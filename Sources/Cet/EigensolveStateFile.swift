@@ -41,7 +41,7 @@ struct EigensolveStateFile {
     guard !vectors.overflow, vectors.partialValue == file.remaining else { throw damaged() }
     return EigensolveCheckpoint(
       resume: state,
-      fill: { buffer in
+      fill: { buffer throws(CetError) in
         try file.read(into: buffer)
         if file.remaining == 0 { try file.finish() }
       }, save: save)
@@ -49,7 +49,7 @@ struct EigensolveStateFile {
 
   private func damaged() -> CetError { CetError(.io, "state file '\(path)' is damaged") }
 
-  private func save(_ state: EigensolveState) throws {
+  private func save(_ state: EigensolveState) throws(CetError) {
     let header = JSON.object([
       .init("solve", identity.json), .init("size", .integer(state.size)), .init("pending", .integer(state.pending)),
       .init("applies", .integer(state.applies)), .init("restarts", .integer(state.restarts)),
@@ -61,7 +61,7 @@ struct EigensolveStateFile {
     try file.add(state.gram)
     try file.add(state.checked ?? [])
     try file.add(state.random)
-    try state.eachPiece { try file.add($0) }
+    try state.eachPiece(file.add)
     try file.finish()
   }
 

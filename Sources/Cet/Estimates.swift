@@ -41,8 +41,8 @@ public func spectralDensity(
 ) throws -> SpectralDensity {
   let total = Int.saturatingProduct(options.densitySamples, min(options.densitySteps, map.dimension))
   let result = try estimateDensity(
-    map, options.probes(options.densitySamples), workers: Workers(threads: options.threads, interruption: Interruption { try monitor.check() })
-  ) { try monitor.report(.curvature, $0, of: total) }
+    map, options.probes(options.densitySamples), workers: Workers(threads: options.threads, interruption: Interruption(monitor.check))
+  ) { done throws(CetError) in try monitor.report(.curvature, done, of: total) }
   try monitor.report(.curvature, total, of: total)
   return result
 }
@@ -59,7 +59,7 @@ public func traceEstimate(
   _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor
 ) throws -> (trace: Double, standardError: Double) {
   let samples = options.samples ?? 32
-  let progress = { (done: Int) in try monitor.report(.curvature, done, of: samples) }
+  let progress = { (done: Int) throws(CetError) in try monitor.report(.curvature, done, of: samples) }
   switch options.method {
   case .hutchinson:
     try reserve(map, bytesPerElement: 8)
@@ -67,7 +67,7 @@ public func traceEstimate(
     return (value.trace, value.standardError)
   case .hutchPlusPlus:
     let value = try estimateTraceDeflated(
-      map, options.probes(samples), workers: Workers(threads: options.threads, interruption: Interruption { try monitor.check() }), progress: progress)
+      map, options.probes(samples), workers: Workers(threads: options.threads, interruption: Interruption(monitor.check)), progress: progress)
     return (value.trace, value.standardError)
   }
 }
@@ -81,5 +81,5 @@ public func diagonalEstimate(
   try reserve(map, bytesPerElement: standardErrors == nil ? 16 : 24)
   try estimateDiagonal(
     map, samples: samples, seed: options.seed, diagonal: diagonal, standardErrors: standardErrors
-  ) { try monitor.report(.curvature, $0, of: samples) }
+  ) { done throws(CetError) in try monitor.report(.curvature, done, of: samples) }
 }

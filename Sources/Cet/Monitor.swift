@@ -63,7 +63,7 @@ public final class Monitor: @unchecked Sendable {
   private var isOwner: Bool { pthread_equal(owner, pthread_self()) != 0 }
 
   /// Reports that `done` of `total` units are complete; throws `cancelled` once the host wants to stop.
-  public func report(_ phase: Phase, _ done: Int, of total: Int) throws {
+  public func report(_ phase: Phase, _ done: Int, of total: Int) throws(CetError) {
     try check()
     if isOwner {
       deliver(phase, done, of: total)
@@ -97,7 +97,7 @@ public final class Monitor: @unchecked Sendable {
   }
 
   /// Throws `cancelled` once the host wants to stop.
-  public func check() throws {
+  public func check() throws(CetError) {
     if lock.withLock({ stopped }) { throw CetError(.cancelled, "cancelled by the progress callback") }
   }
 

@@ -48,7 +48,7 @@ extension Spectrum {
     let values = try file.array(0.0, count: count)
     let residualNorms = try file.array(0.0, count: count)
     let converged = try file.array(UInt8(0), count: count).map { $0 != 0 }
-    let vectors = try Eigenvectors(dimension: n, count: count, type: type) { try file.read(into: $0) }
+    let vectors = try Eigenvectors(dimension: n, count: count, type: type) { piece throws(CetError) in try file.read(into: piece) }
     try file.finish()
     for value in values + residualNorms where !value.isFinite {
       throw CetError(.io, "spectrum file '\(path)' is damaged: it holds \(value)")

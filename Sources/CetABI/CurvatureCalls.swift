@@ -73,7 +73,7 @@ private func apply(
 }
 
 /// Names the place, because such a value spreads everywhere in one step.
-func checkFinite(_ values: UnsafePointer<Float>, _ count: Int, _ name: StaticString) throws {
+func checkFinite(_ values: UnsafePointer<Float>, _ count: Int, _ name: StaticString) throws(CetError) {
   if Reduction.isFinite(values, count: count) { return }
   for index in 0..<count where !values[index].isFinite {
     throw CetError(.numeric, "\(name) is NaN or infinite at element \(index)")

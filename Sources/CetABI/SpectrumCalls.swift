@@ -43,7 +43,7 @@ func hostMap(
 ) throws -> ClosureMap {
   let apply = try required(apply, "apply")
   guard n > 0, n <= 1 << 40 else { throw invalid("dimension \(UInt(bitPattern: n)): expected 1 to \(1 << 40)") }
-  return ClosureMap(dimension: n) { v, count, result in
+  return ClosureMap(dimension: n) { v, count, result throws(CetError) in
     if let block, count > 1 {
       guard block(v, result, n, count, data) == 0 else {
         throw CetError(.cancelled, "cancelled by the apply callback")

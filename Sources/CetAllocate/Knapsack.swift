@@ -38,8 +38,8 @@ public enum Knapsack {
   /// losses are nearly proportional to their costs, which leave no gap to prune by, come near it.
   static let stateLimit = 2_000_000
 
-  public static func solve(_ items: [[Option]], budget: Int) throws -> Solution {
-    let reduced = try items.enumerated().map { try undominated($1, item: $0) }
+  public static func solve(_ items: [[Option]], budget: Int) throws(CetError) -> Solution {
+    let reduced = try undominated(items)
     let (least, most) = try reachable(reduced)
     guard least <= budget else {
       throw CetError(
@@ -70,8 +70,8 @@ public enum Knapsack {
   }
 
   /// The cheapest choice whose total loss is at most `maximumLoss`, by bisection over exact solutions.
-  public static func solve(_ items: [[Option]], maximumLoss: Double) throws -> Solution {
-    let reduced = try items.enumerated().map { try undominated($1, item: $0) }
+  public static func solve(_ items: [[Option]], maximumLoss: Double) throws(CetError) -> Solution {
+    let reduced = try undominated(items)
     var (low, high) = try reachable(reduced)
     var best = try solve(items, budget: high)
     guard best.loss <= maximumLoss else {
@@ -99,7 +99,7 @@ public enum Knapsack {
   }
 
   /// Ascending cost, strictly descending loss.
-  private static func undominated(_ options: [Option], item: Int) throws -> [Kept] {
+  private static func undominated(_ options: [Option], item: Int) throws(CetError) -> [Kept] {
     guard !options.isEmpty else { throw CetError(.invalidArgument, "item \(item) of the allocation has no options") }
     for option in options {
       guard option.loss.isFinite else { throw CetError(.numeric, "item \(item) of the allocation has a loss of \(option.loss)") }
@@ -115,7 +115,11 @@ public enum Knapsack {
     return kept
   }
 
-  private static func reachable(_ items: [[Kept]]) throws -> (least: Int, most: Int) {
+  private static func undominated(_ items: [[Option]]) throws(CetError) -> [[Kept]] {
+    try items.enumerated().map { index, options throws(CetError) in try undominated(options, item: index) }
+  }
+
+  private static func reachable(_ items: [[Kept]]) throws(CetError) -> (least: Int, most: Int) {
     var least = 0
     var most = 0
     for options in items {

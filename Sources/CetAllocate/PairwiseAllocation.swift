@@ -14,7 +14,7 @@ public struct PairwiseAllocation: Sendable {
   /// G, symmetric, row-major over all options of all items.
   private let matrix: [Double]
 
-  public init(costs: [[Int]], matrix: [Double]) throws {
+  public init(costs: [[Int]], matrix: [Double]) throws(CetError) {
     var offsets: [Int] = []
     var size = 0
     for options in costs {
@@ -39,7 +39,7 @@ public struct PairwiseAllocation: Sendable {
   }
 
   /// The chosen option of every item, within the budget.
-  public func solve(budget: Int) throws -> [Int] {
+  public func solve(budget: Int) throws(CetError) -> [Int] {
     var best: (picks: [Int], loss: Double)?
     var picks: [Int] = []
     for _ in 0..<8 {

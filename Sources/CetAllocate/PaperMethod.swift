@@ -80,7 +80,7 @@ public enum PaperMethod {
   ///   - budget: largest total cost.
   public static func allocate(
     pairs: Eigenpairs, weights: [Float], tensors: [Tensor], budget: Int, options: Options = Options()
-  ) throws -> Result {
+  ) throws(CetError) -> Result {
     let tensors = try validated(tensors, pairs, weights, budget, options)
     let (profile, left) = try errorProfile(pairs, tensors.map(\.range), options)
     let spans = tensors.map { tensor -> Double in
@@ -124,7 +124,7 @@ public enum PaperMethod {
   ///   y_j ← y_j (1 − 2η(|λ_j| + μ(1 − nσ²/‖δ‖²))),  the same with λ = 0 for the rest.
   static func errorProfile(
     _ pairs: Eigenpairs, _ ranges: [Range<Int>], _ options: Options
-  ) throws -> (errors: [Double], stiffEnergyLeft: Double) {
+  ) throws(CetError) -> (errors: [Double], stiffEnergyLeft: Double) {
     let n = pairs.dimension
     let stiff = Array(pairs.values.indices.sorted { abs(pairs.values[$0]) > abs(pairs.values[$1]) }
       .prefix(options.stiffCount ?? pairs.count))
@@ -185,7 +185,7 @@ public enum PaperMethod {
   /// Tensors with their options by ascending bits.
   private static func validated(
     _ tensors: [Tensor], _ pairs: Eigenpairs, _ weights: [Float], _ budget: Int, _ options: Options
-  ) throws -> [Tensor] {
+  ) throws(CetError) -> [Tensor] {
     guard weights.count == pairs.dimension, pairs.vectors.count == pairs.count else {
       throw CetError(.shapeMismatch, "\(weights.count) weights got eigenvectors of dimension \(pairs.dimension)")
     }

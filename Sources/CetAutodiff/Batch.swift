@@ -14,7 +14,7 @@ public struct Batch: Sendable {
   public let signature: Signature
 
   /// - Parameter sampleAxes: nil: axis 0 of every input.
-  public init(inputs: [String: Tensor], sampleAxes: [String: Int]? = nil, labels: Tensor?, sampleCount: Int) throws {
+  public init(inputs: [String: Tensor], sampleAxes: [String: Int]? = nil, labels: Tensor?, sampleCount: Int) throws(CetError) {
     self.inputs = inputs
     let axes = sampleAxes ?? inputs.mapValues { _ in 0 }
     self.sampleAxes = axes
@@ -24,33 +24,36 @@ public struct Batch: Sendable {
     // made for their values.
     let settings = inputs.filter { axes[$0.key] == nil && !$0.value.type.isFloatingPoint }
     constants = settings
+    var values: [String: Signature.Constant] = [:]
+    for (name, tensor) in settings {
+      values[name] = Signature.Constant(type: TensorType(tensor.type, tensor.shape), bytes: try tensor.bytes())
+    }
     signature = Signature(
       types: inputs.filter { settings[$0.key] == nil }.mapValues { TensorType($0.type, $0.shape) },
-      constants: try settings.mapValues { Signature.Constant(type: TensorType($0.type, $0.shape), bytes: try $0.bytes()) },
-      labels: labels?.shape)
+      constants: values, labels: labels?.shape)
   }
 
   /// Inputs whose values are part of a program.
   let constants: [String: Tensor]
 
   /// The samples of a range.
-  public func samples(_ range: Range<Int>, labels: Tensor?) throws -> Batch {
-    let parts = try inputs.map { name, tensor in
-      (name, try sampleAxes[name].map { try tensor.entries(range, axis: $0) } ?? tensor)
+  public func samples(_ range: Range<Int>, labels: Tensor?) throws(CetError) -> Batch {
+    let parts = try inputs.map { name, tensor throws(CetError) in
+      (name, try sampleAxes[name].map { axis throws(CetError) in try tensor.entries(range, axis: axis) } ?? tensor)
     }
     return try Batch(
       inputs: Dictionary(uniqueKeysWithValues: parts), sampleAxes: sampleAxes, labels: labels, sampleCount: range.count)
   }
 
   /// One sample.
-  public func alone(_ sample: Int) throws -> Batch {
+  public func alone(_ sample: Int) throws(CetError) -> Batch {
     try samples(sample..<sample + 1, labels: labels?.rows(sample..<sample + 1))
   }
 
   /// A batch of as many samples as this one, all of them copies of one.
-  public func filled(with sample: Int) throws -> Batch {
-    let parts = try inputs.map { name, tensor in
-      (name, try sampleAxes[name].map { try tensor.rowMajor().repeated($0, entry: sample) } ?? tensor)
+  public func filled(with sample: Int) throws(CetError) -> Batch {
+    let parts = try inputs.map { name, tensor throws(CetError) in
+      (name, try sampleAxes[name].map { axis throws(CetError) in try tensor.rowMajor().repeated(axis, entry: sample) } ?? tensor)
     }
     return try Batch(
       inputs: Dictionary(uniqueKeysWithValues: parts), sampleAxes: sampleAxes, labels: labels, sampleCount: sampleCount)
@@ -69,7 +72,7 @@ public struct Batch: Sendable {
 
 extension Tensor {
   /// Rows `range` of the leading axis, sharing memory. Row-major only.
-  public func rows(_ range: Range<Int>) throws -> Tensor {
+  public func rows(_ range: Range<Int>) throws(CetError) -> Tensor {
     guard let size = shape.first, layout == .rowMajor, range.lowerBound >= 0, range.upperBound <= size else {
       throw CetError(.internal, "rows \(range) of \(shape.shapeText)")
     }
@@ -80,7 +83,7 @@ extension Tensor {
   }
 
   /// Entries `range` of an axis; shares memory where they lie together. Row-major only.
-  public func entries(_ range: Range<Int>, axis: Int) throws -> Tensor {
+  public func entries(_ range: Range<Int>, axis: Int) throws(CetError) -> Tensor {
     guard axis > 0 else { return try rows(range) }
     guard axis < rank, layout == .rowMajor, range.lowerBound >= 0, range.upperBound <= shape[axis] else {
       throw CetError(.internal, "entries \(range) on axis \(axis) of \(shape.shapeText)")
@@ -98,7 +101,7 @@ extension Tensor {
   }
 
   /// A tensor of this shape with one entry of an axis in place of all. Row-major only.
-  fileprivate func repeated(_ axis: Int, entry: Int) throws -> Tensor {
+  fileprivate func repeated(_ axis: Int, entry: Int) throws(CetError) -> Tensor {
     let one = try entries(entry..<entry + 1, axis: axis)
     let result = try Tensor(uninitialized: type, shape)
     let inner = shape[(axis + 1)...].reduce(1, *) * type.byteWidth
@@ -111,7 +114,7 @@ extension Tensor {
     return result
   }
 
-  fileprivate func bytes() throws -> [UInt8] {
+  fileprivate func bytes() throws(CetError) -> [UInt8] {
     guard layout == .rowMajor else { throw CetError(.internal, "the bytes of a tensor that is not row-major") }
     return withExtendedLifetime(self) { [UInt8](UnsafeRawBufferPointer(start: pointer, count: byteCount)) }
   }

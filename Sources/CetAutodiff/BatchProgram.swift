@@ -20,7 +20,7 @@ public final class BatchProgram {
   public init(
     _ model: Model, inputs: [String: TensorType], constants: [String: Tensor] = [:], parameters: [String],
     _ context: ComputeContext
-  ) throws {
+  ) throws(CetError) {
     try model.checkUnfolding()
     self.model = model
     outerNames = Set(model.graph.nodes.flatMap(\.outputs) + model.graph.initializers.map(\.name))
@@ -45,24 +45,25 @@ public final class BatchProgram {
     sources = NamedSources(inputs: bound, parameters: fed)
   }
 
-  public convenience init(_ model: Model, batch: Batch, parameters: [String], _ context: ComputeContext) throws {
+  public convenience init(_ model: Model, batch: Batch, parameters: [String], _ context: ComputeContext) throws(CetError) {
     try self.init(model, inputs: batch.signature.types, constants: batch.constants, parameters: parameters, context)
   }
 
-  func parameter(_ name: String) throws -> Value {
+  func parameter(_ name: String) throws(CetError) -> Value {
     guard let value = parameters[name] else { throw CetError(.internal, "initializer '\(name)' is not in the model") }
     return value
   }
 
   /// Lowers what these values of the graph need. Values in branches and bodies come with the graph's outputs, when
   /// this batch takes the branch; those of all turns of a loop come as one, side by side.
-  public func values(_ names: [String]) throws -> [Value] {
+  public func values(_ names: [String]) throws(CetError) -> [Value] {
     let isOuter = names.map { scope.value($0) != nil || outerNames.contains($0) }
     var outer = zip(names, isOuter).filter(\.1).map(\.0)
     if isOuter.contains(false) { outer += model.graph.outputs.map(\.name) }
     _ = try scope.lower(model.graph, outputs: outer)
-    return try names.map { name in
-      guard let value = try scope.value(name) ?? joined(scope.innerValues(name)) else {
+    return try names.map { name throws(CetError) in
+      if let value = scope.value(name) { return value }
+      guard let value = try joined(scope.innerValues(name)) else {
         throw CetError(.invalidModel, "value '\(name)' is not produced by any node")
       }
       return value
@@ -70,13 +71,13 @@ public final class BatchProgram {
   }
 
   /// Values by name that nothing else is read beside: of what lies behind them only the rows that they need are computed.
-  public func outputs(_ names: [String]) throws -> [Value] { try SelectionPushdown.outputs(values(names), emitter) }
+  public func outputs(_ names: [String]) throws(CetError) -> [Value] { try SelectionPushdown.outputs(values(names), emitter) }
 
   /// Values of one shape one after the other: along the first axis, which is a sample or position axis from rank 3 on,
   /// else along a new axis. Of values of several shapes the last.
-  private func joined(_ turns: [Value]) throws -> Value? {
+  private func joined(_ turns: [Value]) throws(CetError) -> Value? {
     guard turns.count > 1, let last = turns.last, turns.allSatisfy({ $0.type == last.type }) else { return turns.last }
-    let rows = try last.rank >= 3 ? turns : turns.map { try emitter.reshape($0, [1] + $0.shape) }
+    let rows = try last.rank >= 3 ? turns : turns.map { x throws(CetError) in try emitter.reshape(x, [1] + x.shape) }
     return try emitter.emit(Concatenate(axis: 0), rows)[0]
   }
 }

@@ -37,7 +37,7 @@ public struct CurvatureMemory: Sendable {
   private static let mostDirections = 8
 
   /// - Parameter limit: nil: the least memory that is enough for one thread, and nothing kept.
-  init(_ needs: Needs, limit asked: Int?, threads: Int) throws {
+  init(_ needs: Needs, limit asked: Int?, threads: Int) throws(CetError) {
     let run = needs.run.max() ?? 0
     let least = needs.fixed + needs.sums + run
     self.least = least

@@ -69,7 +69,7 @@ public final class CurvatureOperator: @unchecked Sendable {
     model: Model, output: String, parameters: [ParameterSlot], batches: [Batch], loss: LossKind,
     curvature: CurvatureKind, references given: [Tensor]? = nil, workers: Workers, context: ComputeContext,
     memoryLimit: Int?, share asked: CalibrationShare? = nil
-  ) throws {
+  ) throws(CetError) {
     self.parameters = parameters
     self.batches = batches
     self.context = context
@@ -130,7 +130,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   }
 
   /// Takes no more directions together than any other process does: a pass is made by all.
-  public func agreeOnDirections() throws {
+  public func agreeOnDirections() throws(CetError) {
     guard let communicator = share.communicator else { return }
     memory.directions = try communicator.least(memory.directions)
   }
@@ -148,25 +148,25 @@ public final class CurvatureOperator: @unchecked Sendable {
 
   /// hv = H·v, the mean over samples, for `count` directions that lie one after the other. Each has `dimension`
   /// elements; v and hv do not overlap. Weights and primals are read once for several directions.
-  public func apply(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws {
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws(CetError) {
     for start in stride(from: 0, to: count, by: memory.directions) {
       let end = min(start + memory.directions, count)
       try pass(v + start * dimension, count: end - start, hv + start * dimension)
     }
   }
 
-  public func apply(_ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>) throws {
+  public func apply(_ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>) throws(CetError) {
     try apply(v, count: 1, hv)
   }
 
   /// One pass over the batches.
-  private func pass(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws {
+  private func pass(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws(CetError) {
     let n = dimension
     // With fewer batches than workers, the directions of a batch are shared among them.
     let parts = min(count, max(1, workers.threads / max(1, batches.count)))
     let step = (count + parts - 1) / parts
     try accumulate(into: hv, vectors: count, parts: parts) { index, part, program in
-      let prepared = try self.cache.value(index) {
+      let prepared = try self.cache.value(index) { () throws(CetError) in
         try program.prepare(program.feeds(self.batches[index], self.weights, self.references[index]), self.context)
       }
       return try (part * step..<min(count, (part + 1) * step)).map { direction in
@@ -176,9 +176,9 @@ public final class CurvatureOperator: @unchecked Sendable {
     }
   }
 
-  private func tangents(_ v: UnsafePointer<Float>) throws -> [Tensor] {
+  private func tangents(_ v: UnsafePointer<Float>) throws(CetError) -> [Tensor] {
     let keeper = Keeper()
-    return try parameters.map { slot in
+    return try parameters.map { slot throws(CetError) in
       try Tensor(
         type: .float32, shape: slot.shape,
         storage: Storage(borrowing: v + slot.offset, byteCount: slot.count * 4, keeper: keeper))
@@ -186,7 +186,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   }
 
   /// The gradient of the mean loss, `dimension` elements.
-  public func gradient(_ result: UnsafeMutablePointer<Float>) throws {
+  public func gradient(_ result: UnsafeMutablePointer<Float>) throws(CetError) {
     try accumulate(into: result, vectors: 1, parts: 1) { index, _, program in
       let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
       return [Partial(vector: 0, slots: program.gradientSlots, tensors: try program.gradient.run(feeds, self.context))]
@@ -195,7 +195,7 @@ public final class CurvatureOperator: @unchecked Sendable {
 
   /// The gradient of every batch's summed loss by itself, in the order of the batches: per parameter index (only
   /// those with a non-zero gradient) a row-major tensor.
-  public func batchGradients(_ each: (_ batch: Int, _ gradients: [Int: Tensor]) throws -> Void) throws {
+  public func batchGradients(_ each: (_ batch: Int, _ gradients: [Int: Tensor]) throws -> Void) throws(CetError) {
     try workers.ordered(batches.count) { index in
       let program = try self.program(index)
       let feeds = program.feeds(self.batches[index], self.weights, self.references[index])
@@ -207,7 +207,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   }
 
   /// The mean loss over samples.
-  public func loss() throws -> Double {
+  public func loss() throws(CetError) -> Double {
     let sum = ShardedSum(tree, count: 1, share.communicator)
     try share.communicator.agree {
       try workers.ordered(batches.count) { index in
@@ -225,7 +225,7 @@ public final class CurvatureOperator: @unchecked Sendable {
     return withExtendedLifetime(total) { ShardedSum.doubles(total)[0] } / Double(sampleCount)
   }
 
-  private func program(_ index: Int) throws -> LossProgram {
+  private func program(_ index: Int) throws(CetError) -> LossProgram {
     guard let program = programs[batches[index].signature] else {
       throw CetError(.internal, "batch \(index) has no program")
     }
@@ -242,7 +242,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   private func accumulate(
     into result: UnsafeMutablePointer<Float>, vectors: Int, parts: Int,
     _ compute: @escaping (_ batch: Int, _ part: Int, LossProgram) throws -> [Partial]
-  ) throws {
+  ) throws(CetError) {
     let n = dimension
     var sum = formerSum.take()
     if sum?.count != vectors * n { sum = nil }
@@ -253,7 +253,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   private func accumulate(
     into result: UnsafeMutablePointer<Float>, _ sum: ShardedSum, _ parts: Int,
     _ compute: @escaping (_ batch: Int, _ part: Int, LossProgram) throws -> [Partial]
-  ) throws {
+  ) throws(CetError) {
     let n = dimension
     try share.communicator.agree {
       try workers.ordered(batches.count * parts) { index in
@@ -264,7 +264,7 @@ public final class CurvatureOperator: @unchecked Sendable {
           return partial
         }
       } combine: { index, partials in
-        try sum.add(batch: self.share.firstBatch + index / parts) { sums, isNew in
+        try sum.add(batch: self.share.firstBatch + index / parts) { sums, isNew throws(CetError) in
           // Directions that other parts of a new sum bring are zero until then.
           if isNew, partials.count * n < sum.count { memset(sums, 0, sum.count * MemoryLayout<Double>.stride) }
           let isNew = isNew && partials.count * n == sum.count
@@ -276,7 +276,7 @@ public final class CurvatureOperator: @unchecked Sendable {
       try sum.close()
     }
     let total = try sum.total()
-    try withExtendedLifetime(total) {
+    try withExtendedLifetime(total) { () throws(CetError) in
       let sums = ShardedSum.doubles(total)
       let scale = 1 / Double(sampleCount)
       try adders.split(sum.count) {
@@ -288,7 +288,7 @@ public final class CurvatureOperator: @unchecked Sendable {
   }
 
   /// - Parameter isNew: the memory holds nothing yet, and the sum begins at 0.
-  private func add(_ partial: Partial, to sums: UnsafeMutablePointer<Double>, isNew: Bool) throws {
+  private func add(_ partial: Partial, to sums: UnsafeMutablePointer<Double>, isNew: Bool) throws(CetError) {
     let tensors = Dictionary(zip(partial.slots, partial.tensors), uniquingKeysWith: { $1 })
     try adders.split(dimension) { range in
       for (index, slot) in parameters.enumerated() {
@@ -334,7 +334,7 @@ private final class PreparedCache: @unchecked Sendable {
 
   init(count: Int) { entries = [StagedProgram.Prepared?](repeating: nil, count: count) }
 
-  func value(_ index: Int, _ make: () throws -> StagedProgram.Prepared) throws -> StagedProgram.Prepared {
+  func value(_ index: Int, _ make: () throws(CetError) -> StagedProgram.Prepared) throws(CetError) -> StagedProgram.Prepared {
     if let entry = lock.withLock({ index < entries.count ? entries[index] : nil }) { return entry }
     let made = try make()
     lock.withLock { if index < entries.count { entries[index] = made } }

@@ -7,7 +7,7 @@ public enum Differentiate {
   /// tangent is zero.
   public static func tangents(
     of targets: [Value], along directions: [Value: Value], _ e: Emitter
-  ) throws -> [Value?] {
+  ) throws(CetError) -> [Value?] {
     let program = e.program
     let depends = program.dependents(of: Array(directions.keys))
     var tangent: [Int: Value] = [:]
@@ -18,7 +18,7 @@ public enum Differentiate {
       guard step.outputs.contains(where: { depends[$0] && !roots.contains($0) }) else { continue }
       let inputs = step.inputs.map { tangent[$0] }
       guard inputs.contains(where: { $0 != nil }) else { continue }
-      let results = try rule(step, e) { try step.primitive.jvp(call(step, program), tangents: inputs, e) }
+      let results = try rule(step, e) { () throws(CetError) in try step.primitive.jvp(call(step, program), tangents: inputs, e) }
       for (output, result) in zip(step.outputs, results) where !roots.contains(output) {
         tangent[output] = result
       }
@@ -29,7 +29,7 @@ public enum Differentiate {
   /// Reverse mode. Cotangents of `sources` for the cotangents `seeds` of later values; nil where zero.
   public static func cotangents(
     of sources: [Value], seeds: [Value: Value], _ e: Emitter
-  ) throws -> [Value?] {
+  ) throws(CetError) -> [Value?] {
     let program = e.program
     let depends = program.dependents(of: sources)
     let roots = Set(sources.map(\.id))
@@ -41,7 +41,7 @@ public enum Differentiate {
       guard outputs.contains(where: { $0 != nil }) else { continue }
       let wanted = step.inputs.map { depends[$0] }
       guard wanted.contains(true) else { continue }
-      let results = try rule(step, e) {
+      let results = try rule(step, e) { () throws(CetError) in
         try step.primitive.vjp(call(step, program), cotangents: outputs, wanted: wanted, e)
       }
       for (slot, input) in step.inputs.enumerated() where wanted[slot] {
@@ -57,13 +57,13 @@ public enum Differentiate {
     Call(inputs: step.inputs.map { program.values[$0] }, outputs: step.outputs.map { program.values[$0] })
   }
 
-  private static func rule<Result>(_ step: Step, _ e: Emitter, _ body: () throws -> Result) throws -> Result {
+  private static func rule<Result>(_ step: Step, _ e: Emitter, _ body: () throws(CetError) -> Result) throws(CetError) -> Result {
     let before = e.origin
     e.origin = step.origin
     defer { e.origin = before }
     do {
       return try body()
-    } catch let error as CetError {
+    } catch {
       throw error.at("node '\(step.origin)' (derivative of \(step.primitive.name))")
     }
   }

@@ -20,10 +20,12 @@ public final class DirectionalProgram: Sendable {
   /// - Parameters:
   ///   - groups: initializers that move together.
   ///   - output: name of the graph value that is differentiated.
-  public init(_ model: Model, batch: Batch, groups names: [[String]], output: String, _ context: ComputeContext) throws {
+  public init(
+    _ model: Model, batch: Batch, groups names: [[String]], output: String, _ context: ComputeContext
+  ) throws(CetError) {
     let bound = try BatchProgram(model, batch: batch, parameters: names.flatMap { $0 }, context)
     let z = try bound.outputs([output])[0]
-    groups = try names.map { members in
+    groups = try names.map { members throws(CetError) in
       var group = Group()
       var along: [Value: Value] = [:]
       for name in members {
@@ -49,18 +51,18 @@ public final class DirectionalProgram: Sendable {
     public let output: Tensor
   }
 
-  public func baseline(_ batch: Batch, weights: [String: Tensor]) throws -> Baseline {
+  public func baseline(_ batch: Batch, weights: [String: Tensor]) throws(CetError) -> Baseline {
     let prepared = try staged.prepare(sources.feeds(batch, weights), context)
     return Baseline(prepared: prepared, output: try staged.run(prepared, outputs: [output], context)[0])
   }
 
   /// The derivative of the output when a group's parameters move along `directions` (zero where none is given); nil
   /// where it is zero.
-  public func derivative(_ baseline: Baseline, group: Int, directions: [String: Tensor]) throws -> Tensor? {
+  public func derivative(_ baseline: Baseline, group: Int, directions: [String: Tensor]) throws(CetError) -> Tensor? {
     let group = groups[group]
     guard let tangent = group.tangent else { return nil }
     var moved: [Int: Tensor] = [:]
-    for (name, value) in group.directions { moved[value.id] = try directions[name] ?? Tensor.zeros(.float32, value.shape) }
+    for (name, value) in group.directions { moved[value.id] = try directions[name].or(.zeros(.float32, value.shape)) }
     return try staged.run(baseline.prepared, changed: moved, outputs: [tangent], context)[0]
   }
 }

@@ -19,7 +19,7 @@ public final class ForwardCursor: @unchecked Sendable {
   public func replace(_ name: String, by tensor: Tensor) { values.feed(route.sources.feeds([name: tensor])) }
 
   /// Runs until the named graph value is there, and gives it.
-  public func value(_ name: String) throws -> Tensor {
+  public func value(_ name: String) throws(CetError) -> Tensor {
     guard let target = route.named[name] else { throw CetError(.internal, "value '\(name)' is not on the route") }
     while !values.holds(target.id), position < route.schedule.instructions.count {
       try route.schedule.run(at: position, &values, context)
@@ -44,7 +44,7 @@ public final class ForwardRoute: Sendable {
   ///   - stops: graph values that will be asked for, besides the outputs, in the order in which they will be.
   public init(
     _ model: Model, batch: Batch, parameters: [String], stops: [String], outputs: [String], _ context: ComputeContext
-  ) throws {
+  ) throws(CetError) {
     let bound = try BatchProgram(model, batch: batch, parameters: parameters, context)
     // Lowered together in graph order, so that the steps come in the order of the nodes.
     let names = Array(Set(stops + outputs)).sorted()

@@ -18,7 +18,7 @@ public final class ForwardProgram: Sendable {
   ///   - outputs: names of graph values to compute.
   public init(
     _ model: Model, batch: Batch, parameters: [String], outputs names: [String], _ context: ComputeContext
-  ) throws {
+  ) throws(CetError) {
     let bound = try BatchProgram(model, batch: batch, parameters: parameters, context)
     outputs = try bound.outputs(names)
     program = bound.program
@@ -40,17 +40,17 @@ public final class ForwardProgram: Sendable {
   }
 
   /// The outputs alone.
-  public func run(_ batch: Batch, weights: [String: Tensor]) throws -> [Tensor] {
+  public func run(_ batch: Batch, weights: [String: Tensor]) throws(CetError) -> [Tensor] {
     try whole.run(sources.feeds(batch, weights), context)
   }
 
-  public func baseline(_ batch: Batch, weights: [String: Tensor]) throws -> Baseline {
+  public func baseline(_ batch: Batch, weights: [String: Tensor]) throws(CetError) -> Baseline {
     let prepared = try staged.prepare(sources.feeds(batch, weights), context)
     return Baseline(prepared: prepared, outputs: try staged.run(prepared, context))
   }
 
   /// The outputs with `changed` initializers in place of the baseline's.
-  public func rerun(_ baseline: Baseline, changed: [String: Tensor]) throws -> [Tensor] {
+  public func rerun(_ baseline: Baseline, changed: [String: Tensor]) throws(CetError) -> [Tensor] {
     try staged.run(baseline.prepared, changed: sources.feeds(changed), context)
   }
 

@@ -17,7 +17,7 @@ public final class InfluenceProgram: Sendable {
   ///   - values: names of graph values that are asked about; those of rank 2 and less are one row a sample anyway
   ///     and are left out.
   ///   - output: name of the graph value whose change counts.
-  public init(_ model: Model, batch: Batch, values: [String], output: String, _ context: ComputeContext) throws {
+  public init(_ model: Model, batch: Batch, values: [String], output: String, _ context: ComputeContext) throws(CetError) {
     let bound = try BatchProgram(model, batch: batch, parameters: [], context)
     let e = bound.emitter
     // Lowered in graph order by one call.
@@ -32,7 +32,9 @@ public final class InfluenceProgram: Sendable {
     let found = zip(asked, gradients).compactMap { slot, gradient in gradient.map { (slot, $0) } }
     slots = found.map(\.0)
     // Absolute values: squares of small gradients would vanish in single precision.
-    let sums = try found.map { try e.sum(e.unary(.absolute, $1), axes: [$1.rank - 1]) }
+    let sums = try found.map { _, gradient throws(CetError) in
+      try e.sum(e.unary(.absolute, gradient), axes: [gradient.rank - 1])
+    }
     staged = StagedProgram(bound.program, outputs: sums)
     sources = bound.sources
     count = values.count
@@ -41,7 +43,7 @@ public final class InfluenceProgram: Sendable {
 
   /// Σ |gradient| over the last axis, in the order of `values`: one number a row. nil where nothing was asked or
   /// the output does not depend on the value.
-  public func rowSums(_ batch: Batch, seed number: UInt64) throws -> [[Float]?] {
+  public func rowSums(_ batch: Batch, seed number: UInt64) throws(CetError) -> [[Float]?] {
     var result = [[Float]?](repeating: nil, count: count)
     guard !slots.isEmpty else { return result }
     var random = Random(seed: number)

@@ -31,27 +31,27 @@ enum Instruction: Sendable {
   /// Operands are taken from `values`, and results put there.
   /// - Parameter released: values that nobody reads afterwards; the memory of an addend among them is used for the sum when
   ///   nobody shares it.
-  func run(_ values: inout RunValues, released: [Int] = [], _ context: ComputeContext) throws {
+  func run(_ values: inout RunValues, released: [Int] = [], _ context: ComputeContext) throws(CetError) {
     try context.interruption.check()
     let program = values.program
     switch self {
     case .step(let index):
       let step = program.steps[index]
-      let operands = try step.inputs.map { try values.fetch($0) }
-      let results = try step.located { try step.primitive.run(operands, context) }
+      let operands = try step.inputs.map { id throws(CetError) in try values.fetch(id) }
+      let results = try step.located(step.primitive.run(operands, context))
       for (id, tensor) in zip(step.outputs, results) { values[id] = tensor }
     case .accumulate(let index, let addend, let result):
       let step = program.steps[index]
       guard let primitive = step.primitive as? any AccumulatingPrimitive else {
         throw CetError(.internal, "\(step.primitive.name) does not accumulate")
       }
-      let operands = try step.inputs.map { try values.fetch($0) }
+      let operands = try step.inputs.map { id throws(CetError) in try values.fetch(id) }
       var sum = try values.fetch(addend)
       if released.contains(addend) { values[addend] = nil }
       if !sum.isUniquelyHeld() { sum = try sum.copied(arena: context.arena) }
-      values[result] = try step.located { try primitive.run(operands, addingTo: sum, context) }
+      values[result] = try step.located(primitive.run(operands, addingTo: sum, context))
     case .rows(let group):
-      let operands = try group.operands.map { try values.fetch($0) }
+      let operands = try group.operands.map { id throws(CetError) in try values.fetch(id) }
       for (id, tensor) in try group.run(program, operands, context) { values[id] = tensor }
     case .look: break
     }
@@ -80,10 +80,10 @@ enum Instruction: Sendable {
 }
 
 extension Step {
-  fileprivate func located<Result>(_ body: () throws -> Result) throws -> Result {
+  fileprivate func located<Result>(_ body: @autoclosure () throws(CetError) -> Result) throws(CetError) -> Result {
     do {
       return try body()
-    } catch let error as CetError {
+    } catch {
       throw error.at("node '\(origin)'")
     }
   }

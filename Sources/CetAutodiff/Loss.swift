@@ -23,12 +23,12 @@ public enum Loss {
   ///   - reference: the unchanged model's output; for `kl` (logits) and `mse`.
   public static func emit(
     _ kind: LossKind, output: Value, labels: Value?, reference: Value?, _ e: Emitter
-  ) throws -> Value {
+  ) throws(CetError) -> Value {
     guard output.element == .float32 else {
       throw CetError(.unsupportedOperator, "loss \(kind.rawValue) needs a float32 output, got \(output.element)")
     }
     let all = Array(0..<output.rank)
-    func total(_ x: Value) throws -> Value { try e.reshape(e.sum(x, axes: Array(0..<x.rank)), []) }
+    func total(_ x: Value) throws(CetError) -> Value { try e.reshape(e.sum(x, axes: Array(0..<x.rank)), []) }
     switch kind {
     case .output: return try total(output)
     case .mse:
@@ -59,7 +59,7 @@ extension Loss {
   ///   as well, instead of the few at the border of two classes alone.
   public static func value(
     _ kind: LossKind, output: Tensor, reference: Tensor?, labels: Tensor?, temperature: Double = 1
-  ) throws -> Double {
+  ) throws(CetError) -> Double {
     let output = try output.rowMajor()
     let classes = output.shape.last ?? 1
     let rows = classes > 0 ? output.count / classes : 0
@@ -101,7 +101,7 @@ extension Loss {
   /// The loss of every sample by itself, as `value`: `samples` of them on axis 0 of all tensors.
   public static func sampleValues(
     _ kind: LossKind, output: Tensor, reference: Tensor?, labels: Tensor?, samples: Int, temperature: Double = 1
-  ) throws -> [Double] {
+  ) throws(CetError) -> [Double] {
     let output = try output.rowMajor()
     guard samples > 0, output.shape.first == samples, reference.map({ $0.shape == output.shape }) ?? true,
       labels.map({ $0.shape.first == samples }) ?? true
@@ -111,7 +111,7 @@ extension Loss {
       return [Double](repeating: total / Double(max(1, samples)), count: samples)
     }
     let reference = try reference?.rowMajor()
-    return try (0..<samples).map { sample in
+    return try (0..<samples).map { sample throws(CetError) in
       let range = sample..<(sample + 1)
       return try value(
         kind, output: output.rows(range), reference: reference?.rows(range), labels: labels?.rows(range),

@@ -19,11 +19,11 @@ final class LossProgram: Sendable {
   init(
     _ model: Model, batch: Batch, output: String, parameters: [ParameterSlot], loss kind: LossKind,
     curvature: CurvatureKind, _ context: ComputeContext
-  ) throws {
+  ) throws(CetError) {
     let bound = try BatchProgram(model, batch: batch, parameters: parameters.map(\.name), context)
     let e = bound.emitter
     sources = bound.sources
-    let values = try parameters.map { try bound.parameter($0.name) }
+    let values = try parameters.map { slot throws(CetError) in try bound.parameter(slot.name) }
     let z = try bound.outputs([output])[0]
     labels = batch.labels.map { e.source(.input("labels"), TensorType(.int64, $0.shape)) }
     reference = kind == .kl || kind == .mse ? e.source(.input("reference output"), z.type) : nil
@@ -88,17 +88,17 @@ final class LossProgram: Sendable {
     return feeds
   }
 
-  func forwardOutput(_ batch: Batch, _ weights: [String: Tensor], _ context: ComputeContext) throws -> Tensor {
+  func forwardOutput(_ batch: Batch, _ weights: [String: Tensor], _ context: ComputeContext) throws(CetError) -> Tensor {
     try forward.run(feeds(batch, weights, nil), context)[0]
   }
 
   /// What products in all directions share.
-  func prepare(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> StagedProgram.Prepared {
+  func prepare(_ feeds: [Int: Tensor], _ context: ComputeContext) throws(CetError) -> StagedProgram.Prepared {
     try product.prepare(feeds, context)
   }
 
   /// - Parameter direction: one tensor a parameter.
-  func product(_ prepared: StagedProgram.Prepared, direction: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  func product(_ prepared: StagedProgram.Prepared, direction: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let feeds = Dictionary(uniqueKeysWithValues: zip(tangents.map(\.id), direction))
     // What depends on the direction is linear in it: no kink is decided there.
     return try product.run(prepared, changed: feeds, context.fast)

@@ -7,8 +7,8 @@ public final class Memo<Key: Hashable, Made: Sendable>: @unchecked Sendable {
 
   public init() {}
 
-  public func value(_ key: Key, _ make: () throws -> Made) rethrows -> Made {
-    try lock.withLock {
+  public func value<Failure>(_ key: Key, _ make: () throws(Failure) -> Made) throws(Failure) -> Made {
+    try lock.withLock { () throws(Failure) in
       if let value = known[key] { return value }
       let value = try make()
       known[key] = value

@@ -159,9 +159,11 @@ struct RowGroup: Sendable {
   var scratchBytes: Int { 4 * blockRows * scratch.reduce(0, +) }
 
   /// The values that the group leaves behind.
-  func run(_ program: Program, _ tensors: [Tensor], _ context: ComputeContext) throws -> [(id: Int, tensor: Tensor)] {
-    let read = try tensors.map { try $0.rowMajor(arena: context.arena) }
-    let written = try made.map { try Tensor(uninitialized: .float32, program.values[$0].shape, arena: context.arena) }
+  func run(_ program: Program, _ tensors: [Tensor], _ context: ComputeContext) throws(CetError) -> [(id: Int, tensor: Tensor)] {
+    let read = try tensors.map { tensor throws(CetError) in try tensor.rowMajor(arena: context.arena) }
+    let written = try made.map { id throws(CetError) in
+      try Tensor(uninitialized: .float32, program.values[id].shape, arena: context.arena)
+    }
     let room = try Tensor(uninitialized: .float32, [scratchBytes / 4], arena: context.arena)
     var bases = (read + written).map(\.floats)
     var offset = 0
@@ -185,9 +187,12 @@ struct RowGroup: Sendable {
       }
     }
     let memory = Dictionary(zip(operands + made, read + written), uniquingKeysWith: { $1 })
-    return try results.compactMap { result in
-      try memory[result.memory].map { (result.id, try $0.reshaped(program.values[result.id].shape)) }
+    var shaped: [(id: Int, tensor: Tensor)] = []
+    for result in results {
+      guard let tensor = memory[result.memory] else { continue }
+      shaped.append((result.id, try tensor.reshaped(program.values[result.id].shape)))
     }
+    return shaped
   }
 
   private func compute(_ member: Member, _ rows: Int, _ bases: [UnsafeMutablePointer<Float>]) {

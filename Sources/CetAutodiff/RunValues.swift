@@ -25,7 +25,7 @@ struct RunValues {
   }
 
   /// The contents of a value that the program knows, was fed or has computed.
-  func fetch(_ id: Int) throws -> Tensor {
+  func fetch(_ id: Int) throws(CetError) -> Tensor {
     if case .constant(let tensor) = program.sources[id] { return tensor }
     if let tensor = tensors[id] { return tensor }
     throw switch program.sources[id] {

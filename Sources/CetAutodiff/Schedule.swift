@@ -18,11 +18,11 @@ struct Schedule: Sendable {
     self.released = released
   }
 
-  func run(_ values: inout RunValues, _ context: ComputeContext) throws {
+  func run(_ values: inout RunValues, _ context: ComputeContext) throws(CetError) {
     for position in instructions.indices { try run(at: position, &values, context) }
   }
 
-  func run(at position: Int, _ values: inout RunValues, _ context: ComputeContext) throws {
+  func run(at position: Int, _ values: inout RunValues, _ context: ComputeContext) throws(CetError) {
     try instructions[position].run(&values, released: released[position], context)
     for id in released[position] { values[id] = nil }
   }

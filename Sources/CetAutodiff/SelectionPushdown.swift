@@ -14,7 +14,7 @@ struct SelectionPushdown {
   private var constants: [[Int]: Value] = [:]
 
   /// Values that are equal to `outputs` for all that they are fed.
-  static func outputs(_ outputs: [Value], _ e: Emitter) throws -> [Value] {
+  static func outputs(_ outputs: [Value], _ e: Emitter) throws(CetError) -> [Value] {
     var pass = SelectionPushdown(outputs, e)
     return try pass.emit(outputs)
   }
@@ -82,7 +82,7 @@ struct SelectionPushdown {
 
   // MARK: Making it
 
-  private mutating func emit(_ outputs: [Value]) throws -> [Value] {
+  private mutating func emit(_ outputs: [Value]) throws(CetError) -> [Value] {
     guard needs.values.contains(where: { $0 != nil }) else { return outputs }
     let before = e.origin
     defer { e.origin = before }
@@ -94,11 +94,11 @@ struct SelectionPushdown {
     return outputs.map { made[$0.id] ?? $0 }
   }
 
-  private mutating func emit(_ step: Step) throws {
+  private mutating func emit(_ step: Step) throws(CetError) {
     let call = call(step)
     var results: [Value]
     if let rows = part(step), let parts = inputParts(step, call, rows) {
-      let inputs = try zip(call.inputs, parts).map { try value($0, $1) }
+      let inputs = try zip(call.inputs, parts).map { input, part throws(CetError) in try value(input, part) }
       var primitive = step.primitive
       if primitive is Reshape {
         var shape = call.outputs[0].shape
@@ -109,7 +109,7 @@ struct SelectionPushdown {
     } else if let cut = Selection(step, call, e), (needs[call.inputs[0].id] ?? nil) != nil {
       results = [try e.reshape(value(call.inputs[0], along: cut.axis, cut.indices), call.outputs[0].shape)]
     } else if call.inputs.contains(where: { made[$0.id] != nil }) {
-      results = try e.emit(step.primitive, call.inputs.map { try value($0, nil) })
+      results = try e.emit(step.primitive, call.inputs.map { input throws(CetError) in try value(input, nil) })
     } else {
       return
     }
@@ -117,12 +117,12 @@ struct SelectionPushdown {
   }
 
   /// All of a value, or a part of it.
-  private mutating func value(_ value: Value, _ rows: SelectedRows?) throws -> Value {
+  private mutating func value(_ value: Value, _ rows: SelectedRows?) throws(CetError) -> Value {
     guard let rows, let (axis, indices) = rows.along(value.shape) else { return made[value.id] ?? value }
     return try self.value(value, along: axis, indices)
   }
 
-  private mutating func value(_ value: Value, along axis: Int, _ indices: [Int]) throws -> Value {
+  private mutating func value(_ value: Value, along axis: Int, _ indices: [Int]) throws(CetError) -> Value {
     let held = made[value.id] ?? value
     var places = indices
     if let rows = needs[value.id] ?? nil, let (_, kept) = rows.along(value.shape) {
@@ -130,7 +130,7 @@ struct SelectionPushdown {
       places = indices.compactMap { place[$0] }
     }
     if places == Array(0..<held.shape[axis]) { return held }
-    let constant = try constants[places] ?? e.integers(places)
+    let constant = try constants[places].or(e.integers(places))
     constants[places] = constant
     return try e.emit(Gather(axis: axis), held, constant)
   }

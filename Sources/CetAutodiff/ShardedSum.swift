@@ -35,8 +35,8 @@ final class ShardedSum {
   private var byteCount: Int { max(1, count) * MemoryLayout<Double>.stride }
 
   /// Batches come in rising order. `body` adds the batch's vector.
-  func add(batch: Int, _ body: (UnsafeMutablePointer<Double>) throws -> Void) throws {
-    try add(batch: batch) { sum, isNew in
+  func add(batch: Int, _ body: (UnsafeMutablePointer<Double>) throws(CetError) -> Void) throws(CetError) {
+    try add(batch: batch) { sum, isNew throws(CetError) in
       if isNew { memset(sum, 0, byteCount) }
       try body(sum)
     }
@@ -44,18 +44,18 @@ final class ShardedSum {
 
   /// Batches come in rising order. `body` adds the batch's vector; where the sum is new, it fills its memory with the vector,
   /// added to 0.
-  func add(batch: Int, _ body: (_ sum: UnsafeMutablePointer<Double>, _ isNew: Bool) throws -> Void) throws {
+  func add(batch: Int, _ body: (_ sum: UnsafeMutablePointer<Double>, _ isNew: Bool) throws(CetError) -> Void) throws(CetError) {
     let found = tree.leaf(ofBatch: batch)
     if let leaf, leaf != found { try close(leaf) }
     leaf = found
     let isNew = current == nil
-    let sum = try current ?? spare.popLast() ?? allocate()
+    let sum = try (current ?? spare.popLast()).or(allocate())
     current = sum
-    try withExtendedLifetime(sum) { try body(ShardedSum.doubles(sum), isNew) }
+    try withExtendedLifetime(sum) { () throws(CetError) in try body(ShardedSum.doubles(sum), isNew) }
   }
 
   /// Adds up what is here, as far as it makes whole subtrees. The exchange then fails on all processes or on none.
-  func close() throws {
+  func close() throws(CetError) {
     if let leaf { try close(leaf) }
     leaf = nil
     guard let communicator else { return }
@@ -63,7 +63,7 @@ final class ShardedSum {
     while sums.count + spare.count < needed { spare.append(try allocate()) }
   }
 
-  private func close(_ leaf: Int) throws {
+  private func close(_ leaf: Int) throws(CetError) {
     guard let sum = current else { return }
     current = nil
     waiting.append(ShardTree.Node(lower: leaf, upper: leaf + 1))
@@ -79,7 +79,7 @@ final class ShardedSum {
   }
 
   /// The sum over all processes, after `close`.
-  func total() throws -> Storage {
+  func total() throws(CetError) -> Storage {
     switch try value(.root) {
     case .nowhere: return try zeros()
     case .everywhere(let sum): return sum
@@ -102,7 +102,7 @@ final class ShardedSum {
     case everywhere(Storage)
   }
 
-  private func value(_ node: ShardTree.Node) throws -> Place {
+  private func value(_ node: ShardTree.Node) throws(CetError) -> Place {
     guard !tree.isEmpty(node) else { return .nowhere }
     guard let communicator else { return sums.popLast().map { .everywhere($0) } ?? .nowhere }
     if let rank = tree.rank(holding: node, of: communicator.size) { return .at(rank) }
@@ -127,7 +127,7 @@ final class ShardedSum {
 
   /// One allreduce in which these processes give their sum and all others zeros: two numbers are added the same way
   /// by any engine. No sum is −0, since each starts at 0.
-  private func exchange(_ ranks: [Int], under node: ShardTree.Node = .root) throws -> Storage {
+  private func exchange(_ ranks: [Int], under node: ShardTree.Node = .root) throws(CetError) -> Storage {
     guard let communicator else { throw CetError(.internal, "an exchange without a communicator") }
     let sum: Storage
     if ranks.contains(communicator.rank), let place = waiting.firstIndex(where: { node.lower <= $0.lower && $0.upper <= node.upper }) {
@@ -140,7 +140,7 @@ final class ShardedSum {
     return sum
   }
 
-  private func mergeLastTwo(under node: ShardTree.Node) throws {
+  private func mergeLastTwo(under node: ShardTree.Node) throws(CetError) {
     let places = waiting.indices.filter { node.lower <= waiting[$0].lower && waiting[$0].upper <= node.upper }
     guard places.count == 2 else { return }
     try add(sums[places[1]], to: sums[places[0]])
@@ -148,18 +148,18 @@ final class ShardedSum {
     waiting.remove(at: places[1])
   }
 
-  private func add(_ b: Storage, to a: Storage) throws {
+  private func add(_ b: Storage, to a: Storage) throws(CetError) {
     let (x, y) = (ShardedSum.doubles(a), ShardedSum.doubles(b))
     try workers.split(count) { Elementwise.accumulate(y + $0.lowerBound, into: x + $0.lowerBound, count: $0.count) }
   }
 
-  private func zeros() throws -> Storage {
-    let storage = try spare.popLast() ?? allocate()
+  private func zeros() throws(CetError) -> Storage {
+    let storage = try spare.popLast().or(allocate())
     memset(storage.pointer, 0, byteCount)
     return storage
   }
 
-  private func allocate() throws -> Storage {
+  private func allocate() throws(CetError) -> Storage {
     let storage = try Storage(byteCount: byteCount)
     allocated += byteCount
     meter?.add(byteCount)

@@ -53,24 +53,25 @@ public final class StagedProgram: Sendable {
   }
 
   /// The first stage.
-  public func prepare(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> Prepared {
+  public func prepare(_ feeds: [Int: Tensor], _ context: ComputeContext) throws(CetError) -> Prepared {
     var values = RunValues(program, feeds)
     try first.run(&values, context)
-    return Prepared(tensors: Dictionary(uniqueKeysWithValues: try handedOver.map { ($0, try values.fetch($0)) }))
+    let tensors = try handedOver.map { id throws(CetError) in (id, try values.fetch(id)) }
+    return Prepared(tensors: Dictionary(uniqueKeysWithValues: tensors))
   }
 
   /// The stage of what depends on `changed`, and then the outputs, or those that are asked for.
   public func run(
     _ prepared: Prepared, changed: [Int: Tensor] = [:], outputs asked: [Value]? = nil, _ context: ComputeContext
-  ) throws -> [Tensor] {
+  ) throws(CetError) -> [Tensor] {
     var values = RunValues(program, prepared.tensors)
     values.feed(changed)
     if !changed.isEmpty { try schedule(Set(changed.keys)).run(&values, context) }
-    return try (asked ?? outputs).map { try values.fetch($0.id) }
+    return try (asked ?? outputs).map { value throws(CetError) in try values.fetch(value.id) }
   }
 
   /// Runs both stages.
-  public func run(_ feeds: [Int: Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ feeds: [Int: Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     try run(prepare(feeds, context), context)
   }
 

@@ -73,7 +73,7 @@ public struct Rewriting: Sendable {
     guard let minimum = edit.minimumOpset, minimum > original.opset else { return }
     do {
       _ = try edit.applied(to: original)
-    } catch let error as CetError {
+    } catch {
       let other = Encoding.allCases.first { $0.rules.sufficientOpset <= original.opset } ?? .float
       throw CetError(
         error.code,

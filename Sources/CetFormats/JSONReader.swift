@@ -3,12 +3,11 @@ import CetTensor
 extension JSON {
   /// Reads one document (RFC 8259, nothing beyond it: no comments, no trailing commas, no duplicate names, no NaN).
   /// Errors are `invalidArgument` with line and column.
-  public static func parse(_ text: String) throws -> JSON {
-    var text = text
-    return try text.withUTF8 { try parse(UnsafeRawBufferPointer($0)) }
+  public static func parse(_ text: String) throws(CetError) -> JSON {
+    try text.utf8.span.withUnsafeBytes(parse)
   }
 
-  public static func parse(_ bytes: UnsafeRawBufferPointer) throws -> JSON {
+  public static func parse(_ bytes: UnsafeRawBufferPointer) throws(CetError) -> JSON {
     var reader = JSONReader(bytes: bytes)
     return try reader.document()
   }
@@ -22,7 +21,7 @@ private struct JSONReader {
 
   init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-  mutating func document() throws -> JSON {
+  mutating func document() throws(CetError) -> JSON {
     let value = try self.value(depth: 0)
     skipSpace()
     guard position == bytes.count else { throw error("expected the end of the document") }
@@ -55,7 +54,7 @@ private struct JSONReader {
     return true
   }
 
-  private mutating func value(depth: Int) throws -> JSON {
+  private mutating func value(depth: Int) throws(CetError) -> JSON {
     guard depth < JSONReader.maximumDepth else { throw error("nested deeper than \(JSONReader.maximumDepth)") }
     skipSpace()
     switch byte {
@@ -70,7 +69,7 @@ private struct JSONReader {
     }
   }
 
-  private mutating func word(_ text: String, _ value: JSON) throws -> JSON {
+  private mutating func word(_ text: String, _ value: JSON) throws(CetError) -> JSON {
     let start = position
     for expected in text.utf8 {
       guard byte == expected else { throw error("expected a value", at: start) }
@@ -79,7 +78,7 @@ private struct JSONReader {
     return value
   }
 
-  private mutating func object(depth: Int) throws -> JSON {
+  private mutating func object(depth: Int) throws(CetError) -> JSON {
     position += 1
     var members: [JSON.Member] = []
     var names: Set<String> = []
@@ -100,7 +99,7 @@ private struct JSONReader {
     }
   }
 
-  private mutating func array(depth: Int) throws -> JSON {
+  private mutating func array(depth: Int) throws(CetError) -> JSON {
     position += 1
     var items: [JSON] = []
     skipSpace()
@@ -113,7 +112,7 @@ private struct JSONReader {
     }
   }
 
-  private mutating func number() throws -> JSON {
+  private mutating func number() throws(CetError) -> JSON {
     let start = position
     func digits(_ reader: inout JSONReader) -> Int {
       let first = reader.position
@@ -137,7 +136,7 @@ private struct JSONReader {
     return .number(literal)
   }
 
-  private mutating func string() throws -> String {
+  private mutating func string() throws(CetError) -> String {
     let start = position
     position += 1
     var text: [UInt8] = []
@@ -155,7 +154,7 @@ private struct JSONReader {
     throw error("string without end", at: start)
   }
 
-  private mutating func escape() throws -> Unicode.Scalar {
+  private mutating func escape() throws(CetError) -> Unicode.Scalar {
     let start = position - 1
     guard let byte else { throw error("string without end") }
     position += 1
@@ -182,7 +181,7 @@ private struct JSONReader {
     }
   }
 
-  private mutating func hexadecimal() throws -> UInt32 {
+  private mutating func hexadecimal() throws(CetError) -> UInt32 {
     var value: UInt32 = 0
     for _ in 0..<4 {
       guard let byte, let digit = Character(Unicode.Scalar(byte)).hexDigitValue, byte < 0x80 else {

@@ -6,9 +6,9 @@ protocol ByteSource: AnyObject {
   /// Bytes from the first to the last, as the file system or the archive says.
   var byteCount: Int { get }
   /// Fills the whole buffer or throws.
-  func read(into buffer: UnsafeMutableRawBufferPointer) throws
+  func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError)
   /// Throws unless all bytes were read (and, where the source has a checksum, it is right).
-  func finish() throws
+  func finish() throws(CetError)
 }
 
 /// NumPy's .npy format, versions 1 to 3: little-endian bool, integers and floats, C or Fortran order.
@@ -22,7 +22,7 @@ enum NPY {
     var width: Int { isHalf ? 2 : type.byteWidth }
   }
 
-  static func read(_ source: ByteSource) throws -> Tensor {
+  static func read(_ source: ByteSource) throws(CetError) -> Tensor {
     let header = try readHeader(source)
     guard let count = header.shape.validatedCount else {
       throw CetError(.io, "has shape \(header.shape.shapeText), which is too large")
@@ -56,7 +56,7 @@ enum NPY {
     return header.isFortran ? try fromFortranOrder(tensor) : tensor
   }
 
-  private static func readHeader(_ source: ByteSource) throws -> Header {
+  private static func readHeader(_ source: ByteSource) throws(CetError) -> Header {
     let magic = try bytes(8, from: source)
     guard magic.starts(with: [0x93] + Array("NUMPY".utf8)) else { throw CetError(.io, "is no .npy data") }
     let (major, minor) = (magic[6], magic[7])
@@ -67,13 +67,15 @@ enum NPY {
     return try parser.header()
   }
 
-  private static func bytes(_ count: Int, from source: ByteSource) throws -> [UInt8] {
+  private static func bytes(_ count: Int, from source: ByteSource) throws(CetError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: count)
-    try result.withUnsafeMutableBytes { try source.read(into: $0) }
+    try result.withUnsafeMutableBufferPointer { target throws(CetError) in
+      try source.read(into: UnsafeMutableRawBufferPointer(target))
+    }
     return result
   }
 
-  private static func fromFortranOrder(_ source: Tensor) throws -> Tensor {
+  private static func fromFortranOrder(_ source: Tensor) throws(CetError) -> Tensor {
     guard source.rank > 1, source.count > 0 else { return source }
     let result = try Tensor(uninitialized: source.type, source.shape)
     switch source.type.byteWidth {
@@ -128,7 +130,7 @@ private struct HeaderParser {
     return true
   }
 
-  private mutating func text() throws -> String {
+  private mutating func text() throws(CetError) -> String {
     guard let quote = peek(), quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\"") else { throw error }
     position += 1
     guard let end = bytes[position...].firstIndex(of: quote) else { throw error }
@@ -143,7 +145,7 @@ private struct HeaderParser {
     return String(decoding: bytes[start..<position], as: UTF8.self)
   }
 
-  private mutating func integer() throws -> Int {
+  private mutating func integer() throws(CetError) -> Int {
     _ = peek()
     let start = position
     while position < bytes.count, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[position]) { position += 1 }
@@ -152,7 +154,7 @@ private struct HeaderParser {
     return value
   }
 
-  private mutating func tuple() throws -> [Int] {
+  private mutating func tuple() throws(CetError) -> [Int] {
     guard take("(") else { throw error }
     var values: [Int] = []
     while !take(")") {
@@ -163,7 +165,7 @@ private struct HeaderParser {
     return values
   }
 
-  mutating func header() throws -> NPY.Header {
+  mutating func header() throws(CetError) -> NPY.Header {
     var type: (ElementType, isHalf: Bool)?
     var isFortran: Bool?
     var shape: [Int]?
@@ -190,7 +192,7 @@ private struct HeaderParser {
     return NPY.Header(type: type.0, isHalf: type.isHalf, isFortran: isFortran, shape: shape)
   }
 
-  private func elementType(_ descr: String) throws -> (ElementType, isHalf: Bool) {
+  private func elementType(_ descr: String) throws(CetError) -> (ElementType, isHalf: Bool) {
     let order = descr.first
     let code = String(descr.dropFirst())
     if order == ">", !code.hasSuffix("1") {

@@ -10,7 +10,7 @@ public struct NamedArrays {
   /// Why an array could not be used.
   public var unusable: [String: CetError] = [:]
 
-  public init(path: String) throws {
+  public init(path: String) throws(CetError) {
     var status = stat()
     guard stat(path, &status) == 0 else { throw CetError(.io, "cannot read '\(path)': \(systemErrorText())") }
     if status.st_mode & S_IFMT == S_IFDIR { try readFolder(path) } else { try readArchive(path) }
@@ -20,21 +20,23 @@ public struct NamedArrays {
     }
   }
 
-  private mutating func add(_ member: String, place: String, _ open: () throws -> ByteSource) throws {
+  private mutating func add(
+    _ member: String, place: String, _ source: @autoclosure () throws(CetError) -> ByteSource
+  ) throws(CetError) {
     let name = String(member.dropLast(4))
     guard !arrays.contains(where: { $0.name == name }), unusable[name] == nil else {
       throw CetError(.io, "\(place) appears twice")
     }
     do {
-      arrays.append((name, try NPY.read(open())))
-    } catch let error as CetError {
+      arrays.append((name, try NPY.read(source())))
+    } catch {
       let located = CetError(error.code, "\(place) \(error.message)")
       guard error.code == .invalidArgument else { throw located }
       unusable[name] = located
     }
   }
 
-  private mutating func readFolder(_ path: String) throws {
+  private mutating func readFolder(_ path: String) throws(CetError) {
     guard let folder = opendir(path) else { throw CetError(.io, "cannot read '\(path)': \(systemErrorText())") }
     defer { closedir(folder) }
     var names: [String] = []
@@ -45,11 +47,11 @@ public struct NamedArrays {
       if name.hasSuffix(".npy"), name.utf8.count > 4 { names.append(name) }
     }
     for name in names.sorted() {
-      try add(name, place: "'\(path)/\(name)'") { try FileSource(path: "\(path)/\(name)") }
+      try add(name, place: "'\(path)/\(name)'", FileSource(path: "\(path)/\(name)"))
     }
   }
 
-  private mutating func readArchive(_ path: String) throws {
+  private mutating func readArchive(_ path: String) throws(CetError) {
     var code: Int32 = 0
     guard let archive = zip_open(path, ZIP_RDONLY, &code) else {
       var error = zip_error_t()
@@ -65,7 +67,7 @@ public struct NamedArrays {
       guard let raw = zip_get_name(archive, zip_uint64_t(index), 0) else { continue }
       let name = String(cString: raw)
       guard name.hasSuffix(".npy"), name.utf8.count > 4 else { continue }
-      try add(name, place: "'\(path)', array '\(name.dropLast(4))'") { try ZipSource(archive, zip_uint64_t(index)) }
+      try add(name, place: "'\(path)', array '\(name.dropLast(4))'", ZipSource(archive, zip_uint64_t(index)))
     }
   }
 }
@@ -74,7 +76,7 @@ private final class FileSource: ByteSource {
   private let file: UnsafeMutablePointer<FILE>
   let byteCount: Int
 
-  init(path: String) throws {
+  init(path: String) throws(CetError) {
     guard let file = fopen(path, "rbe") else { throw CetError(.io, "cannot be opened: \(systemErrorText())") }
     self.file = file
     var status = stat()
@@ -83,7 +85,7 @@ private final class FileSource: ByteSource {
 
   deinit { fclose(file) }
 
-  func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+  func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
     guard let start = buffer.baseAddress, buffer.count > 0 else { return }
     let found = fread(start, 1, buffer.count, file)
     guard found == buffer.count else {
@@ -91,7 +93,7 @@ private final class FileSource: ByteSource {
     }
   }
 
-  func finish() throws {
+  func finish() throws(CetError) {
     guard fgetc(file) == EOF else { throw CetError(.io, "has more bytes than its shape needs") }
   }
 }
@@ -100,7 +102,7 @@ private final class ZipSource: ByteSource {
   private let file: OpaquePointer
   let byteCount: Int
 
-  init(_ archive: OpaquePointer, _ index: zip_uint64_t) throws {
+  init(_ archive: OpaquePointer, _ index: zip_uint64_t) throws(CetError) {
     guard let file = zip_fopen_index(archive, index, 0) else {
       let reason = zip_error_strerror(zip_get_error(archive)).map { String(cString: $0) } ?? "unknown error"
       throw CetError(.io, "cannot be opened: \(reason)")
@@ -116,7 +118,7 @@ private final class ZipSource: ByteSource {
     zip_error_strerror(zip_file_get_error(file)).map { String(cString: $0) } ?? "unknown error"
   }
 
-  func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+  func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
     guard let start = buffer.baseAddress else { return }
     var done = 0
     while done < buffer.count {
@@ -129,7 +131,7 @@ private final class ZipSource: ByteSource {
     }
   }
 
-  func finish() throws {
+  func finish() throws(CetError) {
     // Reading to the end makes libzip compare the checksum.
     var byte: UInt8 = 0
     let found = zip_fread(file, &byte, 1)

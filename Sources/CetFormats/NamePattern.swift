@@ -38,7 +38,7 @@ public struct NamePattern: Sendable, Equatable {
 
   /// Indices of the names that the pattern stands for; an error when there are none, because such a pattern is a
   /// typing mistake. `use` ("keep", "fix") and `kind` appear in the message.
-  public func indices(in names: [String], use: String, kind: String = "quantizable tensors") throws -> [Int] {
+  public func indices(in names: [String], use: String, kind: String = "quantizable tensors") throws(CetError) -> [Int] {
     let found = names.indices.filter { matches(names[$0]) }
     if found.isEmpty {
       let examples = names.prefix(3).map { "'\($0)'" }.joined(separator: ", ")

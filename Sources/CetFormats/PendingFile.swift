@@ -10,7 +10,7 @@ public final class PendingFile {
   private var isCommitted = false
 
   /// `target` is a path from `target(of:)`.
-  public init(_ target: String) throws {
+  public init(_ target: String) throws(CetError) {
     self.target = target
     let folder = target.splitAtLastSlash.folder
     var attempt = 0
@@ -34,7 +34,7 @@ public final class PendingFile {
   }
 
   /// Where a file at `path` is written: through symbolic links, and never over a folder or a device.
-  public static func target(of path: String) throws -> String {
+  public static func target(of path: String) throws(CetError) -> String {
     guard !path.isEmpty, !path.utf8.contains(0) else { throw CetError(.invalidArgument, "the output path is empty") }
     var status = stat()
     guard lstat(path, &status) == 0 else {
@@ -51,7 +51,7 @@ public final class PendingFile {
   }
 
   /// Puts the complete file in the target's place.
-  public func commit() throws {
+  public func commit() throws(CetError) {
     guard fsync(descriptor) == 0 || errno == EINVAL else { throw failure() }
     let closed = close(descriptor)
     descriptor = -1
@@ -66,7 +66,7 @@ public final class PendingFile {
   }
 
   /// Appends bytes.
-  public func writeAll(_ bytes: UnsafeRawBufferPointer) throws {
+  public func writeAll(_ bytes: UnsafeRawBufferPointer) throws(CetError) {
     var rest = bytes
     while let start = rest.baseAddress, !rest.isEmpty {
       let written = Glibc.write(descriptor, start, min(rest.count, 1 << 30))

@@ -9,7 +9,7 @@ public enum RecordFile {
     private var checksum = Checksum()
     private var buffer: [UInt8] = []
 
-    public init(path: String, magic: String, header: JSON) throws {
+    public init(path: String, magic: String, header: JSON) throws(CetError) {
       file = try PendingFile(PendingFile.target(of: path))
       let text = Array(header.serialized(indented: false).utf8)
       try add(Array(magic.utf8))
@@ -17,20 +17,20 @@ public enum RecordFile {
       try add(text)
     }
 
-    public func add<Value: BitwiseCopyable>(_ values: [Value]) throws { try values.withUnsafeBytes(add) }
+    public func add<Value: BitwiseCopyable>(_ values: [Value]) throws(CetError) { try values.span.withUnsafeBytes(add) }
 
-    public func add(_ bytes: UnsafeRawBufferPointer) throws {
+    public func add(_ bytes: UnsafeRawBufferPointer) throws(CetError) {
       checksum.update(bytes)
       if buffer.count + bytes.count > 1 << 20 { try flush() }
       if bytes.count > 1 << 19 { try file.writeAll(bytes) } else { buffer += bytes }
     }
 
-    private func flush() throws {
-      try buffer.withUnsafeBytes(file.writeAll)
+    private func flush() throws(CetError) {
+      try buffer.withUnsafeBufferPointer { bytes throws(CetError) in try file.writeAll(UnsafeRawBufferPointer(bytes)) }
       buffer.removeAll(keepingCapacity: true)
     }
 
-    public func finish() throws {
+    public func finish() throws(CetError) {
       withUnsafeBytes(of: checksum.value) { buffer += $0 }
       try flush()
       try file.commit()
@@ -45,7 +45,7 @@ public enum RecordFile {
     private var left: Int
 
     /// nil when there is no file.
-    public static func open(path: String, magic: String, what: String) throws -> Reader? {
+    public static func open(path: String, magic: String, what: String) throws(CetError) -> Reader? {
       guard let file = fopen(path, "rbe") else {
         if errno == ENOENT { return nil }
         throw CetError(.io, "cannot read \(what) '\(path)': \(systemErrorText())")
@@ -58,14 +58,14 @@ public enum RecordFile {
       }
     }
 
-    private init(_ path: String, _ file: UnsafeMutablePointer<FILE>, _ magic: String, _ what: String) throws {
+    private init(_ path: String, _ file: UnsafeMutablePointer<FILE>, _ magic: String, _ what: String) throws(CetError) {
       func failure(_ text: String) -> CetError { CetError(.io, "\(what) '\(path)' \(text)") }
       var status = stat()
       guard fstat(fileno(file), &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
         throw failure("is no regular file")
       }
       var sum = Checksum()
-      func take(_ count: Int) throws -> [UInt8] {
+      func take(_ count: Int) throws(CetError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         guard fread(&bytes, 1, count, file) == count else { throw failure("ends too early") }
         bytes.withUnsafeBytes { sum.update($0) }
@@ -89,7 +89,7 @@ public enum RecordFile {
     /// Bytes of the contents that are not read yet.
     public var remaining: Int { left }
 
-    public func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+    public func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
       guard buffer.count <= left, fread(buffer.baseAddress, 1, buffer.count, file) == buffer.count else {
         throw CetError(.io, "'\(path)' ends too early")
       }
@@ -97,15 +97,17 @@ public enum RecordFile {
       checksum.update(UnsafeRawBufferPointer(buffer))
     }
 
-    public func array<Value: BitwiseCopyable>(_ zero: Value, count: Int) throws -> [Value] {
+    public func array<Value: BitwiseCopyable>(_ zero: Value, count: Int) throws(CetError) -> [Value] {
       guard count >= 0, count <= left / MemoryLayout<Value>.stride else { throw CetError(.io, "'\(path)' ends too early") }
       var values = [Value](repeating: zero, count: count)
-      try values.withUnsafeMutableBytes(read)
+      try values.withUnsafeMutableBufferPointer { target throws(CetError) in
+        try read(into: UnsafeMutableRawBufferPointer(target))
+      }
       return values
     }
 
     /// After the last of the contents.
-    public func finish() throws {
+    public func finish() throws(CetError) {
       var stored: UInt64 = 0
       let found = withUnsafeMutableBytes(of: &stored) { fread($0.baseAddress, 1, 8, file) }
       guard left == 0, found == 8, stored == checksum.value else {

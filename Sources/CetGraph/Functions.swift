@@ -43,7 +43,7 @@ extension Model {
   public static let callDepthLimit = 64
 
   /// Throws where a node with all that it calls has too many nodes, or calls itself, before anything is unfolded.
-  public func checkUnfolding() throws {
+  public func checkUnfolding() throws(CetError) {
     guard !functions.isEmpty else { return }
     var held: [FunctionKey: Function] = [:]
     for function in functions where held[function.key] == nil { held[function.key] = function }

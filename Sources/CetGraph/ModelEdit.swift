@@ -26,7 +26,7 @@ public struct ModelEdit: Sendable {
   public init() {}
 
   /// The edited model in memory.
-  public func applied(to model: Model) throws -> Model {
+  public func applied(to model: Model) throws(CetError) -> Model {
     var result = model
     let replaced = Dictionary(initializers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
     var kept: [Initializer] = []

@@ -36,7 +36,7 @@ public struct OpsetRaise: Sendable {
   }
 
   /// The node of operator set `version` as the target has it, with what it needs before and after it.
-  public func raised(_ node: Node, from version: Int) throws -> [Node] {
+  public func raised(_ node: Node, from version: Int) throws(CetError) -> [Node] {
     guard changes(node.operatorType, domain: node.domain, from: version) else { return [node] }
     var rising = RisingNode(node, version: version, raise: self)
     guard version >= OpsetRaise.oldest else { throw rising.refusal("below \(OpsetRaise.oldest) nothing is converted") }
@@ -49,10 +49,13 @@ public struct OpsetRaise: Sendable {
   }
 
   /// All nodes, those of branches and bodies included.
-  public func raised(_ nodes: [Node], from version: Int) throws -> [Node] {
-    try nodes.flatMap { node in
-      try raised(node.mapGraphs { $0.nodes = try raised($0.nodes, from: version) }, from: version)
+  public func raised(_ nodes: [Node], from version: Int) throws(CetError) -> [Node] {
+    var result: [Node] = []
+    for node in nodes {
+      let inner = try node.mapGraphs { graph throws(CetError) in graph.nodes = try raised(graph.nodes, from: version) }
+      result += try raised(inner, from: version)
     }
+    return result
   }
 
   private func step(_ operatorType: String, after version: Int) -> OpsetStep? {
@@ -101,7 +104,7 @@ struct RisingNode {
 
   // MARK: Attributes
 
-  private func value(of name: String) throws -> Attribute? {
+  private func value(of name: String) throws(CetError) -> Attribute? {
     guard let attribute = node.attributes[name] else { return nil }
     if case .reference = attribute { throw refusal("attribute '\(name)' is an argument of its function") }
     return attribute
@@ -111,25 +114,25 @@ struct RisingNode {
     CetError(.invalidModel, "node '\(original.displayName)': attribute '\(name)' is of another kind than its operator has")
   }
 
-  func int(_ name: String) throws -> Int64? {
+  func int(_ name: String) throws(CetError) -> Int64? {
     guard let attribute = try value(of: name) else { return nil }
     guard case .int(let value) = attribute else { throw malformed(name) }
     return value
   }
 
-  func string(_ name: String) throws -> String? {
+  func string(_ name: String) throws(CetError) -> String? {
     guard let attribute = try value(of: name) else { return nil }
     guard case .string(let value) = attribute else { throw malformed(name) }
     return String(decoding: value, as: UTF8.self)
   }
 
-  mutating func takeInt(_ name: String) throws -> Int64? {
+  mutating func takeInt(_ name: String) throws(CetError) -> Int64? {
     defer { node.attributes[name] = nil }
     return try int(name)
   }
 
   /// An empty list counts as none.
-  mutating func takeInts(_ name: String) throws -> [Int64]? {
+  mutating func takeInts(_ name: String) throws(CetError) -> [Int64]? {
     defer { node.attributes[name] = nil }
     guard let attribute = try value(of: name) else { return nil }
     guard case .ints(let values) = attribute else {
@@ -139,14 +142,14 @@ struct RisingNode {
     return values.isEmpty ? nil : values
   }
 
-  mutating func takeFloat(_ name: String) throws -> Float? {
+  mutating func takeFloat(_ name: String) throws(CetError) -> Float? {
     defer { node.attributes[name] = nil }
     guard let attribute = try value(of: name) else { return nil }
     guard case .float(let value) = attribute else { throw malformed(name) }
     return value
   }
 
-  mutating func takeFloats(_ name: String) throws -> [Float]? {
+  mutating func takeFloats(_ name: String) throws(CetError) -> [Float]? {
     defer { node.attributes[name] = nil }
     guard let attribute = try value(of: name) else { return nil }
     guard case .floats(let values) = attribute else { throw malformed(name) }
@@ -178,20 +181,20 @@ struct RisingNode {
     prepend("Constant", [], role, ["value": .tensor(Initializer(name: "", tensor: tensor))])
   }
 
-  mutating func constant(_ role: String, _ values: [Int64]) throws -> String {
+  mutating func constant(_ role: String, _ values: [Int64]) throws(CetError) -> String {
     constant(role, try Tensor(values, shape: [values.count]))
   }
 
-  mutating func scalar(_ role: String, _ value: Int64) throws -> String { constant(role, try Tensor(scalar: value)) }
+  mutating func scalar(_ role: String, _ value: Int64) throws(CetError) -> String { constant(role, try Tensor(scalar: value)) }
 
-  mutating func scalar(_ role: String, _ value: Float) throws -> String { constant(role, try Tensor(scalar: value)) }
+  mutating func scalar(_ role: String, _ value: Float) throws(CetError) -> String { constant(role, try Tensor(scalar: value)) }
 
-  mutating func constant(_ role: String, _ values: [Float]) throws -> String {
+  mutating func constant(_ role: String, _ values: [Float]) throws(CetError) -> String {
     constant(role, try Tensor(values, shape: [values.count]))
   }
 
   /// A number of the same type as the first input, whose type the file does not always tell.
-  mutating func likeFirstInput(_ role: String, _ value: Float) throws -> String {
+  mutating func likeFirstInput(_ role: String, _ value: Float) throws(CetError) -> String {
     if raise.hasOnlyFloat32 { return try scalar(role, value) }
     guard raise.target >= 15 else { throw refusal("the type of its \(role) does not follow from the file") }
     let number = try scalar(role + ".float32", value)
@@ -199,7 +202,7 @@ struct RisingNode {
   }
 
   /// Gives an input of `rank` axes so many more of size 1 behind them.
-  mutating func appendAxes(_ count: Int64, toInput index: Int, rank: Int) throws {
+  mutating func appendAxes(_ count: Int64, toInput index: Int, rank: Int) throws(CetError) {
     guard count >= 0 else { throw refusal("its second operand has axes that the first does not have") }
     guard count > 0 else { return }
     // A 0 keeps a size.
@@ -208,7 +211,7 @@ struct RisingNode {
   }
 
   /// An attribute that became the input `index`.
-  mutating func moveInts(_ name: String, toInput index: Int) throws {
+  mutating func moveInts(_ name: String, toInput index: Int) throws(CetError) {
     if let values = try takeInts(name) { setInput(index, try constant(name, values)) }
   }
 }

@@ -13,7 +13,7 @@ extension Node {
   public var subgraphs: [Graph] { graphAttributes.flatMap { attributes[$0]?.graphs ?? [] } }
 
   /// The node with its branches and bodies changed, one after the other in the order of `subgraphs`.
-  public func mapGraphs(_ change: (inout Graph) throws -> Void) rethrows -> Node {
+  public func mapGraphs<Failure>(_ change: (inout Graph) throws(Failure) -> Void) throws(Failure) -> Node {
     var node = self
     for name in graphAttributes {
       switch attributes[name] {

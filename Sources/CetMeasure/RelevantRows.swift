@@ -30,7 +30,8 @@ public struct RelevantRows {
       do {
         programs[batch.signature] = try InfluenceProgram(
           bound.model, batch: batch, values: names, output: bound.output, bound.context)
-      } catch let error as CetError where error.code == .unsupportedOperator {
+      } catch {
+        guard error.code == .unsupportedOperator else { throw error }
         // An operator without a derivative: all rows count.
         return batches.map { FittingBatch(batch: $0, rows: [:]) }
       }

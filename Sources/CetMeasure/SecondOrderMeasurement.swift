@@ -69,7 +69,8 @@ public struct SecondOrderMeasurement {
       do {
         programs[batch.signature] = try DirectionalProgram(
           bound.model, batch: batch, groups: moved, output: bound.output, bound.context)
-      } catch let error as CetError where error.code == .unsupportedOperator {
+      } catch {
+        guard error.code == .unsupportedOperator else { throw error }
         return nil
       }
     }

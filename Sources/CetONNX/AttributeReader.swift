@@ -37,19 +37,19 @@ private struct AttributeFields {
 }
 
 extension ModelReader {
-  mutating func attribute(_ message: WireReader) throws -> (name: String, value: Attribute) {
+  mutating func attribute(_ message: WireReader) throws(CetError) -> (name: String, value: Attribute) {
     let fields = try attributeFields(message)
     guard !fields.name.isEmpty else {
       throw CetError(.invalidModel, "byte \(message.position): an attribute has no name")
     }
     do {
       return (fields.name, try value(fields))
-    } catch let error as CetError {
+    } catch {
       throw error.at("attribute '\(fields.name)'")
     }
   }
 
-  private mutating func attributeFields(_ message: WireReader) throws -> AttributeFields {
+  private mutating func attributeFields(_ message: WireReader) throws(CetError) -> AttributeFields {
     var reader = message
     var fields = AttributeFields()
     while let field = try reader.next() {
@@ -76,7 +76,7 @@ extension ModelReader {
   }
 
   /// A value that proto3 writers leave out because it is zero or empty reads as zero or empty.
-  private mutating func value(_ fields: AttributeFields) throws -> Attribute {
+  private mutating func value(_ fields: AttributeFields) throws(CetError) -> Attribute {
     if !fields.reference.isEmpty { return .reference(fields.reference) }
     switch fields.effectiveType {
     case AttributeKind.float: return .float(fields.float ?? 0)
@@ -110,14 +110,14 @@ extension ModelReader {
     }
   }
 
-  private mutating func constant(_ message: WireReader) throws -> Initializer? {
+  private mutating func constant(_ message: WireReader) throws(CetError) -> Initializer? {
     let read = try tensor(message)
     return read.tensor.map { Initializer(name: read.name, tensor: $0) }
   }
 
   // MARK: Value infos
 
-  func valueInfo(_ message: WireReader) throws -> ValueInfo {
+  func valueInfo(_ message: WireReader) throws(CetError) -> ValueInfo {
     var reader = message
     var info = ValueInfo(name: "", type: nil, shape: nil)
     while let field = try reader.next() {
@@ -139,7 +139,7 @@ extension ModelReader {
     return info
   }
 
-  private func tensorType(_ message: WireReader) throws -> (ElementType?, [ValueInfo.Dimension]?) {
+  private func tensorType(_ message: WireReader) throws(CetError) -> (ElementType?, [ValueInfo.Dimension]?) {
     var reader = message
     var type: ElementType?
     var shape: [ValueInfo.Dimension]?
@@ -164,7 +164,7 @@ extension ModelReader {
   }
 
   /// Negative sizes and empty names are how some exporters write "unknown".
-  private func dimension(_ message: WireReader) throws -> ValueInfo.Dimension {
+  private func dimension(_ message: WireReader) throws(CetError) -> ValueInfo.Dimension {
     var reader = message
     var result = ValueInfo.Dimension.unknown
     while let field = try reader.next() {

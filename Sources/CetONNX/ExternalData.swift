@@ -20,7 +20,7 @@ final class ExternalDataFolder {
   private var files: [String: FileBytes] = [:]
 
   /// `modelPath` is the path of an existing file.
-  init(modelPath: String) throws {
+  init(modelPath: String) throws(CetError) {
     let parent = modelPath.splitAtLastSlash.folder
     guard let resolved = resolvedPath(parent), let model = resolvedPath(modelPath) else {
       throw CetError(.io, "cannot find the folder of '\(modelPath)': \(systemErrorText())")
@@ -30,7 +30,7 @@ final class ExternalDataFolder {
   }
 
   /// `length` bytes at `offset`; nil takes all the rest of the file.
-  func data(location: String, offset: Int, length: Int?) throws -> (UnsafeRawBufferPointer, FileBytes) {
+  func data(location: String, offset: Int, length: Int?) throws(CetError) -> (UnsafeRawBufferPointer, FileBytes) {
     let file = try self.file(location)
     let size = file.bytes.count
     guard offset >= 0, offset <= size, length ?? 0 >= 0, length ?? 0 <= size - offset else {
@@ -41,7 +41,7 @@ final class ExternalDataFolder {
     return (file.slice(offset..<(offset + (length ?? size - offset))), file)
   }
 
-  private func file(_ location: String) throws -> FileBytes {
+  private func file(_ location: String) throws(CetError) -> FileBytes {
     if let known = files[location] { return known }
     guard !location.isEmpty, !location.utf8.contains(0) else {
       throw CetError(.invalidModel, "external data has no usable location")

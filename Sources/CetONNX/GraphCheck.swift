@@ -3,7 +3,7 @@ import CetTensor
 
 /// What every graph of a model must keep: each value has one producer, and comes before its readers.
 enum GraphCheck {
-  static func check(_ model: Model) throws {
+  static func check(_ model: Model) throws(CetError) {
     try checkOpsets(model)
     var scopes: [Set<String>] = []
     try check(model.graph, in: &scopes)
@@ -13,14 +13,14 @@ enum GraphCheck {
         var scopes: [Set<String>] = [Set(function.inputs)]
         try check(function.nodes, in: &scopes)
         try checkOutputs(function.outputs, in: scopes)
-      } catch let error as CetError {
+      } catch {
         throw CetError(error.code, "function '\(function.name)': \(error.message)")
       }
     }
   }
 
   /// A model that imports no default operator set may hold only nodes of other domains.
-  private static func checkOpsets(_ model: Model) throws {
+  private static func checkOpsets(_ model: Model) throws(CetError) {
     guard let opset = model.opsets[""] else {
       if let node = model.graph.nodes.first(where: { $0.domain.isEmpty }) {
         throw CetError(
@@ -36,7 +36,7 @@ enum GraphCheck {
   }
 
   /// `scopes` holds the values of the enclosing graphs that exist at this point, the innermost last.
-  private static func check(_ graph: Graph, in scopes: inout [Set<String>]) throws {
+  private static func check(_ graph: Graph, in scopes: inout [Set<String>]) throws(CetError) {
     var constants: Set<String> = []
     for name in graph.initializers.map(\.name) + graph.opaqueInitializers {
       guard !name.isEmpty else { throw CetError(.invalidModel, "graph '\(graph.name)': an initializer has no name") }
@@ -47,7 +47,7 @@ enum GraphCheck {
     }
     do {
       try checkInputs(graph.inputs.map(\.name))
-    } catch let error as CetError {
+    } catch {
       throw CetError(error.code, "graph '\(graph.name)': \(error.message)")
     }
     scopes.append(constants.union(graph.inputs.map(\.name)))
@@ -56,7 +56,7 @@ enum GraphCheck {
     try checkOutputs(graph.outputs.map(\.name), in: scopes)
   }
 
-  private static func check(_ nodes: [Node], in scopes: inout [Set<String>]) throws {
+  private static func check(_ nodes: [Node], in scopes: inout [Set<String>]) throws(CetError) {
     for node in nodes {
       for input in node.inputs where !input.isEmpty && !isKnown(input, in: scopes) {
         throw CetError(
@@ -72,7 +72,7 @@ enum GraphCheck {
     }
   }
 
-  private static func checkInputs(_ inputs: [String]) throws {
+  private static func checkInputs(_ inputs: [String]) throws(CetError) {
     var known: Set<String> = []
     for input in inputs {
       guard !input.isEmpty else { throw CetError(.invalidModel, "an input has no name") }
@@ -81,14 +81,14 @@ enum GraphCheck {
     }
   }
 
-  private static func checkOutputs(_ outputs: [String], in scopes: [Set<String>]) throws {
+  private static func checkOutputs(_ outputs: [String], in scopes: [Set<String>]) throws(CetError) {
     for output in outputs where !isKnown(output, in: scopes) {
       throw CetError(.invalidModel, "output '\(output)': nothing in the graph produces it")
     }
   }
 
   /// A name with a zero byte would end there in the C interface.
-  private static func checkBytes(of name: String) throws {
+  private static func checkBytes(of name: String) throws(CetError) {
     guard !name.utf8.contains(0) else {
       throw CetError(.invalidModel, "value '\(name.prefix { $0 != "\0" })…': expected a name without zero bytes")
     }

@@ -15,7 +15,7 @@ final class FileBytes: @unchecked Sendable {
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
 
   /// Maps the file at `path`; `what` is how messages call it.
-  init(mapping path: String, what: String) throws {
+  init(mapping path: String, what: String) throws(CetError) {
     // Without O_NONBLOCK opening a pipe would wait for its other end.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw CetError(.io, "cannot open \(what) '\(path)': \(systemErrorText())") }
@@ -41,7 +41,7 @@ final class FileBytes: @unchecked Sendable {
     base = UnsafeRawPointer(address)
   }
 
-  init(copying source: UnsafeRawBufferPointer) throws {
+  init(copying source: UnsafeRawBufferPointer) throws(CetError) {
     let memory = try FileBytes.allocate(source.count)
     if let start = source.baseAddress { memory.copyMemory(from: start, byteCount: source.count) }
     base = UnsafeRawPointer(memory)
@@ -55,7 +55,7 @@ final class FileBytes: @unchecked Sendable {
     if isMapping { munmap(memory, byteCount) } else { free(memory) }
   }
 
-  private static func allocate(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
+  private static func allocate(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
     var memory: UnsafeMutableRawPointer?
     guard posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory else {
       throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes for the model")

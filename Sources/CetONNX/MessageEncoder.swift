@@ -7,7 +7,7 @@ struct MessageEncoder {
   /// Where the data of large tensors goes; nil keeps all of it in the model file.
   var external: ExternalOutput?
 
-  mutating func node(_ node: Node) throws -> WireWriter {
+  mutating func node(_ node: Node) throws(CetError) -> WireWriter {
     var output = WireWriter()
     for name in node.inputs { output.string(NodeField.input, name) }
     for name in node.outputs { output.string(NodeField.output, name) }
@@ -16,7 +16,7 @@ struct MessageEncoder {
     for (name, value) in node.attributes.sorted(by: { $0.key < $1.key }) {
       do {
         output.message(NodeField.attribute, try attribute(name, value))
-      } catch let error as CetError {
+      } catch {
         throw error.at("node '\(node.displayName)'")
       }
     }
@@ -25,7 +25,7 @@ struct MessageEncoder {
     return output
   }
 
-  private mutating func attribute(_ name: String, _ value: Attribute) throws -> WireWriter {
+  private mutating func attribute(_ name: String, _ value: Attribute) throws(CetError) -> WireWriter {
     var output = WireWriter()
     output.string(AttributeField.name, name)
     let type: Int64
@@ -67,7 +67,7 @@ struct MessageEncoder {
     return output
   }
 
-  mutating func tensor(_ initializer: Initializer) throws -> WireWriter {
+  mutating func tensor(_ initializer: Initializer) throws(CetError) -> WireWriter {
     do {
       var output = WireWriter()
       for size in initializer.tensor.shape { output.integer(TensorField.dims, Int64(size)) }
@@ -77,7 +77,7 @@ struct MessageEncoder {
       try TensorData.appendRaw(initializer.tensor, to: &raw)
       data(raw, into: &output)
       return output
-    } catch let error as CetError {
+    } catch {
       throw error.at("initializer '\(initializer.name)'")
     }
   }
@@ -95,7 +95,7 @@ struct MessageEncoder {
     output.integer(TensorField.dataLocation, 1)
   }
 
-  mutating func graph(_ graph: Graph) throws -> WireWriter {
+  mutating func graph(_ graph: Graph) throws(CetError) -> WireWriter {
     guard graph.opaqueInitializers.isEmpty else {
       throw CetError(
         .invalidArgument, "initializer '\(graph.opaqueInitializers[0])' is of a type that cannot be written anew")
@@ -149,7 +149,7 @@ struct MessageEncoder {
   }
 
   /// A whole model. Function bodies may not refer to attributes of their function.
-  mutating func model(_ model: Model) throws -> WireWriter {
+  mutating func model(_ model: Model) throws(CetError) -> WireWriter {
     var output = WireWriter()
     output.integer(ModelField.irVersion, model.irVersion)
     output.optionalString(ModelField.producerName, model.producer)
@@ -162,7 +162,7 @@ struct MessageEncoder {
     return output
   }
 
-  private mutating func function(_ function: Function) throws -> WireWriter {
+  private mutating func function(_ function: Function) throws(CetError) -> WireWriter {
     var output = WireWriter()
     output.string(FunctionField.name, function.name)
     for name in function.inputs { output.string(FunctionField.input, name) }

@@ -12,31 +12,31 @@ public final class ModelFile: @unchecked Sendable {
   let externalTensors: [ExternalTensor]
 
   /// Maps the file read-only. External data is looked for in the file's folder, and nowhere else.
-  public convenience init(path: String) throws {
+  public convenience init(path: String) throws(CetError) {
     let source = try FileBytes(mapping: path, what: "model")
     do {
       try self.init(source: source, path: path)
-    } catch let error as CetError {
+    } catch {
       throw CetError(error.code, "model '\(path)': \(error.message)")
     }
   }
 
   /// Reads a model from a copy of `bytes`.
-  public convenience init(bytes: [UInt8]) throws {
-    try self.init(source: bytes.withUnsafeBytes { try FileBytes(copying: $0) }, path: nil)
+  public convenience init(bytes: [UInt8]) throws(CetError) {
+    try self.init(source: bytes.span.withUnsafeBytes(FileBytes.init(copying:)), path: nil)
   }
 
   /// Reads a model from a copy of `bytes`.
-  public convenience init(copying bytes: UnsafeRawBufferPointer) throws {
+  public convenience init(copying bytes: UnsafeRawBufferPointer) throws(CetError) {
     try self.init(source: FileBytes(copying: bytes), path: nil)
   }
 
-  private init(source: FileBytes, path: String?) throws {
+  private init(source: FileBytes, path: String?) throws(CetError) {
     guard source.byteCount > 0 else { throw CetError(.invalidModel, "expected an ONNX model, got 0 bytes") }
     var reader = ModelReader(source: source, folder: try path.map(ExternalDataFolder.init(modelPath:)))
     do {
       model = try reader.model()
-    } catch let error as CetError where error.message.hasPrefix("byte ") {
+    } catch where error.message.hasPrefix("byte ") {
       throw CetError(error.code, "not a readable ONNX file: \(error.message)")
     }
     externalTensors = reader.externalTensors.sorted { $0.message.lowerBound < $1.message.lowerBound }
@@ -57,7 +57,7 @@ public final class ModelFile: @unchecked Sendable {
   }
 
   /// The file's bytes as they were read.
-  public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
-    try withExtendedLifetime(self) { try body(source.bytes) }
+  public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    withExtendedLifetime(self) { body(source.bytes) }
   }
 }

@@ -16,7 +16,7 @@ struct ModelReader {
     self.folder = folder
   }
 
-  mutating func model() throws -> Model {
+  mutating func model() throws(CetError) -> Model {
     var reader = WireReader(source.base, 0..<source.byteCount)
     var irVersion: Int64?
     var producer = ""
@@ -49,7 +49,7 @@ struct ModelReader {
     return model
   }
 
-  mutating func graph(_ message: WireReader) throws -> Graph {
+  mutating func graph(_ message: WireReader) throws(CetError) -> Graph {
     var reader = message
     var graph = Graph()
     while let field = try reader.next() {
@@ -67,7 +67,7 @@ struct ModelReader {
     return graph
   }
 
-  mutating func node(_ message: WireReader) throws -> Node {
+  mutating func node(_ message: WireReader) throws(CetError) -> Node {
     var reader = message
     var node = Node("", inputs: [], outputs: [])
     var attributeReaders: [WireReader] = []
@@ -83,7 +83,7 @@ struct ModelReader {
       default: try reader.skip(field)
       }
     }
-    do {
+    do throws(CetError) {
       guard !node.operatorType.isEmpty else {
         throw CetError(.invalidModel, "byte \(message.position): no operator type")
       }
@@ -95,13 +95,13 @@ struct ModelReader {
           throw CetError(.invalidModel, "attribute '\(name)' is given twice")
         }
       }
-    } catch let error as CetError {
+    } catch {
       throw error.at("node '\(node.displayName)'")
     }
     return node
   }
 
-  private mutating func function(_ message: WireReader) throws -> Function {
+  private mutating func function(_ message: WireReader) throws(CetError) -> Function {
     var reader = message
     var function = Function(
       name: "", domain: "", inputs: [], outputs: [], attributeNames: [], attributeDefaults: [:], nodes: [], opsets: [:])
@@ -126,7 +126,7 @@ struct ModelReader {
 
   // MARK: Small messages
 
-  private func opset(_ message: WireReader, into opsets: inout [String: Int]) throws {
+  private func opset(_ message: WireReader, into opsets: inout [String: Int]) throws(CetError) {
     var reader = message
     var domain = ""
     var version: Int64 = 0
@@ -142,7 +142,7 @@ struct ModelReader {
     }
   }
 
-  func entry(_ message: WireReader) throws -> (key: String, value: String) {
+  func entry(_ message: WireReader) throws(CetError) -> (key: String, value: String) {
     var reader = message
     var entry = (key: "", value: "")
     while let field = try reader.next() {

@@ -34,7 +34,7 @@ struct ModelRewriter {
     encoder = MessageEncoder(external: externalLocation.map(ExternalOutput.init(location:)))
   }
 
-  mutating func rewritten() throws -> WireWriter {
+  mutating func rewritten() throws(CetError) -> WireWriter {
     var reader = WireReader(source.base, 0..<source.byteCount)
     var output = WireWriter()
     var metadata = edit.metadata
@@ -51,7 +51,7 @@ struct ModelRewriter {
         output.message(ModelField.graph, try mainGraph(reader.message(field), irVersion: irVersion))
       case ModelField.functions:
         let message = try reader.message(field)
-        if try edit.removedFunctions.isEmpty || !edit.removedFunctions.contains(functionKey(message)) {
+        if try !edit.removedFunctions.contains(functionKey(message)) {
           output.message(ModelField.functions, try function(message))
         }
       case ModelField.metadata:
@@ -76,7 +76,7 @@ struct ModelRewriter {
   }
 
   /// The import with its version raised when it is the default domain's and too low.
-  private func opset(_ message: WireReader, of current: Int) throws -> WireWriter {
+  private func opset(_ message: WireReader, of current: Int) throws(CetError) -> WireWriter {
     var output = WireWriter()
     let domain = canonicalDomain(try string(OpsetField.domain, of: message))
     guard domain.isEmpty, let minimum = edit.minimumOpset, minimum > current else {
@@ -93,7 +93,7 @@ struct ModelRewriter {
   }
 
   /// A function imports operator sets of its own, but what it calls must mean the same in the model's: it rises too.
-  private mutating func function(_ message: WireReader) throws -> WireWriter {
+  private mutating func function(_ message: WireReader) throws(CetError) -> WireWriter {
     isInFunction = true
     defer { (isInFunction, version) = (false, model.opset) }
     guard raise != nil, let current = try defaultOpset(ofFunction: message) else { return try copy(message, as: .function) }
@@ -114,7 +114,7 @@ struct ModelRewriter {
     return output
   }
 
-  private func defaultOpset(ofFunction message: WireReader) throws -> Int? {
+  private func defaultOpset(ofFunction message: WireReader) throws(CetError) -> Int? {
     var reader = message
     while let field = try reader.next() {
       guard field.number == FunctionField.opsetImport else {
@@ -129,7 +129,7 @@ struct ModelRewriter {
 
   // MARK: The main graph
 
-  private mutating func mainGraph(_ message: WireReader, irVersion: Int64) throws -> WireWriter {
+  private mutating func mainGraph(_ message: WireReader, irVersion: Int64) throws(CetError) -> WireWriter {
     var output = WireWriter()
     for node in edit.leadingNodes { output.message(GraphField.node, try encoder.node(node)) }
     var placed: Set<String> = []
@@ -174,7 +174,7 @@ struct ModelRewriter {
     return output
   }
 
-  private mutating func appendNode(_ message: WireReader, to output: inout WireWriter) throws {
+  private mutating func appendNode(_ message: WireReader, to output: inout WireWriter) throws(CetError) {
     guard !isInFunction, let replacement = edit.replacedNodes[try firstOutput(of: message)] else {
       return try appendRaised(message, to: &output, as: GraphField.node)
     }
@@ -184,7 +184,7 @@ struct ModelRewriter {
   }
 
   /// A node that the edit does not name, written anew only if a later operator set asks for it.
-  private mutating func appendRaised(_ message: WireReader, to output: inout WireWriter, as field: Int) throws {
+  private mutating func appendRaised(_ message: WireReader, to output: inout WireWriter, as field: Int) throws(CetError) {
     if let raise {
       let type = try string(NodeField.operatorType, of: message)
       if raise.changes(type, domain: canonicalDomain(try string(NodeField.domain, of: message)), from: version) {
@@ -197,7 +197,7 @@ struct ModelRewriter {
   }
 
   /// A branch or body: its nodes as in the main graph, without the initializers that the main graph has now.
-  private mutating func innerGraph(_ message: WireReader) throws -> WireWriter {
+  private mutating func innerGraph(_ message: WireReader) throws(CetError) -> WireWriter {
     var output = WireWriter()
     var reader = message
     while let field = try reader.next() {
@@ -225,7 +225,7 @@ struct ModelRewriter {
   }
 
   /// The edit's initializers that take no place of an old one.
-  private mutating func appendInitializers(except placed: inout Set<String>, to output: inout WireWriter) throws {
+  private mutating func appendInitializers(except placed: inout Set<String>, to output: inout WireWriter) throws(CetError) {
     for initializer in edit.initializers where placed.insert(initializer.name).inserted {
       output.message(GraphField.initializer, try encoder.tensor(initializer))
     }
@@ -233,7 +233,7 @@ struct ModelRewriter {
 
   /// A graph input or an inner value's description, unless it belongs to an initializer that is gone or has
   /// another type or shape now.
-  private func appendInfo(_ field: WireField, _ message: WireReader, to output: inout WireWriter) throws {
+  private func appendInfo(_ field: WireField, _ message: WireReader, to output: inout WireWriter) throws(CetError) {
     let name = try string(ValueInfoField.name, of: message)
     let isInput = field.number == GraphField.input
     if let new = changed[name] {
@@ -255,7 +255,7 @@ struct ModelRewriter {
   }
 
   /// A message as it is, except that external tensors within take their data along, and for what the edit names.
-  private mutating func copy(_ message: WireReader, as kind: MessageKind) throws -> WireWriter {
+  private mutating func copy(_ message: WireReader, as kind: MessageKind) throws(CetError) -> WireWriter {
     if editsSubgraphs, kind == .graph { return try innerGraph(message) }
     var output = WireWriter()
     let range = message.position..<message.end
@@ -296,7 +296,7 @@ struct ModelRewriter {
   // MARK: Looking into messages
 
   /// The last value of a string field, as protobuf reads a repeated singular field; "" when absent.
-  private func string(_ number: Int, of message: WireReader) throws -> String {
+  private func string(_ number: Int, of message: WireReader) throws(CetError) -> String {
     var reader = message
     var text = ""
     while let field = try reader.next() {
@@ -305,7 +305,7 @@ struct ModelRewriter {
     return text
   }
 
-  private func integer(_ number: Int, of message: WireReader) throws -> Int64 {
+  private func integer(_ number: Int, of message: WireReader) throws(CetError) -> Int64 {
     var reader = message
     var value: Int64 = 0
     while let field = try reader.next() {
@@ -315,7 +315,7 @@ struct ModelRewriter {
   }
 
   /// The first output of a node that has a name.
-  private func firstOutput(of message: WireReader) throws -> String {
+  private func firstOutput(of message: WireReader) throws(CetError) -> String {
     var reader = message
     while let field = try reader.next() {
       guard field.number == NodeField.output else {
@@ -328,13 +328,13 @@ struct ModelRewriter {
     return ""
   }
 
-  private func functionKey(_ message: WireReader) throws -> FunctionKey {
+  private func functionKey(_ message: WireReader) throws(CetError) -> FunctionKey {
     FunctionKey(
       domain: canonicalDomain(try string(FunctionField.domain, of: message)), name: try string(FunctionField.name, of: message),
       overload: try string(FunctionField.overload, of: message))
   }
 
-  private func sparseTensorName(_ message: WireReader) throws -> String {
+  private func sparseTensorName(_ message: WireReader) throws(CetError) -> String {
     var reader = message
     var name = ""
     while let field = try reader.next() {
@@ -347,7 +347,7 @@ struct ModelRewriter {
     return name
   }
 
-  private func count(_ number: Int, of message: WireReader) throws -> Int {
+  private func count(_ number: Int, of message: WireReader) throws(CetError) -> Int {
     var reader = message
     var count = 0
     while let field = try reader.next() {

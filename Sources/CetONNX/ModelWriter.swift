@@ -12,11 +12,11 @@ public enum ModelWriter {
   public static let maximumByteCount = Int(Int32.max)
 
   /// The edited model's file as bytes. A result over 2 GiB is an error: bytes have no file beside them.
-  public static func write(edit: ModelEdit, of file: ModelFile) throws -> [UInt8] {
+  public static func write(edit: ModelEdit, of file: ModelFile) throws(CetError) -> [UInt8] {
     try write(edit: edit, of: file, limit: maximumByteCount)
   }
 
-  static func write(edit: ModelEdit, of file: ModelFile, limit: Int) throws -> [UInt8] {
+  static func write(edit: ModelEdit, of file: ModelFile, limit: Int) throws(CetError) -> [UInt8] {
     let output = try plan(edit, of: file, externalLocation: longestLocation, limit: limit)
     guard output.data == nil else {
       throw CetError(
@@ -28,17 +28,17 @@ public enum ModelWriter {
 
   /// Writes the edited model to `path`, replacing what is there in one step: an error leaves the old file,
   /// or none. A file that the model was read from is never replaced.
-  public static func write(edit: ModelEdit, of file: ModelFile, toFile path: String) throws {
+  public static func write(edit: ModelEdit, of file: ModelFile, toFile path: String) throws(CetError) {
     try write(edit: edit, of: file, toFile: path, limit: maximumByteCount)
   }
 
   /// Bytes that `write` would write, external data included: exactly, but for results over 2 GiB without a path, where the
   /// longest file name is counted, which every large tensor has beside it.
-  public static func size(edit: ModelEdit, of file: ModelFile, toFile path: String? = nil) throws -> Int {
+  public static func size(edit: ModelEdit, of file: ModelFile, toFile path: String? = nil) throws(CetError) -> Int {
     try size(edit: edit, of: file, toFile: path, limit: maximumByteCount)
   }
 
-  static func size(edit: ModelEdit, of file: ModelFile, toFile path: String?, limit: Int) throws -> Int {
+  static func size(edit: ModelEdit, of file: ModelFile, toFile path: String?, limit: Int) throws(CetError) -> Int {
     let output = try plan(edit, of: file, externalLocation: path.map(externalLocation) ?? longestLocation, limit: limit)
     return output.model.byteCount + (output.data?.byteCount ?? 0)
   }
@@ -48,7 +48,7 @@ public enum ModelWriter {
 
   /// The file of a model that was made in memory. Strings, and values of kinds that `Model` does not keep,
   /// cannot be written.
-  public static func write(_ model: Model) throws -> [UInt8] {
+  public static func write(_ model: Model) throws(CetError) -> [UInt8] {
     try GraphCheck.check(model)
     var encoder = MessageEncoder()
     let output = try encoder.model(model)
@@ -56,8 +56,8 @@ public enum ModelWriter {
     return Array(output)
   }
 
-  static func write(edit: ModelEdit, of file: ModelFile, toFile path: String, limit: Int) throws {
-    func checked(_ path: String) throws -> String {
+  static func write(edit: ModelEdit, of file: ModelFile, toFile path: String, limit: Int) throws(CetError) {
+    func checked(_ path: String) throws(CetError) -> String {
       guard !file.reads(path: path) else {
         throw CetError(.invalidArgument, "cannot write '\(path)': the model was loaded from this file")
       }
@@ -82,7 +82,7 @@ public enum ModelWriter {
 
   private static func plan(
     _ edit: ModelEdit, of file: ModelFile, externalLocation: String, limit: Int
-  ) throws -> (model: WireWriter, data: WireWriter?) {
+  ) throws(CetError) -> (model: WireWriter, data: WireWriter?) {
     try check(edit, of: file.model)
     var inline = ModelRewriter(file: file, edit: edit, externalLocation: nil)
     let whole = try inline.rewritten()
@@ -93,7 +93,7 @@ public enum ModelWriter {
     return (model, split.externalData)
   }
 
-  private static func checkSize(_ output: WireWriter, limit: Int) throws {
+  private static func checkSize(_ output: WireWriter, limit: Int) throws(CetError) {
     guard output.byteCount <= limit else {
       throw CetError(
         .invalidArgument, "the model has \(output.byteCount) bytes without its large tensors, an ONNX file holds at most \(limit)")
@@ -101,7 +101,7 @@ public enum ModelWriter {
   }
 
   /// An edit that does not fit the model, or would leave a graph no runtime accepts, is found before writing.
-  private static func check(_ edit: ModelEdit, of model: Model) throws {
+  private static func check(_ edit: ModelEdit, of model: Model) throws(CetError) {
     if !edit.replacedNodes.isEmpty {
       let made = Set(model.graph.nodes.flattened.map(\.firstOutput))
       for name in edit.replacedNodes.keys.sorted() where !made.contains(name) {
@@ -114,7 +114,7 @@ public enum ModelWriter {
     }
     do {
       try GraphCheck.check(edit.applied(to: model))
-    } catch let error as CetError {
+    } catch {
       throw CetError(.invalidArgument, "the edited model is not valid: \(error.message)")
     }
   }

@@ -9,7 +9,7 @@ extension ModelReader {
   private static let (largestDense, largestGrowth) = (1 << 31, 4096)
 
   /// The name is that of its values. No contents where the element type is not known, or the dense tensor is too large.
-  mutating func sparseTensor(_ message: WireReader) throws -> ReadTensor {
+  mutating func sparseTensor(_ message: WireReader) throws(CetError) -> ReadTensor {
     var reader = message
     var (values, indices): (ReadTensor?, ReadTensor?)
     var sizes: [Int64] = []
@@ -25,12 +25,12 @@ extension ModelReader {
     guard let values = values?.tensor, let indices = indices?.tensor else { return ReadTensor(name: name, tensor: nil) }
     do {
       return ReadTensor(name: name, tensor: try ModelReader.dense(values, indices, shape: sizes.map { Int($0) }))
-    } catch let error as CetError {
+    } catch {
       throw error.at("sparse initializer '\(name)'")
     }
   }
 
-  private static func dense(_ values: Tensor, _ indices: Tensor, shape: [Int]) throws -> Tensor? {
+  private static func dense(_ values: Tensor, _ indices: Tensor, shape: [Int]) throws(CetError) -> Tensor? {
     guard let count = shape.validatedCount else {
       throw CetError(.invalidModel, "shape \(shape.shapeText) is negative or too large")
     }

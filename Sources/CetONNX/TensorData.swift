@@ -9,9 +9,9 @@ enum TensorData {
 
   /// A tensor over raw little-endian bytes: borrowed where they are aligned, copied on first use otherwise.
   /// The caller has checked that `raw` has `packedByteCount` bytes.
-  static func tensor(_ type: ElementType, _ shape: [Int], raw: UnsafeRawBufferPointer, keeper: AnyObject) throws
-    -> Tensor
-  {
+  static func tensor(
+    _ type: ElementType, _ shape: [Int], raw: UnsafeRawBufferPointer, keeper: AnyObject
+  ) throws(CetError) -> Tensor {
     guard let source = raw.baseAddress, !raw.isEmpty else { return try Tensor(uninitialized: type, shape) }
     if type.bitWidth < 8 { return try unpacked(type, shape, raw) }
     if type == .bool {
@@ -28,14 +28,14 @@ enum TensorData {
 
   private static func borrowed(
     _ type: ElementType, _ shape: [Int], _ raw: UnsafeRawBufferPointer, _ keeper: AnyObject
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     guard let source = raw.baseAddress else { return try Tensor(uninitialized: type, shape) }
     let storage = Storage(borrowing: source, byteCount: raw.count, keeper: keeper)
     return try Tensor(type: type, shape: shape, storage: storage)
   }
 
   /// One byte an element from elements packed lowest bits first; signed types are sign extended.
-  static func unpacked(_ type: ElementType, _ shape: [Int], _ packed: UnsafeRawBufferPointer) throws -> Tensor {
+  static func unpacked(_ type: ElementType, _ shape: [Int], _ packed: UnsafeRawBufferPointer) throws(CetError) -> Tensor {
     let tensor = try Tensor(uninitialized: type, shape)
     let target = tensor.pointer.assumingMemoryBound(to: UInt8.self)
     BitPacking.unpack(packed, count: tensor.count, bits: type.bitWidth, into: target)
@@ -47,7 +47,7 @@ enum TensorData {
   }
 
   /// The elements in C order as ONNX's raw_data holds them. Sub-byte types are packed lowest bits first.
-  static func appendRaw(_ tensor: Tensor, to output: inout WireWriter) throws {
+  static func appendRaw(_ tensor: Tensor, to output: inout WireWriter) throws(CetError) {
     guard tensor.type != .string else {
       throw CetError(.invalidArgument, "string tensors cannot be written: their text is not kept")
     }
@@ -71,7 +71,7 @@ extension TensorData {
   /// Elements of `float_data` or `double_data`, whose packed form is the raw form.
   static func fixedWidth(
     _ type: ElementType, _ shape: [Int], _ runs: [NumberRun], in file: FileBytes, fieldName: String
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let needed = packedByteCount(type, count: shape.elementCount)
     let single: WireType = fieldName == "float_data" ? .fixed32 : .fixed64
     for run in runs where run.type != .bytes && run.type != single {
@@ -96,7 +96,7 @@ extension TensorData {
   /// types hold one packed byte in each number.
   static func varints(
     _ type: ElementType, _ shape: [Int], _ runs: [NumberRun], in file: FileBytes, fieldName: String
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let isPacked = type.bitWidth < 8
     let width = type.byteWidth
     let needed = isPacked ? packedByteCount(type, count: shape.elementCount) : shape.elementCount

@@ -24,20 +24,20 @@ private struct TensorFields {
 }
 
 extension ModelReader {
-  mutating func tensor(_ reader: WireReader) throws -> ReadTensor {
+  mutating func tensor(_ reader: WireReader) throws(CetError) -> ReadTensor {
     let message = reader.position..<reader.end
     let fields = try tensorFields(reader)
     do {
       return ReadTensor(name: fields.name, tensor: try contents(fields, message))
-    } catch let error as CetError {
+    } catch {
       throw fields.name.isEmpty ? error : error.at("initializer '\(fields.name)'")
     }
   }
 
-  private func tensorFields(_ message: WireReader) throws -> TensorFields {
+  private func tensorFields(_ message: WireReader) throws(CetError) -> TensorFields {
     var reader = message
     var fields = TensorFields()
-    func run(_ field: WireField) throws -> NumberRun {
+    func run(_ field: WireField) throws(CetError) -> NumberRun {
       NumberRun(range: try reader.valueRange(field), type: field.type)
     }
     while let field = try reader.next() {
@@ -64,7 +64,7 @@ extension ModelReader {
     return fields
   }
 
-  private mutating func contents(_ fields: TensorFields, _ message: Range<Int>) throws -> Tensor? {
+  private mutating func contents(_ fields: TensorFields, _ message: Range<Int>) throws(CetError) -> Tensor? {
     var shape: [Int] = []
     for size in fields.shape { shape.append(Int(size)) }
     guard let count = shape.validatedCount else {
@@ -83,9 +83,9 @@ extension ModelReader {
     return try inlineContents(fields, type, shape, count)
   }
 
-  private func inlineContents(_ fields: TensorFields, _ type: ElementType, _ shape: [Int], _ count: Int) throws
-    -> Tensor
-  {
+  private func inlineContents(
+    _ fields: TensorFields, _ type: ElementType, _ shape: [Int], _ count: Int
+  ) throws(CetError) -> Tensor {
     if type == .string {
       guard fields.stringCount == count, fields.raw?.isEmpty ?? true else {
         throw CetError(
@@ -125,7 +125,7 @@ extension ModelReader {
   /// Finds the bytes that external_data names and remembers them for the writer.
   private mutating func external(
     _ entries: [(key: String, value: String)], needed: Int?, _ message: Range<Int>
-  ) throws -> ExternalTensor {
+  ) throws(CetError) -> ExternalTensor {
     var location: String?
     var offset = 0
     var length: Int?
@@ -151,7 +151,7 @@ extension ModelReader {
     return tensor
   }
 
-  private func number(_ entry: (key: String, value: String)) throws -> Int {
+  private func number(_ entry: (key: String, value: String)) throws(CetError) -> Int {
     guard let value = Int(entry.value), value >= 0 else {
       throw CetError(.invalidModel, "external data has \(entry.key) '\(entry.value)', expected a byte count")
     }

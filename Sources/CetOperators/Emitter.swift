@@ -42,7 +42,7 @@ public final class Emitter {
   }
 
   /// A scalar constant of the given type; equal ones are shared.
-  public func scalar(_ number: Double, _ element: ElementType = .float32) throws -> Value {
+  public func scalar(_ number: Double, _ element: ElementType = .float32) throws(CetError) -> Value {
     let key = ScalarKey(value: number, element: element)
     if let value = scalars[key] { return value }
     let value = constant(try Tensor.filled(number, element, []))
@@ -50,7 +50,7 @@ public final class Emitter {
     return value
   }
 
-  public func integers(_ numbers: [Int]) throws -> Value {
+  public func integers(_ numbers: [Int]) throws(CetError) -> Value {
     constant(try Tensor(numbers.map(Int64.init), shape: [numbers.count]))
   }
 
@@ -62,7 +62,7 @@ public final class Emitter {
 
   // MARK: Calls
 
-  public func emit(_ primitive: any Primitive, _ inputs: [Value]) throws -> [Value] {
+  public func emit(_ primitive: any Primitive, _ inputs: [Value]) throws(CetError) -> [Value] {
     let key = CallKey(primitive: AnyHashable(primitive), inputs: inputs.map(\.id))
     if let values = known[key] { return values }
     try context.interruption.check()
@@ -75,7 +75,7 @@ public final class Emitter {
     if !(primitive is Reshape) { try reserve(types, isComputed: constants.count == inputs.count) }
     let outputs: [Value]
     if constants.count == inputs.count {
-      let results = try SerialKernels.run { try primitive.run(constants, context) }
+      let results = try SerialKernels.run { () throws(CetError) in try primitive.run(constants, context) }
       outputs = results.map { constant($0) }
     } else {
       let index = program.steps.count
@@ -87,7 +87,7 @@ public final class Emitter {
     return outputs
   }
 
-  public func emit(_ primitive: any Primitive, _ inputs: Value...) throws -> Value {
+  public func emit(_ primitive: any Primitive, _ inputs: Value...) throws(CetError) -> Value {
     let outputs = try emit(primitive, inputs)
     guard outputs.count == 1 else { throw CetError(.internal, "\(primitive.name) has \(outputs.count) outputs") }
     return outputs[0]
@@ -96,7 +96,7 @@ public final class Emitter {
 
 extension Tensor {
   /// A tensor whose every element is `number`, rounded to the type.
-  public static func filled(_ number: Double, _ element: ElementType, _ shape: [Int]) throws -> Tensor {
+  public static func filled(_ number: Double, _ element: ElementType, _ shape: [Int]) throws(CetError) -> Tensor {
     guard let count = shape.validatedCount else {
       throw CetError(.shapeMismatch, "shape \(shape.shapeText) is negative or too large")
     }

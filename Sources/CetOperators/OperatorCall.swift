@@ -14,14 +14,14 @@ public struct OperatorCall {
 
   public func has(_ index: Int) -> Bool { index < inputs.count && inputs[index] != nil }
 
-  public func input(_ index: Int) throws -> Value {
+  public func input(_ index: Int) throws(CetError) -> Value {
     guard index < inputs.count, let value = inputs[index] else {
       throw CetError(.invalidModel, "input \(index) is missing")
     }
     return value
   }
 
-  public func input(_ index: Int, rankAtLeast rank: Int) throws -> Value {
+  public func input(_ index: Int, rankAtLeast rank: Int) throws(CetError) -> Value {
     let value = try input(index)
     guard value.rank >= rank else {
       throw CetError(.shapeMismatch, "input \(index) has shape \(value.shape.shapeText), expected rank \(rank) or more")
@@ -32,7 +32,7 @@ public struct OperatorCall {
   public func optional(_ index: Int) -> Value? { index < inputs.count ? inputs[index] : nil }
 
   /// Input 1 ready to broadcast with input 0. Before opset 7 the attribute `axis` says where its axes begin.
-  public func rightOperand() throws -> Value {
+  public func rightOperand() throws(CetError) -> Value {
     let (a, b) = (try input(0), try input(1))
     guard opset < 7, let axis = try int("axis"), axis >= 0, axis < a.rank - b.rank else { return b }
     return try e.reshape(b, b.shape + [Int](repeating: 1, count: a.rank - axis - b.rank))
@@ -41,34 +41,34 @@ public struct OperatorCall {
   // MARK: Attributes
 
   public var attributes: NodeAttributes { NodeAttributes(node) }
-  public func int(_ name: String) throws -> Int? { try attributes.int(name) }
-  public func int(_ name: String, _ standard: Int) throws -> Int { try attributes.int(name) ?? standard }
-  public func ints(_ name: String) throws -> [Int]? { try attributes.ints(name) }
-  public func float(_ name: String) throws -> Double? { try attributes.float(name) }
-  public func float(_ name: String, _ standard: Double) throws -> Double { try attributes.float(name) ?? standard }
-  public func floats(_ name: String) throws -> [Double]? { try attributes.floats(name) }
-  public func strings(_ name: String) throws -> [String]? { try attributes.strings(name) }
-  public func graph(_ name: String) throws -> Graph { try attributes.graph(name) }
-  public func string(_ name: String, _ standard: String) throws -> String { try attributes.string(name, standard) }
-  public func elementType(_ name: String) throws -> ElementType? { try attributes.elementType(name) }
+  public func int(_ name: String) throws(CetError) -> Int? { try attributes.int(name) }
+  public func int(_ name: String, _ standard: Int) throws(CetError) -> Int { try attributes.int(name) ?? standard }
+  public func ints(_ name: String) throws(CetError) -> [Int]? { try attributes.ints(name) }
+  public func float(_ name: String) throws(CetError) -> Double? { try attributes.float(name) }
+  public func float(_ name: String, _ standard: Double) throws(CetError) -> Double { try attributes.float(name) ?? standard }
+  public func floats(_ name: String) throws(CetError) -> [Double]? { try attributes.floats(name) }
+  public func strings(_ name: String) throws(CetError) -> [String]? { try attributes.strings(name) }
+  public func graph(_ name: String) throws(CetError) -> Graph { try attributes.graph(name) }
+  public func string(_ name: String, _ standard: String) throws(CetError) -> String { try attributes.string(name, standard) }
+  public func elementType(_ name: String) throws(CetError) -> ElementType? { try attributes.elementType(name) }
 
   // MARK: Inputs that must be known before the model runs
 
   static let dependence = "depends on the data; it must be constant for a batch"
 
-  public func known(_ index: Int, _ what: String) throws -> Tensor {
+  public func known(_ index: Int, _ what: String) throws(CetError) -> Tensor {
     guard let tensor = e.known(try input(index)) else {
       throw CetError(.unsupportedOperator, "\(what) (input \(index)) \(OperatorCall.dependence)")
     }
     return tensor
   }
 
-  public func knownInts(_ index: Int, _ what: String) throws -> [Int] {
+  public func knownInts(_ index: Int, _ what: String) throws(CetError) -> [Int] {
     let tensor = try Conversion.convert(known(index, what), to: .int64, e.context)
     return try tensor.array(as: Int64.self).map { Int($0) }
   }
 
-  public func knownScalar(_ index: Int, _ what: String) throws -> Double {
+  public func knownScalar(_ index: Int, _ what: String) throws(CetError) -> Double {
     let tensor = try Conversion.convert(known(index, what), to: .float64, e.context)
     guard let value = try tensor.array(as: Double.self).first else {
       throw CetError(.invalidModel, "\(what) (input \(index)) is empty")
@@ -76,11 +76,11 @@ public struct OperatorCall {
     return value
   }
 
-  public func knownDoubles(_ index: Int, _ what: String) throws -> [Double] {
+  public func knownDoubles(_ index: Int, _ what: String) throws(CetError) -> [Double] {
     try Conversion.convert(known(index, what), to: .float64, e.context).array(as: Double.self)
   }
 
-  public func knownInt(_ index: Int, _ what: String) throws -> Int {
+  public func knownInt(_ index: Int, _ what: String) throws(CetError) -> Int {
     guard let value = try knownInts(index, what).first else {
       throw CetError(.invalidModel, "\(what) (input \(index)) is empty")
     }
@@ -88,21 +88,21 @@ public struct OperatorCall {
   }
 
   /// Integers that moved from an attribute to an input in a later operator set; nil when neither is given.
-  public func intsFromAttributeOrInput(_ name: String, _ index: Int) throws -> [Int]? {
+  public func intsFromAttributeOrInput(_ name: String, _ index: Int) throws(CetError) -> [Int]? {
     if has(index) { return try knownInts(index, name) }
     return try ints(name)
   }
 
   /// Axes counted from the end made positive, checked, sorted and unique.
-  public func axes(_ axes: [Int], rank: Int) throws -> [Int] {
-    let positive = try axes.map { try axis($0, rank: rank) }
+  public func axes(_ axes: [Int], rank: Int) throws(CetError) -> [Int] {
+    let positive = try axes.map { x throws(CetError) in try axis(x, rank: rank) }
     guard Set(positive).count == positive.count else {
       throw CetError(.invalidModel, "axes \(axes) name an axis twice")
     }
     return positive.sorted()
   }
 
-  public func axis(_ axis: Int, rank: Int) throws -> Int {
+  public func axis(_ axis: Int, rank: Int) throws(CetError) -> Int {
     guard axis >= -rank, axis < rank else {
       throw CetError(.shapeMismatch, "axis \(axis) is outside rank \(rank)")
     }

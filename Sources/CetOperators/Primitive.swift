@@ -10,17 +10,17 @@ public protocol Primitive: Hashable, Sendable {
   var name: String { get }
 
   /// Checks the inputs' types and gives the outputs' types.
-  func infer(_ inputs: [TensorType]) throws -> [TensorType]
+  func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType]
 
   /// Computes. Inputs have the types given to `infer`; any layout.
-  func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor]
+  func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor]
 
   /// Tangents of the outputs from tangents of the inputs.
-  func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?]
+  func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?]
 
   /// Cotangents of the inputs from cotangents of the outputs. `wanted[i]` is false where the caller has no
   /// use for the cotangent of input i.
-  func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?]
+  func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?]
 }
 
 /// The values at one use of a primitive.
@@ -37,7 +37,7 @@ public struct Call: Sendable {
 /// Primitives with one output that can be added to a tensor while it is computed, for float32.
 public protocol AccumulatingPrimitive: Primitive {
   /// The output plus `sum`, which has the output's shape and whose memory may be overwritten or returned.
-  func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws -> Tensor
+  func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor
 }
 
 /// Primitives of which a part of the outputs, cut out along an axis, is the same primitive of parts of its inputs.
@@ -61,10 +61,10 @@ extension SeparablePrimitive {
 public protocol PiecewiseConstant: Primitive {}
 
 extension PiecewiseConstant {
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     call.outputs.map { _ in nil }
   }
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     call.inputs.map { _ in nil }
   }
 }
@@ -73,16 +73,16 @@ extension PiecewiseConstant {
 /// constants of the map (indices). A linear map is its own derivative.
 public protocol LinearPrimitive: Primitive {
   /// Aᵀȳ
-  func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value?
+  func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value?
 }
 
 extension LinearPrimitive {
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     // ẏ = Aẋ
     guard let tangent = tangents[0] else { return call.outputs.map { _ in nil } }
     return try e.emit(self, [tangent] + call.inputs.dropFirst())
   }
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     var result = [Value?](repeating: nil, count: call.inputs.count)
     if let cotangent = cotangents[0], wanted[0] { result[0] = try transpose(call, cotangent, e) }
     return result

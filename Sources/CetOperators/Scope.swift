@@ -31,7 +31,7 @@ public final class Scope {
   }
 
   /// A scope for a subgraph: it sees the values of this one.
-  public func child() throws -> Scope {
+  public func child() throws(CetError) -> Scope {
     guard depth < Scope.depthLimit else { throw CetError(.invalidModel, "graphs nest deeper than \(Scope.depthLimit)") }
     let scope = Scope(model, e, values, inner: inner, depth: depth + 1)
     scope.omitted = omitted
@@ -50,14 +50,14 @@ public final class Scope {
 
   /// Lowers the nodes that `outputs` need and gives their values. Names already set (inputs, parameters) are
   /// used as they are; other initializers become constants.
-  public func lower(_ graph: Graph, outputs: [String]) throws -> [Value] {
+  public func lower(_ graph: Graph, outputs: [String]) throws(CetError) -> [Value] {
     for initializer in graph.initializers where values[initializer.name] == nil {
       values[initializer.name] = e.constant(initializer.tensor)
     }
     for index in neededNodes(graph, outputs) {
       try lower(graph.nodes[index])
     }
-    return try outputs.map { name in
+    return try outputs.map { name throws(CetError) in
       guard let value = values[name] else {
         throw CetError(.invalidModel, "value '\(name)' is not produced by any node")
       }
@@ -79,9 +79,9 @@ public final class Scope {
     return kept.reversed()
   }
 
-  private func lower(_ node: Node) throws {
+  private func lower(_ node: Node) throws(CetError) {
     let place = "node '\(node.displayName)' (\(node.operatorType))"
-    let inputs: [Value?] = try node.inputs.map { name in
+    let inputs: [Value?] = try node.inputs.map { name throws(CetError) in
       if name.isEmpty || omitted.contains(name) { return nil }
       guard let value = values[name] else {
         if model.graph.opaqueInitializers.contains(name) {
@@ -108,8 +108,8 @@ public final class Scope {
           node: node, opset: model.opsets[node.domain] ?? model.opset, inputs: inputs, e: e, scope: self)
         outputs = try entry.lower(call)
       }
-    } catch let error as CetError {
-      throw error.at(place)
+    } catch {
+      throw CetError(error).at(place)
     }
     for (name, value) in zip(node.outputs, outputs) where !name.isEmpty {
       set(name, value)
@@ -117,7 +117,7 @@ public final class Scope {
   }
 
   /// A model-local function: its nodes in a scope of their own, with the caller's attributes.
-  private func inlined(_ function: Function, _ node: Node, _ inputs: [Value?]) throws -> [Value] {
+  private func inlined(_ function: Function, _ node: Node, _ inputs: [Value?]) throws(CetError) -> [Value] {
     guard depth < Scope.depthLimit else {
       throw CetError(.invalidModel, "functions nest deeper than \(Scope.depthLimit)")
     }

@@ -9,7 +9,7 @@ extension Emitter {
   private static let nodeLimit = 1 << 18
 
   /// Counts a node that is lowered.
-  func countNode() throws {
+  func countNode() throws(CetError) {
     loweredNodes += 1
     guard loweredNodes <= Emitter.nodeLimit else {
       throw CetError(.unsupportedOperator, "loops and functions unroll into more than \(Emitter.nodeLimit) nodes")
@@ -17,7 +17,7 @@ extension Emitter {
   }
 
   /// Throws unless `count` entries of `width` bytes may be made.
-  public func reserve(_ count: Int, width: Int = 8, _ what: @autoclosure () -> String) throws {
+  public func reserve(_ count: Int, width: Int = 8, _ what: @autoclosure () -> String) throws(CetError) {
     let bytes = Int.saturatingProduct(count, width)
     guard bytes <= context.memoryLimit else {
       throw CetError(.outOfMemory, "\(what()) needs \(bytes) bytes, max_memory is \(context.memoryLimit)")
@@ -25,7 +25,7 @@ extension Emitter {
   }
 
   /// Throws unless a result of this shape may be made; for operators that make it in steps, or lists of its size first.
-  public func reserve(_ element: ElementType, _ shape: [Int]) throws {
+  public func reserve(_ element: ElementType, _ shape: [Int]) throws(CetError) {
     guard let count = shape.validatedCount else {
       throw CetError(.shapeMismatch, "a result of shape \(shape.shapeText) is negative or too large")
     }
@@ -33,7 +33,7 @@ extension Emitter {
   }
 
   /// Throws unless each result of a call fits, and together with all constants so far when it is computed at once.
-  func reserve(_ types: [TensorType], isComputed: Bool) throws {
+  func reserve(_ types: [TensorType], isComputed: Bool) throws(CetError) {
     var sum = isComputed ? computedBytes : 0
     for type in types {
       // What was inferred has a valid count, which leaves room for the width of an element.
@@ -51,13 +51,13 @@ extension Emitter {
   }
 
   /// 0 ..< count as a constant.
-  public func ramp(_ count: Int) throws -> Value {
+  public func ramp(_ count: Int) throws(CetError) -> Value {
     try reserve(count, "a range of \(count) numbers")
     return try integers(Array(0..<count))
   }
 
   /// The turns 0 ..< count of what is unrolled.
-  public func turns(_ count: Int) throws -> Range<Int> {
+  public func turns(_ count: Int) throws(CetError) -> Range<Int> {
     guard count <= Emitter.turnLimit else {
       throw CetError(.unsupportedOperator, "\(count) steps are unrolled, expected at most \(Emitter.turnLimit)")
     }

@@ -17,7 +17,7 @@ final class Basis {
 
   static let width = 1 << 14
 
-  init(n: Int, rows: Int, type: BasisType = .float32, folder: String? = nil, workers: Workers) throws {
+  init(n: Int, rows: Int, type: BasisType = .float32, folder: String? = nil, workers: Workers) throws(CetError) {
     guard let bytes = [n, rows, type.byteCount].validatedCount else {
       throw CetError(.outOfMemory, "a basis of \(rows) vectors of \(n) elements is too large")
     }
@@ -54,7 +54,7 @@ final class Basis {
   // MARK: Vectors in and out
 
   /// Stores a vector, rounded to the basis's type.
-  func store(_ w: UnsafePointer<Float>, at row: Int) throws {
+  func store(_ w: UnsafePointer<Float>, at row: Int) throws(CetError) {
     try vectorWorkers.forEach(panels) { panel in
       let part = columns(panel)
       switch type {
@@ -65,7 +65,7 @@ final class Basis {
   }
 
   /// The vector as it is stored.
-  func load(_ row: Int, into w: UnsafeMutablePointer<Float>) throws {
+  func load(_ row: Int, into w: UnsafeMutablePointer<Float>) throws(CetError) {
     try vectorWorkers.forEach(panels) { panel in
       let part = columns(panel)
       switch type {
@@ -76,7 +76,7 @@ final class Basis {
   }
 
   /// Copies `count` rows to an earlier place.
-  func move(_ row: Int, to target: Int, count: Int) throws {
+  func move(_ row: Int, to target: Int, count: Int) throws(CetError) {
     guard row != target, count > 0 else { return }
     try workers.forEach(panels) { panel in
       let stride = columns(panel).count * type.byteCount
@@ -102,7 +102,7 @@ final class Basis {
   func pass(
     _ w: UnsafeMutablePointer<Float>, columns: Int, count: Int, combine m: [Double]? = nil, subtract h: [Double]? = nil,
     measure: Bool = true
-  ) throws -> Products {
+  ) throws(CetError) -> Products {
     let measured = measure ? count : 0
     var sum = Products(
       withBasis: [Double](repeating: 0, count: measured * columns), gram: [Double](repeating: 0, count: columns * columns))
@@ -146,7 +146,7 @@ final class Basis {
   }
 
   /// ⟨a, b⟩ of two vectors outside the basis.
-  func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>) throws -> Double {
+  func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>) throws(CetError) -> Double {
     var sum = 0.0
     try vectorWorkers.ordered(panels) { panel in
       let part = columns(panel)
@@ -155,10 +155,10 @@ final class Basis {
     return sum
   }
 
-  func norm(_ w: UnsafePointer<Float>) throws -> Double { try dot(w, w).squareRoot() }
+  func norm(_ w: UnsafePointer<Float>) throws(CetError) -> Double { try dot(w, w).squareRoot() }
 
   /// ‖y − a x‖
-  func residualNorm(_ y: UnsafePointer<Float>, _ a: Double, _ x: UnsafePointer<Float>) throws -> Double {
+  func residualNorm(_ y: UnsafePointer<Float>, _ a: Double, _ x: UnsafePointer<Float>) throws(CetError) -> Double {
     var sum = 0.0
     try vectorWorkers.ordered(panels) { panel in
       let part = columns(panel)
@@ -167,7 +167,7 @@ final class Basis {
     return sum.squareRoot()
   }
 
-  func scale(_ w: UnsafeMutablePointer<Float>, by factor: Double) throws {
+  func scale(_ w: UnsafeMutablePointer<Float>, by factor: Double) throws(CetError) {
     try vectorWorkers.forEach(panels) { panel in
       let part = columns(panel)
       ck_scale_wide_f32(factor, w + part.lowerBound, part.count)

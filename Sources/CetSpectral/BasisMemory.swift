@@ -19,10 +19,10 @@ final class BasisMemory: @unchecked Sendable {
   private let descriptor: Int32
 
   /// - Parameter folder: nil for memory.
-  init(byteCount: Int, folder: String?) throws {
+  init(byteCount: Int, folder: String?) throws(CetError) {
     self.byteCount = byteCount
     mapped = max(byteCount, 1)
-    descriptor = try folder.map { try BasisMemory.file(in: $0, byteCount: max(byteCount, 1)) } ?? -1
+    descriptor = if let folder { try BasisMemory.file(in: folder, byteCount: max(byteCount, 1)) } else { -1 }
     let flags = folder == nil ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED
     let result = mmap(nil, mapped, PROT_READ | PROT_WRITE, flags, descriptor, 0)
     guard let result, result != MAP_FAILED else {
@@ -50,7 +50,7 @@ final class BasisMemory: @unchecked Sendable {
   }
 
   /// A file without a name whose blocks are all reserved: a write to the mapping cannot fail later.
-  private static func file(in folder: String, byteCount: Int) throws -> Int32 {
+  private static func file(in folder: String, byteCount: Int) throws(CetError) -> Int32 {
     var descriptor = open(folder, O_RDWR | oTemporaryFile | O_CLOEXEC, 0o600)
     if descriptor < 0, errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL {
       // A file system without nameless files.

@@ -58,9 +58,9 @@ enum BlockFactor {
 }
 
 /// Eigenvalues (ascending) and eigenvectors (row i, unit in the inner product of `gram`) of t y = θ gram y.
-func generalizedEigen(_ t: [Double], _ gram: [Double], _ m: Int) throws -> (values: [Double], vectors: [Double]) {
+func generalizedEigen(_ t: [Double], _ gram: [Double], _ m: Int) throws(CetError) -> (values: [Double], vectors: [Double]) {
   var l = gram
-  let definite = try l.withUnsafeMutableBufferPointer { l in
+  let definite = try l.withUnsafeMutableBufferPointer { l throws(CetError) in
     guard let l = l.baseAddress else { return true }
     guard try LinearAlgebra.choleskyInPlace(l, n: m) else { return false }
     try LinearAlgebra.invertLowerTriangleInPlace(l, n: m)

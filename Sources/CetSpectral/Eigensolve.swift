@@ -6,8 +6,8 @@ import CetTensor
 /// `progress(applies, converged)` runs after every block of applications on the calling thread and may throw to cancel.
 public func eigensolve(
   _ map: some LinearMap, _ options: EigensolveSettings, workers: Workers = Workers(threads: 1),
-  checkpoint: EigensolveCheckpoint? = nil, progress: ((_ applies: Int, _ converged: Int) throws -> Void)? = nil
-) throws -> Eigenpairs {
+  checkpoint: EigensolveCheckpoint? = nil, progress: ((_ applies: Int, _ converged: Int) throws(CetError) -> Void)? = nil
+) throws(CetError) -> Eigenpairs {
   let n = map.dimension
   let sizes = try EigensolveSizes(dimension: n, options)
   let (wanted, capacity, block) = (sizes.wanted, sizes.capacity, sizes.block)
@@ -88,7 +88,7 @@ private func convergenceBound(_ value: Double, largest: Double, tolerance: Doubl
 /// Writes the given start vector and sums of the initial vectors into the first block.
 private func startBlock(
   _ n: Int, _ options: EigensolveSettings
-) -> ((UnsafeMutablePointer<Float>, Int) throws -> Int)? {
+) -> ((UnsafeMutablePointer<Float>, Int) throws(CetError) -> Int)? {
   guard options.start?.count == n || options.initial?.count ?? 0 > 0 else { return nil }
   return { block, columns in
     var used = 0
@@ -114,8 +114,8 @@ private func startBlock(
 /// Ritz vectors, and Rayleigh quotients and residuals from one more application of the map to each, in blocks.
 private func finish(
   _ map: some LinearMap, _ lanczos: inout LanczosFactorization, values: [Double], coordinates: [Double], picked: [Int],
-  largest: Double, restarts: Int, _ options: EigensolveSettings, _ progress: ((Int, Int) throws -> Void)?
-) throws -> Eigenpairs {
+  largest: Double, restarts: Int, _ options: EigensolveSettings, _ progress: ((Int, Int) throws(CetError) -> Void)?
+) throws(CetError) -> Eigenpairs {
   let size = lanczos.size
   let basis = lanczos.basis
   let n = basis.n

@@ -58,7 +58,7 @@ public struct EigensolveSizes: Sendable, Equatable {
 
   /// Checks the options for a map of dimension n. Throws `outOfMemory` with what is needed when `maximumMemory` cannot
   /// be kept.
-  public init(dimension n: Int, _ options: EigensolveSettings) throws {
+  public init(dimension n: Int, _ options: EigensolveSettings) throws(CetError) {
     guard n >= 1 else { throw CetError(.invalidArgument, "the linear map has dimension \(n)") }
     guard options.count >= 1 else {
       throw CetError(.invalidArgument, "the number of eigenpairs must be at least 1, got \(options.count)")

@@ -39,7 +39,7 @@ public struct EigensolveState: @unchecked Sendable {
   }
 
   /// The stored bytes of the vectors, piece by piece; a run that goes on asks `fill` for pieces of the same sizes.
-  public func eachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
+  public func eachPiece<Failure>(_ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
     guard let basis else { return }
     for panel in 0..<basis.panels { try body(UnsafeRawBufferPointer(basis.bytes(panel, rows: size + pending))) }
   }
@@ -58,13 +58,13 @@ public struct EigensolveCheckpoint {
   /// A state to go on from.
   public var resume: EigensolveState?
   /// Fills one piece of the state's vectors; called in the order of `EigensolveState.eachPiece`.
-  public var fill: (UnsafeMutableRawBufferPointer) throws -> Void
+  public var fill: (UnsafeMutableRawBufferPointer) throws(CetError) -> Void
   /// Called after every restart.
-  public var save: (EigensolveState) throws -> Void
+  public var save: (EigensolveState) throws(CetError) -> Void
 
   public init(
-    resume: EigensolveState?, fill: @escaping (UnsafeMutableRawBufferPointer) throws -> Void,
-    save: @escaping (EigensolveState) throws -> Void
+    resume: EigensolveState?, fill: @escaping (UnsafeMutableRawBufferPointer) throws(CetError) -> Void,
+    save: @escaping (EigensolveState) throws(CetError) -> Void
   ) {
     self.resume = resume
     self.fill = fill

@@ -20,10 +20,10 @@ public final class Eigenvectors: @unchecked Sendable {  // immutable once handed
   }
 
   /// Copies of the given vectors, one after another.
-  public convenience init(dimension: Int, vectors: [Float]) throws {
+  public convenience init(dimension: Int, vectors: [Float]) throws(CetError) {
     let count = dimension > 0 ? vectors.count / dimension : 0
     let basis = try Basis(n: dimension, rows: count, workers: Workers(threads: 1))
-    try vectors.withUnsafeBufferPointer { vectors in
+    try vectors.withUnsafeBufferPointer { vectors throws(CetError) in
       guard let start = vectors.baseAddress else { return }
       for i in 0..<count { try basis.store(start + i * dimension, at: i) }
     }
@@ -32,8 +32,8 @@ public final class Eigenvectors: @unchecked Sendable {  // immutable once handed
 
   /// Vectors as `eachPiece` gave them.
   public convenience init(
-    dimension: Int, count: Int, type: BasisType, fill: (UnsafeMutableRawBufferPointer) throws -> Void
-  ) throws {
+    dimension: Int, count: Int, type: BasisType, fill: (UnsafeMutableRawBufferPointer) throws(CetError) -> Void
+  ) throws(CetError) {
     let basis = try Basis(n: dimension, rows: count, type: type, workers: Workers(threads: 1))
     for row in 0..<count {
       for panel in 0..<basis.panels {
@@ -46,7 +46,7 @@ public final class Eigenvectors: @unchecked Sendable {  // immutable once handed
   }
 
   /// The stored bytes of a vector from first to last, piece by piece.
-  public func eachPiece(of index: Int, _ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
+  public func eachPiece<Failure>(of index: Int, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
     for start in stride(from: 0, to: dimension, by: Basis.width) {
       let length = min(Basis.width, dimension - start)
       let place = memory.pointer + (start * rows + order[index] * length) * type.byteCount

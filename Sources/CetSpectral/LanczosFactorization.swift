@@ -31,8 +31,8 @@ struct LanczosFactorization {
   /// - Parameter start: writes start vectors into the block it is given and returns how many; the others are random.
   init(
     dimension n: Int, capacity: Int, block: Int = 1, type: BasisType = .float32, folder: String? = nil, seed: UInt64,
-    workers: Workers, start: ((UnsafeMutablePointer<Float>, Int) throws -> Int)? = nil
-  ) throws {
+    workers: Workers, start: ((UnsafeMutablePointer<Float>, Int) throws(CetError) -> Int)? = nil
+  ) throws(CetError) {
     self.block = block
     self.capacity = capacity
     basis = try Basis(n: n, rows: min(capacity + block, n), type: type, folder: folder, workers: workers)
@@ -50,8 +50,8 @@ struct LanczosFactorization {
   /// A factorization as it was after a restart.
   init(
     dimension n: Int, capacity: Int, block: Int, type: BasisType, folder: String?, workers: Workers,
-    restored: EigensolveState, fill: (UnsafeMutableRawBufferPointer) throws -> Void
-  ) throws {
+    restored: EigensolveState, fill: (UnsafeMutableRawBufferPointer) throws(CetError) -> Void
+  ) throws(CetError) {
     self.block = block
     self.capacity = capacity
     basis = try Basis(n: n, rows: min(capacity + block, n), type: type, folder: folder, workers: workers)
@@ -73,7 +73,7 @@ struct LanczosFactorization {
   }
 
   /// One block of applications; extends V and T by it.
-  mutating func extend(_ map: some LinearMap) throws {
+  mutating func extend(_ map: some LinearMap) throws(CetError) {
     let p = pending
     for c in 0..<p { try basis.load(size + c, into: input + c * n) }
     try apply(map, count: p)
@@ -113,7 +113,7 @@ struct LanczosFactorization {
   }
 
   /// output = H input, counted and checked.
-  mutating func apply(_ map: some LinearMap, count: Int) throws {
+  mutating func apply(_ map: some LinearMap, count: Int) throws(CetError) {
     try map.apply(input, count: count, output)
     for c in 0..<count {
       applies += 1
@@ -136,7 +136,7 @@ struct LanczosFactorization {
   }
 
   /// Ritz values, ascending, and their coordinates in V (pair i is row i).
-  func ritzPairs() throws -> (values: [Double], coordinates: [Double]) {
+  func ritzPairs() throws(CetError) -> (values: [Double], coordinates: [Double]) {
     let m = size
     let t = (0..<(m * m)).map { projection[$0 / m * capacity + $0 % m] }
     let (values, vectors) =
@@ -148,7 +148,7 @@ struct LanczosFactorization {
 
   /// Replaces V by the given Ritz vectors. The next block stays, or is random: then the invariant subspaces that V
   /// has missed get a part in it (copies of a repeated eigenvalue, above all).
-  mutating func restart(values: [Double], coordinates: [Double], randomDirections: Bool = false) throws {
+  mutating func restart(values: [Double], coordinates: [Double], randomDirections: Bool = false) throws(CetError) {
     let kept = values.count
     let rounding = try basis.rotate(coordinates, kept: kept, count: size)
     try basis.move(size, to: kept, count: pending)
@@ -176,7 +176,7 @@ struct LanczosFactorization {
 
   /// Stores the first `columns` vectors of the output, and random ones until the block is full: at the start, and
   /// where the Krylov space ends early.
-  private mutating func append(columns: Int, orthonormal: Bool = false) throws {
+  private mutating func append(columns: Int, orthonormal: Bool = false) throws(CetError) {
     let target = min(block, n - size)
     var ready = columns
     if !orthonormal, columns > 0 {
@@ -207,7 +207,7 @@ struct LanczosFactorization {
   /// - Returns: how many columns there are, and R (rank × columns): output before = V C + output after · R.
   private mutating func orthogonalize(
     columns: Int, against count: Int? = nil, measured: Basis.Products
-  ) throws -> (rank: Int, r: [Double]) {
+  ) throws(CetError) -> (rank: Int, r: [Double]) {
     let count = count ?? size
     let whole = (0..<columns).map { measured.gram[$0 * columns + $0].squareRoot() }
     var products = measured

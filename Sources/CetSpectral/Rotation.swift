@@ -14,7 +14,7 @@ extension Basis {
 
   /// Row i ← Σ_j y[i][j] v_j for i < kept, in place: rows of the kept × count matrix y are the coordinates of the
   /// new vectors.
-  func rotate(_ y: [Double], kept: Int, count: Int) throws -> Rounding {
+  func rotate(_ y: [Double], kept: Int, count: Int) throws(CetError) -> Rounding {
     let size = type == .bfloat16 ? kept * kept : 0
     var rounding = Rounding(cross: [Double](repeating: 0, count: size), square: [Double](repeating: 0, count: size))
     try workers.ordered(panels) { panel in
@@ -30,7 +30,7 @@ extension Basis {
 
   /// The rotated vectors as the final ones: as float32 if that takes no more memory than the basis has, packed to the
   /// front of it; the rest is given back. The basis is of no use afterwards.
-  func rotateForGood(_ y: [Double], kept: Int, count: Int) throws -> Eigenvectors {
+  func rotateForGood(_ y: [Double], kept: Int, count: Int) throws(CetError) -> Eigenvectors {
     let target = kept * 4 <= rows * type.byteCount ? BasisType.float32 : type
     try workers.forEach(panels) { panel in
       _ = try rotate(panel, y, kept: kept, count: count, as: target, measures: false)
@@ -45,7 +45,7 @@ extension Basis {
 
   private func rotate(
     _ panel: Int, _ y: [Double], kept: Int, count: Int, as target: BasisType, measures: Bool
-  ) throws -> Rounding {
+  ) throws(CetError) -> Rounding {
     let start = address(panel, 0)
     guard target != type else {
       return try rotate(panel, y, kept: kept, count: count, from: start, into: start, as: target, measures: measures)
@@ -61,7 +61,7 @@ extension Basis {
   private func rotate(
     _ panel: Int, _ y: [Double], kept: Int, count: Int, from source: UnsafeMutableRawPointer,
     into output: UnsafeMutableRawPointer, as target: BasisType, measures: Bool
-  ) throws -> Rounding {
+  ) throws(CetError) -> Rounding {
     let full = columns(panel).count
     let width = min(2048, full)
     let old = try Storage(byteCount: count * width * 8)
@@ -85,7 +85,7 @@ extension Basis {
           for k in 0..<length { a[j * length + k] = Double(Float(bitPattern: UInt32(v[k]) << 16)) }
         }
       }
-      try y.withUnsafeBufferPointer { y in
+      try y.withUnsafeBufferPointer { y throws(CetError) in
         guard let y = y.baseAddress else { return }
         try LinearAlgebra.dgemm(
           y, .plain, stride: count, a, .plain, stride: length, into: u, stride: length, m: kept, n: length, k: count)
@@ -104,8 +104,8 @@ extension Basis {
         }
       }
       guard measures else { continue }
-      try rounding.cross.withUnsafeMutableBufferPointer { cross in
-        try rounding.square.withUnsafeMutableBufferPointer { square in
+      try rounding.cross.withUnsafeMutableBufferPointer { cross throws(CetError) in
+        try rounding.square.withUnsafeMutableBufferPointer { square throws(CetError) in
           guard let cross = cross.baseAddress, let square = square.baseAddress else { return }
           try LinearAlgebra.dgemm(
             u, .plain, stride: length, e, .transposed, stride: length, into: cross, stride: kept, m: kept, n: kept,

@@ -54,7 +54,7 @@ public struct ProbeOptions: Sendable {
   }
 
   /// Throws unless a basis of `vectors` of n elements, and `work` floats, fit.
-  func checkMemory(_ n: Int, vectors: Int, work: Int) throws {
+  func checkMemory(_ n: Int, vectors: Int, work: Int) throws(CetError) {
     guard let basis = [n, min(vectors + 1, n), basisType.byteCount].validatedCount, let floats = [work, 4].validatedCount else {
       throw CetError(.outOfMemory, "a basis of \(vectors) vectors of \(n) elements is too large")
     }
@@ -69,8 +69,8 @@ public struct ProbeOptions: Sendable {
 /// One application of the map per probe and step, less where a Krylov space ends.
 public func estimateDensity(
   _ map: some LinearMap, _ options: ProbeOptions, workers: Workers = Workers(threads: 1),
-  progress: ((_ applies: Int) throws -> Void)? = nil
-) throws -> SpectralDensity {
+  progress: ((_ applies: Int) throws(CetError) -> Void)? = nil
+) throws(CetError) -> SpectralDensity {
   let n = map.dimension
   guard n >= 1 else { throw CetError(.invalidArgument, "the linear map has dimension \(n)") }
   guard options.samples >= 1 else { throw CetError(.invalidArgument, "the density needs at least 1 probe, got \(options.samples)") }
@@ -89,7 +89,7 @@ public func estimateDensity(
     }
     var scale = 0.0
     while lanczos.size < steps {
-      do { try lanczos.extend(map) } catch let error as CetError {
+      do { try lanczos.extend(map) } catch {
         throw error.code == .numeric
           ? CetError(.numeric, "the linear map returned a value that is not finite (apply \(result.applies + lanczos.applies))")
           : error

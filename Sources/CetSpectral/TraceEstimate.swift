@@ -20,8 +20,8 @@ public struct TraceEstimate: Sendable {
 /// example of one tensor. One application of the map per sample.
 public func estimateTrace(
   _ map: some LinearMap, samples: Int, ranges: [Range<Int>] = [], seed: UInt64 = 0,
-  progress: ((_ samples: Int) throws -> Void)? = nil
-) throws -> TraceEstimate {
+  progress: ((_ samples: Int) throws(CetError) -> Void)? = nil
+) throws(CetError) -> TraceEstimate {
   let n = map.dimension
   for range in ranges where range.lowerBound < 0 || range.upperBound > n {
     throw CetError(.invalidArgument, "the range \(range) is outside a map of dimension \(n)")
@@ -42,8 +42,8 @@ public func estimateTrace(
 /// already there, and it holds the ends of the spectrum. Half of the samples go into Q, all are applications.
 public func estimateTraceDeflated(
   _ map: some LinearMap, _ options: ProbeOptions, workers: Workers = Workers(threads: 1),
-  progress: ((_ applies: Int) throws -> Void)? = nil
-) throws -> TraceEstimate.Value {
+  progress: ((_ applies: Int) throws(CetError) -> Void)? = nil
+) throws(CetError) -> TraceEstimate.Value {
   let n = map.dimension
   guard n >= 1 else { throw CetError(.invalidArgument, "the linear map has dimension \(n)") }
   guard options.samples >= 4 else {
@@ -80,8 +80,8 @@ public func estimateTraceDeflated(
 /// Σ_{j≠i} H_ij²), with the standard error of every element; infinite with one sample. One application per sample.
 public func estimateDiagonal(
   _ map: some LinearMap, samples: Int, seed: UInt64 = 0, diagonal: UnsafeMutablePointer<Float>,
-  standardErrors: UnsafeMutablePointer<Float>?, progress: ((_ samples: Int) throws -> Void)? = nil
-) throws {
+  standardErrors: UnsafeMutablePointer<Float>?, progress: ((_ samples: Int) throws(CetError) -> Void)? = nil
+) throws(CetError) {
   let n = map.dimension
   let memory = try Storage(byteCount: (standardErrors == nil ? 1 : 2) * max(n, 0) * 8)
   let mean = memory.pointer.assumingMemoryBound(to: Double.self)
@@ -108,9 +108,9 @@ public func estimateDiagonal(
 
 /// Products with vectors of random signs.
 private func probe(
-  _ map: some LinearMap, samples: Int, seed: UInt64, what: String, progress: ((Int) throws -> Void)?,
+  _ map: some LinearMap, samples: Int, seed: UInt64, what: String, progress: ((Int) throws(CetError) -> Void)?,
   _ body: (UnsafePointer<Float>, UnsafePointer<Float>) -> Void
-) throws {
+) throws(CetError) {
   let n = map.dimension
   guard n >= 1 else { throw CetError(.invalidArgument, "the linear map has dimension \(n)") }
   guard samples >= 1 else { throw CetError(.invalidArgument, "the \(what) needs at least 1 sample, got \(samples)") }

@@ -23,11 +23,21 @@ public struct CetError: Error, CustomStringConvertible, Sendable {
     self.message = message
   }
 
+  /// What a closure threw, which does not say that its errors are of this type.
+  public init(_ error: any Error) { self = error as? CetError ?? CetError(.internal, "\(error)") }
+
   public var description: String { message }
 
   /// The same error with the place in front, unless the message already starts with a place of its own.
   public func at(_ place: String) -> CetError {
     message.hasPrefix("node '") || message.hasPrefix("initializer '")
       ? self : CetError(code, "\(place): \(message)")
+  }
+}
+
+extension Optional {
+  /// `??` whose right side throws the library's errors: the standard operator forgets their type.
+  public func or(_ other: @autoclosure () throws(CetError) -> Wrapped) throws(CetError) -> Wrapped {
+    if let self { self } else { try other() }
   }
 }

@@ -1,11 +1,11 @@
 extension Tensor {
   /// The same values in C order; itself when already so.
-  public func rowMajor(arena: Arena? = nil) throws -> Tensor { try converted(to: .rowMajor, arena: arena) }
+  public func rowMajor(arena: Arena? = nil) throws(CetError) -> Tensor { try converted(to: .rowMajor, arena: arena) }
 
   /// The same values with channels innermost; itself when already so or when the rank is below 3.
-  public func channelsLast(arena: Arena? = nil) throws -> Tensor { try converted(to: .channelsLast, arena: arena) }
+  public func channelsLast(arena: Arena? = nil) throws(CetError) -> Tensor { try converted(to: .channelsLast, arena: arena) }
 
-  public func converted(to target: Layout, arena: Arena? = nil) throws -> Tensor {
+  public func converted(to target: Layout, arena: Arena? = nil) throws(CetError) -> Tensor {
     guard rank >= 3, layout != target else { return self }
     let channels = shape[1]
     let spatial = shape[2...].reduce(1, *)

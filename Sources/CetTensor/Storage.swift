@@ -22,7 +22,7 @@ public final class Storage: @unchecked Sendable {
   var isBorrowed: Bool { if case .borrowed = owner { true } else { false } }
 
   /// Uninitialised memory from the heap.
-  public init(byteCount: Int) throws {
+  public init(byteCount: Int) throws(CetError) {
     base = try Storage.allocate(byteCount)
     self.byteCount = byteCount
     owner = .heap
@@ -31,7 +31,7 @@ public final class Storage: @unchecked Sendable {
 
   /// Aligned memory that takes a copy of `source` when it is first asked for. Opening a large file whose
   /// tensors are not aligned then costs no copy of what nobody reads. `keeper` keeps `source` alive.
-  public init(deferringCopyOf source: UnsafeRawPointer, byteCount: Int, keeper: AnyObject) throws {
+  public init(deferringCopyOf source: UnsafeRawPointer, byteCount: Int, keeper: AnyObject) throws(CetError) {
     base = try Storage.allocate(byteCount)
     self.byteCount = byteCount
     owner = .heap
@@ -62,7 +62,7 @@ public final class Storage: @unchecked Sendable {
     }
   }
 
-  fileprivate static func allocate(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
+  fileprivate static func allocate(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
     var memory: UnsafeMutableRawPointer?
     guard byteCount >= 0, posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory else {
       throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
@@ -102,14 +102,14 @@ public final class Arena: @unchecked Sendable {
 
   public init() {}
 
-  public func storage(byteCount: Int) throws -> Storage {
+  public func storage(byteCount: Int) throws(CetError) -> Storage {
     let capacity = Arena.capacity(for: byteCount)
     let recycled: UnsafeMutableRawPointer? = lock.withLock {
       guard let pointer = free[capacity]?.popLast() else { return nil }
       held -= capacity
       return pointer
     }
-    let pointer = try recycled ?? Storage.allocate(capacity)
+    let pointer = try recycled.or(Storage.allocate(capacity))
     if recycled == nil {
       lock.withLock {
         total += capacity
@@ -171,7 +171,7 @@ public final class Lock: @unchecked Sendable {
     mutex.deallocate()
   }
 
-  public func withLock<Result>(_ body: () throws -> Result) rethrows -> Result {
+  public func withLock<Result, Failure>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return try body()

@@ -20,7 +20,9 @@ public struct Tensor: @unchecked Sendable {
   public var rank: Int { shape.count }
   public var pointer: UnsafeMutableRawPointer { storage.pointer + byteOffset }
 
-  public init(type: ElementType, shape: [Int], layout: Layout = .rowMajor, storage: Storage, byteOffset: Int = 0) throws {
+  public init(
+    type: ElementType, shape: [Int], layout: Layout = .rowMajor, storage: Storage, byteOffset: Int = 0
+  ) throws(CetError) {
     guard let count = shape.validatedCount else {
       throw CetError(.shapeMismatch, "shape \(shape.shapeText) is negative or too large")
     }
@@ -38,16 +40,16 @@ public struct Tensor: @unchecked Sendable {
   }
 
   /// Uninitialised; from the arena when there is one.
-  public init(uninitialized type: ElementType, _ shape: [Int], layout: Layout = .rowMajor, arena: Arena? = nil) throws {
+  public init(uninitialized type: ElementType, _ shape: [Int], layout: Layout = .rowMajor, arena: Arena? = nil) throws(CetError) {
     guard let count = shape.validatedCount else {
       throw CetError(.shapeMismatch, "shape \(shape.shapeText) is negative or too large")
     }
     let bytes = count * type.byteWidth
-    let storage = try arena?.storage(byteCount: bytes) ?? Storage(byteCount: bytes)
+    let storage = if let arena { try arena.storage(byteCount: bytes) } else { try Storage(byteCount: bytes) }
     try self.init(type: type, shape: shape, layout: layout, storage: storage)
   }
 
-  public init<Element: TensorElement>(_ values: [Element], shape: [Int]) throws {
+  public init<Element: TensorElement>(_ values: [Element], shape: [Int]) throws(CetError) {
     guard shape.validatedCount == values.count else {
       throw CetError(.shapeMismatch, "\(values.count) values do not fill shape \(shape.shapeText)")
     }
@@ -58,11 +60,13 @@ public struct Tensor: @unchecked Sendable {
     }
   }
 
-  public init<Element: TensorElement>(scalar: Element) throws {
+  public init<Element: TensorElement>(scalar: Element) throws(CetError) {
     try self.init([scalar], shape: [])
   }
 
-  public static func zeros(_ type: ElementType, _ shape: [Int], layout: Layout = .rowMajor, arena: Arena? = nil) throws -> Tensor {
+  public static func zeros(
+    _ type: ElementType, _ shape: [Int], layout: Layout = .rowMajor, arena: Arena? = nil
+  ) throws(CetError) -> Tensor {
     let tensor = try Tensor(uninitialized: type, shape, layout: layout, arena: arena)
     tensor.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: tensor.byteCount)
     return tensor
@@ -81,7 +85,7 @@ public struct Tensor: @unchecked Sendable {
   public var floats: UnsafeMutablePointer<Float> { pointer.assumingMemoryBound(to: Float.self) }
 
   /// The elements in C order as a Swift array; the element type must be the tensor's.
-  public func array<Element: TensorElement>(as: Element.Type = Element.self) throws -> [Element] {
+  public func array<Element: TensorElement>(as: Element.Type = Element.self) throws(CetError) -> [Element] {
     guard type == Element.elementType else {
       throw CetError(.invalidArgument, "expected a \(Element.elementType) tensor, got \(type)")
     }
@@ -90,7 +94,7 @@ public struct Tensor: @unchecked Sendable {
   }
 
   /// The same elements under another shape of the same count. Row-major tensors only share memory.
-  public func reshaped(_ shape: [Int], arena: Arena? = nil) throws -> Tensor {
+  public func reshaped(_ shape: [Int], arena: Arena? = nil) throws(CetError) -> Tensor {
     guard shape.validatedCount == count else {
       throw CetError(.shapeMismatch, "cannot reshape \(self.shape.shapeText) to \(shape.shapeText)")
     }

@@ -24,13 +24,13 @@ public struct Workers: Sendable {
 
   /// Calls `body(index)` for every index below `count`, in any order and on any worker. The error of the
   /// lowest failing index is thrown. `progress(done)` runs on the caller's thread and may throw to stop.
-  public func forEach(_ count: Int, progress: ((Int) throws -> Void)? = nil, _ body: (Int) throws -> Void) throws {
+  public func forEach(_ count: Int, progress: ((Int) throws -> Void)? = nil, _ body: (Int) throws -> Void) throws(CetError) {
     try ordered(count, progress: progress, compute: body) { _, _ in }
   }
 
   /// Cuts elements into ranges, one a worker, none of them small, and calls `body` for each: for memory that one thread alone
   /// does not read as fast as there is.
-  public func split(_ count: Int, _ body: (Range<Int>) throws -> Void) throws {
+  public func split(_ count: Int, _ body: (Range<Int>) throws -> Void) throws(CetError) {
     let pieces = limited(forOnePassOver: count).threads
     try forEach(pieces) { try body(count * $0 / pieces..<count * ($0 + 1) / pieces) }
   }
@@ -40,10 +40,10 @@ public struct Workers: Sendable {
   public func ordered<Partial>(
     _ count: Int, progress: ((Int) throws -> Void)? = nil,
     compute: (Int) throws -> Partial, combine: (Int, Partial) throws -> Void
-  ) throws {
+  ) throws(CetError) {
     guard count > 0 else { return }
-    try withoutActuallyEscaping(compute) { compute in
-      try withoutActuallyEscaping(combine) { combine in
+    try withoutActuallyEscaping(compute) { compute throws(CetError) in
+      try withoutActuallyEscaping(combine) { combine throws(CetError) in
         let job = Job(
           count: count,
           compute: { index in
@@ -83,7 +83,7 @@ private final class Job<Partial>: AnyJob, @unchecked Sendable {
   private var next = 0  // the next index to compute
   private var done = 0  // indices below it are combined
   private var stopAt: Int  // indices from here on are not combined
-  private(set) var firstError: (any Error)?
+  private(set) var firstError: CetError?
 
   init(count: Int, compute: @escaping (Int) throws -> Partial, combine: @escaping (Int, Partial) throws -> Void) {
     self.count = count
@@ -125,7 +125,7 @@ private final class Job<Partial>: AnyJob, @unchecked Sendable {
           done = index + 1
           try progress?(done)
         } catch {
-          firstError = error
+          firstError = CetError(error)
           stopAt = index
         }
       }

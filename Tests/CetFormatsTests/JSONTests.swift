@@ -9,7 +9,7 @@ import Testing
       _ = try JSON.parse(text)
       return nil
     } catch {
-      return (error as? CetError).map { $0.code == .invalidArgument ? $0.message : "code \($0.code)" } ?? "\(error)"
+      return error.code == .invalidArgument ? error.message : "code \(error.code)"
     }
   }
 

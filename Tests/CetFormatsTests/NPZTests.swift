@@ -15,12 +15,12 @@ private final class MemorySource: ByteSource {
   var position = 0
   var byteCount: Int { bytes.count }
   init(_ bytes: [UInt8]) { self.bytes = bytes }
-  func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+  func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
     guard position + buffer.count <= bytes.count else { throw CetError(.io, "ends too early") }
     buffer.copyBytes(from: bytes[position..<position + buffer.count])
     position += buffer.count
   }
-  func finish() throws { if position != bytes.count { throw CetError(.io, "has more bytes than its shape needs") } }
+  func finish() throws(CetError) { if position != bytes.count { throw CetError(.io, "has more bytes than its shape needs") } }
 }
 
 @Suite struct NPZTests {
@@ -36,7 +36,7 @@ private final class MemorySource: ByteSource {
       _ = try NPY.read(MemorySource(bytes))
       return "accepted"
     } catch {
-      return (error as? CetError)?.message ?? "\(error)"
+      return error.message
     }
   }
 

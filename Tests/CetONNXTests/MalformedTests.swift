@@ -20,7 +20,7 @@ struct MalformedTests {
       let output = try ModelWriter.write(edit: edit, of: file)
       _ = try ModelFile(bytes: output)
       return true
-    } catch is CetError {
+    } catch {
       return false
     }
   }
@@ -83,7 +83,7 @@ struct MalformedTests {
       do {
         let file = try ModelFile(path: folder.path + "/model.onnx")
         _ = try ModelWriter.write(edit: ModelEdit(), of: file)
-      } catch is CetError {}
+      } catch {}
     }
   }
 }

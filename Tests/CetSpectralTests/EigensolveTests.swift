@@ -128,7 +128,7 @@ import Testing
     do {
       _ = try eigensolve(map, EigensolveSettings(count: 2))
       Issue.record("no error")
-    } catch let error as CetError {
+    } catch {
       #expect(error.code == .numeric && error.message.contains("apply 4"))
     }
   }
@@ -136,7 +136,7 @@ import Testing
   @Test func cancelFromProgress_eigensolve_stops() throws {
     let map = DenseMap.random(30, seed: 9)
     #expect(throws: CetError.self) {
-      try eigensolve(map, EigensolveSettings(count: 2)) { applies, _ in
+      try eigensolve(map, EigensolveSettings(count: 2)) { applies, _ throws(CetError) in
         if applies == 3 { throw CetError(.cancelled, "stop") }
       }
     }

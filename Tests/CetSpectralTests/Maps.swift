@@ -53,7 +53,7 @@ final class DenseMap: LinearMap {
     return DenseMap(a, n)
   }
 
-  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws {
+  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws(CetError) {
     applies += 1
     for i in 0..<dimension {
       var sum = 0.0
@@ -79,7 +79,7 @@ final class DiagonalMap: LinearMap {
   let diagonal: [Float]
   var dimension: Int { diagonal.count }
   init(_ diagonal: [Float]) { self.diagonal = diagonal }
-  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws {
+  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws(CetError) {
     for i in 0..<dimension { result[i] = diagonal[i] * v[i] }
   }
 }
@@ -90,8 +90,8 @@ final class BlockCountingMap: LinearMap {
   var blocks: [Int] = []
   var dimension: Int { inner.dimension }
   init(_ inner: DenseMap) { self.inner = inner }
-  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws { try apply(v, count: 1, result) }
-  func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws {
+  func apply(_ v: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>) throws(CetError) { try apply(v, count: 1, result) }
+  func apply(_ v: UnsafePointer<Float>, count: Int, _ result: UnsafeMutablePointer<Float>) throws(CetError) {
     blocks.append(count)
     for i in 0..<count { try inner.apply(v + i * dimension, result + i * dimension) }
   }

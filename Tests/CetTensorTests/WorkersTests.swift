@@ -2,13 +2,12 @@ import CetTensor
 import Testing
 
 @Suite struct WorkersTests {
-  private struct Ended: Error {}
-
   @Test func limited_interruption_isAskedAsBefore() throws {
-    let workers = Workers(threads: 4, interruption: Interruption { throw Ended() })
+    let workers = Workers(threads: 4, interruption: Interruption { () throws(CetError) in throw CetError(.cancelled, "ended") })
     #expect(workers.limited(to: 2).threads == 2)
     #expect(workers.limited(to: 8).threads == 4)
-    #expect(throws: Ended.self) { try workers.limited(to: 2).forEach(3) { _ in } }
+    let error = #expect(throws: CetError.self) { try workers.limited(to: 2).forEach(3) { _ in } }
+    #expect(error?.code == .cancelled)
   }
 
   @Test(arguments: [1, 2, 4])
@@ -23,9 +22,9 @@ import Testing
 
   @Test(arguments: [1, 4])
   func ordered_severalErrors_theLowestIsThrown(_ threads: Int) throws {
-    struct Failure: Error, Equatable { let index: Int }
-    #expect(throws: Failure(index: 3)) {
-      try Workers(threads: threads).forEach(20) { if $0 >= 3 { throw Failure(index: $0) } }
+    let error = #expect(throws: CetError.self) {
+      try Workers(threads: threads).forEach(20) { if $0 >= 3 { throw CetError(.numeric, "\($0)") } }
     }
+    #expect(error?.message == "3")
   }
 }

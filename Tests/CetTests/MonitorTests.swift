@@ -15,7 +15,7 @@ import Testing
       do {
         try monitor.report(.statistics, 2, of: 10)
         Issue.record("not cancelled")
-      } catch { #expect((error as? CetError)?.code == .cancelled) }
+      } catch { #expect(error.code == .cancelled) }
     }
     #expect(calls == 2)
     #expect(throws: CetError.self) { try monitor.check() }

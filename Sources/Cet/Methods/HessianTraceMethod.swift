@@ -10,7 +10,7 @@ enum HessianTraceMethod: KnapsackMethod {
     let vectors = draft.options.maxIterations ?? 32
     let traces = try estimateTrace(
       map, samples: vectors, ranges: slots.map { $0.offset..<($0.offset + $0.count) }, seed: draft.options.seed
-    ) { try monitor.report(.curvature, $0, of: vectors) }
+    ) { done throws(CetError) in try monitor.report(.curvature, done, of: vectors) }
     var table = LossTable(count: slots.count)
     table.codings = errors.codings
     table.curvature = try errors.table { index, version in

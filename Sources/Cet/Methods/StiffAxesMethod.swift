@@ -22,7 +22,7 @@ enum StiffAxesMethod: AllocationMethod {
     // What the pairs need is refused before the curvature is made.
     _ = try EigensolveSizes(dimension: dimension, settings)
     let map = try session.curvature(options)
-    let pairs = try CetSpectral.eigensolve(map, settings, workers: bound.workers) { applies, _ in
+    let pairs = try CetSpectral.eigensolve(map, settings, workers: bound.workers) { applies, _ throws(CetError) in
       try monitor.report(.eigensolve, applies, of: limit)
     }
     monitor.log(

@@ -113,16 +113,16 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   /// vectors, together with the other processes.
   public func apply(
     count: Int, _ arguments: () throws -> (v: UnsafePointer<Float>, hv: UnsafeMutablePointer<Float>)
-  ) throws {
+  ) throws(CetError) {
     let (v, hv) = try communicator.agree(arguments)
     try map.apply(v, count: count, hv)
   }
 
-  public func apply(_ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>) throws {
+  public func apply(_ v: UnsafePointer<Float>, _ hv: UnsafeMutablePointer<Float>) throws(CetError) {
     try apply(count: 1) { (v, hv) }
   }
 
-  public func apply(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws {
+  public func apply(_ v: UnsafePointer<Float>, count: Int, _ hv: UnsafeMutablePointer<Float>) throws(CetError) {
     try apply(count: count) { (v, hv) }
   }
 
@@ -167,7 +167,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   /// communicator's callbacks are the host's, too.
   public func attended<Result>(_ monitor: Monitor, _ work: () throws -> Result) throws -> Result {
     guard communicator == nil else { return try work() }
-    return try monitor.attended { try interruption.replaced(by: { try monitor.check() }, work) }
+    return try monitor.attended { try interruption.replaced(by: monitor.check, work) }
   }
 
   /// Work that applies the map as often as on every other process. What fails on one process between two products (a

@@ -82,10 +82,10 @@ extension LoadedModel {
       }
       guard isReached else { return .no(PlanDraft.nothingReached(output).message) }
       return value.element == .float32 ? .yes : .no("the loss needs a float32 output, got \(value.element)")
-    } catch let error as CetError where error.dependsOnData {
+    } catch where error.dependsOnData {
       // Whole numbers that all samples share are constants of a program.
       return types.values.contains { !$0.element.isFloatingPoint } ? .needsData(text(error)) : .no(text(error))
-    } catch let error as CetError where error.code == .unsupportedOperator {
+    } catch where error.code == .unsupportedOperator {
       return .no(text(error))
     } catch {
       return isOpen ? .needsData(text(error)) : .no(text(error))

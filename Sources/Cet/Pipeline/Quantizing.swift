@@ -87,7 +87,7 @@ private func nearest(
   _ model: LoadedModel, _ plan: CompressionPlan, _ bits: [Int: Int], _ options: QuantizeOptions,
   _ monitor: Monitor
 ) throws -> QuantizedModel {
-  let interruption = Interruption { try monitor.check() }
+  let interruption = Interruption(monitor.check)
   let bound = try BoundModel(
     model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads, interruption: interruption),
     context: ComputeContext(interruption: interruption))
@@ -247,7 +247,7 @@ public final class QuantizedModel: @unchecked Sendable {
     let decoded = try ConstantFolding(inlined, encoded: names).applied(to: inlined)
     try monitor.check()
     let tolerance: Float = 1e-3
-    let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, Interruption { try monitor.check() })
+    let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, Interruption(monitor.check))
     for (output, reference) in zip(outputs, probe.outputs) where reference.type == .float32 {
       guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
         throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")

@@ -46,7 +46,7 @@ struct Session {
     self.model = model
     let graph = model.found.model.graph
     let name = try Session.outputName(graph, output)
-    let interruption = Interruption { try monitor.check() }
+    let interruption = Interruption(monitor.check)
     let workers = Workers(threads: threads, interruption: interruption)
     let context = ComputeContext(
       memoryLimit: max(memoryLimit(maxMemory), Session.leastValueLimit), interruption: interruption)

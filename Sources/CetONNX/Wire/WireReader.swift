@@ -36,7 +36,7 @@ struct WireReader {
   }
 
   /// The next tag, nil at the end of the message.
-  mutating func next() throws -> WireField? {
+  mutating func next() throws(CetError) -> WireField? {
     guard position < end else { return nil }
     let start = position
     let tag = try varint()
@@ -51,7 +51,7 @@ struct WireReader {
   }
 
   /// A bare varint, as a tag, a length or an element of a packed field is.
-  mutating func varint() throws -> UInt64 {
+  mutating func varint() throws(CetError) -> UInt64 {
     let start = position
     var result: UInt64 = 0
     var shift: UInt64 = 0
@@ -69,27 +69,27 @@ struct WireReader {
   }
 
   /// The value of an integer or enumeration field.
-  mutating func integer(_ field: WireField) throws -> Int64 {
+  mutating func integer(_ field: WireField) throws(CetError) -> Int64 {
     try expect(.varint, field)
     return Int64(bitPattern: try varint())
   }
 
   /// The value of a `float` field.
-  mutating func float(_ field: WireField) throws -> Float {
+  mutating func float(_ field: WireField) throws(CetError) -> Float {
     try expect(.fixed32, field)
     let range = try take(4, field)
     return base.loadUnaligned(fromByteOffset: range.lowerBound, as: Float.self)
   }
 
   /// The contents of a length-delimited field (bytes, string, message, packed numbers).
-  mutating func bytes(_ field: WireField) throws -> Range<Int> {
+  mutating func bytes(_ field: WireField) throws(CetError) -> Range<Int> {
     try expect(.bytes, field)
     let length = try varint()
     return try take(length, field)
   }
 
   /// The text of a string field.
-  mutating func string(_ field: WireField) throws -> String {
+  mutating func string(_ field: WireField) throws(CetError) -> String {
     let range = try bytes(field)
     guard
       let text = String(
@@ -101,7 +101,7 @@ struct WireReader {
   }
 
   /// A reader over the contents of a nested message.
-  mutating func message(_ field: WireField) throws -> WireReader {
+  mutating func message(_ field: WireField) throws(CetError) -> WireReader {
     let range = try bytes(field)
     guard depth < WireReader.maximumDepth else {
       throw CetError(
@@ -111,7 +111,7 @@ struct WireReader {
   }
 
   /// Appends the values of a repeated integer field, packed or not.
-  mutating func appendIntegers(_ field: WireField, to values: inout [Int64]) throws {
+  mutating func appendIntegers(_ field: WireField, to values: inout [Int64]) throws(CetError) {
     guard field.type == .bytes else { return values.append(try integer(field)) }
     let range = try bytes(field)
     var packed = WireReader(base, range, depth: depth)
@@ -119,7 +119,7 @@ struct WireReader {
   }
 
   /// Appends the values of a repeated `float` field, packed or not.
-  mutating func appendFloats(_ field: WireField, to values: inout [Float]) throws {
+  mutating func appendFloats(_ field: WireField, to values: inout [Float]) throws(CetError) {
     guard field.type == .bytes else { return values.append(try float(field)) }
     let range = try bytes(field)
     guard range.count % 4 == 0 else {
@@ -133,7 +133,7 @@ struct WireReader {
   }
 
   /// Passes over the value of a field that nobody asks for.
-  mutating func skip(_ field: WireField) throws {
+  mutating func skip(_ field: WireField) throws(CetError) {
     switch field.type {
     case .varint: _ = try varint()
     case .fixed64: _ = try take(8, field)
@@ -143,14 +143,14 @@ struct WireReader {
   }
 
   /// The range of a fixed-width value or of a packed run, for readers that decode numbers in bulk.
-  mutating func valueRange(_ field: WireField) throws -> Range<Int> {
+  mutating func valueRange(_ field: WireField) throws(CetError) -> Range<Int> {
     if field.type == .bytes { return try bytes(field) }
     let start = position
     try skip(field)
     return start..<position
   }
 
-  private func expect(_ type: WireType, _ field: WireField) throws {
+  private func expect(_ type: WireType, _ field: WireField) throws(CetError) {
     guard field.type == type else {
       throw CetError(
         .invalidModel,
@@ -159,7 +159,7 @@ struct WireReader {
     }
   }
 
-  private mutating func take(_ length: UInt64, _ field: WireField) throws -> Range<Int> {
+  private mutating func take(_ length: UInt64, _ field: WireField) throws(CetError) -> Range<Int> {
     guard length <= UInt64(end - position) else {
       throw CetError(
         .invalidModel,

@@ -135,22 +135,22 @@ extension Array where Element == UInt8 {
 }
 
 extension PendingFile {
-  func write(_ output: WireWriter) throws {
+  func write(_ output: WireWriter) throws(CetError) {
     var buffer: [UInt8] = []
     buffer.reserveCapacity(1 << 16)
-    func flush() throws {
-      try buffer.withUnsafeBytes(writeAll)
+    func flush() throws(CetError) {
+      try buffer.span.withUnsafeBytes(writeAll)
       buffer.removeAll(keepingCapacity: true)
     }
-    func add(_ bytes: UnsafeRawBufferPointer) throws {
+    func add(_ bytes: UnsafeRawBufferPointer) throws(CetError) {
       let isLarge = bytes.count > 1 << 15
       if isLarge || buffer.count + bytes.count > 1 << 16 { try flush() }
       if isLarge { try writeAll(bytes) } else { buffer += bytes }
     }
     for piece in output.pieces {
       switch piece {
-      case .made(let bytes): try bytes.withUnsafeBytes(add)
-      case .borrowed(let bytes, let keeper): try withExtendedLifetime(keeper) { try add(bytes) }
+      case .made(let bytes): try bytes.span.withUnsafeBytes(add)
+      case .borrowed(let bytes, let keeper): try withExtendedLifetime(keeper) { () throws(CetError) in try add(bytes) }
       }
     }
     try flush()

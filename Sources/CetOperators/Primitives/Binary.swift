@@ -18,7 +18,7 @@ public struct Binary: SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     let (a, b) = (inputs[0], inputs[1])
     guard a.element == b.element else {
       throw CetError(.shapeMismatch, "\(name): element types differ, \(a.element) and \(b.element)")
@@ -29,7 +29,7 @@ public struct Binary: SeparablePrimitive {
     return [TensorType(a.element, shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let (a, b) = (inputs[0], inputs[1])
     switch a.type {
     case .float32:
@@ -68,7 +68,7 @@ public struct Binary: SeparablePrimitive {
 
   private func floating<F: BinaryFloatingPoint & TensorElement>(
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: F.Type, pow: (F, F) -> F, fmod: (F, F) -> F
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     switch function {
     case .add: try TensorMap.binary(a, b, context) { (x: F, y: F) in x + y }
     case .subtract: try TensorMap.binary(a, b, context) { (x: F, y: F) in x - y }
@@ -89,7 +89,7 @@ public struct Binary: SeparablePrimitive {
 
   private func integer<I: FixedWidthInteger & TensorElement>(
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: I.Type
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     switch function {
     case .add: try TensorMap.binary(a, b, context) { (x: I, y: I) in x &+ y }
     case .subtract: try TensorMap.binary(a, b, context) { (x: I, y: I) in x &- y }
@@ -115,23 +115,24 @@ public struct Binary: SeparablePrimitive {
     }
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     let shape = call.outputs[0].shape
-    let left = try tangents[0].flatMap { try partial(call, 0, $0, e) }
-    let right = try tangents[1].flatMap { try partial(call, 1, $0, e) }
-    return [try e.sum(left, right).map { try e.expand($0, shape) }]
+    let left = try partial(call, 0, tangents[0], e)
+    let right = try partial(call, 1, tangents[1], e)
+    return [try e.sum(left, right).map { x throws(CetError) in try e.expand(x, shape) }]
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let cotangent = cotangents[0] else { return [nil, nil] }
-    return try [0, 1].map { side in
+    return try [0, 1].map { side throws(CetError) in
       guard wanted[side], let full = try partial(call, side, cotangent, e) else { return nil }
       return try e.sumTo(full, call.inputs[side].shape)  // a broadcast operand gets the sum over its copies
     }
   }
 
   /// ∂f/∂(input side) · d, in the shape of the output or of d.
-  private func partial(_ call: Call, _ side: Int, _ d: Value, _ e: Emitter) throws -> Value? {
+  private func partial(_ call: Call, _ side: Int, _ d: Value?, _ e: Emitter) throws(CetError) -> Value? {
+    guard let d else { return nil }
     let (a, b, y) = (call.inputs[0], call.inputs[1], call.outputs[0])
     guard a.element.isFloatingPoint else { return nil }
     switch function {
@@ -174,11 +175,11 @@ public struct Compare: PiecewiseConstant, SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     [TensorType(.bool, try Binary(.add).infer(inputs)[0].shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let (a, b) = (inputs[0], inputs[1])
     switch a.type {
     case .float32:
@@ -214,7 +215,7 @@ public struct Compare: PiecewiseConstant, SeparablePrimitive {
 
   private func relate<X: Comparable & TensorElement>(
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: X.Type
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     switch relation {
     case .equal: try TensorMap.binary(a, b, context) { (x: X, y: X) in x == y }
     case .less: try TensorMap.binary(a, b, context) { (x: X, y: X) in x < y }
@@ -236,9 +237,9 @@ public struct Bitwise: PiecewiseConstant, SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] { try Binary(.add).infer(inputs) }
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] { try Binary(.add).infer(inputs) }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let (a, b) = (inputs[0], inputs[1])
     switch a.type {
     case .bool:
@@ -259,7 +260,7 @@ public struct Bitwise: PiecewiseConstant, SeparablePrimitive {
 
   private func combine<I: FixedWidthInteger & TensorElement>(
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _: I.Type
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     switch function {
     case .and: try TensorMap.binary(a, b, context) { (x: I, y: I) in x & y }
     case .or: try TensorMap.binary(a, b, context) { (x: I, y: I) in x | y }
@@ -281,14 +282,14 @@ public struct Reinterpret: PiecewiseConstant {
   public init(as element: ElementType) { self.element = element }
   public var name: String { "reinterpret" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard inputs[0].element.bitWidth == element.bitWidth, element.bitWidth >= 8, element != .bool else {
       throw CetError(.unsupportedOperator, "the bits of \(inputs[0].element) as \(element)")
     }
     return [TensorType(element, inputs[0].shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let x = inputs[0]
     return [try Tensor(type: element, shape: x.shape, layout: x.layout, storage: x.storage, byteOffset: x.byteOffset)]
   }
@@ -302,7 +303,7 @@ public struct Select: SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard inputs[0].element == .bool, inputs[1].element == inputs[2].element else {
       throw CetError(
         .shapeMismatch, "select needs bool and two equal types, got \(inputs[0].element), \(inputs[1].element), \(inputs[2].element)")
@@ -315,18 +316,18 @@ public struct Select: SeparablePrimitive {
     return [TensorType(inputs[1].element, shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     [try TensorMap.select(inputs[0], inputs[1], inputs[2], context)]
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     guard tangents[1] != nil || tangents[2] != nil else { return [nil] }
     let zero = try e.scalar(0, call.outputs[0].element)
     let both = try e.emit(self, call.inputs[0], tangents[1] ?? zero, tangents[2] ?? zero)
     return [try e.expand(both, call.outputs[0].shape)]
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let cotangent = cotangents[0] else { return [nil, nil, nil] }
     let zero = try e.scalar(0, cotangent.element)
     let condition = call.inputs[0]

@@ -24,7 +24,7 @@ public struct Convolve: AccumulatingPrimitive {
     [geometry.outputChannels, geometry.inputChannels / max(geometry.groups, 1)] + geometry.kernel
   }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     let (first, second, result) =
       switch map {
       case .forward: (xShape, wShape, yShape)
@@ -41,11 +41,11 @@ public struct Convolve: AccumulatingPrimitive {
     return [TensorType(element, result)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    try inSinglePrecision(inputs, context) { try runSingle($0, context) }
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
+    try inSinglePrecision(inputs, context) { x throws(CetError) in try runSingle(x, context) }
   }
 
-  public func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws -> Tensor {
+  public func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor {
     switch map {
     case .forward:
       try Convolution.forward(
@@ -57,7 +57,7 @@ public struct Convolve: AccumulatingPrimitive {
     }
   }
 
-  private func runSingle(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  private func runSingle(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     switch map {
     case .forward:
       return [
@@ -71,10 +71,10 @@ public struct Convolve: AccumulatingPrimitive {
     }
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     // B(ȧ, b) + B(a, ḃ), plus the tangent of the bias
-    let left = try tangents[0].map { try e.emit(self, $0, call.inputs[1]) }
-    let right = try tangents[1].map { try e.emit(self, call.inputs[0], $0) }
+    let left = try tangents[0].map { x throws(CetError) in try e.emit(self, x, call.inputs[1]) }
+    let right = try tangents[1].map { x throws(CetError) in try e.emit(self, call.inputs[0], x) }
     var total = try e.sum(left, right)
     if tangents.count > 2, let bias = tangents[2] {
       let perChannel = try e.reshape(bias, [1, bias.shape[0]] + geometry.outputSpatial.map { _ in 1 })
@@ -83,10 +83,10 @@ public struct Convolve: AccumulatingPrimitive {
     return [total]
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let g = cotangents[0] else { return call.inputs.map { _ in nil } }
     let (a, b) = (call.inputs[0], call.inputs[1])
-    func apply(_ map: Map, _ x: Value, _ y: Value) throws -> Value { try e.emit(Convolve(map, geometry), x, y) }
+    func apply(_ map: Map, _ x: Value, _ y: Value) throws(CetError) -> Value { try e.emit(Convolve(map, geometry), x, y) }
     var result = [Value?](repeating: nil, count: call.inputs.count)
     switch map {
     case .forward:

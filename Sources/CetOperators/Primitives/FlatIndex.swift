@@ -5,12 +5,12 @@ public struct Take: LinearPrimitive {
   public init() {}
   public var name: String { "take" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try requireIndices(inputs[1], name)
     return [TensorType(inputs[0].element, inputs[1].shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let x = try inputs[0].rowMajor(arena: context.arena)
     let indices = try inputs[1].rowMajor(arena: context.arena)
     let result = try Tensor(uninitialized: x.type, indices.shape, arena: context.arena)
@@ -32,7 +32,7 @@ public struct Take: LinearPrimitive {
     for i in 0..<indices.count { target[i] = index[i] < 0 ? zero : source[Int(index[i])] }
   }
 
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(ScatterAdd(into: call.inputs[0].shape), cotangent, call.inputs[1])
   }
 }
@@ -43,7 +43,7 @@ public struct ScatterAdd: LinearPrimitive {
   public init(into shape: [Int]) { self.shape = shape }
   public var name: String { "scatter-add" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try requireIndices(inputs[1], name)
     guard inputs[0].shape == inputs[1].shape else {
       throw CetError(.shapeMismatch, "\(name): \(inputs[0].shape.shapeText) values for \(inputs[1].shape.shapeText) indices")
@@ -51,7 +51,7 @@ public struct ScatterAdd: LinearPrimitive {
     return [TensorType(inputs[0].element, shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     if inputs[0].type == .float16 || inputs[0].type == .bfloat16 {
       let wide = try run([Conversion.convert(inputs[0], to: .float32, context), inputs[1]], context)[0]
       return [try Conversion.convert(wide, to: inputs[0].type, context)]
@@ -81,7 +81,7 @@ public struct ScatterAdd: LinearPrimitive {
     }
   }
 
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(Take(), cotangent, call.inputs[1])
   }
 }
@@ -92,7 +92,7 @@ public struct Replace: Primitive {
   public init() {}
   public var name: String { "replace" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try requireIndices(inputs[2], name)
     guard inputs[1].shape == inputs[2].shape, inputs[0].element == inputs[1].element else {
       throw CetError(
@@ -102,7 +102,7 @@ public struct Replace: Primitive {
     return [inputs[0]]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let x = try inputs[0].rowMajor(arena: context.arena)
     let updates = try inputs[1].rowMajor(arena: context.arena)
     let indices = try inputs[2].rowMajor(arena: context.arena)
@@ -127,15 +127,15 @@ public struct Replace: Primitive {
   }
 
   // ẏ = ẋ with u̇ in its place
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     guard tangents[0] != nil || tangents[1] != nil else { return [nil] }
-    let x = try tangents[0] ?? e.zeros(call.inputs[0].type)
-    let u = try tangents[1] ?? e.zeros(call.inputs[1].type)
+    let x = try tangents[0].or(e.zeros(call.inputs[0].type))
+    let u = try tangents[1].or(e.zeros(call.inputs[1].type))
     return [try e.emit(self, x, u, call.inputs[2])]
   }
 
   // x̄ = ȳ with zeros in the replaced places; ū = what lies there
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let g = cotangents[0] else { return [nil, nil, nil] }
     return [
       try wanted[0] ? e.emit(self, g, e.zeros(call.inputs[1].type), call.inputs[2]) : nil,
@@ -154,7 +154,7 @@ public struct ElementIndices: PiecewiseConstant {
   }
   public var name: String { "element indices" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     let sizes = inputs[0].shape
     guard inputs[0].element == .int64, shape.indices.contains(axis), sizes.count == shape.count,
       shape.indices.allSatisfy({ $0 == axis || sizes[$0] <= shape[$0] })
@@ -165,7 +165,7 @@ public struct ElementIndices: PiecewiseConstant {
     return inputs
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let indices = try inputs[0].rowMajor(arena: context.arena)
     let result = try Tensor(uninitialized: .int64, indices.shape, arena: context.arena)
     let strides = shape.rowMajorStrides
@@ -192,7 +192,7 @@ public struct TupleIndices: PiecewiseConstant {
   }
   public var name: String { "tuple indices" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     let sizes = inputs[0].shape
     guard inputs[0].element == .int64, let width = sizes.last, batchAxes >= 0, sizes.count > batchAxes,
       width >= 0, batchAxes + width <= shape.count, sizes.prefix(batchAxes) == shape.prefix(batchAxes)
@@ -202,7 +202,7 @@ public struct TupleIndices: PiecewiseConstant {
     return [TensorType(.int64, sizes.dropLast() + shape[(batchAxes + width)...])]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let indices = try inputs[0].rowMajor(arena: context.arena)
     let type = try infer([TensorType(.int64, indices.shape)])[0]
     let result = try Tensor(uninitialized: .int64, type.shape, arena: context.arena)
@@ -225,7 +225,7 @@ public struct TupleIndices: PiecewiseConstant {
 }
 
 /// A negative index counts from the end.
-func checkedIndex(_ index: Int64, below size: Int) throws -> Int {
+func checkedIndex(_ index: Int64, below size: Int) throws(CetError) -> Int {
   let row = index < 0 ? Int(index) + size : Int(index)
   guard row >= 0, row < size else {
     throw CetError(.invalidArgument, "index \(index) is outside \(size) elements")
@@ -242,11 +242,11 @@ func advance(_ position: inout [Int], _ shape: [Int]) {
   }
 }
 
-private func requireIndices(_ type: TensorType, _ name: String) throws {
+private func requireIndices(_ type: TensorType, _ name: String) throws(CetError) {
   guard type.element == .int64 else { throw CetError(.shapeMismatch, "\(name) needs int64 indices, got \(type.element)") }
 }
 
-private func requireRange(_ indices: Tensor, below count: Int) throws {
+private func requireRange(_ indices: Tensor, below count: Int) throws(CetError) {
   let index = indices.elements(as: Int64.self)
   for i in 0..<indices.count where index[i] < -1 || index[i] >= count {
     throw CetError(.invalidArgument, "index \(index[i]) is outside \(count) elements")

@@ -6,7 +6,7 @@ public struct Gather: LinearPrimitive {
   public init(axis: Int) { self.axis = axis }
   public var name: String { "gather" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     let (x, indices) = (inputs[0], inputs[1])
     guard axis >= 0, axis < x.shape.count, indices.element == .int64 else {
       throw CetError(.shapeMismatch, "gather along axis \(axis) of \(x.shape.shapeText) with \(indices.element) indices")
@@ -14,7 +14,7 @@ public struct Gather: LinearPrimitive {
     return [TensorType(x.element, Array(x.shape[..<axis]) + indices.shape + Array(x.shape[(axis + 1)...]))]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let x = try inputs[0].rowMajor(arena: context.arena)
     let indices = try inputs[1].rowMajor(arena: context.arena)
     let shape = try infer([TensorType(x.type, x.shape), TensorType(indices.type, indices.shape)])[0].shape
@@ -40,7 +40,7 @@ public struct Gather: LinearPrimitive {
     return [result]
   }
 
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(GatherTranspose(axis: axis, shape: call.inputs[0].shape), cotangent, call.inputs[1])
   }
 }
@@ -55,7 +55,7 @@ public struct GatherTranspose: LinearPrimitive {
   }
   public var name: String { "gather transpose" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     let expected = try Gather(axis: axis).infer([TensorType(inputs[0].element, shape), inputs[1]])[0]
     guard inputs[0] == expected, inputs[0].element.isFloatingPoint else {
       throw CetError(.shapeMismatch, "gather transpose expects floating-point \(expected.shape.shapeText), got \(inputs[0].element) \(inputs[0].shape.shapeText)")
@@ -63,12 +63,14 @@ public struct GatherTranspose: LinearPrimitive {
     return [TensorType(inputs[0].element, shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     if inputs[0].type == .float64 { return [try add(inputs, context, Double.self)] }
-    return try inSinglePrecision(inputs, context) { [try add($0, context, Float.self)] }
+    return try inSinglePrecision(inputs, context) { inputs throws(CetError) in [try add(inputs, context, Float.self)] }
   }
 
-  private func add<F: BinaryFloatingPoint & TensorElement>(_ inputs: [Tensor], _ context: ComputeContext, _: F.Type) throws -> Tensor {
+  private func add<F: BinaryFloatingPoint & TensorElement>(
+    _ inputs: [Tensor], _ context: ComputeContext, _: F.Type
+  ) throws(CetError) -> Tensor {
     let g = try inputs[0].rowMajor(arena: context.arena)
     let indices = try inputs[1].rowMajor(arena: context.arena)
     let result = try Tensor.zeros(F.elementType, shape, arena: context.arena)
@@ -85,13 +87,13 @@ public struct GatherTranspose: LinearPrimitive {
     return result
   }
 
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(Gather(axis: axis), cotangent, call.inputs[1])
   }
 }
 
-private func checkedIndices(_ indices: Tensor, below size: Int) throws -> [Int] {
-  try UnsafeBufferPointer(start: indices.elements(as: Int64.self), count: indices.count).map { index in
+private func checkedIndices(_ indices: Tensor, below size: Int) throws(CetError) -> [Int] {
+  try UnsafeBufferPointer(start: indices.elements(as: Int64.self), count: indices.count).map { index throws(CetError) in
     let row = index < 0 ? Int(index) + size : Int(index)
     guard row >= 0, row < size else {
       throw CetError(.invalidArgument, "index \(index) is outside \(size) rows")

@@ -18,7 +18,7 @@ public struct MatrixProduct: AccumulatingPrimitive, SeparablePrimitive {
     return broadcastAxes(forOutput: axis, of: call)
   }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     let (a, b) = (inputs[0], inputs[1])
     guard a.shape.count >= 2, b.shape.count >= 2, a.element == b.element,
       let batch = broadcastShape(Array(a.shape.dropLast(2)), Array(b.shape.dropLast(2)))
@@ -40,9 +40,9 @@ public struct MatrixProduct: AccumulatingPrimitive, SeparablePrimitive {
       "cannot multiply \(a.element) \(a.shape.shapeText)\(transposeLeft ? "ᵀ" : "") by \(b.element) \(b.shape.shapeText)\(transposeRight ? "ᵀ" : "")")
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     if inputs[0].type == .float16 || inputs[0].type == .bfloat16 {
-      let wide = try run(inputs.map { try Conversion.convert($0, to: .float32, context) }, context)[0]
+      let wide = try run(inputs.map { x throws(CetError) in try Conversion.convert(x, to: .float32, context) }, context)[0]
       return [try Conversion.convert(wide, to: inputs[0].type, context)]
     }
     return [
@@ -51,22 +51,22 @@ public struct MatrixProduct: AccumulatingPrimitive, SeparablePrimitive {
     ]
   }
 
-  public func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws -> Tensor {
+  public func run(_ inputs: [Tensor], addingTo sum: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor {
     try Matmul.multiply(
       inputs[0], transposed: transposeLeft, inputs[1], transposed: transposeRight, addingTo: sum, context)
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     // ẏ = Ȧ·B + A·Ḃ
-    let left = try tangents[0].map { try e.emit(self, $0, call.inputs[1]) }
-    let right = try tangents[1].map { try e.emit(self, call.inputs[0], $0) }
+    let left = try tangents[0].map { x throws(CetError) in try e.emit(self, x, call.inputs[1]) }
+    let right = try tangents[1].map { x throws(CetError) in try e.emit(self, call.inputs[0], x) }
     return [try e.sum(left, right)]
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let g = cotangents[0], call.inputs[0].element.isFloatingPoint else { return [nil, nil] }
     let (a, b) = (call.inputs[0], call.inputs[1])
-    func product(_ x: Value, _ tx: Bool, _ y: Value, _ ty: Bool) throws -> Value {
+    func product(_ x: Value, _ tx: Bool, _ y: Value, _ ty: Bool) throws(CetError) -> Value {
       try e.emit(MatrixProduct(transposeLeft: tx, transposeRight: ty), x, y)
     }
     var result: [Value?] = [nil, nil]

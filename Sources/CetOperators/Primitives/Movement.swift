@@ -6,16 +6,16 @@ public struct Reshape: LinearPrimitive {
   public init(_ shape: [Int]) { self.shape = shape }
   public var name: String { "reshape" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard shape.validatedCount == inputs[0].count else {
       throw CetError(.shapeMismatch, "cannot reshape \(inputs[0].shape.shapeText) to \(shape.shapeText)")
     }
     return [TensorType(inputs[0].element, shape)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     [try inputs[0].reshaped(shape, arena: context.arena)]
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.reshape(cotangent, call.inputs[0].shape)
   }
 }
@@ -28,16 +28,16 @@ public struct Transpose: LinearPrimitive, SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { [permutation[axis]] }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard permutation.sorted() == Array(inputs[0].shape.indices) else {
       throw CetError(.shapeMismatch, "permutation \(permutation) does not fit shape \(inputs[0].shape.shapeText)")
     }
     return [TensorType(inputs[0].element, permutation.map { inputs[0].shape[$0] })]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     [try Movement.transpose(inputs[0], permutation, context)]
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     var inverse = permutation
     for (to, from) in permutation.enumerated() { inverse[from] = to }
     return try e.emit(Transpose(inverse), cotangent)
@@ -50,16 +50,16 @@ public struct Expand: LinearPrimitive {
   public init(_ shape: [Int]) { self.shape = shape }
   public var name: String { "expand" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard broadcastShape(inputs[0].shape, shape) == shape else {
       throw CetError(.shapeMismatch, "shape \(inputs[0].shape.shapeText) does not broadcast to \(shape.shapeText)")
     }
     return [TensorType(inputs[0].element, shape)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     [try Movement.expand(inputs[0], shape, context)]
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.sumTo(cotangent, call.inputs[0].shape)
   }
 }
@@ -76,14 +76,14 @@ public struct Slice: LinearPrimitive {
   }
   public var name: String { "slice" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try checkRange(of: inputs[0].shape, starts: starts, steps: steps, sizes: sizes)
     return [TensorType(inputs[0].element, sizes)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     [try Movement.slice(inputs[0], starts: starts, steps: steps, sizes: sizes, context)]
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(Embed(into: call.inputs[0].shape, starts: starts, steps: steps), cotangent)
   }
 }
@@ -100,21 +100,21 @@ public struct Embed: LinearPrimitive {
   }
   public var name: String { "embed" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try checkRange(of: shape, starts: starts, steps: steps, sizes: inputs[0].shape)
     return [TensorType(inputs[0].element, shape)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let result = try Tensor.zeros(inputs[0].type, shape, layout: inputs[0].layout, arena: context.arena)
     Movement.embed(inputs[0], into: result, starts: starts, steps: steps)
     return [result]
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(Slice(starts: starts, steps: steps, sizes: call.inputs[0].shape), cotangent)
   }
 }
 
-private func checkRange(of shape: [Int], starts: [Int], steps: [Int], sizes: [Int]) throws {
+private func checkRange(of shape: [Int], starts: [Int], steps: [Int], sizes: [Int]) throws(CetError) {
   let fits =
     starts.count == shape.count && steps.count == shape.count && sizes.count == shape.count
     && shape.indices.allSatisfy { axis in
@@ -135,7 +135,7 @@ public struct Unstack: Primitive {
   public init(axis: Int) { self.axis = axis }
   public var name: String { "unstack" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard inputs[0].shape.indices.contains(axis) else {
       throw CetError(.shapeMismatch, "axis \(axis) is outside \(inputs[0].shape.shapeText)")
     }
@@ -144,7 +144,7 @@ public struct Unstack: Primitive {
     return [TensorType](repeating: part, count: inputs[0].shape[axis])
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let whole = inputs[0]
     let count = whole.shape[axis]
     // On axis 0 the entries share memory.
@@ -153,26 +153,27 @@ public struct Unstack: Primitive {
       var shape = whole.shape
       shape[0] = 1
       let bytes = shape.elementCount * whole.type.byteWidth
-      return try (0..<count).map {
-        try Tensor(type: whole.type, shape: shape, storage: plain.storage, byteOffset: plain.byteOffset + $0 * bytes)
+      return try (0..<count).map { index throws(CetError) in
+        try Tensor(type: whole.type, shape: shape, storage: plain.storage, byteOffset: plain.byteOffset + index * bytes)
       }
     }
     var (starts, sizes) = (whole.shape.map { _ in 0 }, whole.shape)
     sizes[axis] = 1
-    return try (0..<count).map { index in
+    return try (0..<count).map { index throws(CetError) in
       starts[axis] = index
       return try Movement.slice(whole, starts: starts, steps: whole.shape.map { _ in 1 }, sizes: sizes, context)
     }
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let tangent = tangents[0] else { return call.outputs.map { _ in nil } }
     return try e.emit(self, [tangent])
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard wanted[0], cotangents.contains(where: { $0 != nil }) else { return [nil] }
-    return try e.emit(Concatenate(axis: axis), zip(cotangents, call.outputs).map { try $0 ?? e.zeros($1.type) })
+    let parts = try zip(cotangents, call.outputs).map { part, output throws(CetError) in try part.or(e.zeros(output.type)) }
+    return try e.emit(Concatenate(axis: axis), parts)
   }
 }
 
@@ -182,7 +183,7 @@ public struct Concatenate: Primitive {
   public init(axis: Int) { self.axis = axis }
   public var name: String { "concatenate" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard let first = inputs.first, axis >= 0, axis < first.shape.count else {
       throw CetError(.shapeMismatch, "axis \(axis) is outside the shape")
     }
@@ -200,7 +201,7 @@ public struct Concatenate: Primitive {
     return [TensorType(first.element, shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let shape = try infer(inputs.map { TensorType($0.type, $0.shape) })[0].shape
     let result = try Tensor(uninitialized: inputs[0].type, shape, layout: inputs[0].layout, arena: context.arena)
     var starts = [Int](repeating: 0, count: shape.count)
@@ -211,16 +212,16 @@ public struct Concatenate: Primitive {
     return [result]
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     guard tangents.contains(where: { $0 != nil }) else { return [nil] }
-    return try e.emit(self, zip(tangents, call.inputs).map { try $0 ?? e.zeros($1.type) })
+    return try e.emit(self, zip(tangents, call.inputs).map { part, input throws(CetError) in try part.or(e.zeros(input.type)) })
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let cotangent = cotangents[0] else { return call.inputs.map { _ in nil } }
     var starts = [Int](repeating: 0, count: cotangent.rank)
     let steps = [Int](repeating: 1, count: cotangent.rank)
-    return try call.inputs.indices.map { index in
+    return try call.inputs.indices.map { index throws(CetError) in
       let sizes = call.inputs[index].shape
       defer { starts[axis] += sizes[axis] }
       return try wanted[index] ? e.emit(Slice(starts: starts, steps: steps, sizes: sizes), cotangent) : nil

@@ -9,14 +9,14 @@ public struct Softmax: SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { axis == call.outputs[0].rank - 1 ? nil : [axis] }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard inputs[0].element.isFloatingPoint, inputs[0].shape.count >= 1 else {
       throw CetError(.shapeMismatch, "\(name) of \(inputs[0].element) \(inputs[0].shape.shapeText)")
     }
     return inputs
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     if inputs[0].type == .float64 { return [try inDoublePrecision(inputs[0], context)] }
     guard inputs[0].type == .float32 else {
       let wide = try run([Conversion.convert(inputs[0], to: .float32, context)], context)[0]
@@ -34,7 +34,7 @@ public struct Softmax: SeparablePrimitive {
     return [result]
   }
 
-  private func inDoublePrecision(_ input: Tensor, _ context: ComputeContext) throws -> Tensor {
+  private func inDoublePrecision(_ input: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor {
     let x = try input.rowMajor(arena: context.arena)
     let result = try Tensor(uninitialized: .float64, x.shape, arena: context.arena)
     let width = x.shape[x.rank - 1]
@@ -49,9 +49,9 @@ public struct Softmax: SeparablePrimitive {
     return result
   }
 
-  private func rowSum(_ x: Value, _ e: Emitter) throws -> Value { try e.emit(Sum(axes: [x.rank - 1]), x) }
+  private func rowSum(_ x: Value, _ e: Emitter) throws(CetError) -> Value { try e.emit(Sum(axes: [x.rank - 1]), x) }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let d = tangents[0] else { return [nil] }
     if logarithmic {  // ẏ = ẋ − Σ p ẋ, p = softmax(x)
       let p = try e.emit(Softmax(), call.inputs[0])
@@ -60,7 +60,7 @@ public struct Softmax: SeparablePrimitive {
     return [try symmetric(call, d, e)]
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let g = cotangents[0], wanted[0] else { return [nil] }
     if logarithmic {  // x̄ = ȳ − p Σ ȳ
       let p = try e.emit(Softmax(), call.inputs[0])
@@ -70,7 +70,7 @@ public struct Softmax: SeparablePrimitive {
   }
 
   /// y ⊙ (d − Σ y d): the Jacobian of softmax is symmetric.
-  private func symmetric(_ call: Call, _ d: Value, _ e: Emitter) throws -> Value {
+  private func symmetric(_ call: Call, _ d: Value, _ e: Emitter) throws(CetError) -> Value {
     let y = call.outputs[0]
     return try e.multiply(y, e.subtract(d, rowSum(e.multiply(y, d), e)))
   }

@@ -13,7 +13,7 @@ public struct ArgExtremum: PiecewiseConstant {
   }
   public var name: String { largest ? "index of the maximum" : "index of the minimum" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     var shape = inputs[0].shape
     guard shape.indices.contains(axis), shape[axis] > 0 else {
       throw CetError(.shapeMismatch, "\(name) along axis \(axis) of \(shape.shapeText)")
@@ -22,7 +22,7 @@ public struct ArgExtremum: PiecewiseConstant {
     return [TensorType(.int64, shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     try alongAxis(inputs[0], axis, resultSize: 1, context) { [largest, last] row, result in
       var best = 0
       for i in 1..<max(row.count, 1) {
@@ -47,7 +47,7 @@ public struct TopPositions: PiecewiseConstant {
   }
   public var name: String { "positions of the \(largest ? "largest" : "smallest")" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     var shape = inputs[0].shape
     guard shape.indices.contains(axis), count >= 0, count <= shape[axis] else {
       throw CetError(.shapeMismatch, "the first \(count) along axis \(axis) of \(shape.shapeText)")
@@ -56,7 +56,7 @@ public struct TopPositions: PiecewiseConstant {
     return [TensorType(.int64, shape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     try alongAxis(inputs[0], axis, resultSize: count, context) { [largest, count] row, result in
       let order = (0..<row.count).sorted { a, b in
         if largest ? row.before(b, a) : row.before(a, b) { return true }
@@ -94,7 +94,7 @@ private struct Line {
 private func alongAxis(
   _ tensor: Tensor, _ axis: Int, resultSize: Int, _ context: ComputeContext,
   _ body: (Line, inout [Int64]) -> Void
-) throws -> [Tensor] {
+) throws(CetError) -> [Tensor] {
   let real = tensor.type.isFloatingPoint
   let x = try Conversion.convert(tensor.rowMajor(arena: context.arena), to: real ? .float64 : .int64, context)
   var shape = x.shape
@@ -131,14 +131,14 @@ public struct RunningSum: LinearPrimitive {
   }
   public var name: String { "running sum" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard inputs[0].shape.indices.contains(axis) else {
       throw CetError(.shapeMismatch, "\(name) along axis \(axis) of \(inputs[0].shape.shapeText)")
     }
     return inputs
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let x = try inputs[0].rowMajor(arena: context.arena)
     switch x.type {
     case .float32: return [try accumulate(x, context, 0.0, { (s: Double, v: Float) in s + Double(v) }, { Float($0) })]
@@ -154,7 +154,7 @@ public struct RunningSum: LinearPrimitive {
 
   private func accumulate<X, S>(
     _ x: Tensor, _ context: ComputeContext, _ zero: S, _ add: (S, X) -> S, _ finish: (S) -> X
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: x.type, x.shape, arena: context.arena)
     let size = x.shape[axis]
     let inner = x.shape[(axis + 1)...].reduce(1, *)
@@ -175,7 +175,7 @@ public struct RunningSum: LinearPrimitive {
     return result
   }
 
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(RunningSum(axis: axis, exclusive: exclusive, reversed: !reversed), cotangent)
   }
 }

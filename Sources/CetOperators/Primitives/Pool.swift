@@ -10,16 +10,16 @@ public struct AveragePool: LinearPrimitive {
   }
   public var name: String { "average pooling" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try expect(inputs[0], geometry.inputShape, name)
     return [TensorType(inputs[0].element, geometry.outputShape)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    try inSinglePrecision(inputs, context) {
-      [try Pooling.average(geometry, countIncludePad: countIncludesPadding, input: $0[0], context)]
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
+    try inSinglePrecision(inputs, context) { inputs throws(CetError) in
+      [try Pooling.average(geometry, countIncludePad: countIncludesPadding, input: inputs[0], context)]
     }
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(AveragePoolTranspose(geometry, countIncludesPadding: countIncludesPadding), cotangent)
   }
 }
@@ -34,16 +34,16 @@ public struct AveragePoolTranspose: LinearPrimitive {
   }
   public var name: String { "average pooling transpose" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try expect(inputs[0], geometry.outputShape, name)
     return [TensorType(inputs[0].element, geometry.inputShape)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    try inSinglePrecision(inputs, context) {
-      [try Pooling.averageTranspose(geometry, countIncludePad: countIncludesPadding, outputGradient: $0[0], context)]
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
+    try inSinglePrecision(inputs, context) { inputs throws(CetError) in
+      [try Pooling.averageTranspose(geometry, countIncludePad: countIncludesPadding, outputGradient: inputs[0], context)]
     }
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(AveragePool(geometry, countIncludesPadding: countIncludesPadding), cotangent)
   }
 }
@@ -54,20 +54,20 @@ public struct MaximumPool: Primitive {
   public init(_ geometry: PoolingGeometry) { self.geometry = geometry }
   public var name: String { "maximum pooling" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try expect(inputs[0], geometry.inputShape, name, integers: true)
     return [TensorType(inputs[0].element, geometry.outputShape), TensorType(.int32, geometry.outputShape)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    try inSinglePrecision(inputs, context) {
-      let (values, indices) = try Pooling.maximum(geometry, input: $0[0], context)
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
+    try inSinglePrecision(inputs, context) { inputs throws(CetError) in
+      let (values, indices) = try Pooling.maximum(geometry, input: inputs[0], context)
       return [values, indices]
     }
   }
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
-    [try tangents[0].map { try e.emit(PoolTake(geometry), $0, call.outputs[1]) }, nil]
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
+    [try tangents[0].map { x throws(CetError) in try e.emit(PoolTake(geometry), x, call.outputs[1]) }, nil]
   }
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let cotangent = cotangents[0], wanted[0] else { return [nil] }
     return [try e.emit(PoolScatter(geometry), cotangent, call.outputs[1])]
   }
@@ -84,14 +84,14 @@ public struct PoolIndices: PiecewiseConstant {
   }
   public var name: String { "pooling indices" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard inputs[0] == TensorType(.int32, geometry.outputShape) else {
       throw CetError(.shapeMismatch, "\(name) of \(inputs[0].element) \(inputs[0].shape.shapeText)")
     }
     return [TensorType(.int64, geometry.outputShape)]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let offsets = try inputs[0].rowMajor(arena: context.arena)
     let result = try Tensor(uninitialized: .int64, geometry.outputShape, arena: context.arena)
     let (source, target) = (offsets.elements(as: Int32.self), result.elements(as: Int64.self))
@@ -117,14 +117,16 @@ public struct PoolTake: LinearPrimitive {
   public init(_ geometry: PoolingGeometry) { self.geometry = geometry }
   public var name: String { "pooling take" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try expect(inputs[0], geometry.inputShape, name)
     return [TensorType(inputs[0].element, geometry.outputShape)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    try inSinglePrecision(inputs, context) { [try Pooling.take($0[0], indices: $0[1], context)] }
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
+    try inSinglePrecision(inputs, context) { inputs throws(CetError) in
+      [try Pooling.take(inputs[0], indices: inputs[1], context)]
+    }
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(PoolScatter(geometry), cotangent, call.inputs[1])
   }
 }
@@ -135,21 +137,21 @@ public struct PoolScatter: LinearPrimitive {
   public init(_ geometry: PoolingGeometry) { self.geometry = geometry }
   public var name: String { "pooling scatter" }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try expect(inputs[0], geometry.outputShape, name)
     return [TensorType(inputs[0].element, geometry.inputShape)]
   }
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
-    try inSinglePrecision(inputs, context) {
-      [try Pooling.scatterAdd($0[0], indices: $0[1], into: geometry.inputShape, context)]
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
+    try inSinglePrecision(inputs, context) { inputs throws(CetError) in
+      [try Pooling.scatterAdd(inputs[0], indices: inputs[1], into: geometry.inputShape, context)]
     }
   }
-  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws -> Value? {
+  public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
     try e.emit(PoolTake(geometry), cotangent, call.inputs[1])
   }
 }
 
-private func expect(_ type: TensorType, _ shape: [Int], _ name: String, integers: Bool = false) throws {
+private func expect(_ type: TensorType, _ shape: [Int], _ name: String, integers: Bool = false) throws(CetError) {
   let small: Set<ElementType> = [.int8, .uint8]
   guard type.element.isFloatingPoint || (integers && small.contains(type.element)), type.shape == shape else {
     throw CetError(
@@ -159,9 +161,12 @@ private func expect(_ type: TensorType, _ shape: [Int], _ name: String, integers
 
 /// Runs a float32 kernel for operands of another type: converts what is not float32 or an index, and the
 /// results back. 8-bit integers pass unharmed.
-func inSinglePrecision(_ inputs: [Tensor], _ context: ComputeContext, _ kernel: ([Tensor]) throws -> [Tensor]) throws -> [Tensor] {
+func inSinglePrecision(
+  _ inputs: [Tensor], _ context: ComputeContext, _ kernel: ([Tensor]) throws(CetError) -> [Tensor]
+) throws(CetError) -> [Tensor] {
   let type = inputs[0].type
   if type == .float32 { return try kernel(inputs) }
-  let results = try kernel(inputs.map { $0.type == type ? try Conversion.convert($0, to: .float32, context) : $0 })
-  return try results.map { $0.type == .float32 ? try Conversion.convert($0, to: type, context) : $0 }
+  let results = try kernel(
+    inputs.map { x throws(CetError) in x.type == type ? try Conversion.convert(x, to: .float32, context) : x })
+  return try results.map { x throws(CetError) in x.type == .float32 ? try Conversion.convert(x, to: type, context) : x }
 }

@@ -11,7 +11,7 @@ public struct Standardize: SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { axis == 0 ? [0] : nil }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     let x = inputs[0]
     guard x.element.isFloatingPoint, x.shape.count == 2, x.shape[1] > 0 else {
       throw CetError(.shapeMismatch, "\(name) of \(x.element) \(x.shape.shapeText)")
@@ -19,12 +19,12 @@ public struct Standardize: SeparablePrimitive {
     return [x, TensorType(x.element, [x.shape[0], 1])]
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     if inputs[0].type == .float64 { return try doubleRows(inputs[0], context) }
-    return try inSinglePrecision(inputs, context) { try floatRows($0[0], context) }
+    return try inSinglePrecision(inputs, context) { x throws(CetError) in try floatRows(x[0], context) }
   }
 
-  private func floatRows(_ x: Tensor, _ context: ComputeContext) throws -> [Tensor] {
+  private func floatRows(_ x: Tensor, _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let y = try Tensor(uninitialized: .float32, x.shape, arena: context.arena)
     let inverse = try Tensor(uninitialized: .float32, [x.shape[0], 1], arena: context.arena)
     Reduction.standardizeRows(
@@ -32,7 +32,7 @@ public struct Standardize: SeparablePrimitive {
     return [y, inverse]
   }
 
-  private func doubleRows(_ x: Tensor, _ context: ComputeContext) throws -> [Tensor] {
+  private func doubleRows(_ x: Tensor, _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let (count, width) = (x.shape[0], x.shape[1])
     let y = try Tensor(uninitialized: .float64, x.shape, arena: context.arena)
     let inverse = try Tensor(uninitialized: .float64, [count, 1], arena: context.arena)
@@ -50,29 +50,29 @@ public struct Standardize: SeparablePrimitive {
     return [y, inverse]
   }
 
-  private func rowMean(_ x: Value, _ e: Emitter) throws -> Value {
+  private func rowMean(_ x: Value, _ e: Emitter) throws(CetError) -> Value {
     try e.scale(e.emit(Sum(axes: [1]), x), by: 1 / Double(x.shape[1]))
   }
 
   /// r(d − mean d − y·mean(y d))
-  private func projected(_ call: Call, _ d: Value, _ e: Emitter) throws -> Value {
+  private func projected(_ call: Call, _ d: Value, _ e: Emitter) throws(CetError) -> Value {
     let (y, r) = (call.outputs[0], call.outputs[1])
     let along = try e.multiply(y, rowMean(e.multiply(y, d), e))
     return try e.multiply(e.subtract(e.subtract(d, rowMean(d, e)), along), r)
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let d = tangents[0] else { return [nil, nil] }
     let (y, r) = (call.outputs[0], call.outputs[1])
     let inverse = try e.negate(e.multiply(e.multiply(r, r), rowMean(e.multiply(y, d), e)))
     return [try projected(call, d, e), inverse]
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     guard wanted[0] else { return [nil] }
     let (y, r) = (call.outputs[0], call.outputs[1])
-    let first = try cotangents[0].map { try projected(call, $0, e) }
-    let second = try cotangents[1].map { g in  // −r²·r̄·y/n
+    let first = try cotangents[0].map { x throws(CetError) in try projected(call, x, e) }
+    let second = try cotangents[1].map { g throws(CetError) in  // −r²·r̄·y/n
       let factor = try e.scale(e.multiply(e.multiply(r, r), g), by: -1 / Double(y.shape[1]))
       return try e.multiply(y, factor)
     }

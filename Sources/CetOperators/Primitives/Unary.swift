@@ -16,7 +16,7 @@ public struct Unary: SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] {
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     switch inputs[0].element {
     case .float32, .float64, .float16, .bfloat16: return inputs
     case .int8, .int16, .int32, .int64:
@@ -28,7 +28,7 @@ public struct Unary: SeparablePrimitive {
     throw CetError(.unsupportedOperator, "\(name) of \(inputs[0].element)")
   }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let x = inputs[0]
     switch x.type {
     case .float32: return [try float(x, context)]
@@ -49,7 +49,7 @@ public struct Unary: SeparablePrimitive {
 
   private func integer<I: FixedWidthInteger & SignedInteger & TensorElement>(
     _ x: Tensor, _: I.Type, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     switch function {
     case .negate: try TensorMap.unary(x, context) { (v: I) in 0 &- v }
     case .absolute: try TensorMap.unary(x, context) { (v: I) in v < 0 ? 0 &- v : v }
@@ -58,7 +58,7 @@ public struct Unary: SeparablePrimitive {
     }
   }
 
-  private func float(_ x: Tensor, _ context: ComputeContext) throws -> Tensor {
+  private func float(_ x: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor {
     if let kernel = vectorKernel { return try TensorMap.vector(x, context, kernel) }
     return try TensorMap.unary(x, context) { (v: Float) in Float(double(Double(v))) }
   }
@@ -111,16 +111,17 @@ public struct Unary: SeparablePrimitive {
     }
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
-    [try tangents[0].flatMap { try along(call, $0, e) }]
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
+    [try along(call, tangents[0], e)]
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
-    [try wanted[0] ? cotangents[0].flatMap { try along(call, $0, e) } : nil]
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
+    [wanted[0] ? try along(call, cotangents[0], e) : nil]
   }
 
   /// f′(x)·d: the derivative of an elementwise map is its own transpose.
-  private func along(_ call: Call, _ d: Value, _ e: Emitter) throws -> Value? {
+  private func along(_ call: Call, _ d: Value?, _ e: Emitter) throws(CetError) -> Value? {
+    guard let d else { return nil }
     let x = call.inputs[0]
     let y = call.outputs[0]
     let one = try e.scalar(1, x.element)
@@ -170,18 +171,18 @@ public struct Convert: SeparablePrimitive {
 
   public func inputAxes(forOutput axis: Int, of call: Call) -> [Int?]? { broadcastAxes(forOutput: axis, of: call) }
 
-  public func infer(_ inputs: [TensorType]) throws -> [TensorType] { [TensorType(element, inputs[0].shape)] }
+  public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] { [TensorType(element, inputs[0].shape)] }
 
-  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws -> [Tensor] {
+  public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     [try Conversion.convert(inputs[0], to: element, saturates: saturates, context)]
   }
 
-  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws -> [Value?] {
+  public func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?] {
     guard let tangent = tangents[0], element.isFloatingPoint else { return [nil] }
     return [try e.emit(self, tangent)]
   }
 
-  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws -> [Value?] {
+  public func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?] {
     let from = call.inputs[0].element
     guard let cotangent = cotangents[0], wanted[0], from.isFloatingPoint else { return [nil] }
     return [try e.emit(Convert(to: from), cotangent)]

@@ -6,9 +6,9 @@ import COpenBLAS
 enum BLASConvolution {
   static func forward(
     _ g: ConvolutionGeometry, input: Tensor, weight: Tensor, bias: Tensor?, addingTo: Tensor?, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let plan = try Plan(g, context)
-    let result = try addingTo ?? .zeros(.float32, g.outputShape, layout: .channelsLast, arena: context.arena)
+    let result = try addingTo.or(.zeros(.float32, g.outputShape, layout: .channelsLast, arena: context.arena))
     if let bias {
       ck_add_row_f32(result.floats, bias.floats, result.floats, g.batch * plan.positions, g.outputChannels)
     }
@@ -21,7 +21,7 @@ enum BLASConvolution {
       }
       return result
     }
-    try plan.forEachTile { n, group, first, count in
+    try plan.forEachTile { n, group, first, count throws(CetError) in
       let x = input.floats + n * plan.inputSize + group * plan.groupInputs
       let columns = plan.columns(x, first, count)
       let y = result.floats + n * plan.outputSize + first * g.outputChannels + group * plan.groupOutputs
@@ -34,9 +34,9 @@ enum BLASConvolution {
 
   static func inputGradient(
     _ g: ConvolutionGeometry, outputGradient: Tensor, weight: Tensor, addingTo: Tensor?, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let plan = try Plan(g, context)
-    let result = try addingTo ?? .zeros(.float32, g.inputShape, layout: .channelsLast, arena: context.arena)
+    let result = try addingTo.or(.zeros(.float32, g.inputShape, layout: .channelsLast, arena: context.arena))
     let packed = try plan.pack(weight)
     if plan.isDepthwise {
       for n in 0..<g.batch {
@@ -47,7 +47,7 @@ enum BLASConvolution {
       }
       return result
     }
-    try plan.forEachTile { n, group, first, count in
+    try plan.forEachTile { n, group, first, count throws(CetError) in
       let y = outputGradient.floats + n * plan.outputSize + first * g.outputChannels + group * plan.groupOutputs
       let x = result.floats + n * plan.inputSize + group * plan.groupInputs
       let factors = packed.floats + group * plan.depth * plan.groupOutputs
@@ -67,9 +67,9 @@ enum BLASConvolution {
 
   static func weightGradient(
     _ g: ConvolutionGeometry, input: Tensor, outputGradient: Tensor, addingTo: Tensor?, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let plan = try Plan(g, context)
-    let result = try addingTo ?? .zeros(.float32, g.weightShape, arena: context.arena)
+    let result = try addingTo.or(.zeros(.float32, g.weightShape, arena: context.arena))
     if plan.isDepthwise {
       let sums = try Tensor.zeros(.float64, [plan.taps, g.outputChannels], arena: context.arena)
       for n in 0..<g.batch {
@@ -84,7 +84,7 @@ enum BLASConvolution {
       return result
     }
     let packed = try Tensor.zeros(.float32, [g.groups, plan.depth, plan.groupOutputs], arena: context.arena)
-    try plan.forEachTile { n, group, first, count in
+    try plan.forEachTile { n, group, first, count throws(CetError) in
       let x = input.floats + n * plan.inputSize + group * plan.groupInputs
       let columns = plan.columns(x, first, count)
       let y = outputGradient.floats + n * plan.outputSize + first * g.outputChannels + group * plan.groupOutputs
@@ -117,7 +117,7 @@ enum BLASConvolution {
     private let context: ComputeContext
     var tile: UnsafeMutablePointer<Float> { scratch.floats }
 
-    init(_ g: ConvolutionGeometry, _ context: ComputeContext) throws {
+    init(_ g: ConvolutionGeometry, _ context: ComputeContext) throws(CetError) {
       self.g = g
       self.context = context
       window = try ck_window(
@@ -142,7 +142,7 @@ enum BLASConvolution {
     }
 
     /// Calls `body(sample, group, first position, count)` in a fixed order.
-    func forEachTile(_ body: (Int, Int, Int, Int) throws -> Void) rethrows {
+    func forEachTile(_ body: (Int, Int, Int, Int) throws(CetError) -> Void) throws(CetError) {
       for n in 0..<g.batch {
         for group in 0..<g.groups {
           for first in stride(from: 0, to: positions, by: rows) {
@@ -179,7 +179,7 @@ enum BLASConvolution {
       }
     }
 
-    func pack(_ weight: Tensor) throws -> Tensor {
+    func pack(_ weight: Tensor) throws(CetError) -> Tensor {
       let packed = try Tensor(uninitialized: .float32, [weight.count], arena: context.arena)
       let (source, target) = (weight.floats, packed.floats)
       forEachWeight { plain, blocked in target[blocked] = source[plain] }
@@ -187,7 +187,7 @@ enum BLASConvolution {
     }
 
     /// A depthwise sample with every input channel repeated for each of its outputs.
-    func expanded(_ input: Tensor, sample: Int) throws -> UnsafePointer<Float> {
+    func expanded(_ input: Tensor, sample: Int) throws(CetError) -> UnsafePointer<Float> {
       let x = input.floats + sample * inputSize
       if groupOutputs == 1 { return UnsafePointer(x) }
       for index in 0..<inputSize {
@@ -213,7 +213,7 @@ enum BLASConvolution {
     func multiply(
       _ a: UnsafePointer<Float>, _ strideA: Int, _ transposeA: Bool, _ b: UnsafePointer<Float>, _ strideB: Int,
       _ transposeB: Bool, _ c: UnsafeMutablePointer<Float>, _ strideC: Int, _ m: Int, _ n: Int, _ k: Int, beta: Float
-    ) throws {
+    ) throws(CetError) {
       try SingleMatrix.multiply(
         a, stride: strideA, transposed: transposeA, b, stride: strideB, transposed: transposeB, into: c,
         stride: strideC, beta: beta, m, n, k)
@@ -225,7 +225,7 @@ extension ck_window {
   /// Up to three spatial axes; sizes were validated by the caller's geometry.
   init(
     input: [Int], kernel: [Int], output: [Int], strides: [Int], dilations: [Int], padsBegin: [Int], padsEnd: [Int]
-  ) throws {
+  ) throws(CetError) {
     guard 1...3 ~= kernel.count else {
       throw CetError(.unsupportedOperator, "\(kernel.count) spatial axes are not supported, expected 1 to 3")
     }

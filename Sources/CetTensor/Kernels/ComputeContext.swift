@@ -42,7 +42,7 @@ public final class ComputeContext: @unchecked Sendable {
 
 extension Tensor {
   /// Throws unless the tensor has this shape and type.
-  func require(_ shape: [Int], type: ElementType = .float32, _ what: String) throws {
+  func require(_ shape: [Int], type: ElementType = .float32, _ what: String) throws(CetError) {
     guard self.type == type, self.shape == shape else {
       throw CetError(
         .shapeMismatch, "\(what): expected \(type) \(shape.shapeText), got \(self.type) \(self.shape.shapeText)")
@@ -50,7 +50,7 @@ extension Tensor {
   }
 
   /// The same elements in memory of their own.
-  public func copied(arena: Arena?) throws -> Tensor {
+  public func copied(arena: Arena?) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: type, shape, layout: layout, arena: arena)
     result.pointer.copyMemory(from: pointer, byteCount: byteCount)
     return result
@@ -58,7 +58,7 @@ extension Tensor {
 
   /// Memory that a kernel may write its result to: the tensor in this layout, or a copy of it when one of the
   /// operands that the kernel still reads lies in the same memory.
-  func writable(_ layout: Layout, operands: [Tensor?], _ context: ComputeContext) throws -> Tensor {
+  func writable(_ layout: Layout, operands: [Tensor?], _ context: ComputeContext) throws(CetError) -> Tensor {
     let converted = try converted(to: layout, arena: context.arena)
     guard operands.contains(where: { $0?.storage === converted.storage }) else { return converted }
     return try converted.copied(arena: context.arena)

@@ -4,7 +4,7 @@ public enum Conversion {
   /// - Parameter saturates: whether numbers too large for a format of 8 bits become its largest number.
   public static func convert(
     _ x: Tensor, to type: ElementType, saturates: Bool = true, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     if x.type == type { return x }
     if let source = Minifloat(x.type) {
       let codes = x.pointer.assumingMemoryBound(to: UInt8.self)
@@ -37,7 +37,7 @@ public enum Conversion {
   @inline(__always)
   private static func widen<X: TensorElement>(
     _ x: Tensor, _ type: ElementType, _ context: ComputeContext, _ read: (X) -> Double
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let input = UnsafePointer(x.pointer.assumingMemoryBound(to: X.self))
     switch type {
     case .float32: return try fill(x, type, context) { Float(read(input[$0])) }
@@ -62,7 +62,7 @@ public enum Conversion {
   @inline(__always)
   private static func integers<X: TensorElement>(
     _ x: Tensor, _ type: ElementType, _ context: ComputeContext, _ read: (X) -> Int64
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let input = UnsafePointer(x.pointer.assumingMemoryBound(to: X.self))
     switch type {
     case .float32: return try fill(x, type, context) { Float(read(input[$0])) }
@@ -87,7 +87,9 @@ public enum Conversion {
   }
 
   @inline(__always)
-  private static func fill<Y>(_ x: Tensor, _ type: ElementType, _ context: ComputeContext, _ value: (Int) -> Y) throws -> Tensor {
+  private static func fill<Y>(
+    _ x: Tensor, _ type: ElementType, _ context: ComputeContext, _ value: (Int) -> Y
+  ) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: type, x.shape, layout: x.layout, arena: context.arena)
     let output = result.pointer.assumingMemoryBound(to: Y.self)
     for index in 0..<x.count { output[index] = value(index) }

@@ -13,7 +13,7 @@ public enum Convolution {
   public static func forward(
     _ g: ConvolutionGeometry, input: Tensor, weight: Tensor, bias: Tensor? = nil, addingTo: Tensor? = nil,
     _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     try input.require(g.inputShape, "convolution input")
     try weight.require(g.weightShape, "convolution weight")
     try bias?.require([g.outputChannels], "convolution bias")
@@ -41,12 +41,12 @@ public enum Convolution {
   /// The adjoint of `forward` in its input, applied to `outputGradient`.
   public static func inputGradient(
     _ g: ConvolutionGeometry, outputGradient: Tensor, weight: Tensor, addingTo: Tensor? = nil, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     try outputGradient.require(g.outputShape, "convolution output gradient")
     try weight.require(g.weightShape, "convolution weight")
     try addingTo?.require(g.inputShape, "convolution addend")
     let sum = try addingTo?.writable(.channelsLast, operands: [outputGradient, weight], context)
-    if g.isEmpty { return try sum ?? .zeros(.float32, g.inputShape, layout: .channelsLast, arena: context.arena) }
+    if g.isEmpty { return try sum.or(.zeros(.float32, g.inputShape, layout: .channelsLast, arena: context.arena)) }
     let gradient = try outputGradient.channelsLast(arena: context.arena)
     let weight = try weight.rowMajor(arena: context.arena)
     if let result = try Winograd.inputGradient(g, outputGradient: gradient, weight: weight, addingTo: sum, context) {
@@ -65,12 +65,12 @@ public enum Convolution {
   /// The adjoint of `forward` in its weight, applied to `outputGradient`. Row-major (O, I/groups, kernel...).
   public static func weightGradient(
     _ g: ConvolutionGeometry, input: Tensor, outputGradient: Tensor, addingTo: Tensor? = nil, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     try input.require(g.inputShape, "convolution input")
     try outputGradient.require(g.outputShape, "convolution output gradient")
     try addingTo?.require(g.weightShape, "convolution addend")
     let sum = try addingTo?.writable(.rowMajor, operands: [input, outputGradient], context)
-    if g.isEmpty { return try sum ?? .zeros(.float32, g.weightShape, arena: context.arena) }
+    if g.isEmpty { return try sum.or(.zeros(.float32, g.weightShape, arena: context.arena)) }
     let input = try input.channelsLast(arena: context.arena)
     let gradient = try outputGradient.channelsLast(arena: context.arena)
     if let result = try Winograd.weightGradient(g, input: input, outputGradient: gradient, addingTo: sum, context) {
@@ -94,8 +94,8 @@ public enum Convolution {
 
   private static func emptyForward(
     _ g: ConvolutionGeometry, bias: Tensor?, addingTo: Tensor?, _ context: ComputeContext
-  ) throws -> Tensor {
-    let result = try addingTo ?? .zeros(.float32, g.outputShape, layout: .channelsLast, arena: context.arena)
+  ) throws(CetError) -> Tensor {
+    let result = try addingTo.or(.zeros(.float32, g.outputShape, layout: .channelsLast, arena: context.arena))
     if let bias, result.count > 0 {
       ck_add_row_f32(result.floats, bias.floats, result.floats, result.count / g.outputChannels, g.outputChannels)
     }

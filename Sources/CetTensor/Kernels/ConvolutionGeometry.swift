@@ -21,7 +21,7 @@ public struct ConvolutionGeometry: Hashable, Sendable {
   ///   - pads: ONNX order (all begins, then all ends); empty means all 0.
   public init(
     input: [Int], weight: [Int], strides: [Int] = [], dilations: [Int] = [], pads: [Int] = [], groups: Int = 1
-  ) throws {
+  ) throws(CetError) {
     guard input.count >= 3, weight.count == input.count else {
       throw CetError(
         .shapeMismatch,
@@ -55,7 +55,7 @@ public struct ConvolutionGeometry: Hashable, Sendable {
     self.dilations = dilations
     padsBegin = Array(pads[..<spatial])
     padsEnd = Array(pads[spatial...])
-    outputSpatial = try (0..<spatial).map { axis in
+    outputSpatial = try (0..<spatial).map { axis throws(CetError) in
       try windowCount(
         "convolution", axis: axis, size: input[2 + axis], kernel: weight[2 + axis], stride: strides[axis],
         dilation: dilations[axis], padBegin: pads[axis], padEnd: pads[spatial + axis])
@@ -81,7 +81,7 @@ public struct ConvolutionGeometry: Hashable, Sendable {
 func windowCount(
   _ what: String, axis: Int, size: Int, kernel: Int, stride: Int, dilation: Int, padBegin: Int, padEnd: Int,
   ceil: Bool = false
-) throws -> Int {
+) throws(CetError) -> Int {
   // With every operand under 2^31 the sums and the product of the span fit in 64 bits.
   let limit = 1 << 31
   guard stride >= 1, dilation >= 1, kernel >= 1, padBegin >= 0, padEnd >= 0,

@@ -21,7 +21,7 @@ public enum LinearAlgebra {
     _ b: UnsafePointer<Float>, _ bForm: Operand, stride bStride: Int,
     into c: UnsafeMutablePointer<Float>, stride cStride: Int,
     m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
-  ) throws {
+  ) throws(CetError) {
     guard m > 0, n > 0 else { return }
     try checkSizes(m, n, k, aStride, bStride, cStride)
     #if CET_ONEDNN
@@ -44,7 +44,7 @@ public enum LinearAlgebra {
     _ b: UnsafePointer<Double>, _ bForm: Operand, stride bStride: Int,
     into c: UnsafeMutablePointer<Double>, stride cStride: Int,
     m: Int, n: Int, k: Int, alpha: Double = 1, beta: Double = 0
-  ) throws {
+  ) throws(CetError) {
     guard m > 0, n > 0 else { return }
     try checkSizes(m, n, k, aStride, bStride, cStride)
     SerialKernels.run {
@@ -58,7 +58,7 @@ public enum LinearAlgebra {
   /// the result counts.
   public static func ssyrk(
     _ a: UnsafePointer<Float>, rows: Int, columns n: Int, stride: Int, beta: Float, into c: UnsafeMutablePointer<Float>
-  ) throws {
+  ) throws(CetError) {
     guard n > 0 else { return }
     try checkSizes(rows, n, stride, n, n, n)
     #if CET_ONEDNN
@@ -74,7 +74,7 @@ public enum LinearAlgebra {
   // MARK: Cholesky. LAPACK is column-major: its upper triangle is the lower one of the same row-major memory.
 
   /// A = L Lᵀ in place of the lower triangle of A, whose rows are `stride` apart; false when A is not positive definite.
-  static func factor(_ a: UnsafeMutablePointer<Double>, n: Int, stride: Int) throws -> Bool {
+  static func factor(_ a: UnsafeMutablePointer<Double>, n: Int, stride: Int) throws(CetError) -> Bool {
     let (size, step) = (try lapackSize(n), try lapackSize(stride))
     let info = SerialKernels.run { LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, upper, size, a, max(step, 1)) }
     guard info >= 0 else { throw failure("dpotrf", info) }
@@ -82,7 +82,7 @@ public enum LinearAlgebra {
   }
 
   /// L⁻¹ in place of the lower triangular L, whose rows are `stride` apart.
-  static func invertTriangle(_ l: UnsafeMutablePointer<Double>, n: Int, stride: Int) throws {
+  static func invertTriangle(_ l: UnsafeMutablePointer<Double>, n: Int, stride: Int) throws(CetError) {
     let (size, step) = (try lapackSize(n), try lapackSize(stride))
     let info = SerialKernels.run { LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(step, 1)) }
     guard info == 0 else { throw failure("dtrtri", info) }
@@ -91,7 +91,7 @@ public enum LinearAlgebra {
   /// X = B A⁻¹ in place of B (rows×n), given A = L Lᵀ.
   static func solve(
     _ l: UnsafePointer<Double>, n: Int, rightHandSides b: UnsafeMutablePointer<Double>, rows: Int
-  ) throws {
+  ) throws(CetError) {
     let (size, count) = (try lapackSize(n), try lapackSize(rows))
     let info = SerialKernels.run { LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, upper, size, count, l, size, b, size) }
     guard info == 0 else { throw failure("dpotrs", info) }
@@ -104,7 +104,7 @@ public enum LinearAlgebra {
 
   /// Eigenvalues (ascending) and unit eigenvectors (vector i is row i) of a dense symmetric n×n matrix,
   /// of which the lower triangle is read.
-  public static func symmetricEigen(_ a: [Double], n: Int) throws -> (values: [Double], vectors: [Double]) {
+  public static func symmetricEigen(_ a: [Double], n: Int) throws(CetError) -> (values: [Double], vectors: [Double]) {
     guard n <= largestEigenproblem else {
       throw CetError(.outOfMemory, "an eigenproblem of size \(n), LAPACK takes at most \(largestEigenproblem)")
     }
@@ -130,20 +130,20 @@ public enum LinearAlgebra {
   }
 
   /// n, where BLAS and LAPACK can take it.
-  static func checkedSize(_ n: Int) throws -> Int { Int(try lapackSize(n)) }
+  static func checkedSize(_ n: Int) throws(CetError) -> Int { Int(try lapackSize(n)) }
 
-  private static func lapackSize(_ n: Int) throws -> Int32 {
+  private static func lapackSize(_ n: Int) throws(CetError) -> Int32 {
     guard n >= 0, n <= 1 << 30 else { throw CetError(.shapeMismatch, "matrix size \(n) is beyond LAPACK's range") }
     return Int32(n)
   }
 
-  private static func checkSizes(_ sizes: Int...) throws {
+  private static func checkSizes(_ sizes: Int...) throws(CetError) {
     for size in sizes where size < 0 || size > 1 << 30 {
       throw CetError(.shapeMismatch, "matrix size \(size) is beyond BLAS's range")
     }
   }
 
-  private static func checkFinite(_ values: [Double], _ what: String) throws {
+  private static func checkFinite(_ values: [Double], _ what: String) throws(CetError) {
     for value in values where !value.isFinite { throw CetError(.numeric, "\(what): the matrix holds \(value)") }
   }
 }

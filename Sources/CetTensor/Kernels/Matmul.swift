@@ -9,7 +9,7 @@ public enum Matmul {
   public static func multiply(
     _ a: Tensor, transposed transposeA: Bool = false, _ b: Tensor, transposed transposeB: Bool = false,
     addingTo: Tensor? = nil, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     guard a.rank >= 2, b.rank >= 2, a.type == b.type else {
       throw CetError(
         .shapeMismatch,
@@ -32,7 +32,7 @@ public enum Matmul {
     let b = try b.rowMajor(arena: context.arena)
     let sum = try addingTo?.writable(.rowMajor, operands: [a, b], context)
     if sum == nil && k == 0 { return try .zeros(a.type, shape, arena: context.arena) }
-    let result = try sum ?? Tensor(uninitialized: a.type, shape, arena: context.arena)
+    let result = try sum.or(Tensor(uninitialized: a.type, shape, arena: context.arena))
     guard result.count > 0, k > 0 else { return result }
 
     var job = Product(
@@ -64,7 +64,7 @@ public enum Matmul {
     var batches: Batches
   }
 
-  private static func multiplyFloats(_ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor) throws {
+  private static func multiplyFloats(_ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor) throws(CetError) {
     let (m, n, k) = (job.m, job.n, job.k)
     // Below this size a library call costs more than the product.
     let tiny = m <= 32 && n <= 32 && k <= 32 && m * n * k <= 8192
@@ -83,7 +83,7 @@ public enum Matmul {
     }
   }
 
-  private static func multiplyDoubles(_ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor) throws {
+  private static func multiplyDoubles(_ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor) throws(CetError) {
     let (m, n, k) = try (blasSize(job.m), blasSize(job.n), blasSize(job.k))
     let (x, y, z) = (a.elements(as: Double.self), b.elements(as: Double.self), result.elements(as: Double.self))
     var batches = job.batches
@@ -124,7 +124,7 @@ enum SingleMatrix {
     _ a: UnsafePointer<Float>, stride strideA: Int, transposed transposeA: Bool, _ b: UnsafePointer<Float>,
     stride strideB: Int, transposed transposeB: Bool, into c: UnsafeMutablePointer<Float>, stride strideC: Int,
     beta: Float, _ m: Int, _ n: Int, _ k: Int
-  ) throws {
+  ) throws(CetError) {
     #if CET_ONEDNN
       try OneDNN.multiply(
         a, stride: strideA, transposed: transposeA, b, stride: strideB, transposed: transposeB, into: c,
@@ -138,7 +138,7 @@ enum SingleMatrix {
 }
 
 /// OpenBLAS counts in 32 bits.
-func blasSize(_ size: Int) throws -> Int32 {
+func blasSize(_ size: Int) throws(CetError) -> Int32 {
   guard let value = Int32(exactly: size) else {
     throw CetError(.shapeMismatch, "matrix size \(size) is too large for OpenBLAS")
   }

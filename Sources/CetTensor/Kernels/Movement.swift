@@ -34,7 +34,7 @@ public enum Movement {
     }
   }
 
-  public static func transpose(_ x: Tensor, _ permutation: [Int], _ context: ComputeContext) throws -> Tensor {
+  public static func transpose(_ x: Tensor, _ permutation: [Int], _ context: ComputeContext) throws(CetError) -> Tensor {
     let shape = x.shape.permuted(permutation)
     let result = try Tensor(uninitialized: x.type, shape, arena: context.arena)
     copy(
@@ -43,7 +43,7 @@ public enum Movement {
     return result
   }
 
-  public static func expand(_ x: Tensor, _ shape: [Int], _ context: ComputeContext) throws -> Tensor {
+  public static func expand(_ x: Tensor, _ shape: [Int], _ context: ComputeContext) throws(CetError) -> Tensor {
     let layout: Layout = x.rank == shape.count ? x.layout : .rowMajor
     let result = try Tensor(uninitialized: x.type, shape, layout: layout, arena: context.arena)
     let order = storageOrder(rank: shape.count, layout: result.layout)
@@ -54,7 +54,9 @@ public enum Movement {
   }
 
   /// result[i...] = x[start + i·step ...]; the caller has checked the ranges.
-  public static func slice(_ x: Tensor, starts: [Int], steps: [Int], sizes: [Int], _ context: ComputeContext) throws -> Tensor {
+  public static func slice(
+    _ x: Tensor, starts: [Int], steps: [Int], sizes: [Int], _ context: ComputeContext
+  ) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: x.type, sizes, layout: x.layout, arena: context.arena)
     let order = storageOrder(rank: sizes.count, layout: result.layout)
     let own = x.strides

@@ -18,7 +18,7 @@
 
     deinit { dnnl_engine_destroy(engine) }
 
-    static func check(_ status: dnnl_status_t, _ what: String) throws {
+    static func check(_ status: dnnl_status_t, _ what: String) throws(CetError) {
       guard status != dnnl_success else { return }
       if status == dnnl_out_of_memory { throw CetError(.outOfMemory, "\(what): oneDNN is out of memory") }
       throw CetError(.internal, "\(what): oneDNN status \(status.rawValue)")
@@ -28,15 +28,14 @@
 
     func forward(
       _ g: ConvolutionGeometry, input: Tensor, weight: Tensor, bias: Tensor?, addingTo: Tensor?, _ context: ComputeContext
-    ) throws -> Tensor? {
+    ) throws(CetError) -> Tensor? {
       // With a sum, oneDNN 2.6 forgets the bias where a window lies in the padding entirely: added afterwards.
       let fusedBias = addingTo == nil ? bias : nil
       let key = OneDNNKey(geometry: g, kind: .forward, bias: fusedBias != nil, sum: addingTo != nil)
       guard let compiled = try convolution(key) else { return nil }
       let result =
-        try addingTo
-        ?? Tensor(uninitialized: .float32, g.outputShape, layout: .channelsLast, arena: context.arena)
-      try withCall(context) { call in
+        try addingTo.or(Tensor(uninitialized: .float32, g.outputShape, layout: .channelsLast, arena: context.arena))
+      try withCall(context) { call throws(CetError) in
         let blocked = try call.blocked(weight, compiled)
         try call.bind(DNNL_ARG_SRC, compiled.input, input.pointer)
         try call.bind(DNNL_ARG_WEIGHTS, compiled.weight, blocked)
@@ -52,10 +51,10 @@
 
     func inputGradient(
       _ g: ConvolutionGeometry, outputGradient: Tensor, weight: Tensor, _ context: ComputeContext
-    ) throws -> Tensor? {
+    ) throws(CetError) -> Tensor? {
       guard let compiled = try convolution(OneDNNKey(geometry: g, kind: .inputGradient)) else { return nil }
       let result = try Tensor(uninitialized: .float32, g.inputShape, layout: .channelsLast, arena: context.arena)
-      try withCall(context) { call in
+      try withCall(context) { call throws(CetError) in
         let blocked = try call.blocked(weight, compiled)
         try call.bind(DNNL_ARG_DIFF_DST, compiled.output, outputGradient.pointer)
         try call.bind(DNNL_ARG_WEIGHTS, compiled.weight, blocked)
@@ -67,10 +66,10 @@
 
     func weightGradient(
       _ g: ConvolutionGeometry, input: Tensor, outputGradient: Tensor, _ context: ComputeContext
-    ) throws -> Tensor? {
+    ) throws(CetError) -> Tensor? {
       guard let compiled = try convolution(OneDNNKey(geometry: g, kind: .weightGradient)) else { return nil }
       let result = try Tensor(uninitialized: .float32, g.weightShape, arena: context.arena)
-      try withCall(context) { call in
+      try withCall(context) { call throws(CetError) in
         let target = compiled.reorder == nil ? result.pointer : try call.memory(compiled.weightBytes)
         try call.bind(DNNL_ARG_SRC, compiled.input, input.pointer)
         try call.bind(DNNL_ARG_DIFF_DST, compiled.output, outputGradient.pointer)
@@ -85,12 +84,12 @@
       return result
     }
 
-    private func convolution(_ key: OneDNNKey) throws -> OneDNNConvolution? {
+    private func convolution(_ key: OneDNNKey) throws(CetError) -> OneDNNConvolution? {
       guard 1...3 ~= key.geometry.spatialRank else { return nil }
-      return try cache.convolution(key) { try compile(key) }
+      return try cache.convolution(key) { () throws(CetError) in try compile(key) }
     }
 
-    private func compile(_ key: OneDNNKey) throws -> OneDNNConvolution? {
+    private func compile(_ key: OneDNNKey) throws(CetError) -> OneDNNConvolution? {
       let g = key.geometry
       let spatial = g.spatialRank
       let grouped = g.groups > 1
@@ -123,7 +122,7 @@
       }
       guard initialised == dnnl_success else { return nil }
 
-      return try withOneThread {
+      return try withOneThread { () throws(CetError) in
         // The gradients exist only next to a forward primitive, which tells them the algorithm.
         var hint: dnnl_primitive_desc_t?
         defer { if let hint { dnnl_primitive_desc_destroy(hint) } }
@@ -163,8 +162,8 @@
     }
 
     /// nil when both formats are the same.
-    private func reorder(_ from: dnnl_memory_desc_t, _ to: dnnl_memory_desc_t) throws -> OneDNNPrimitive? {
-      try withUnsafePointers(from, to, from, to) { from, to, _, _ in
+    private func reorder(_ from: dnnl_memory_desc_t, _ to: dnnl_memory_desc_t) throws(CetError) -> OneDNNPrimitive? {
+      try withUnsafePointers(from, to, from, to) { from, to, _, _ throws(CetError) in
         guard dnnl_memory_desc_equal(from, to) == 0 else { return nil }
         let attributes = try Attributes(sum: false)
         var descriptor: dnnl_primitive_desc_t?
@@ -191,9 +190,9 @@
       _ a: UnsafePointer<Float>, stride strideA: Int, transposed transposeA: Bool, _ b: UnsafePointer<Float>,
       stride strideB: Int, transposed transposeB: Bool, into c: UnsafeMutablePointer<Float>, stride strideC: Int,
       alpha: Float = 1, beta: Float, _ m: Int, _ n: Int, _ k: Int
-    ) throws {
+    ) throws(CetError) {
       let (no, yes) = (CChar(UInt8(ascii: "N")), CChar(UInt8(ascii: "T")))
-      try withOneThread {
+      try withOneThread { () throws(CetError) in
         try check(
           dnnl_sgemm(
             transposeA ? yes : no, transposeB ? yes : no, Int64(m), Int64(n), Int64(k), alpha, a, Int64(strideA), b,
@@ -205,7 +204,7 @@
 
     /// Primitives are compiled for and executed on one thread, whatever the caller's OpenMP setting is: some
     /// of them wait for as many threads as they were compiled for.
-    private static func withOneThread<Result>(_ body: () throws -> Result) rethrows -> Result {
+    private static func withOneThread<Result>(_ body: () throws(CetError) -> Result) throws(CetError) -> Result {
       let before = omp_get_max_threads()
       if before == 1 { return try SignalGuard.run(body) }
       omp_set_num_threads(1)
@@ -213,12 +212,12 @@
       return try SignalGuard.run(body)
     }
 
-    private func withOneThread<Result>(_ body: () throws -> Result) rethrows -> Result {
+    private func withOneThread<Result>(_ body: () throws(CetError) -> Result) throws(CetError) -> Result {
       try OneDNN.withOneThread(body)
     }
 
-    private func withCall(_ context: ComputeContext, _ body: (inout Call) throws -> Void) throws {
-      try withOneThread {
+    private func withCall(_ context: ComputeContext, _ body: (inout Call) throws(CetError) -> Void) throws(CetError) {
+      try withOneThread { () throws(CetError) in
         var stream: dnnl_stream_t?
         try OneDNN.check(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags.rawValue), "stream")
         guard let stream else { throw CetError(.internal, "oneDNN made no stream") }
@@ -244,22 +243,24 @@
       }
 
       /// Memory that lives until the end of the call.
-      mutating func memory(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
+      mutating func memory(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
         let storage = try arena.storage(byteCount: byteCount)
         held.append(storage)
         return storage.pointer
       }
 
-      mutating func bind(_ argument: Int32, _ descriptor: dnnl_memory_desc_t, _ pointer: UnsafeMutableRawPointer?) throws {
+      mutating func bind(
+        _ argument: Int32, _ descriptor: dnnl_memory_desc_t, _ pointer: UnsafeMutableRawPointer?
+      ) throws(CetError) {
         var memory: dnnl_memory_t?
-        try withUnsafePointer(to: descriptor) {
-          try OneDNN.check(dnnl_memory_create(&memory, $0, engine, pointer), "memory")
+        try withUnsafePointer(to: descriptor) { descriptor throws(CetError) in
+          try OneDNN.check(dnnl_memory_create(&memory, descriptor, engine, pointer), "memory")
         }
         arguments.append(dnnl_exec_arg_t(arg: argument, memory: memory))
       }
 
       /// The plain weight in the format the convolution wants.
-      mutating func blocked(_ weight: Tensor, _ convolution: OneDNNConvolution) throws -> UnsafeMutableRawPointer {
+      mutating func blocked(_ weight: Tensor, _ convolution: OneDNNConvolution) throws(CetError) -> UnsafeMutableRawPointer {
         guard let reorder = convolution.reorder else { return weight.pointer }
         let target = try memory(convolution.weightBytes)
         try bind(DNNL_ARG_FROM, convolution.plainWeight, weight.pointer)
@@ -268,7 +269,7 @@
         return target
       }
 
-      mutating func execute(_ primitive: OneDNNPrimitive, _ what: String) throws {
+      mutating func execute(_ primitive: OneDNNPrimitive, _ what: String) throws(CetError) {
         if let scratchpad = primitive.scratchpad, primitive.scratchpadBytes > 0 {
           try bind(DNNL_ARG_SCRATCHPAD, scratchpad, try memory(primitive.scratchpadBytes))
         }
@@ -292,7 +293,7 @@
     private final class Attributes {
       let handle: dnnl_primitive_attr_t
 
-      init(sum: Bool) throws {
+      init(sum: Bool) throws(CetError) {
         var made: dnnl_primitive_attr_t?
         try OneDNN.check(dnnl_primitive_attr_create(&made), "attributes")
         guard let made else { throw CetError(.internal, "oneDNN made no attributes") }
@@ -310,16 +311,18 @@
     }
   }
 
-  private func withUnsafePointers<Result>(
+  private func withUnsafePointers<Result, Failure>(
     _ a: dnnl_memory_desc_t, _ b: dnnl_memory_desc_t, _ c: dnnl_memory_desc_t, _ d: dnnl_memory_desc_t,
     _ body: (
       UnsafePointer<dnnl_memory_desc_t>, UnsafePointer<dnnl_memory_desc_t>, UnsafePointer<dnnl_memory_desc_t>,
       UnsafePointer<dnnl_memory_desc_t>
-    ) throws -> Result
-  ) rethrows -> Result {
-    try withUnsafePointer(to: a) { a in
-      try withUnsafePointer(to: b) { b in
-        try withUnsafePointer(to: c) { c in try withUnsafePointer(to: d) { d in try body(a, b, c, d) } }
+    ) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try withUnsafePointer(to: a) { a throws(Failure) in
+      try withUnsafePointer(to: b) { b throws(Failure) in
+        try withUnsafePointer(to: c) { c throws(Failure) in
+          try withUnsafePointer(to: d) { d throws(Failure) in try body(a, b, c, d) }
+        }
       }
     }
   }

@@ -16,7 +16,7 @@
     let scratchpadBytes: Int
 
     /// Takes the primitive out of `descriptor`; the caller still owns the descriptor.
-    init(_ descriptor: dnnl_primitive_desc_t, _ what: String) throws {
+    init(_ descriptor: dnnl_primitive_desc_t, _ what: String) throws(CetError) {
       var created: dnnl_primitive_t?
       try OneDNN.check(dnnl_primitive_create(&created, descriptor), what)
       guard let created else { throw CetError(.internal, "\(what): oneDNN made no primitive") }
@@ -77,7 +77,9 @@
     private let capacity = 4096
 
     /// Compiles outside the lock: two threads may compile the same key, the first result stays.
-    func convolution(_ key: OneDNNKey, compile: () throws -> OneDNNConvolution?) throws -> OneDNNConvolution? {
+    func convolution(
+      _ key: OneDNNKey, compile: () throws(CetError) -> OneDNNConvolution?
+    ) throws(CetError) -> OneDNNConvolution? {
       if let entry = lock.withLock({ entries[key] }) { return entry.convolution }
       let made = try compile()
       return lock.withLock {

@@ -6,7 +6,7 @@ public enum Pooling {
   /// the padded input. Linear, so it is its own derivative.
   public static func average(
     _ g: PoolingGeometry, countIncludePad: Bool = false, input: Tensor, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     try input.require(g.inputShape, "pooling input")
     var window = try g.window()
     let input = try input.channelsLast(arena: context.arena)
@@ -22,7 +22,7 @@ public enum Pooling {
   /// The transpose of `average`: a gradient of its output becomes one of its input.
   public static func averageTranspose(
     _ g: PoolingGeometry, countIncludePad: Bool = false, outputGradient: Tensor, _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     try outputGradient.require(g.outputShape, "pooling output gradient")
     var window = try g.window()
     let gradient = try outputGradient.channelsLast(arena: context.arena)
@@ -40,7 +40,7 @@ public enum Pooling {
   /// over every number, so it is never hidden. A window without taps gives the lowest finite float and offset -1.
   public static func maximum(
     _ g: PoolingGeometry, input: Tensor, _ context: ComputeContext
-  ) throws -> (values: Tensor, indices: Tensor) {
+  ) throws(CetError) -> (values: Tensor, indices: Tensor) {
     try input.require(g.inputShape, "pooling input")
     guard g.inputSize <= Int(Int32.max) else {
       throw CetError(.shapeMismatch, "pooling: a sample of \(g.inputShape.shapeText) has more than 2147483647 elements")
@@ -59,7 +59,7 @@ public enum Pooling {
   }
 
   /// out[n][p] = x[n][indices[n][p]]: how the maximum moves with its input. Offset -1 gives 0.
-  public static func take(_ x: Tensor, indices: Tensor, _ context: ComputeContext) throws -> Tensor {
+  public static func take(_ x: Tensor, indices: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor {
     try requireIndices(indices, x.shape)
     try x.require(x.shape, "take operand")
     let x = try x.channelsLast(arena: context.arena)
@@ -77,7 +77,7 @@ public enum Pooling {
   /// The transpose of `take`: result[n][indices[n][p]] += gradient[n][p], in ascending order of p.
   public static func scatterAdd(
     _ gradient: Tensor, indices: Tensor, into shape: [Int], _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     try requireIndices(indices, shape)
     try gradient.require(indices.shape, "scatter gradient")
     let gradient = try gradient.channelsLast(arena: context.arena)
@@ -93,7 +93,7 @@ public enum Pooling {
     return result
   }
 
-  private static func requireIndices(_ indices: Tensor, _ shape: [Int]) throws {
+  private static func requireIndices(_ indices: Tensor, _ shape: [Int]) throws(CetError) {
     guard indices.type == .int32, indices.rank >= 3, shape.count == indices.rank, shape[0] == indices.shape[0],
       shape.validatedCount != nil
     else {
@@ -105,7 +105,7 @@ public enum Pooling {
 }
 
 extension PoolingGeometry {
-  fileprivate func window() throws -> ck_window {
+  fileprivate func window() throws(CetError) -> ck_window {
     try ck_window(
       input: inputSpatial, kernel: kernel, output: outputSpatial, strides: strides, dilations: dilations,
       padsBegin: padsBegin, padsEnd: padsEnd)

@@ -19,7 +19,7 @@ public struct PoolingGeometry: Hashable, Sendable {
   ///   - ceil: rounds the number of windows up, but no window starts in the end padding.
   public init(
     input: [Int], kernel: [Int], strides: [Int] = [], dilations: [Int] = [], pads: [Int] = [], ceil: Bool = false
-  ) throws {
+  ) throws(CetError) {
     let spatial = kernel.count
     let strides = strides.isEmpty ? [Int](repeating: 1, count: spatial) : strides
     let dilations = dilations.isEmpty ? [Int](repeating: 1, count: spatial) : dilations
@@ -39,7 +39,7 @@ public struct PoolingGeometry: Hashable, Sendable {
     self.dilations = dilations
     padsBegin = Array(pads[..<spatial])
     padsEnd = Array(pads[spatial...])
-    outputSpatial = try (0..<spatial).map { axis in
+    outputSpatial = try (0..<spatial).map { axis throws(CetError) in
       try windowCount(
         "pooling", axis: axis, size: input[2 + axis], kernel: kernel[axis], stride: strides[axis],
         dilation: dilations[axis], padBegin: pads[axis], padEnd: pads[spatial + axis], ceil: ceil)
@@ -50,12 +50,12 @@ public struct PoolingGeometry: Hashable, Sendable {
   }
 
   /// One window over all spatial axes of (N, C, spatial...).
-  public init(global input: [Int]) throws {
+  public init(global input: [Int]) throws(CetError) {
     try self.init(input: input, kernel: Array(input.dropFirst(2)))
   }
 
   /// The same windows with end padding as far as the last of them reaches.
-  public func padded() throws -> PoolingGeometry {
+  public func padded() throws(CetError) -> PoolingGeometry {
     let ends = kernel.indices.map { axis in
       let reach = (outputSpatial[axis] - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1
       return max(0, reach - padsBegin[axis] - inputSpatial[axis])

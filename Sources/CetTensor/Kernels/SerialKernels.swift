@@ -8,12 +8,14 @@ import COpenBLAS
 /// library. oneDNN's setting is a property of the calling thread; OpenBLAS's is a property of the process, so
 /// it is put back when the last user leaves.
 public enum SerialKernels {
-  public static func run<Result>(_ body: () throws -> Result) rethrows -> Result { try KernelThreads.run(1, body) }
+  public static func run<Result, Failure>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+    try KernelThreads.run(1, body)
+  }
 }
 
 /// Kernels that are called one after another may use several threads inside a library.
 public enum KernelThreads {
-  public static func run<Result>(_ threads: Int, _ body: () throws -> Result) rethrows -> Result {
+  public static func run<Result, Failure>(_ threads: Int, _ body: () throws(Failure) -> Result) throws(Failure) -> Result {
     // A library's thread takes memory for good, OpenBLAS's 128 MB: none is made that no processor could run.
     let threads = Int32(clamping: min(threads, Workers.processorCount))
     #if CET_ONEDNN

@@ -13,7 +13,7 @@ enum SignalGuard {
   }()
 
   /// Signals for this thread wait until `body` is done. Two system calls, less than a microsecond.
-  static func run<Result>(_ body: () throws -> Result) rethrows -> Result {
+  static func run<Result, Failure>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
     var set = deferred
     var before = sigset_t()
     guard pthread_sigmask(SIG_BLOCK, &set, &before) == 0 else { return try body() }

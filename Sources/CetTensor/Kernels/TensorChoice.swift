@@ -1,7 +1,7 @@
 /// Comparisons and choices over whole tensors.
 extension TensorMap {
   /// out = condition ? a : b with broadcasting, for any element width.
-  public static func select(_ condition: Tensor, _ a: Tensor, _ b: Tensor, _ context: ComputeContext) throws -> Tensor {
+  public static func select(_ condition: Tensor, _ a: Tensor, _ b: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor {
     guard let ab = broadcastShape(a.shape, b.shape), let shape = broadcastShape(condition.shape, ab) else {
       throw CetError(
         .shapeMismatch,
@@ -18,7 +18,7 @@ extension TensorMap {
 
   private static func select<Word>(
     _: Word.Type, _ condition: Tensor, _ a: Tensor, _ b: Tensor, _ shape: [Int], _ context: ComputeContext
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: a.type, shape, layout: a.shape == shape ? a.layout : .rowMajor, arena: context.arena)
     let order = storageOrder(rank: shape.count, layout: result.layout)
     let walk = StridedWalk(
@@ -43,7 +43,7 @@ extension TensorMap {
   /// The cases of derivatives: all operands of the result's shape, or a zero where the condition fails. nil otherwise.
   private static func vectorSelect(
     _ condition: Tensor, _ a: Tensor, _ b: Tensor, _ shape: [Int], _ context: ComputeContext
-  ) throws -> Tensor? {
+  ) throws(CetError) -> Tensor? {
     guard condition.shape == shape, a.shape == shape else { return nil }
     let otherwise: Tensor?
     if b.shape == shape {
@@ -63,7 +63,7 @@ extension TensorMap {
   /// a relation b for float32; nil when only a broadcast of another kind than that of a scalar `b` would do.
   public static func compare(
     _ relation: Elementwise.Relation, _ a: Tensor, _ b: Tensor, _ context: ComputeContext
-  ) throws -> Tensor? {
+  ) throws(CetError) -> Tensor? {
     guard b.shape == a.shape || (b.count == 1 && b.rank <= a.rank) else { return nil }
     let result = try Tensor(uninitialized: .bool, a.shape, layout: a.layout, arena: context.arena)
     let target = result.elements(as: UInt8.self)
@@ -77,7 +77,7 @@ extension TensorMap {
   }
 
   /// Logical conjunction of equally shaped conditions.
-  public static func and(_ a: Tensor, _ b: Tensor, _ context: ComputeContext) throws -> Tensor? {
+  public static func and(_ a: Tensor, _ b: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor? {
     guard a.shape == b.shape else { return nil }
     let other = try b.converted(to: a.layout, arena: context.arena)
     let result = try Tensor(uninitialized: a.type, a.shape, layout: a.layout, arena: context.arena)

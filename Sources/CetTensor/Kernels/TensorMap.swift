@@ -4,7 +4,7 @@ public enum TensorMap {
   @inline(__always)
   public static func unary<X: TensorElement, Y: TensorElement>(
     _ x: Tensor, _ context: ComputeContext, _ f: (X) -> Y
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: Y.elementType, x.shape, layout: x.layout, arena: context.arena)
     let input = UnsafePointer(x.elements(as: X.self))
     let output = result.elements(as: Y.self)
@@ -15,7 +15,7 @@ public enum TensorMap {
   @inline(__always)
   public static func binary<X: TensorElement, Y: TensorElement>(
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ f: (X, X) -> Y
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let (a, b, result, walk) = try prepare(a, b, Y.elementType, context)
     let left = UnsafePointer(a.elements(as: X.self))
     let right = UnsafePointer(b.elements(as: X.self))
@@ -42,7 +42,7 @@ public enum TensorMap {
   }
 
   /// One float32 array through a vector kernel.
-  public static func vector(_ x: Tensor, _ context: ComputeContext, _ function: Elementwise.Unary) throws -> Tensor {
+  public static func vector(_ x: Tensor, _ context: ComputeContext, _ function: Elementwise.Unary) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: .float32, x.shape, layout: x.layout, arena: context.arena)
     Elementwise.apply(function, x.floats, into: result.floats, count: x.count)
     return result
@@ -51,7 +51,7 @@ public enum TensorMap {
   /// `binary` for float32 with a vector kernel for each row.
   public static func vector(
     _ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ operation: Elementwise.Binary
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     let swapped = operation.swapped
     return try rows(a, b, context) { x, sa, y, sb, z, count in
       if sa == 1 && sb == 1 {
@@ -65,7 +65,7 @@ public enum TensorMap {
   }
 
   /// x > 0 ? g : 0 for float32 with broadcasting.
-  public static func gate(_ x: Tensor, _ g: Tensor, _ context: ComputeContext) throws -> Tensor {
+  public static func gate(_ x: Tensor, _ g: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor {
     try rows(x, g, context) { x, sx, g, sg, z, count in
       if sx == 1 && sg == 1 {
         Elementwise.reluMask(x, g, into: z, count: count)
@@ -81,7 +81,7 @@ public enum TensorMap {
 
   /// Calls `body(a, stride, b, stride, result, count)` for every row; at least one stride is 1 and the other 0
   /// or 1. Rows with other strides are gathered first.
-  private static func rows(_ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ body: Row) throws -> Tensor {
+  private static func rows(_ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ body: Row) throws(CetError) -> Tensor {
     let (a, b, result, walk) = try prepare(a, b, .float32, context)
     let count = walk.rowCount
     let (sa, sb) = (walk.rowStride(1), walk.rowStride(2))
@@ -105,7 +105,7 @@ public enum TensorMap {
   /// The common layout, the result's memory and the walk (operands: result, a, b) of a binary map.
   private static func prepare(
     _ a: Tensor, _ b: Tensor, _ element: ElementType, _ context: ComputeContext
-  ) throws -> (Tensor, Tensor, Tensor, StridedWalk) {
+  ) throws(CetError) -> (Tensor, Tensor, Tensor, StridedWalk) {
     guard let shape = broadcastShape(a.shape, b.shape) else {
       throw CetError(.shapeMismatch, "shapes \(a.shape.shapeText) and \(b.shape.shapeText) do not broadcast")
     }

@@ -1,7 +1,7 @@
 /// Reductions over a set of axes. Floating-point sums are accumulated in double, in storage order.
 public enum TensorReduction {
   /// Sums over `axes` (sorted, unique), which are kept with size 1.
-  public static func sum(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws -> Tensor {
+  public static func sum(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws(CetError) -> Tensor {
     switch x.type {
     case .float32:
       if let rows = try sumOfRows(x, axes, context) { return rows }
@@ -16,7 +16,7 @@ public enum TensorReduction {
   }
 
   /// The sum over the last axis, or over the axes before it; nil when these are not the axes.
-  private static func sumOfRows(_ x: Tensor, _ axes: [Int], _ context: ComputeContext) throws -> Tensor? {
+  private static func sumOfRows(_ x: Tensor, _ axes: [Int], _ context: ComputeContext) throws(CetError) -> Tensor? {
     guard let last = axes.last, x.layout == .rowMajor, x.count > 0 else { return nil }
     var shape = x.shape
     for axis in axes { shape[axis] = 1 }
@@ -33,7 +33,7 @@ public enum TensorReduction {
     return result
   }
 
-  public static func product(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws -> Tensor {
+  public static func product(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws(CetError) -> Tensor {
     switch x.type {
     case .float32: return try fold(x, axes, context, start: 1.0, { (s: Double, v: Float) in s * Double(v) }, { Float($0) })
     case .float64: return try fold(x, axes, context, start: 1.0, { (s: Double, v: Double) in s * v }, { $0 })
@@ -43,7 +43,7 @@ public enum TensorReduction {
     }
   }
 
-  public static func maximum(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws -> Tensor {
+  public static func maximum(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws(CetError) -> Tensor {
     switch x.type {
     case .float32: return try fold(x, axes, context, start: -Float.infinity, { $1 > $0 || $1.isNaN ? $1 : $0 }, { $0 })
     case .float64: return try fold(x, axes, context, start: -Double.infinity, { $1 > $0 || $1.isNaN ? $1 : $0 }, { $0 })
@@ -58,7 +58,7 @@ public enum TensorReduction {
     }
   }
 
-  public static func minimum(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws -> Tensor {
+  public static func minimum(_ x: Tensor, axes: [Int], _ context: ComputeContext) throws(CetError) -> Tensor {
     switch x.type {
     case .float32: return try fold(x, axes, context, start: Float.infinity, { $1 < $0 || $1.isNaN ? $1 : $0 }, { $0 })
     case .float64: return try fold(x, axes, context, start: Double.infinity, { $1 < $0 || $1.isNaN ? $1 : $0 }, { $0 })
@@ -76,7 +76,7 @@ public enum TensorReduction {
   @inline(__always)
   private static func fold<X: TensorElement, S>(
     _ x: Tensor, _ axes: [Int], _ context: ComputeContext, start: S, _ combine: (S, X) -> S, _ finish: (S) -> X
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     var shape = x.shape
     for axis in axes { shape[axis] = 1 }
     let result = try Tensor(uninitialized: X.elementType, shape, layout: x.layout, arena: context.arena)

@@ -13,15 +13,15 @@ extension LinearAlgebra {
   /// The m×n product A B of full row-major arrays, A m×k and B k×n.
   public static func product(
     _ a: [Double], _ b: [Double], m: Int, k: Int, n: Int, workers: Workers = Workers(threads: 1)
-  ) throws -> [Double] {
+  ) throws(CetError) -> [Double] {
     guard a.count == m * k, b.count == k * n else {
       throw CetError(.shapeMismatch, "product of \([m, k].shapeText) and \([k, n].shapeText) got \(a.count) and \(b.count) values")
     }
     var result = [Double](repeating: 0, count: m * n)
     let columns = tiles(0..<n)
-    try result.withUnsafeMutableBufferPointer { c in
-      try a.withUnsafeBufferPointer { a in
-        try b.withUnsafeBufferPointer { b in
+    try result.withUnsafeMutableBufferPointer { c throws(CetError) in
+      try a.withUnsafeBufferPointer { a throws(CetError) in
+        try b.withUnsafeBufferPointer { b throws(CetError) in
           guard let a = a.baseAddress, let b = b.baseAddress, let c = c.baseAddress else { return }
           try workers.forEach(columns.count) { index in
             let part = columns[index]
@@ -41,7 +41,7 @@ extension LinearAlgebra {
   /// Tile column k: A_kk = L_kk L_kkᵀ, L_ik = A_ik L_kk⁻ᵀ, and A_ij ← A_ij − L_ik L_jkᵀ for what is right of it.
   public static func choleskyInPlace(
     _ a: UnsafeMutablePointer<Double>, n: Int, workers: Workers = Workers(threads: 1)
-  ) throws -> Bool {
+  ) throws(CetError) -> Bool {
     guard n > 0 else { return true }
     let stride = Int32(try checkedSize(n))
     for column in tiles(0..<n) {
@@ -78,13 +78,13 @@ extension LinearAlgebra {
   /// L⁻¹ in place of the lower triangular n×n matrix L (its strict upper triangle is untouched).
   public static func invertLowerTriangleInPlace(
     _ l: UnsafeMutablePointer<Double>, n: Int, workers: Workers = Workers(threads: 1)
-  ) throws {
+  ) throws(CetError) {
     guard n > 0 else { return }
     try invert(l, n: n, stride: try checkedSize(n), workers)
   }
 
   /// Of [A 0; B C] the inverse is [A⁻¹ 0; −C⁻¹ B A⁻¹ C⁻¹].
-  private static func invert(_ l: UnsafeMutablePointer<Double>, n: Int, stride: Int, _ workers: Workers) throws {
+  private static func invert(_ l: UnsafeMutablePointer<Double>, n: Int, stride: Int, _ workers: Workers) throws(CetError) {
     guard n > tile else { return try invertTriangle(l, n: n, stride: stride) }
     let first = (n / tile + 1) / 2 * tile
     let (b, c) = (l + first * stride, l + first * stride + first)
@@ -112,7 +112,7 @@ extension LinearAlgebra {
   public static func solveFromCholesky(
     _ l: UnsafePointer<Double>, n: Int, rightHandSides b: UnsafeMutablePointer<Double>, rows: Int,
     workers: Workers = Workers(threads: 1)
-  ) throws {
+  ) throws(CetError) {
     guard rows > 0, n > 0 else { return }
     _ = try checkedSize(n)
     let parts = stride(from: 0, to: rows, by: 64).map { $0..<min($0 + 64, rows) }

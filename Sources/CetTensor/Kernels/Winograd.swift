@@ -12,31 +12,31 @@ enum Winograd {
 
   static func forward(
     _ g: ConvolutionGeometry, input: Tensor, weight: Tensor, addingTo sum: Tensor?, _ context: ComputeContext
-  ) throws -> Tensor? {
+  ) throws(CetError) -> Tensor? {
     guard let job = job(g, context) else { return nil }
-    let result = try sum ?? Tensor(uninitialized: .float32, g.outputShape, layout: .channelsLast, arena: context.arena)
+    let result = try sum.or(Tensor(uninitialized: .float32, g.outputShape, layout: .channelsLast, arena: context.arena))
     try convolve(job, input, weight, gradient: false, into: result, accumulate: sum != nil, context)
     return result
   }
 
   static func inputGradient(
     _ g: ConvolutionGeometry, outputGradient: Tensor, weight: Tensor, addingTo sum: Tensor?, _ context: ComputeContext
-  ) throws -> Tensor? {
+  ) throws(CetError) -> Tensor? {
     guard let job = job(g, context) else { return nil }
     // x̄ = ȳ ∗ w turned by 180°, with as much padding as brings the window's last row to the first output.
     let back = ck_winograd(
       batch: job.batch, height: job.out_height, width: job.out_width, in: job.out, out_height: job.height,
       out_width: job.width, out: job.in, pad_top: 2 - job.pad_top, pad_left: 2 - job.pad_left)
-    let result = try sum ?? Tensor(uninitialized: .float32, g.inputShape, layout: .channelsLast, arena: context.arena)
+    let result = try sum.or(Tensor(uninitialized: .float32, g.inputShape, layout: .channelsLast, arena: context.arena))
     try convolve(back, outputGradient, weight, gradient: true, into: result, accumulate: sum != nil, context)
     return result
   }
 
   static func weightGradient(
     _ g: ConvolutionGeometry, input: Tensor, outputGradient: Tensor, addingTo sum: Tensor?, _ context: ComputeContext
-  ) throws -> Tensor? {
+  ) throws(CetError) -> Tensor? {
     guard var job = job(g, context) else { return nil }
-    let result = try sum ?? Tensor(uninitialized: .float32, g.weightShape, arena: context.arena)
+    let result = try sum.or(Tensor(uninitialized: .float32, g.weightShape, arena: context.arena))
     let sums = try Tensor(uninitialized: .float32, [36, job.in, job.out], arena: context.arena)
     let scratch = try Tensor(uninitialized: .float32, [ck_winograd_scratch(&job)], arena: context.arena)
     ck_winograd_weight_gradient_f32(
@@ -60,7 +60,7 @@ enum Winograd {
   private static func convolve(
     _ job: ck_winograd, _ x: Tensor, _ weight: Tensor, gradient: Bool, into result: Tensor, accumulate: Bool,
     _ context: ComputeContext
-  ) throws {
+  ) throws(CetError) {
     var job = job
     let filters = try Tensor(uninitialized: .float32, [36, job.in, job.out], arena: context.arena)
     let (out, channels) = gradient ? (job.in, job.out) : (job.out, job.in)
