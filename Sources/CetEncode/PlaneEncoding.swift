@@ -101,26 +101,15 @@ struct PlaneEncoding: NodeEncoding {
 
   private mutating func add(_ weight: WrittenWeight, making result: String) throws {
     let form = weight.form
+    if let code = form.coding.trellis { return try addTrellis(weight, code, making: result) }
     let layout = RowLayout(form)
-    var value: String
-    let scale: String
-    if let code = form.coding.trellis {
-      let columns = layout.paddedColumns
-      value = try codes(weight, count: layout.rows * columns, shape: [layout.rows, 1, columns]) {
-        layout.order.paddedRows($0, width: columns)
-      }
-      value = try levels(value, code, bits: form.bits)
-      if form.blockSize > 0 { value = node("Reshape", [value, try shape([layout.rows, form.blocksPerRow, form.blockSize])]) }
-      scale = try add(weight.filled(.float32, [layout.rows, form.blocksPerRow, 1], \.scales), "\(form.name).cet.scale")
-    } else {
-      value = try codes(weight, count: layout.paddedCount, shape: layout.codeShape) { layout.padded($0) }
-      let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), "\(form.name).cet.zero")
-      var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
-      if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
-      value = node("Sub", [value, level])
-      scale = try add(weight.filled(.float32, layout.gridShape, \.scales), "\(form.name).cet.scale")
-    }
-    guard layout.needsReordering || form.coding.isTrellis else {
+    var value = try codes(weight, count: layout.paddedCount, shape: layout.codeShape) { layout.padded($0) }
+    let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), "\(form.name).cet.zero")
+    var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
+    if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
+    value = node("Sub", [value, level])
+    let scale = try add(weight.filled(.float32, layout.gridShape, \.scales), "\(form.name).cet.scale")
+    guard layout.needsReordering else {
       nodes.append(Node("Mul", inputs: [value, scale], outputs: [result]))
       return
     }
@@ -136,6 +125,50 @@ struct PlaneEncoding: NodeEncoding {
       nodes.append(
         Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
     }
+  }
+
+  /// Rows of steps become levels and, where the walk is not straight, columns in their own order.
+  private mutating func addTrellis(_ weight: WrittenWeight, _ code: TrellisCode, making result: String) throws {
+    let form = weight.form
+    let (order, walk) = (form.order, form.walk)
+    let (rows, columns, axis) = (order.rows, order.columns, form.axis ?? 0)
+    var value = try codes(weight, count: rows * columns, shape: [rows, 1, columns]) {
+      walk.steps(order.paddedRows($0, width: columns), columns: columns)
+    }
+    value = try levels(value, code, bits: form.bits)
+    let scale = try scales(weight, walk)
+    value = node("Mul", [value, scale])
+    // Axes as they stand in the rows of steps, and where each of the tensor's is found among them.
+    let others = form.shape.indices.filter { $0 != axis }
+    let source = [axis] + others.dropFirst() + others.prefix(1)
+    let permutation = form.shape.indices.map { index in source.firstIndex(of: index) ?? index }
+    guard permutation != Array(form.shape.indices) else {
+      nodes.append(Node("Reshape", inputs: [value, try shape(form.shape)], outputs: [result]))
+      return
+    }
+    value = node("Reshape", [value, try shape(source.map { form.shape[$0] })])
+    nodes.append(
+      Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(permutation.map(Int64.init))]))
+  }
+
+  /// Scales [rows, 1, 1], or with blocks those of every step [rows, 1, K].
+  private mutating func scales(_ weight: WrittenWeight, _ walk: TrellisWalk) throws -> String {
+    let form = weight.form
+    let (rows, columns, blocks) = (form.order.rows, form.order.columns, form.blocksPerRow)
+    var value = try add(weight.filled(.float32, [rows, 1, blocks], \.scales), "\(form.name).cet.scale")
+    guard form.blockSize > 0 else { return value }
+    // Each scale is repeated along its block; then columns become steps.
+    let ones = try constant("o\(form.blockSize)") {
+      try Tensor([Float](repeating: 1, count: form.blockSize), shape: [1, 1, form.blockSize])
+    }
+    value = node("Reshape", [value, try shape([rows, blocks, 1])])
+    value = node("Mul", [value, ones])
+    value = node("Reshape", [value, try shape([rows, 1, form.blockSize * blocks])])
+    if form.blockSize * blocks != columns { value = try slice(value, axis: 2, to: columns) }
+    guard let (channels, positions) = walk.detour(columns) else { return value }
+    value = node("Reshape", [value, try shape([rows, channels, positions])])
+    value = node("Transpose", [value], ["perm": .ints([0, 2, 1])])
+    return node("Reshape", [value, try shape([rows, 1, columns])])
   }
 
   /// Codes as floats in a shape.

@@ -19,8 +19,8 @@ public final class InputFactors {
   }
 
   /// Damped by what so many patches leave unknown.
-  func factors(for coding: Coding) throws -> [CurvatureFactor] {
-    let order = coding.isTrellis ? CurvatureFactor.ColumnOrder.natural : .fallingVariance
+  func factors(for coding: Coding, _ walk: TrellisWalk) throws -> [CurvatureFactor] {
+    let order = coding.isTrellis ? CurvatureFactor.ColumnOrder.walk(walk) : .fallingVariance
     if let known = made[order] { return known }
     let factors = try groups.map { group in
       let columns = Int(Double(group.covariance.count).squareRoot().rounded())

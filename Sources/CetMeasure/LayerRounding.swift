@@ -96,7 +96,7 @@ private struct CodingTrial {
     var least = (error: Double.infinity, coding: codings[0])
     for coding in codings {
       let factors = try self.factors.map { all in
-        let factors = try all.factors(for: coding)
+        let factors = try all.factors(for: coding, layer.walk)
         return picked.map { factors[$0] }
       }
       let error = try layer.errors(part, CodeFormat(bits: bits, coding: coding), form: form, factors: factors, workers)
@@ -117,7 +117,7 @@ extension LinearLayer {
   ) throws -> QuantizedMatrix {
     let (weights, exponent) = try weights.normalized()
     var matrix = try coded(
-      weights, format, form: form, factors: factors?.factors(for: format.coding), effort: effort, workers
+      weights, format, form: form, factors: factors?.factors(for: format.coding, walk), effort: effort, workers
     ).matrix
     try scaling(&matrix, exponent)
     matrix.scale(byPowerOfTwo: exponent)
@@ -132,6 +132,9 @@ extension LinearLayer {
     try coded(weights, format, form: form, factors: factors, effort: RoundingEffort(.comparison), workers).rowErrors.reduce(0, +)
   }
 
+  /// The order of a row's steps through a trellis.
+  fileprivate var walk: TrellisWalk { TrellisWalk(shape, axis: axis) }
+
   private func coded(
     _ weights: WeightMatrix, _ format: CodeFormat, form: GridForm, factors: [CurvatureFactor]?, effort: RoundingEffort,
     _ workers: Workers
@@ -145,7 +148,7 @@ extension LinearLayer {
     case .trellis(let code):
       return try MatrixRounding.trellis(
         weights, bits: format.bits, code: code, granularity: form.granularity,
-        factors: factors ?? [CurvatureFactor(identity: weights.columns)], options: effort.trellisOptions(weights), workers: workers)
+        factors: factors ?? [CurvatureFactor(identity: weights.columns, walk: walk)], options: effort.trellisOptions(weights), workers: workers)
     }
   }
 

@@ -14,12 +14,18 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   /// order[position] = original column.
   public let order: [Int]
 
+  /// That `order` follows; nil: none.
+  let walk: TrellisWalk?
+
   /// The order in which columns are rounded.
   public enum ColumnOrder: Sendable, Hashable {
     /// Columns of large input variance first, while the most columns are left to make up for their errors.
     case fallingVariance
-    /// Columns as they stand: codes that depend on the ones before them are read in this order.
-    case natural
+    /// Columns as codes that depend on the ones before them are read.
+    case walk(TrellisWalk)
+
+    /// Columns as they stand.
+    public static let natural = ColumnOrder.walk(.straight)
   }
   /// H in the permuted order, full, row-major.
   let h: FloatBuffer
@@ -31,12 +37,13 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   let isIdentity: Bool
 
   /// H = I: the error that counts is Σ (Q(w) − w)², in units of one.
-  public init(identity dimension: Int) throws {
+  public init(identity dimension: Int, walk: TrellisWalk = .straight) throws {
     guard dimension >= 1 else { throw CetError(.shapeMismatch, "a covariance of dimension \(dimension)") }
     self.dimension = dimension
     unit = 1
     relativeDamping = 0
-    order = Array(0..<dimension)
+    order = walk.columns(dimension)
+    self.walk = walk
     h = try FloatBuffer(1)
     ut = try FloatBuffer(1)
     inverseDiagonal = try FloatBuffer(1)
@@ -68,9 +75,10 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     let order =
       switch columns {
       case .fallingVariance: (0..<n).sorted { (covariance[$0 * n + $0], $1) > (covariance[$1 * n + $1], $0) }
-      case .natural: Array(0..<n)
+      case .walk(let walk): walk.columns(n)
       }
     self.order = order
+    walk = if case .walk(let walk) = columns { walk } else { nil }
 
     let h = try FloatBuffer(n * n)
     let ut = try FloatBuffer(n * n)

@@ -116,7 +116,8 @@ public enum MatrixRounding {
 
   /// Checks the arguments, and puts together what `run` does with the rows of all tasks.
   static func rounded(
-    _ weights: WeightMatrix, grid: AffineGrid, factors: [CurvatureFactor], coding: Coding, starts: [Float], survivors: Int,
+    _ weights: WeightMatrix, grid: AffineGrid, factors: [CurvatureFactor], coding: Coding, walk: TrellisWalk = .straight,
+    starts: [Float], survivors: Int,
     run: (_ tasks: [RowTask], _ make: (RowTask, _ starts: [Float]) throws -> RowBlock, RoundingOutput) throws -> Void
   ) throws -> RoundedMatrix {
     try check(weights, grid)
@@ -153,7 +154,7 @@ public enum MatrixRounding {
     }
     var result = grid
     result.scales = scales
-    return RoundedMatrix(matrix: QuantizedMatrix(unchecked: result, codes: codes, coding: coding), rowErrors: errors)
+    return RoundedMatrix(matrix: QuantizedMatrix(unchecked: result, codes: codes, coding: coding, walk: walk), rowErrors: errors)
   }
 
   private static func roundRows(_ block: RowBlock, _ options: RoundingOptions, _ output: RoundingOutput) throws {

@@ -7,6 +7,8 @@ public struct QuantizedMatrix: Sendable {
   /// Row-major, one code 0 … 2^bits − 1 per byte.
   public internal(set) var codes: [UInt8]
   public let coding: Coding
+  /// The order of a row's steps through a trellis.
+  let walk: TrellisWalk
 
   public var bits: Int { grid.bits }
   public var rows: Int { grid.rows }
@@ -26,19 +28,21 @@ public struct QuantizedMatrix: Sendable {
     self.grid = grid
     self.codes = codes
     coding = .affine
+    walk = .straight
   }
 
   /// Codes that a rounding routine made, already inside the range.
-  init(unchecked grid: AffineGrid, codes: [UInt8], coding: Coding = .affine) {
+  init(unchecked grid: AffineGrid, codes: [UInt8], coding: Coding = .affine, walk: TrellisWalk = .straight) {
     self.grid = grid
     self.codes = codes
     self.coding = coding
+    self.walk = walk
   }
 
   /// What scales multiply: codes without their zero points, or the values of a trellis; row-major.
   private func levels() -> [Float]? {
     guard case .trellis(let code) = coding else { return nil }
-    return code.levels(codes, rows: rows, columns: columns, bits: bits)
+    return code.levels(codes, rows: rows, columns: columns, bits: bits, walk)
   }
 
   /// value = level · scale, row-major; a level is code − zero point / zeroUnit, or T[state].

@@ -1,7 +1,7 @@
 import CetTensor
 
 /// Codes, scales and zero points of one initializer: w = scale * (code - zero point / zeroUnit), or with a trellis
-/// w = scale * T[state], states along each index of the axis in C order of the others.
+/// w = scale * T[state], states along each index of the axis in the order of `TrellisWalk`.
 @dynamicMemberLookup
 public struct QuantizedTensor: Sendable, Equatable {
   public let form: QuantizedForm
@@ -40,7 +40,7 @@ public struct QuantizedTensor: Sendable, Equatable {
 
   private func values(of code: TrellisCode) -> [Float] {
     let order = form.order
-    var values = code.levels(order.rowsFirst(codes), rows: order.rows, columns: order.columns, bits: form.bits)
+    var values = code.levels(order.rowsFirst(codes), rows: order.rows, columns: order.columns, bits: form.bits, form.walk)
     let blocks = form.blocksPerRow
     let size = form.blockSize > 0 ? form.blockSize : max(1, order.columns)
     for row in 0..<(values.isEmpty ? 0 : order.rows) {

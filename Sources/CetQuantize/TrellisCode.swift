@@ -89,7 +89,11 @@ public struct TrellisCode: Sendable, Hashable {
   }
 
   /// T along rows of codes, each of which is a sequence of its own.
-  public func levels(_ codes: [UInt8], rows: Int, columns: Int, bits: Int) -> [Float] {
+  public func levels(_ codes: [UInt8], rows: Int, columns: Int, bits: Int, _ walk: TrellisWalk = .straight) -> [Float] {
+    walk.inColumns(levels(steps: walk.steps(codes, columns: columns), rows: rows, columns: columns, bits: bits), columns: columns)
+  }
+
+  private func levels(steps codes: [UInt8], rows: Int, columns: Int, bits: Int) -> [Float] {
     [Float](unsafeUninitializedCapacity: codes.count) { out, count in
       codes.withUnsafeBufferPointer { codes in
         guard let from = codes.baseAddress, let to = out.baseAddress else { return }

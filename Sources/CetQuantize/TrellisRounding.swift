@@ -24,7 +24,7 @@ extension MatrixRounding {
   /// Trellis codes of least d H dᵀ, d = Q(w) − w: the scale of each row or block starts from the root mean square of its
   /// weights and is fitted, s = ⟨W H, v⟩ / ⟨v H, v⟩, after each search.
   ///
-  /// `factors` is as for `gptq`, with their columns in natural order.
+  /// `factors` is as for `gptq`, all with their columns in the order of the same walk.
   public static func trellis(
     _ weights: WeightMatrix, bits: Int, code: TrellisCode, granularity: Granularity, factors: [CurvatureFactor],
     options: TrellisOptions = TrellisOptions(), workers: Workers = Workers(threads: 1)
@@ -38,9 +38,12 @@ extension MatrixRounding {
     guard (1...TrellisBlock.mostPaths).contains(options.paths), options.fewPaths >= 1, options.rounds >= 1,
       !options.starts.isEmpty, options.starts.allSatisfy({ $0 > 0 && $0.isFinite })
     else { throw CetError(.invalidArgument, "a trellis search needs 1 to \(TrellisBlock.mostPaths) paths, a round and a start") }
+    guard let walk = factors.first?.walk, factors.allSatisfy({ $0.walk == walk }) else {
+      throw CetError(.invalidArgument, "trellis codes need factors in the order of their steps")
+    }
     try weights.checkFinite()
     let grid = try meanSquareGrid(weights, bits: bits, granularity: granularity)
-    return try rounded(weights, grid: grid, factors: factors, coding: .trellis(code), starts: options.starts, survivors: .max) {
+    return try rounded(weights, grid: grid, factors: factors, coding: .trellis(code), walk: walk, starts: options.starts, survivors: .max) {
       tasks, make, output in
       try forEachBatch(tasks, columns: weights.columns, workers) { task in
         let block = try make(task, options.starts)

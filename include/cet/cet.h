@@ -564,8 +564,10 @@ CET_API cet_status cet_quantize(
 /*
  * One quantized initializer. Affine codes are w = scale * (code - zero_point / zero_point_unit).
  *
- * Trellis codes: the K codes c of one index on `axis`, in C order of the other axes, are steps s = ((s << bits) | c) mod
- * 2^trellis_state_bits from s = 0, and w = scale * trellis_table[s] after each. There is no zero point then.
+ * Trellis codes: the codes c of one index on `axis` are steps s = ((s << bits) | c) mod 2^trellis_state_bits from s = 0,
+ * and w = scale * trellis_table[s] after each. Steps go through the other axes with the first of them fastest (of a
+ * convolution [M, C, H, W] through the C channels at one kernel position after the other), otherwise in C order. There is
+ * no zero point then.
  *
  * Codes are unsigned, 0 to 2^bits - 1, in C order of `shape`, as one stream of bits, least significant bit
  * first: code k is bits [k * bits, (k + 1) * bits) of the stream, and bit i of the stream is bit i % 8 of byte

@@ -31,6 +31,8 @@ enum StiffAxesMethod: AllocationMethod {
     var chosen = PaperMethod.Options()
     chosen.seed = options.seed
     var table = LossTable(count: slots.count)
+    table.codings = try session.codings(draft, monitor)
+    let draft = draft.knowing(table.codings)
     table.chosen = try draft.underTarget { budget, cost in
       let tensors = draft.planned.map { index in
         PaperMethod.Tensor(

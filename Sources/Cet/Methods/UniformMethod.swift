@@ -6,7 +6,9 @@ enum UniformMethod: AllocationMethod {
   static let table = TableUse.none
 
   static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
-    LossTable(count: session.bound.layers.count)
+    var table = LossTable(count: session.bound.layers.count)
+    table.codings = try session.codings(draft, monitor)
+    return table
   }
 
   static func choice(

@@ -39,15 +39,15 @@ extension Session {
   ///   - codings: what codes stand for, by layer index and bits; where they are missing, the one of less error.
   ///   - nearest: layers that get the nearest codes whatever the rounding, by index.
   func candidates(
-    _ widths: [Int: [Int]], codings: [[Int: Coding]] = [], fitting: [FittingBatch], rounding: Rounding, nearest: Set<Int> = [], form: GridForm,
-    maxMemory: Int?, effort: RoundingEffort, monitor: Monitor
+    _ widths: [Int: [Int]], codings: [[Int: Coding]] = [], fitting: [FittingBatch], rounding: Rounding, nearest: Set<Int> = [],
+    form: GridForm, maxMemory: Int?, effort: RoundingEffort, monitor: Monitor
   ) throws -> [Int: [QuantizedLayer]] {
     var result: [Int: [QuantizedLayer]] = [:]
-    let indices = widths.keys.sorted()
-    let total = indices.reduce(0) { $0 + (widths[$1]?.count ?? 0) }
+    let total = widths.values.reduce(0) { $0 + $1.count }
     var done = 0
-    func quantize(_ index: Int, _ statistics: InputStatistics?, _ factors: InputFactors? = nil) throws {
-      let layer = try LayerRounding(bound, index, statistics, factors)
+    try eachLayer(
+      Array(widths.keys), fitting: rounding == .nearest ? nil : fitting, nearest: nearest, maxMemory: maxMemory, monitor: monitor
+    ) { index, layer in
       result[index] = try (widths[index] ?? []).map { bits in
         let known = index < codings.count ? codings[index][bits].map { CodeFormat(bits: bits, coding: $0) } : nil
         let made = try layer.quantized(known ?? layer.format(bits: bits, form: form), form: form, effort: effort)
@@ -56,19 +56,46 @@ extension Session {
         return made
       }
     }
-    guard rounding != .nearest else {
-      for index in indices { try quantize(index, nil) }
-      return result
+    return result
+  }
+
+  /// The codings of less error, by layer index and bits, for methods that round no layer to choose its bits.
+  func codings(_ draft: PlanDraft, _ monitor: Monitor) throws -> [[Int: Coding]] {
+    let widths = draft.plannedWidths
+    var result = [[Int: Coding]](repeating: [:], count: bound.layers.count)
+    let open = widths.filter { index, bits in
+      bits.contains { draft.form.codings(bits: $0, columns: bound.layers[index].columns).count > 1 }
     }
-    let observed = Set(try bound.observable(indices, fitting)).subtracting(nearest)
-    for index in indices where !observed.contains(index) { try quantize(index, nil) }
+    guard !open.isEmpty else { return result }
+    let options = draft.options
+    let fitting = options.rounding == .nearest ? nil : try fitting(options.rounding, split().fitting)
+    try eachLayer(Array(open.keys), fitting: fitting, maxMemory: options.maxMemory, monitor: monitor) { index, layer in
+      for bits in open[index] ?? [] {
+        result[index][bits] = try layer.format(bits: bits, form: draft.form).coding
+        try monitor.check()
+      }
+    }
+    return result
+  }
+
+  /// Calls `body` for every layer, ready to be rounded: fitted to batches where it uses statistics of its inputs.
+  /// - Parameters:
+  ///   - fitting: nil: none is fitted.
+  ///   - nearest: layers that are not fitted, by index.
+  private func eachLayer(
+    _ layers: [Int], fitting: [FittingBatch]?, nearest: Set<Int> = [], maxMemory: Int?, monitor: Monitor,
+    _ body: (_ index: Int, LayerRounding) throws -> Void
+  ) throws {
+    let indices = layers.sorted()
+    let observed = try Set(fitting.map { try bound.observable(indices, $0) } ?? []).subtracting(nearest)
+    for index in indices where !observed.contains(index) { try body(index, LayerRounding(bound, index, nil)) }
+    guard let fitting, !observed.isEmpty else { return }
     try StatisticsMeasurement(bound, fitting).run(
       observed.sorted(), memory: min(statisticsBytes, Session.statisticsBytes(maxMemory)),
       progress: { try monitor.report(.statistics, $0, of: $1) }
     ) { run, statistics in
       let factors = InputFactors(statistics, bound.workers)
-      for index in run { try quantize(index, statistics, factors) }
+      for index in run { try body(index, LayerRounding(bound, index, statistics, factors)) }
     }
-    return result
   }
 }

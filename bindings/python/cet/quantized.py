@@ -33,8 +33,8 @@ class Correction:
 
 class Initializer:
     """One quantized initializer: w = scale * (codes - zero_point) with `coding` "affine"; with "trellis" w = scale *
-    trellis_table[s], where the codes of one index of `axis`, in C order of the other axes, are steps
-    s = ((s << bits) | code) % len(trellis_table) from s = 0."""
+    trellis_table[s], where the codes of one index of `axis` are steps s = ((s << bits) | code) % len(trellis_table) from
+    s = 0 that go through the other axes with the first of them fastest, otherwise in C order."""
 
     def __init__(self, quantized: "Quantized", index: int):
         self._quantized, self._index = quantized, index
