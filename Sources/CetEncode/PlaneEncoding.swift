@@ -103,12 +103,15 @@ struct PlaneEncoding: NodeEncoding {
     let form = weight.form
     if let code = form.coding.trellis { return try addTrellis(weight, code, making: result) }
     let layout = RowLayout(form)
-    var value = try codes(weight, count: layout.paddedCount, shape: layout.codeShape) { layout.padded($0) }
-    let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), "\(form.name).cet.zero")
+    // Rows in front are left open, so that tensors of other rows share the constant.
+    let isOpen = form.axis == 0 && layout.paddedCount > 0
+    let codeShape = isOpen ? [-1] + layout.codeShape.dropFirst() : layout.codeShape
+    var value = try codes(weight, count: layout.paddedCount, shape: codeShape) { layout.padded($0) }
+    let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), PlaneEncoding.name(form, "zero"))
     var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
     if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
     value = node("Sub", [value, level])
-    let scale = try add(weight.filled(.float32, layout.gridShape, \.scales), "\(form.name).cet.scale")
+    let scale = try add(weight.filled(.float32, layout.gridShape, \.scales), PlaneEncoding.name(form, "scale"))
     guard layout.needsReordering else {
       nodes.append(Node("Mul", inputs: [value, scale], outputs: [result]))
       return
@@ -132,7 +135,8 @@ struct PlaneEncoding: NodeEncoding {
     let form = weight.form
     let (order, walk) = (form.order, form.walk)
     let (rows, columns, axis) = (order.rows, order.columns, form.axis ?? 0)
-    var value = try codes(weight, count: rows * columns, shape: [rows, 1, columns]) {
+    // The number of rows is left open, so that tensors of other rows share the constants.
+    var value = try codes(weight, count: rows * columns, shape: [-1, 1, columns]) {
       walk.steps(order.paddedRows($0, width: columns), columns: columns)
     }
     value = try levels(value, code, bits: form.bits)
@@ -143,10 +147,10 @@ struct PlaneEncoding: NodeEncoding {
     let source = [axis] + others.dropFirst() + others.prefix(1)
     let permutation = form.shape.indices.map { index in source.firstIndex(of: index) ?? index }
     guard permutation != Array(form.shape.indices) else {
-      nodes.append(Node("Reshape", inputs: [value, try shape(form.shape)], outputs: [result]))
+      nodes.append(Node("Reshape", inputs: [value, try shape([-1] + form.shape.dropFirst())], outputs: [result]))
       return
     }
-    value = node("Reshape", [value, try shape(source.map { form.shape[$0] })])
+    value = node("Reshape", [value, try shape([-1] + source.dropFirst().map { form.shape[$0] })])
     nodes.append(
       Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(permutation.map(Int64.init))]))
   }
@@ -155,7 +159,7 @@ struct PlaneEncoding: NodeEncoding {
   private mutating func scales(_ weight: WrittenWeight, _ walk: TrellisWalk) throws -> String {
     let form = weight.form
     let (rows, columns, blocks) = (form.order.rows, form.order.columns, form.blocksPerRow)
-    var value = try add(weight.filled(.float32, [rows, 1, blocks], \.scales), "\(form.name).cet.scale")
+    var value = try add(weight.filled(.float32, [rows, 1, blocks], \.scales), PlaneEncoding.name(form, "scale"))
     guard form.blockSize > 0 else { return value }
     // Each scale is repeated along its block; then columns become steps.
     let ones = try constant("o\(form.blockSize)") {
@@ -179,7 +183,7 @@ struct PlaneEncoding: NodeEncoding {
     let bits = weight.form.bits
     let bytes = (count + 7) / 8
     let planes = try weight.filled(.uint8, [bits, bytes, 1]) { BitPacking.packPlanes(arranged($0.codes), bits: bits) }
-    let packed = try add(planes, "\(weight.form.name).cet.q")
+    let packed = try add(planes, PlaneEncoding.name(weight.form, "q"))
 
     let ramp = try constant("r") { try Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]) }
     let digits = try constant("d") {
@@ -236,6 +240,11 @@ struct PlaneEncoding: NodeEncoding {
     return name
   }
 
+  /// Of a part of a tensor; joined tensors have names of this library already.
+  private static func name(_ form: QuantizedForm, _ part: String) -> String {
+    form.name.hasPrefix("cet.") ? "\(form.name).\(part)" : "\(form.name).cet.\(part)"
+  }
+
   private mutating func add(_ tensor: Tensor, _ name: String) throws -> String {
     let name = names.takeValue(name)
     initializers.append(Initializer(name: name, tensor: tensor))
@@ -244,7 +253,7 @@ struct PlaneEncoding: NodeEncoding {
 
   private mutating func node(_ type: String, _ inputs: [String], _ attributes: [String: Attribute] = [:]) -> String {
     counter += 1
-    let output = names.takeValue("cet.\(counter)")
+    let output = names.takeValue("cet\(counter)")
     nodes.append(Node(type, inputs: inputs, outputs: [output], attributes: attributes))
     return output
   }

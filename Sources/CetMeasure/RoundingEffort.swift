@@ -38,11 +38,12 @@ public struct RoundingEffort: Sendable {
     let affordable = work / max(1, weights.rows * weights.columns)
     switch purpose {
     case .comparison:
-      let paths = min(32, max(least / 2, affordable / 4))
-      return TrellisOptions(paths: paths, fewPaths: min(paths, 8), rounds: 1)
+      let paths = min(32, max(least / 4, affordable / 4, 4))
+      let starts = TrellisOptions().starts
+      return TrellisOptions(paths: paths, fewPaths: min(paths, 8), starts: paths < 32 ? [starts[1]] : starts, rounds: 1)
     case .result:
       let paths = min(128, max(least, affordable))
-      return TrellisOptions(paths: paths, fewPaths: min(paths, 16))
+      return TrellisOptions(paths: paths, fewPaths: min(paths, paths > least ? 16 : 8))
     }
   }
 

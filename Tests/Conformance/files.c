@@ -102,10 +102,10 @@ static void editing(const cet_model *model, const cet_bit_plan *plan) {
   CHECK_STATUS(CET_OK, cet_quantized_get_plan(quantized, &edited));
   CHECK_STATUS(CET_OK, cet_plan_get_summary(edited, &summary));
   CHECK(summary.file_bytes > 0 && summary.encoding == CET_ENCODING_QDQ);
-  q.reserved = 1;
+  q.effort = CET_EFFORT_HIGH + 1;
   cet_quantized_free(quantized);
   quantized = NULL;
-  CHECK_MESSAGE(CET_INVALID_ARGUMENT, "reserved", cet_quantize(model, NULL, edited, &q, &quantized));
+  CHECK_MESSAGE(CET_INVALID_ARGUMENT, "effort", cet_quantize(model, NULL, edited, &q, &quantized));
   cet_plan_free(edited);
   cet_free(json);
 }

@@ -6,11 +6,11 @@
 
 /* Sizes are multiples of 8 and only grow; offsets never change. */
 SAME(size_tensor, sizeof(cet_tensor) == 40);
-SAME(size_plan_options, sizeof(cet_plan_options) == 184);
-SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 304);
-SAME(size_plan_summary, sizeof(cet_plan_summary) == 184);
+SAME(size_plan_options, sizeof(cet_plan_options) == 192);
+SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 312);
+SAME(size_plan_summary, sizeof(cet_plan_summary) == 192);
 SAME(size_quantize_options, sizeof(cet_quantize_options) == 64);
-SAME(size_initializer_view, sizeof(cet_initializer_view) == 88);
+SAME(size_initializer_view, sizeof(cet_initializer_view) == 104);
 SAME(size_save_options, sizeof(cet_save_options) == 24);
 SAME(size_value_info, sizeof(cet_value_info) == 32);
 SAME(size_parameter_info, sizeof(cet_parameter_info) == 40);
@@ -30,6 +30,9 @@ SAME(offset_options_progress, offsetof(cet_plan_options, progress) == 160);
 SAME(offset_plan_tensor_reason, offsetof(cet_plan_tensor, reason) == 48);
 SAME(offset_plan_tensor_measured, offsetof(cet_plan_tensor, measured_loss) == 88);
 SAME(offset_view_codes, offsetof(cet_initializer_view, codes) == 48);
+SAME(offset_options_coding, offsetof(cet_plan_options, coding) == 184);
+SAME(offset_plan_tensor_coding, offsetof(cet_plan_tensor, coding) == 304);
+SAME(offset_view_coding, offsetof(cet_initializer_view, coding) == 88);
 SAME(offset_communicator, offsetof(cet_curvature_options, communicator) == 64);
 SAME(status_size, sizeof(cet_status) == 4 && CET_OK == 0 && CET_INTERNAL == -11);
 

@@ -121,13 +121,16 @@ static void check_codes(const cet_quantized *quantized) {
   for (i = 0; i < count; i++) {
     cet_initializer_view view;
     float values[256];
+    uint32_t states[16] = {0}; /* of every column, which is a row of steps */
     size_t found = 99;
     CHECK_STATUS(CET_OK, cet_initializer_view_init(&view, sizeof view));
     CHECK_STATUS(CET_OK, cet_quantized_get_initializer(quantized, i, &view));
     CHECK_STATUS(CET_OK, cet_quantized_find_initializer(quantized, view.name, &found));
-    CHECK(found == i && view.rank == 2 && view.parameter_count <= 256 && view.bits >= 2 && view.bits <= 8);
+    CHECK(found == i && view.rank == 2 && view.parameter_count <= 256 && view.bits >= 1 && view.bits <= 8);
     CHECK(view.code_bytes == (view.parameter_count * (uint64_t)view.bits + 7) / 8);
-    CHECK(view.axis == 1 && view.scale_count == (uint64_t)view.shape[1]);
+    CHECK(view.axis == 1 && view.scale_count == (uint64_t)view.shape[1] && view.shape[1] <= 16);
+    CHECK((view.zero_point == NULL) == (view.coding == CET_CODING_TRELLIS));
+    CHECK((view.trellis_table != NULL) == (view.coding == CET_CODING_TRELLIS));
     CHECK_STATUS(CET_SHAPE_MISMATCH, cet_quantized_dequantize(quantized, i, values, 3));
     CHECK_STATUS(CET_OK, cet_quantized_dequantize(quantized, i, values, (size_t)view.parameter_count));
     for (k = 0; k < view.parameter_count; k++) {
@@ -138,7 +141,12 @@ static void check_codes(const cet_quantized *quantized) {
         size_t at = k * (size_t)view.bits + (size_t)bit;
         code |= (uint32_t)(view.codes[at / 8] >> (at % 8) & 1) << bit;
       }
-      CHECK(values[k] == view.scale[row] * ((float)code - (float)view.zero_point[row] / (float)view.zero_point_unit));
+      if (view.coding == CET_CODING_TRELLIS) {
+        states[row] = (states[row] << view.bits | code) & ((1u << view.trellis_state_bits) - 1);
+        CHECK(values[k] == view.scale[row] * view.trellis_table[states[row]]);
+      } else {
+        CHECK(values[k] == view.scale[row] * ((float)code - (float)view.zero_point[row] / (float)view.zero_point_unit));
+      }
     }
   }
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_quantized_find_initializer(quantized, "first.bias", &i));

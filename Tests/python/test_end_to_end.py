@@ -115,8 +115,9 @@ def test_float_encoding_equals_planes(quantized, written, images):
     np.testing.assert_allclose(floats["logits"], planes["logits"], atol=1e-4, rtol=0)
 
 
-def test_codes_scales_and_zero_points_make_the_dequantized_values(quantized):
-    for initializer in quantized:
+def test_codes_scales_and_zero_points_make_the_dequantized_values(model, calibration):
+    plan = cet.plan(model, calibration, target_ratio=11, coding="affine", rounding="gptq")
+    for initializer in cet.quantize(model, calibration, plan):
         codes = initializer.codes
         assert codes.shape == initializer.shape
         assert codes.max() < 2**initializer.bits

@@ -106,8 +106,8 @@ def test_addedNames_valueInABranchHasOne_fileRuns():
     weight = weights(8, 5)
     info = helper.make_tensor_value_info("o", TensorProto.FLOAT, None)
     then = helper.make_graph(
-        [helper.make_node("Tanh", ["a"], ["W.cet.bias"]), helper.make_node("Neg", ["W.cet.bias"], ["cet.1"]),
-         helper.make_node("Identity", ["cet.1"], ["o"])], "then", [], [info])
+        [helper.make_node("Tanh", ["a"], ["W.cet.bias"]), helper.make_node("Neg", ["W.cet.bias"], ["cet1"]),
+         helper.make_node("Identity", ["cet1"], ["o"])], "then", [], [info])
     other = helper.make_graph([helper.make_node("Identity", ["a"], ["o2"])], "else", [],
                               [helper.make_tensor_value_info("o2", TensorProto.FLOAT, None)])
     nodes = [helper.make_node("MatMul", ["x", "W"], ["a"]),
