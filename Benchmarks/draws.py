@@ -1,6 +1,6 @@
 """Loss and accuracy of compressed models over several draws of the calibration samples: what is chance, what is not.
 
-usage: draws.py MODEL.onnx CALIBRATION.npz [TEST.npz] [--ratios 8,11,12.8,16] [--draws 3] [--samples 512] [--rounding R]
+usage: draws.py MODEL.onnx CALIBRATION.npz [TEST.npz] [--ratios 8,11,12.8,16] [--draws 3] [--samples 512] [--rounding R] [--coding C] [--effort E]
 
 Draw s takes --samples samples of CALIBRATION.npz without replacement (numpy RandomState(s)). The written model is judged on
 TEST.npz (arrays with the model's input names, and `labels` for accuracy), without it on the samples not drawn: mean KL
@@ -23,6 +23,8 @@ def main():
     parser.add_argument("--draws", type=a.count, default=3)
     parser.add_argument("--samples", type=a.count, default=512)
     parser.add_argument("--rounding", choices=["nearest", "gptq", "compensated"], default="compensated")
+    parser.add_argument("--coding", choices=["auto", "affine", "trellis"], default="auto")
+    parser.add_argument("--effort", choices=["low", "medium", "high"], default="medium")
     arguments = parser.parse_args()
     model = a.load_model(parser, arguments.model)
     names = [i.name for i in model.inputs]
@@ -40,7 +42,8 @@ def main():
         inputs = {k: judge[k] for k in names}
         reference = outputs(arguments.model, inputs)
         for ratio in ratios:
-            plan = cet.plan(model, data, target_ratio=ratio, rounding=arguments.rounding)
+            plan = cet.plan(
+                model, data, target_ratio=ratio, rounding=arguments.rounding, coding=arguments.coding, effort=arguments.effort)
             with tempfile.TemporaryDirectory() as folder:
                 path = os.path.join(folder, "small.onnx")
                 cet.quantize(model, data, plan).save(path)

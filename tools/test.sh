@@ -53,6 +53,7 @@ part "Swift tests" swift test -c release -Xswiftc -enable-testing
 part "C conformance" tools/run-conformance.sh build/lib/libcet.so
 .venv/bin/python -c 'import torch' 2>/dev/null &&
   part "bench" make --no-print-directory bench BENCHMARKS=bert_tiny BENCH_SPECTRUM=bert_tiny BENCH_OPTIONS="--rounds 1"
-part "Python tests" .venv/bin/python -m pytest -q -rs Tests/python
+# A file of tests is one process's: two of them share two processors better than the threads of one.
+part "Python tests" .venv/bin/python -m pytest -q -rs -n 2 --dist loadfile Tests/python
 part "clean" tools/check-clean.sh
 finish

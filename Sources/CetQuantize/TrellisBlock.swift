@@ -10,6 +10,8 @@ final class TrellisBlock {
   private let bits: Int
   private let columns: Int
   private let blocks: Int
+  /// Asked before every block of columns: a row may be long.
+  private let interruption: Interruption?
   /// The parts of U that a block of columns needs: its own, and that of the block before it; zero beyond the last column.
   /// Where U is the identity there is nothing to hold.
   private let u: FloatBuffer  // [blocks][64][64]
@@ -22,7 +24,8 @@ final class TrellisBlock {
   private static let width = Int(CK_TRELLIS_BLOCK)
   static let mostPaths = Int(CK_TRELLIS_PATHS)
 
-  init(_ rows: RowBlock, _ code: TrellisCode, bits: Int) throws {
+  init(_ rows: RowBlock, _ code: TrellisCode, bits: Int, _ interruption: Interruption?) throws {
+    self.interruption = interruption
     self.rows = rows
     self.code = code
     self.bits = bits
@@ -80,6 +83,7 @@ final class TrellisBlock {
     try codes.withUnsafeMutableBufferPointer { codes in
       guard let codes = codes.baseAddress else { return }
       for block in 0..<blocks {
+        try interruption?.check()
         let start = block * width
         let count = min(width, columns - start)
         for lane in 0..<lanes {

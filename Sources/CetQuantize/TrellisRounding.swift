@@ -7,7 +7,7 @@ public struct TrellisOptions: Sendable, Equatable {
   public var paths: Int
   /// Paths that live at a time while scales are searched for.
   public var fewPaths: Int
-  /// Factors on the root mean square of the weights to start from.
+  /// Factors on the root mean square of the weights to start from; one alone is started from without a search among them.
   public var starts: [Float]
   /// Searches at the scale that was found, each of which fits it again.
   public var rounds: Int
@@ -47,11 +47,13 @@ extension MatrixRounding {
       tasks, make, output in
       try forEachBatch(tasks, columns: weights.columns, workers) { task in
         let block = try make(task, options.starts)
-        let search = try TrellisBlock(block, code, bits: bits)
-        try search.decode(paths: min(options.fewPaths, options.paths))
-        try block.residual()
-        try block.refit()
-        block.keepBestStart()
+        let search = try TrellisBlock(block, code, bits: bits, workers.interruption)
+        if options.starts.count > 1 {
+          try search.decode(paths: min(options.fewPaths, options.paths))
+          try block.residual()
+          try block.refit()
+          block.keepBestStart()
+        }
         for _ in 0..<options.rounds {
           try search.decode(paths: options.paths)
           try block.residual()

@@ -30,13 +30,13 @@ def test_compress_prints_table_and_summary(compressed, plan):
     folder, run = compressed
     assert run.stderr == "", "no progress in a pipe"
     lines = run.stdout.splitlines()
-    assert re.split(r"  +", lines[0]) == ["tensor", "shape", "bits", "axis", "bytes", "loss change", "reason"]
+    assert re.split(r"  +", lines[0]) == ["tensor", "shape", "bits", "coding", "axis", "bytes", "loss change", "reason"]
     rows = {line.split()[0]: line.split() for line in lines[2:2 + len(plan.tensors)]}
     for tensor in plan.tensors:
         row = rows[tensor.name]
         assert row[1] == "x".join(map(str, tensor.shape))
-        assert int(row[2]) == tensor.bits
-        assert int(row[4].replace(",", "")) == tensor.stored_bytes
+        assert int(row[2]) == tensor.bits and row[3] == tensor.coding
+        assert int(row[5].replace(",", "")) == tensor.stored_bytes
     for title in ("initializers", "whole file", "ratio", "loss change", "time", "written"):
         assert any(line.startswith(title) for line in lines)
     assert f"{(folder / 'small.onnx').stat().st_size:,} B" in run.stdout

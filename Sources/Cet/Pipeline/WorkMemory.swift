@@ -97,9 +97,9 @@ extension Session {
     // and what is left to round, on their way.
     let widest = planned.map { Double(bound.layers[$0].count) }.max() ?? 0
     let versions = planned.reduce(24 * widest) { $0 + Double(bound.layers[$1].count * 5) * Double(widths[$1].count) }
-    // A sum, and one a thread on its way to it; then a layer's covariance, in the order of its weights, and its factors.
+    // A sum, and one a thread on its way to it; then a layer's covariance, in the order of its weights, and its factors for both codings.
     // Layers are taken together where there is more room (`statisticsBytes`).
-    var statistics = (sums + 5) * largest
+    var statistics = (sums + 6) * largest
     let running = min(Double(threads), Double(batches.count) * copies)
     // Derivatives come after the reruns, with masks and products in buffers of other sizes.
     var activations = running * (work == .planning ? 2.5 : 1) * (costs.map { Double($0.rerun) }.max() ?? 0)
@@ -107,7 +107,7 @@ extension Session {
       // The sequential pass, which planning judges by. Of both networks: inputs as such, against each other, and against what
       // the output is added to.
       let paired = usesStatistics.map { 3 * Double(bound.layers[$0].momentBytes) + 8 * Double(bound.layers[$0].count) }
-      statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 4 * largest)
+      statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 5 * largest)
       // All batches stand at the same layer, in both networks; freed values of the layers before are reused up to a limit.
       let standing = 2 * copies * costs.reduce(0.0) { $0 + Double($1.live) }
       let idle = min(Double(SequentialPass.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.made) })

@@ -29,8 +29,6 @@ struct TensorLine {
 
   var shapeText: String { shape.isEmpty ? "scalar" : shape.map(String.init).joined(separator: "x") }
   var isPlanned: Bool { decision != .kept }
-  /// "3 trellis", "4 affine", or `kept`.
-  func format(kept: String) -> String { isPlanned ? "\(bits) \(coding)" : kept }
 }
 
 /// Lower and upper end; NaN: not known.

@@ -24,12 +24,12 @@ struct Outcome {
 
   func text() -> String {
     var table = Table([
-      ("tensor", .left), ("shape", .right), ("bits", .right), ("axis", .right), ("bytes", .right),
+      ("tensor", .left), ("shape", .right), ("bits", .right), ("coding", .left), ("axis", .right), ("bytes", .right),
       ("loss change", .right), ("reason", .left),
     ])
     for tensor in tensors {
       table.add([
-        tensor.name, tensor.shapeText, tensor.format(kept: "float"),
+        tensor.name, tensor.shapeText, tensor.isPlanned ? String(tensor.bits) : "float", tensor.isPlanned ? tensor.coding : "-",
         tensor.axis < 0 ? "-" : String(tensor.axis), grouped(tensor.storedBytes),
         scientific(tensor.predictedLossChange), tensor.reason,
       ])

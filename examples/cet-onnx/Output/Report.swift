@@ -111,14 +111,14 @@ struct Report {
 
   private var tensorTable: String {
     table(
-      ["tensor", "shape", "bits", "axis", "bytes", "loss change", "loss per byte", "reason"],
+      ["tensor", "shape", "bits", "coding", "axis", "bytes", "loss change", "loss per byte", "reason"],
       outcome.tensors.map { tensor in
         [
-          tensor.name, tensor.shapeText, tensor.format(kept: "float32"),
+          tensor.name, tensor.shapeText, tensor.isPlanned ? String(tensor.bits) : "float32", tensor.isPlanned ? tensor.coding : "-",
           tensor.axis < 0 ? "-" : String(tensor.axis), grouped(tensor.storedBytes),
           scientific(tensor.predictedLossChange), scientific(tensor.lossPerByte), tensor.reason,
         ].map { .init($0) }
-      }, textColumns: [0, 7])
+      }, textColumns: [0, 3, 8])
   }
 
   private var sensitivityTable: String {
