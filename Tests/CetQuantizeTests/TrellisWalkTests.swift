@@ -12,7 +12,9 @@ import Testing
       let columns = others.elementCount
       let rest = Array(others.dropFirst()).elementCount
       var expected: [Int] = []
-      for position in 0..<rest { for channel in 0..<others[0] { expected.append(channel * rest + position) } }
+      for position in 0..<rest {
+        for channel in 0..<others[0] { expected.append(channel * rest + position) }
+      }
       let walk = TrellisWalk(shape, axis: axis)
       #expect(walk.columns(columns) == expected)
       let values = Array(0..<2 * columns)
@@ -37,12 +39,19 @@ import Testing
       for granularity in [Granularity.perAxis, .block(3)] {
         let rounded = try MatrixRounding.trellis(view.matrix, bits: 3, code: .small, granularity: granularity, factors: [factor])
         let tensor = try view.assembled(rounded.matrix)
-        let errors = zip(rounded.matrix.dequantize(), view.matrix.values).map { Double($0 - $1) * Double($0 - $1) }
-        let inPlace = zip(tensor.dequantized(), weights).map { Double($0 - $1) * Double($0 - $1) }
-        #expect(abs(errors.reduce(0, +) - inPlace.reduce(0, +)) < 1e-12)
-        #expect(abs(rounded.rowErrors.reduce(0, +) - errors.reduce(0, +)) < 1e-4 * errors.reduce(0, +))
+        let error = Self.squared(rounded.matrix.dequantize(), view.matrix.values)
+        let inPlace = Self.squared(tensor.dequantized(), weights)
+        #expect(abs(error - inPlace) < 1e-12)
+        let told = rounded.rowErrors.reduce(0, +)
+        #expect(abs(told - error) < 1e-4 * error)
       }
     }
+  }
+
+  private static func squared(_ a: [Float], _ b: [Float]) -> Double {
+    var sum = 0.0
+    for (x, y) in zip(a, b) { sum += Double(x - y) * Double(x - y) }
+    return sum
   }
 
   @Test func factorsOfOtherOrders_areRefused() throws {
@@ -60,18 +69,26 @@ import Testing
   }
 
   @Test func codings_followThePolicyWhereThereIsATrellis() {
-    #expect(kinds(.auto, bits: 3) == [.trellis, .affine] && kinds(.trellis, bits: 3) == [.trellis] && kinds(.affine, bits: 3) == [.affine])
-    #expect(kinds(.auto, bits: 1) == [.trellis])
-    #expect(kinds(.trellis, bits: 8) == [.affine] && kinds(.auto, bits: 7) == [.affine])
-    #expect(kinds(.trellis, .perTensor, bits: 3) == [.affine])
-    #expect(kinds(.auto, .block(4), bits: 3) == [.trellis, .affine])
-    #expect(kinds(.trellis, bits: 3, columns: 0) == [.affine] && kinds(.trellis, bits: 3, columns: 1 << 17) == [.affine])
+    let (both, trellis, affine): ([Coding.Kind], [Coding.Kind], [Coding.Kind]) = ([.trellis, .affine], [.trellis], [.affine])
+    #expect(kinds(.auto, bits: 3) == both)
+    #expect(kinds(.trellis, bits: 3) == trellis)
+    #expect(kinds(.affine, bits: 3) == affine)
+    #expect(kinds(.auto, bits: 1) == trellis)
+    #expect(kinds(.trellis, bits: 8) == affine)
+    #expect(kinds(.auto, bits: 7) == affine)
+    #expect(kinds(.trellis, .perTensor, bits: 3) == affine)
+    #expect(kinds(.auto, .block(4), bits: 3) == both)
+    #expect(kinds(.trellis, bits: 3, columns: 0) == affine)
+    #expect(kinds(.trellis, bits: 3, columns: 1 << 17) == affine)
   }
 
   @Test func forms_ofATrellis_haveNoZeroPoints() throws {
     let form = GridForm(granularity: .perAxis, coding: .trellis, trellis: .large) { _ in 2 }
     let made = try form.form(name: "w", shape: [4, 3], axis: 0, form.expected(bits: 2, columns: 3))
-    #expect(made.coding == .trellis(.large) && made.zeroUnit == 1 && made.zeroPointCount == 0 && made.scaleCount == 4)
+    #expect(made.coding == .trellis(.large))
+    #expect(made.zeroUnit == 1)
+    #expect(made.zeroPointCount == 0)
+    #expect(made.scaleCount == 4)
     #expect(throws: CetError.self) {
       _ = try QuantizedForm(name: "w", shape: [4, 3], bits: 7, axis: 0, coding: .trellis(.small))
     }
