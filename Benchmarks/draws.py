@@ -1,6 +1,7 @@
 """Loss and accuracy of compressed models over several draws of the calibration samples: what is chance, what is not.
 
-usage: draws.py MODEL.onnx CALIBRATION.npz [TEST.npz] [--ratios 8,11,12.8,16] [--draws 3] [--samples 512] [--rounding R] [--coding C] [--effort E]
+usage: draws.py MODEL.onnx CALIBRATION.npz [TEST.npz] [--ratios 8,11,12.8,16] [--draws 3] [--samples 512]
+       [--rounding R] [--coding C] [--effort E]
 
 Draw s takes --samples samples of CALIBRATION.npz without replacement (numpy RandomState(s)). The written model is judged on
 TEST.npz (arrays with the model's input names, and `labels` for accuracy), without it on the samples not drawn: mean KL

@@ -75,15 +75,20 @@ public struct PlanOptions: Sendable, Equatable {
 
   public init(target: Target) { self.target = target }
 
-  /// Nearest codes are those of a grid, unless a trellis is asked for.
-  private var effectiveCoding: CodingPolicy { coding == .auto && rounding == .nearest ? .affine : coding }
-
-  /// Whether a tensor may have trellis codes.
-  private var hasTrellis: Bool { effectiveCoding != .affine && granularity != .perTensor && encoding.carriesTrellis }
-
   /// What codes a written tensor may have.
-  func gridForm(_ trellis: TrellisCode) -> GridForm {
-    encoding.gridForm(granularity, coding: effectiveCoding, trellis: trellis)
+  func codeRules(_ trellis: TrellisCode) -> CodeRules {
+    encoding.codeRules(granularity, coding: coding, trellis: trellis)
+  }
+
+  /// Whether a tensor may have trellis codes: that does not depend on which.
+  private var hasTrellis: Bool { codeRules(.small).hasTrellis }
+
+  /// With the choices that are left to the library made. Nearest codes are those of a grid, unless a trellis is asked for.
+  var settled: PlanOptions {
+    var options = self
+    if coding == .auto, rounding == .nearest { options.coding = .affine }
+    options.bits = options.widths
+    return options
   }
 
   /// Allowed bits. Between 4 and 8 bits a grid gains less than it costs.
@@ -105,16 +110,7 @@ public struct PlanOptions: Sendable, Equatable {
     for rule in fix {
       try check(PlanOptions.allowedBits.contains(rule.bits), "fix '\(rule.pattern)'", rule.bits, "\(allowed) bits")
     }
-    if !hasTrellis {
-      let why =
-        coding == .affine
-        ? "" : granularity == .perTensor
-          ? "; granularity per-tensor has none"
-          : encoding.carriesTrellis ? "; rounding nearest has them with coding trellis only" : "; encoding '\(encoding.rawValue)' has none"
-      if coding == .trellis { throw CetError(.invalidArgument, "option coding: no tensor can have trellis codes\(why)") }
-      let single = widths.first == 1 ? "bits" : fix.first { $0.bits == 1 }.map { "fix '\($0.pattern)'" }
-      if let single { throw CetError(.invalidArgument, "option \(single): 1 bit needs trellis codes\(why)") }
-    }
+    if !hasTrellis { try checkWithoutTrellis() }
     if case .block(let size) = granularity {
       try check(size > 0 && size <= 1 << 20, "block_size", size, "1 to \(1 << 20)")
     }
@@ -123,6 +119,18 @@ public struct PlanOptions: Sendable, Equatable {
       throw CetError(.invalidArgument, "target_size: the encoding '\(encoding.rawValue)' does not make the file smaller")
     }
     try checkCounts(samples: samples, batchSize: batchSize, maxMemory: maxMemory, threads: threads)
+  }
+}
+
+extension PlanOptions {
+  /// Refuses what only trellis codes have.
+  private func checkWithoutTrellis() throws {
+    let obstacle =
+      granularity == .perTensor ? "; granularity per-tensor has none"
+      : !encoding.carriesTrellis ? "; encoding '\(encoding.rawValue)' has none" : ""
+    if coding == .trellis { throw CetError(.invalidArgument, "option coding: no tensor can have trellis codes\(obstacle)") }
+    let narrow = widths.first == 1 ? "bits" : fix.first { $0.bits == 1 }.map { "fix '\($0.pattern)'" }
+    if let narrow { throw CetError(.invalidArgument, "option \(narrow): 1 bit needs trellis codes\(obstacle)") }
   }
 }
 

@@ -41,7 +41,7 @@ extension PlannedTensor {
   fileprivate func expectedCoding(_ options: PlanOptions) -> Coding.Kind {
     guard let axis, bits != PlannedTensor.keptBits else { return .affine }
     // Any code will do: the kind does not depend on it.
-    return options.gridForm(.small).expected(bits: bits, columns: RowOrder(shape, axis: axis).columns).coding.kind
+    return options.codeRules(.small).expected(bits: bits, columns: RowOrder(shape, axis: axis).columns)?.coding.kind ?? .affine
   }
 
   /// Computes what the file holds for the tensor at its bits.
@@ -82,8 +82,9 @@ extension LoadedModel {
           "the plan gives '\(tensor.name)' \(tensor.bits) bits, expected \(widths.lowerBound) to \(widths.upperBound)")
       }
       if tensor.isPlanned {
-        let kinds = plan.options.gridForm(trellisCode).codings(bits: tensor.bits, columns: layer.columns).map(\.kind)
-        guard tensor.coding == .trellis ? kinds.contains(.trellis) : tensor.bits > 1 else {
+        let kinds = plan.options.codeRules(trellisCode).codings(bits: tensor.bits, columns: layer.columns).map(\.kind)
+        // Of a policy of trellises alone, grids are what an edited document may still ask for.
+        guard kinds.contains(tensor.coding) || tensor.coding == .affine && tensor.bits > 1 else {
           throw CetError(
             .invalidArgument, "the plan gives '\(tensor.name)' \(tensor.bits) bits and \(tensor.coding.rawValue) codes, which it cannot have")
         }

@@ -25,8 +25,8 @@ public enum Encoding: String, Sendable, CaseIterable {
 
   /// What codes a written tensor may have.
   /// - Parameter trellis: the code of tensors that have trellis codes.
-  public func gridForm(_ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil) -> GridForm {
-    GridForm(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil) { rules.zeroUnit(bits: $0) }
+  public func codeRules(_ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil) -> CodeRules {
+    CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil) { rules.zeroUnit(bits: $0) }
   }
 
   /// What a caller should know before trusting the figures.

@@ -27,10 +27,10 @@ public struct LayerRounding {
   }
 
   /// Steps 0 to 2 and 4: codes fitted to the inputs, and bias. Without statistics the codes of least squared error.
-  public func quantized(_ format: CodeFormat, form: GridForm, effort: RoundingEffort = RoundingEffort(.comparison)) throws -> QuantizedLayer {
+  public func quantized(_ format: CodeFormat, rules: CodeRules, effort: RoundingEffort = RoundingEffort(.comparison)) throws -> QuantizedLayer {
     let layer = bound.layers[index]
     do {
-      let matrix = try layer.rounded(view.matrix, format, form: form, factors: factors, effort: effort, bound.workers)
+      let matrix = try layer.rounded(view.matrix, format, rules: rules, factors: factors, effort: effort, bound.workers)
       return QuantizedLayer(
         tensor: try view.assembled(matrix), bias: factors == nil ? nil : try correctedBias(matrix))
     } catch let error as CetError {
@@ -39,12 +39,12 @@ public struct LayerRounding {
   }
 
   /// The format of a width whose codes have less error.
-  public func format(bits: Int, form: GridForm) throws -> CodeFormat {
+  public func format(bits: Int, rules: CodeRules) throws -> CodeFormat {
     let layer = bound.layers[index]
     do {
-      let codings = form.codings(bits: bits, columns: layer.columns)
-      guard codings.count > 1 else { return CodeFormat(bits: bits, coding: codings[0]) }
-      let trial = CodingTrial(view.matrix, layer, factors, form)
+      let codings = rules.codings(bits: bits, columns: layer.columns)
+      guard codings.count > 1 else { return CodeFormat(bits: bits, coding: codings.first ?? .affine) }
+      let trial = CodingTrial(view.matrix, layer, factors, rules)
       return CodeFormat(bits: bits, coding: try trial.best(codings, bits: bits, bound.workers))
     } catch let error as CetError {
       throw error.at("initializer '\(layer.name)'")
@@ -64,26 +64,28 @@ private struct CodingTrial {
   private let layer: LinearLayer
   private let weights: WeightMatrix
   private let factors: InputFactors?
-  private let form: GridForm
+  private let rules: CodeRules
 
   /// Weights of a trial.
   private static let enough = 1 << 15
+  /// Tensors of so few weights are compared as they are written: random moves gain most on them, and it costs little.
+  private static let few = 1 << 11
   /// With more columns the error of the weights stands for that of the outputs: a factor more costs more than the trial.
   private static let mostColumns = 512
 
-  init(_ weights: WeightMatrix, _ layer: LinearLayer, _ factors: InputFactors?, _ form: GridForm) {
+  init(_ weights: WeightMatrix, _ layer: LinearLayer, _ factors: InputFactors?, _ rules: CodeRules) {
     self.layer = layer
     self.weights = weights
     self.factors = weights.columns <= CodingTrial.mostColumns ? factors : nil
-    self.form = form
+    self.rules = rules
   }
 
   func best(_ codings: [Coding], bits: Int, _ workers: Workers) throws -> Coding {
     let groups = factors == nil ? 1 : layer.groups
-    let perGroup = max(1, weights.rows / groups)
+    let perGroup = weights.rows / groups
     // Whole groups where there are many, rows of each where there are few.
     let wanted = max(8, CodingTrial.enough / max(1, weights.columns))
-    let groupStep = max(1, weights.rows / (wanted * perGroup))
+    let groupStep = max(1, weights.rows / (wanted * max(1, perGroup)))
     let rowStep = groupStep > 1 || groups > 1 ? 1 : max(1, weights.rows / wanted)
     let picked = stride(from: 0, to: groups, by: groupStep).map { $0 }
     var values: [Float] = []
@@ -93,13 +95,14 @@ private struct CodingTrial {
       }
     }
     let part = try WeightMatrix(values, rows: values.count / max(1, weights.columns), columns: weights.columns).normalized().matrix
+    let effort = RoundingEffort(weights.values.count <= CodingTrial.few ? .result : .comparison)
     var least = (error: Double.infinity, coding: codings[0])
     for coding in codings {
       let factors = try self.factors.map { all in
         let factors = try all.factors(for: coding, layer.walk)
         return picked.map { factors[$0] }
       }
-      let error = try layer.errors(part, CodeFormat(bits: bits, coding: coding), form: form, factors: factors, workers)
+      let error = try layer.errors(part, CodeFormat(bits: bits, coding: coding), rules: rules, factors: factors, effort: effort, workers)
       if error < least.error { least = (error, coding) }
     }
     return least.coding
@@ -112,12 +115,12 @@ extension LinearLayer {
   ///   - factors: nil: the codes of least squared error.
   ///   - scaling: changes scales of the matrix over 2^exponent.
   func rounded(
-    _ weights: WeightMatrix, _ format: CodeFormat, form: GridForm, factors: InputFactors?, effort: RoundingEffort,
+    _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: InputFactors?, effort: RoundingEffort,
     _ workers: Workers, scaling: (inout QuantizedMatrix, _ exponent: Int) throws -> Void = { _, _ in }
   ) throws -> QuantizedMatrix {
     let (weights, exponent) = try weights.normalized()
     var matrix = try coded(
-      weights, format, form: form, factors: factors?.factors(for: format.coding, walk), effort: effort, workers
+      weights, format, rules: rules, factors: factors?.factors(for: format.coding, walk), effort: effort, workers
     ).matrix
     try scaling(&matrix, exponent)
     matrix.scale(byPowerOfTwo: exponent)
@@ -127,27 +130,28 @@ extension LinearLayer {
 
   /// Σ d H dᵀ over the rows of a normalized matrix.
   fileprivate func errors(
-    _ weights: WeightMatrix, _ format: CodeFormat, form: GridForm, factors: [CurvatureFactor]?, _ workers: Workers
+    _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: [CurvatureFactor]?, effort: RoundingEffort,
+    _ workers: Workers
   ) throws -> Double {
-    try coded(weights, format, form: form, factors: factors, effort: RoundingEffort(.comparison), workers).rowErrors.reduce(0, +)
+    try coded(weights, format, rules: rules, factors: factors, effort: effort, workers).rowErrors.reduce(0, +)
   }
 
   /// The order of a row's steps through a trellis.
   fileprivate var walk: TrellisWalk { TrellisWalk(shape, axis: axis) }
 
   private func coded(
-    _ weights: WeightMatrix, _ format: CodeFormat, form: GridForm, factors: [CurvatureFactor]?, effort: RoundingEffort,
+    _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: [CurvatureFactor]?, effort: RoundingEffort,
     _ workers: Workers
   ) throws -> RoundedMatrix {
     switch format.coding {
     case .affine:
       let grid = try ScaleSearch.search(
-        weights, bits: format.bits, granularity: form.granularity, zeroUnit: form.zeroUnit(bits: format.bits), workers: workers)
+        weights, bits: format.bits, granularity: rules.granularity, zeroUnit: rules.zeroUnit(bits: format.bits), workers: workers)
       guard let factors else { return try MatrixRounding.nearestWithErrors(weights, grid: grid) }
       return try MatrixRounding.gptq(weights, grid: grid, factors: factors, options: effort.options(weights), workers: workers)
     case .trellis(let code):
       return try MatrixRounding.trellis(
-        weights, bits: format.bits, code: code, granularity: form.granularity,
+        weights, bits: format.bits, code: code, granularity: rules.granularity,
         factors: factors ?? [CurvatureFactor(identity: weights.columns, walk: walk)], options: effort.trellisOptions(weights), workers: workers)
     }
   }

@@ -21,16 +21,16 @@ public struct SequentialOptions: Sendable, Equatable {
 public struct SequentialPass {
   private let bound: BoundModel
   private let options: SequentialOptions
-  private let form: GridForm
+  private let rules: CodeRules
   private let effort: RoundingEffort
 
   /// Bytes of activations that are kept for reuse between the layers.
   public static let idleLimit = 1 << 28
 
-  public init(_ bound: BoundModel, _ options: SequentialOptions, form: GridForm, effort: RoundingEffort = RoundingEffort(.comparison)) {
+  public init(_ bound: BoundModel, _ options: SequentialOptions, rules: CodeRules, effort: RoundingEffort = RoundingEffort(.comparison)) {
     self.bound = bound
     self.options = options
-    self.form = form
+    self.rules = rules
     self.effort = effort
   }
 
@@ -114,7 +114,7 @@ public struct SequentialPass {
       // Without a bias the mean cannot be absorbed, and a centred fit would be the wrong one.
       let target = try bound.biasNames[index] == nil ? view.matrix : target(view.matrix, factored.paired)
       let matrix = try layer.rounded(
-        target, format, form: form, factors: factored.factors, effort: effort, bound.workers
+        target, format, rules: rules, factors: factored.factors, effort: effort, bound.workers
       ) { matrix, exponent in
         guard options.matchesVariance else { return }
         try matchVariance(&matrix, view.matrix.scaled(byPowerOfTwo: -exponent), factored.paired)
@@ -155,7 +155,7 @@ public struct SequentialPass {
         Array(rounded[range]), rows: rows, covariance: group.covariance, workers: bound.workers)
     }
     try matrix.scaleRows(
-      by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: form.granularity))
+      by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: rules.granularity))
   }
 
   /// Entries of the rows of one group.

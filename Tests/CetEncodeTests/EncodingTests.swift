@@ -12,7 +12,7 @@ import Testing
   }
 
   @Test func zeroUnits_areHalvesWhereTheyPay() {
-    func units(_ encoding: Encoding) -> [Int] { (1...8).map { encoding.gridForm(.perAxis).zeroUnit(bits: $0) } }
+    func units(_ encoding: Encoding) -> [Int] { (1...8).map { encoding.codeRules(.perAxis).zeroUnit(bits: $0) } }
     #expect(units(.planes) == [2, 2, 2, 1, 1, 1, 1, 1])
     #expect(units(.float) == units(.planes))
     #expect(units(.qdq) == [1, 1, 2, 1, 1, 1, 1, 1])

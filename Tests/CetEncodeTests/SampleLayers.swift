@@ -58,10 +58,10 @@ struct SampleLayers {
     _ encoding: Encoding, _ granularity: Granularity, bits: Int, coding: CodingPolicy = .affine
   ) throws -> [Int: QuantizedLayer] {
     var layers: [Int: QuantizedLayer] = [:]
-    let grid = encoding.gridForm(granularity, coding: coding, trellis: .small)
+    let grid = encoding.codeRules(granularity, coding: coding, trellis: .small)
     for (index, layer) in found.layers.enumerated() {
       let form = try grid.form(
-        name: layer.name, shape: layer.shape, axis: layer.axis, grid.expected(bits: bits, columns: layer.columns))
+        name: layer.name, shape: layer.shape, axis: layer.axis, grid.expected(bits: bits, columns: layer.columns) ?? CodeFormat(bits: bits))
       layers[index] = QuantizedLayer(
         tensor: try SampleLayers.tensor(form, seed: UInt64(index)), bias: [Float](repeating: 0.5, count: layer.channels))
     }

@@ -41,11 +41,11 @@ func all(_ batches: [Batch]) -> [FittingBatch] { batches.map { FittingBatch(batc
 /// Every layer of a model at each width, with nearest codes.
 func nearest(_ bound: BoundModel, bits: [Int]) throws -> [[QuantizedLayer]] {
   try bound.layers.indices.map { index in
-    try bits.map { try LayerRounding(bound, index, nil).quantized(CodeFormat(bits: $0), form: perAxis) }
+    try bits.map { try LayerRounding(bound, index, nil).quantized(CodeFormat(bits: $0), rules: perAxis) }
   }
 }
 
 /// Affine codes of these widths, by layer index.
 func grids(_ bits: [Int: Int]) -> [Int: CodeFormat] { bits.mapValues { CodeFormat(bits: $0) } }
 
-let perAxis = GridForm(granularity: .perAxis) { _ in 1 }
+let perAxis = CodeRules(granularity: .perAxis) { _ in 1 }

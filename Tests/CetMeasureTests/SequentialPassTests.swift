@@ -30,7 +30,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
   try StatisticsMeasurement(bound, all(batches())).run(Array(bound.layers.indices), memory: .max) { run, statistics in
     let factors = InputFactors(statistics, bound.workers)
     for index in run {
-      result[index] = try LayerRounding(bound, index, statistics, factors).quantized(CodeFormat(bits: bits), form: perAxis)
+      result[index] = try LayerRounding(bound, index, statistics, factors).quantized(CodeFormat(bits: bits), rules: perAxis)
     }
   }
   return result
@@ -45,7 +45,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
     func loss(_ layers: [Int: QuantizedLayer]) throws -> Double {
       try bound.meanLoss(data, references: references, changed: bound.replacements(layers))
     }
-    let pass = SequentialPass(bound, options, form: perAxis)
+    let pass = SequentialPass(bound, options, rules: perAxis)
     #expect(try loss(pass.run(grids([0: bits, 1: bits]), all(data))) < loss(alone(bound, bits: bits)))
   }
 
@@ -55,7 +55,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
     func quantized(threads: Int) throws -> [Int: QuantizedLayer] {
       let bound = try twoLayers(threads: threads)
       let options = SequentialOptions(ridge: 0.05, matchesVariance: true)
-      return try SequentialPass(bound, options, form: perAxis, effort: RoundingEffort(.result)).run(formats, all(batches()))
+      return try SequentialPass(bound, options, rules: perAxis, effort: RoundingEffort(.result)).run(formats, all(batches()))
     }
     let (one, two) = (try quantized(threads: 1), try quantized(threads: 2))
     #expect(one.keys.sorted() == [0, 1])
@@ -68,7 +68,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
   @Test func fixedLayers_areLeft_andFittedTo() throws {
     let bound = try twoLayers()
     let fixed = [0: try nearest(bound, bits: [2])[0][0]]
-    let pass = SequentialPass(bound, options, form: perAxis)
+    let pass = SequentialPass(bound, options, rules: perAxis)
     let (found, free) = (try pass.run(grids([0: 8, 1: 8]), fixed: fixed, all(batches())), try pass.run(grids([1: 8]), all(batches())))
     #expect(found[0]?.tensor.codes == fixed[0]?.tensor.codes)
     #expect(found[1]?.bias != free[1]?.bias && free[0] == nil)
@@ -76,7 +76,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
 
   @Test func progress_countsLayers() throws {
     var seen: [[Int]] = []
-    _ = try SequentialPass(twoLayers(), options, form: perAxis).run(grids([0: 4, 1: 4]), all(batches())) { seen.append([$0, $1]) }
+    _ = try SequentialPass(twoLayers(), options, rules: perAxis).run(grids([0: 4, 1: 4]), all(batches())) { seen.append([$0, $1]) }
     #expect(seen == [[0, 2], [1, 2], [2, 2]])
   }
 
@@ -84,7 +84,7 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
   @Test func means_areKept() throws {
     let bound = try twoLayers()
     let data = try batches()
-    let layers = try SequentialPass(bound, options, form: perAxis).run(grids([0: 3, 1: 3]), all(data))
+    let layers = try SequentialPass(bound, options, rules: perAxis).run(grids([0: 3, 1: 3]), all(data))
     let changed = bound.weights.merging(try bound.replacements(layers)) { $1 }
     func mean(_ weights: [String: Tensor]) throws -> [Double] {
       let outputs = try data.flatMap { batch in

@@ -21,7 +21,7 @@ import Testing
     let session = try Session(
       model, data, loss: .kl, output: nil, batchSize: nil, threads: 2, monitor: Monitor())
     let bound = session.bound
-    let versions = try bound.layers.indices.map { [try LayerRounding(bound, $0, nil).quantized(CodeFormat(bits: 3), form: Encoding.planes.gridForm(.perAxis))] }
+    let versions = try bound.layers.indices.map { [try LayerRounding(bound, $0, nil).quantized(CodeFormat(bits: 3), rules: Encoding.planes.codeRules(.perAxis))] }
     var sums = [Double](repeating: 0, count: versions.count)
     let known = try SecondOrderMeasurement(bound, session.batches).run(versions) { _, gradient, u in
       for (i, values) in u.enumerated() { sums[i] += gradient[i] + 0.5 * values.reduce(0.0) { $0 + Double($1) * Double($1) } }

@@ -1,6 +1,8 @@
 """Trellis codes, judged from outside: a decoder in NumPy from the header's words alone, onnxruntime for the written files."""
 
+import ctypes
 import json
+import subprocess
 
 import numpy as np
 import onnx
@@ -50,42 +52,47 @@ def made(nodes, initializers, inputs, outputs, opset=17):
 
 
 F, I = TensorProto.FLOAT, TensorProto.INT64
-rng = np.random.default_rng(5)
+
+
+def samples_of(*shape):
+    return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
+
+
 
 KINDS = {
     "conv": (
         [helper.make_node("Conv", ["x", "w"], ["y"])], {"w": weight((6, 4, 3, 3))}, [("x", F, ["n", 4, 8, 8])],
-        {"x": rng.standard_normal((32, 4, 8, 8)).astype(np.float32)}),
+        {"x": samples_of(32, 4, 8, 8)}),
     "depthwise": (
         [helper.make_node("Conv", ["x", "w"], ["y"], group=6)], {"w": weight((6, 1, 3, 3))}, [("x", F, ["n", 6, 8, 8])],
-        {"x": rng.standard_normal((32, 6, 8, 8)).astype(np.float32)}),
+        {"x": samples_of(32, 6, 8, 8)}),
     "grouped": (
         [helper.make_node("Conv", ["x", "w"], ["y"], group=2)], {"w": weight((6, 3, 3, 3))}, [("x", F, ["n", 6, 8, 8])],
-        {"x": rng.standard_normal((32, 6, 8, 8)).astype(np.float32)}),
+        {"x": samples_of(32, 6, 8, 8)}),
     "transposed": (
         [helper.make_node("ConvTranspose", ["x", "w"], ["y"])], {"w": weight((4, 5, 3, 3))}, [("x", F, ["n", 4, 6, 6])],
-        {"x": rng.standard_normal((32, 4, 6, 6)).astype(np.float32)}),
+        {"x": samples_of(32, 4, 6, 6)}),
     "grouped transposed": (
         [helper.make_node("ConvTranspose", ["x", "w"], ["y"], group=2)], {"w": weight((4, 5, 3, 3))},
-        [("x", F, ["n", 4, 6, 6])], {"x": rng.standard_normal((32, 4, 6, 6)).astype(np.float32)}),
+        [("x", F, ["n", 4, 6, 6])], {"x": samples_of(32, 4, 6, 6)}),
     "matmul": (
         [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": weight((20, 9))}, [("x", F, ["n", 20])],
-        {"x": rng.standard_normal((64, 20)).astype(np.float32)}),
+        {"x": samples_of(64, 20)}),
     "gemm": (
         [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)], {"w": weight((9, 20))}, [("x", F, ["n", 20])],
-        {"x": rng.standard_normal((64, 20)).astype(np.float32)}),
+        {"x": samples_of(64, 20)}),
     "left matmul": (
         [helper.make_node("MatMul", ["w", "x"], ["y"])], {"w": weight((7, 12))}, [("x", F, ["n", 12, 3])],
-        {"x": rng.standard_normal((64, 12, 3)).astype(np.float32)}),
+        {"x": samples_of(64, 12, 3)}),
     "table": (
         [helper.make_node("Gather", ["w", "i"], ["y"])], {"w": weight((50, 16))}, [("i", I, ["n", 5])],
-        {"i": rng.integers(0, 50, (64, 5))}),
+        {"i": np.random.default_rng(5).integers(0, 50, (64, 5))}),
     "lstm": (
         [helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
          helper.make_node("LSTM", ["t", "w", "r"], ["s"], hidden_size=6),
          helper.make_node("Squeeze", ["s", "one"], ["q"]), helper.make_node("Transpose", ["q"], ["y"], perm=[1, 0, 2])],
         {"w": weight((1, 24, 8)), "r": weight((1, 24, 6), 1), "one": np.array([1], np.int64)}, [("x", F, ["n", 7, 8])],
-        {"x": rng.standard_normal((32, 7, 8)).astype(np.float32)}),
+        {"x": samples_of(32, 7, 8)}),
 }
 
 
@@ -119,7 +126,7 @@ def test_everyKind_decodesByTheHeadersWords_andRunsInOnnxruntime(kind, granulari
 def test_everyWidth_losesLessThanAGrid(bits):
     nodes, initializers, inputs, data = KINDS["matmul"]
     initializers = {"w": weight((256, 32))}
-    inputs, data = [("x", F, ["n", 256])], {"x": rng.standard_normal((512, 256)).astype(np.float32)}
+    inputs, data = [("x", F, ["n", 256])], {"x": samples_of(512, 256)}
     model, samples = cet.Model(made(nodes, initializers, inputs, [("y", 2)])), cet.Calibration(data)
     errors = {}
     for coding in ["affine", "trellis"][bits == 1 :]:
@@ -143,6 +150,7 @@ DEGENERATE = {
     "huge": lambda w: w * 1e30,
     "tiny": lambda w: w * 1e-30,
     "sparse": lambda w: np.where(np.abs(w) > 0.45, w, 0),
+    "dead inputs": lambda w: w,
 }
 
 
@@ -150,8 +158,9 @@ DEGENERATE = {
 @pytest.mark.parametrize("kind", DEGENERATE)
 def test_degenerateWeights_areNeverWorseThanOnTheGrid(kind, rows):
     w = DEGENERATE[kind](weight((rows, 12))).astype(np.float32)
-    data = {"x": rng.standard_normal((128, rows)).astype(np.float32)}
-    data["x"][:, rows // 2 :] *= rows > 1 and kind == "sparse" and 0 or 1
+    data = {"x": np.random.default_rng(rows).standard_normal((128, rows)).astype(np.float32)}
+    if kind == "dead inputs":
+        data["x"][:, rows // 2 :] = 0
     source = made([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": w}, [("x", F, ["n", rows])], [("y", 2)])
     model, samples = cet.Model(source), cet.Calibration(data)
     losses = {}
@@ -159,7 +168,7 @@ def test_degenerateWeights_areNeverWorseThanOnTheGrid(kind, rows):
         plan = cet.plan(model, samples, method="uniform", bits=[3], target_bits=3, coding=coding, rounding="gptq", loss="mse")
         difference = cet.quantize(model, samples, plan)["w"].dequantize().astype(np.float64) - w
         losses[coding] = float(((data["x"].astype(np.float64) @ difference) ** 2).mean())
-    assert losses["auto"] <= losses["affine"] * 1.1 + 1e-12 * float((w.astype(np.float64) ** 2).mean())
+    assert losses["auto"] <= losses["affine"] * 1.05 + 1e-12 * float((w.astype(np.float64) ** 2).mean())
 
 
 def test_codesAndScales_areTheSameForAnyNumberOfThreads():
@@ -202,6 +211,13 @@ def test_trellisPlan_inQdq_hasGrids_andAnotherBudgetNeedsData(model, calibration
         cet.quantize(model, calibration, plan).to_bytes(encoding="qdq")
 
 
+def test_planOfGridsAlone_inQdq_isReadBackFromItsJSON(model, calibration):
+    plan = cet.plan(model, calibration, target_ratio=4, fix={"*": 8})
+    q = cet.quantize(model, calibration, plan, encoding="qdq", effort="low")
+    assert cet.Plan.from_json(q.plan.to_json()).to_json() == q.plan.to_json()
+    assert json.loads(q.plan.to_json())["options"]["effort"] == "low"
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -216,6 +232,51 @@ def test_trellisPlan_inQdq_hasGrids_andAnotherBudgetNeedsData(model, calibration
 def test_impossibleCodings_areRefused(model, calibration, options, words):
     with pytest.raises(cet.InvalidArgument, match=words):
         cet.plan(model, calibration, target_ratio=9, **options)
+
+
+def test_planRoundedToNearest_isReadBackFromItsJSON(model, calibration):
+    plan = cet.plan(model, calibration, target_ratio=11)
+    q = cet.quantize(model, calibration, plan, rounding="nearest")
+    again = cet.Plan.from_json(q.plan.to_json())
+    assert again.to_json() == q.plan.to_json()
+    assert cet.quantize(model, None, again).plan.bits == plan.bits
+
+
+def test_rowsTooLongForATrellis_haveGrids_andNoSingleBit():
+    w = weight((70000, 2))
+    source = made([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": w}, [("x", F, ["n", 70000])], [("y", 2)])
+    model, samples = cet.Model(source), cet.Calibration({"x": samples_of(4, 70000)})
+    for method in ("uniform", "cet"):
+        plan = cet.plan(model, samples, method=method, target_ratio=15, rounding="nearest", coding="trellis", loss="mse")
+        assert plan.bits == {"w": 2} and plan.tensors[0].coding == "affine"
+        assert cet.quantize(model, None, plan)["w"].coding == "affine"
+    with pytest.raises(cet.InfeasibleBudget):
+        cet.plan(model, samples, method="uniform", target_ratio=20, rounding="nearest", coding="trellis", loss="mse")
+    with pytest.raises(cet.InvalidArgument, match="cannot have trellis codes"):
+        cet.plan(model, samples, target_ratio=8, rounding="nearest", coding="trellis", loss="mse", fix={"w": 1})
+
+
+def test_decoderOfTheDocuments_makesTheWeights(root, build, tmp_path):
+    """The C code of docs/abi.md as it stands there."""
+    text = (root / "docs" / "abi.md").read_text()
+    code = text[text.index("```c") + 4 :]
+    code = code[: code.index("```")].replace("static void", "void")
+    (tmp_path / "decode.c").write_text("#include <stdint.h>\n#include <cet/cet.h>\n" + code)
+    subprocess.run(
+        ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC", "-I", str(root / "include"),
+         tmp_path / "decode.c", "-o", tmp_path / "decode.so"], check=True)
+    decode = ctypes.CDLL(str(tmp_path / "decode.so")).decode_row
+    decode.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.POINTER(ctypes.c_float)]
+    for coding in ("affine", "trellis"):
+        nodes, initializers, inputs, data = KINDS["conv"]
+        model, samples = cet.Model(made(nodes, initializers, inputs, [("y", 4)])), cet.Calibration(data)
+        plan = cet.plan(model, samples, method="uniform", bits=[3], target_bits=3, coding=coding, loss="mse")
+        initializer = cet.quantize(model, samples, plan)["w"]
+        rows, channels, positions = initializer.shape[0], initializer.shape[1], 9
+        row = (ctypes.c_float * (channels * positions))()
+        for index in range(rows):
+            decode(ctypes.addressof(initializer._view), index, channels, positions, row)
+            np.testing.assert_array_equal(np.array(row), initializer.dequantize()[index].ravel())
 
 
 def test_editedPlans_takeTheTablesCoding(model, calibration):
@@ -242,7 +303,7 @@ def test_writtenFile_isPlannedAgain(model, calibration, calibration_arrays):
 
 def test_moreEffort_losesLess():
     errors = []
-    data = {"x": rng.standard_normal((512, 300)).astype(np.float32)}
+    data = {"x": samples_of(512, 300)}
     w = weight((300, 400))
     source = made([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": w}, [("x", F, ["n", 300])], [("y", 2)])
     model, samples = cet.Model(source), cet.Calibration(data)

@@ -244,13 +244,14 @@ enum {
                              same bits; not with "qdq" or per-tensor scales. Other tensors and widths are affine */
 };
 
-/* How much time the search for codes may take: paths that a trellis search keeps alive. */
+/* How much time the search for trellis codes may take: the paths that it keeps alive for large tensors. Small tensors get
+   up to 128; where versions of a tensor are compared all get fewer. */
 typedef int32_t cet_effort;
 enum {
   CET_EFFORT_DEFAULT = 0, /* cet_plan: medium; cet_quantize: the plan's */
-  CET_EFFORT_LOW = 1,     /* "low": 8 paths */
-  CET_EFFORT_MEDIUM = 2,  /* "medium": 32 paths */
-  CET_EFFORT_HIGH = 3     /* "high": 128 paths */
+  CET_EFFORT_LOW = 1,     /* "low": 8 */
+  CET_EFFORT_MEDIUM = 2,  /* "medium": 32 */
+  CET_EFFORT_HIGH = 3     /* "high": 128 */
 };
 
 /* Which end of the spectrum. */

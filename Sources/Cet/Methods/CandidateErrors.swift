@@ -46,7 +46,7 @@ extension Session {
     let (fitting, heldOut) = try split()
     let quantized = try candidates(
       draft.plannedWidths, fitting: self.fitting(options.rounding, fitting), rounding: options.rounding,
-      form: draft.form, maxMemory: options.maxMemory, effort: RoundingEffort(.comparison, options.effort), monitor: monitor)
+      rules: draft.rules, maxMemory: options.maxMemory, effort: RoundingEffort(.comparison, options.effort), monitor: monitor)
     return (CandidateErrors(bound: bound, widths: draft.widths, quantized: quantized), heldOut)
   }
 

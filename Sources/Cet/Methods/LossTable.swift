@@ -9,7 +9,7 @@ struct LossTable {
   var judged: [[Int: Double]]
   /// Loss change with only this layer quantized, from a model of the loss: curvature or gradients.
   var curvature: [[Int: Double]]
-  /// What the codes behind these losses stand for, by bits; where nothing was rounded, what is expected.
+  /// What the codes behind these losses stand for, by bits; empty where nothing was tried.
   var codings: [[Int: Coding]]
   /// See `TrustRadius`.
   var trustRadius: [Double?]

@@ -36,7 +36,7 @@ enum MeasuredLossMethod: KnapsackMethod {
   ) throws -> [Int: [QuantizedLayer]] {
     let (options, widths) = (draft.options, draft.plannedWidths)
     let rounding = PlanRounding(
-      session: session, bits: widths.compactMapValues(\.last), codings: codings, form: draft.form,
+      session: session, bits: widths.compactMapValues(\.last), codings: codings, rules: draft.rules,
       effort: options.effort, maxMemory: options.maxMemory, monitor: monitor)
     let fold = try rounding.fold(SamplePolicy.folds - 1)
     let reduced = try session.acceptedSteps(rounding, [fold], fitted: [quantized.compactMapValues(\.last)])

@@ -40,7 +40,7 @@ extension Session {
   ///   - nearest: layers that get the nearest codes whatever the rounding, by index.
   func candidates(
     _ widths: [Int: [Int]], codings: [[Int: Coding]] = [], fitting: [FittingBatch], rounding: Rounding, nearest: Set<Int> = [],
-    form: GridForm, maxMemory: Int?, effort: RoundingEffort, monitor: Monitor
+    rules: CodeRules, maxMemory: Int?, effort: RoundingEffort, monitor: Monitor
   ) throws -> [Int: [QuantizedLayer]] {
     var result: [Int: [QuantizedLayer]] = [:]
     let total = widths.values.reduce(0) { $0 + $1.count }
@@ -50,7 +50,7 @@ extension Session {
     ) { index, layer in
       result[index] = try (widths[index] ?? []).map { bits in
         let known = index < codings.count ? codings[index][bits].map { CodeFormat(bits: bits, coding: $0) } : nil
-        let made = try layer.quantized(known ?? layer.format(bits: bits, form: form), form: form, effort: effort)
+        let made = try layer.quantized(known ?? layer.format(bits: bits, rules: rules), rules: rules, effort: effort)
         done += 1
         try monitor.report(.rounding, done, of: total)
         return made
@@ -64,14 +64,14 @@ extension Session {
     let widths = draft.plannedWidths
     var result = [[Int: Coding]](repeating: [:], count: bound.layers.count)
     let open = widths.filter { index, bits in
-      bits.contains { draft.form.codings(bits: $0, columns: bound.layers[index].columns).count > 1 }
+      bits.contains { draft.rules.codings(bits: $0, columns: bound.layers[index].columns).count > 1 }
     }
     guard !open.isEmpty else { return result }
     let options = draft.options
     let fitting = options.rounding == .nearest ? nil : try fitting(options.rounding, split().fitting)
     try eachLayer(Array(open.keys), fitting: fitting, maxMemory: options.maxMemory, monitor: monitor) { index, layer in
       for bits in open[index] ?? [] {
-        result[index][bits] = try layer.format(bits: bits, form: draft.form).coding
+        result[index][bits] = try layer.format(bits: bits, rules: draft.rules).coding
         try monitor.check()
       }
     }

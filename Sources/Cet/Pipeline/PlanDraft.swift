@@ -11,7 +11,7 @@ struct PlanDraft {
   let widths: [[Int]]
   /// What codes of each layer and width stand for: expected at first, known once they are rounded.
   private(set) var codings: [[Int: Coding]]
-  let form: GridForm
+  let rules: CodeRules
   private let choices: [NamedChoice]
   private let sizes: FileSizes
   var layers: [LinearLayer] { model.found.layers }
@@ -30,14 +30,23 @@ struct PlanDraft {
     self.model = model
     self.options = options
     try model.checkWeights()
+    let rules = options.codeRules(model.trellisCode)
+    func possible(_ index: Int, _ widths: [Int]) -> [Int] {
+      widths.filter { rules.expected(bits: $0, columns: model.found.layers[index].columns) != nil }
+    }
     choices = try options.choices(for: model.found.layers.map(\.name)).enumerated().map { index, choice in
       if case .kept = choice { return choice }
       if let reason = model.found.obstacle(index) { return .unusable(reason) }
+      if case .fixed(let bits, let pattern) = choice, possible(index, [bits]).isEmpty {
+        throw CetError(
+          .invalidArgument, "fix '\(pattern)': '\(model.found.layers[index].name)' cannot have trellis codes, and so not \(bits) bit")
+      }
+      if choice == .free, possible(index, options.widths).isEmpty { return .unusable("none of the allowed bits is possible") }
       return choice == .free && !reached.contains(index) ? .unreached : choice
     }
-    widths = choices.map { choice in
+    widths = choices.enumerated().map { index, choice in
       switch choice {
-      case .free: options.widths
+      case .free: possible(index, options.widths)
       case .fixed(let bits, _): [bits]
       case .kept, .unreached, .unusable: []
       }
@@ -47,10 +56,9 @@ struct PlanDraft {
         ? PlanDraft.nothingReached(options.output ?? model.outputNames.first ?? "")
         : CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
     }
-    let form = options.gridForm(model.trellisCode)
-    self.form = form
+    self.rules = rules
     codings = zip(model.found.layers, widths).map { layer, widths in
-      Dictionary(uniqueKeysWithValues: widths.map { ($0, form.expected(bits: $0, columns: layer.columns).coding) })
+      Dictionary(uniqueKeysWithValues: widths.map { ($0, rules.expected(bits: $0, columns: layer.columns)?.coding ?? .affine) })
     }
     sizes = FileSizes(model.found, of: model.file, encoding: options.encoding, granularity: options.granularity)
     // A model that the operator set of the fewest bits has no form for is refused before anything is measured.
@@ -193,9 +201,11 @@ struct PlanDraft {
     }
   }
 
-  /// The same width for all layers that are free.
+  /// The same width for all layers that are free and can have it, the next larger one for others.
   func bits(everywhere width: Int) -> [Int?] {
-    layers.indices.map { isFixed($0) ? widths[$0].first : widths[$0].isEmpty ? nil : width }
+    layers.indices.map { index in
+      isFixed(index) ? widths[index].first : widths[index].first { $0 >= width } ?? widths[index].last
+    }
   }
 
   /// Whether these bits meet the target.

@@ -10,7 +10,7 @@ struct PlanRounding {
   let bits: [Int: Int]
   /// What codes stand for, by layer index and bits.
   let codings: [[Int: Coding]]
-  let form: GridForm
+  let rules: CodeRules
   let effort: RoundingEffort.Level
   let maxMemory: Int?
   let monitor: Monitor
@@ -19,13 +19,13 @@ struct PlanRounding {
   private let tables = Once<[Int: QuantizedLayer]>()
 
   init(
-    session: Session, bits: [Int: Int], codings: [[Int: Coding]], form: GridForm, effort: RoundingEffort.Level, maxMemory: Int?,
+    session: Session, bits: [Int: Int], codings: [[Int: Coding]], rules: CodeRules, effort: RoundingEffort.Level, maxMemory: Int?,
     monitor: Monitor
   ) {
     self.session = session
     self.bits = bits
     self.codings = codings
-    self.form = form
+    self.rules = rules
     self.effort = effort
     self.maxMemory = maxMemory
     self.monitor = monitor
@@ -230,7 +230,7 @@ struct PlanRounding {
       _ purpose: RoundingEffort.Purpose = .comparison
     ) throws -> [Int: [QuantizedLayer]] {
       try session.candidates(
-        widths, codings: self.rounding.codings, fitting: batches, rounding: rounding, nearest: nearest, form: self.rounding.form,
+        widths, codings: self.rounding.codings, fitting: batches, rounding: rounding, nearest: nearest, rules: self.rounding.rules,
         maxMemory: self.rounding.maxMemory, effort: RoundingEffort(purpose, self.rounding.effort), monitor: self.rounding.monitor)
     }
 
@@ -250,7 +250,7 @@ struct PlanRounding {
       }
       let formats = Dictionary(
         uniqueKeysWithValues: bits.map { ($0, CodeFormat(bits: $1, coding: rounding.codings[$0][$1] ?? .affine)) })
-      return try SequentialPass(session.bound, options, form: rounding.form, effort: RoundingEffort(purpose, rounding.effort)).run(formats, fixed: fixed, batches) {
+      return try SequentialPass(session.bound, options, rules: rounding.rules, effort: RoundingEffort(purpose, rounding.effort)).run(formats, fixed: fixed, batches) {
         try rounding.monitor.report(.rounding, $0, of: $1)
       }
     }

@@ -9,9 +9,8 @@ import CetTensor
 public func makePlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
 ) throws -> CompressionPlan {
+  let options = options.settled
   try options.validate()
-  var options = options
-  options.bits = options.widths
   return try monitor.attended { try SerialKernels.run { try measuredPlan(model, data, options, monitor) } }
 }
 
@@ -62,7 +61,7 @@ extension Session {
     _ plan: inout CompressionPlan, calibration: String, recipe: RoundingRecipe? = nil, _ monitor: Monitor
   ) throws {
     let rounding = PlanRounding(
-      session: self, bits: plan.bits(of: bound.layers), codings: plan.codings(of: model), form: plan.options.gridForm(model.trellisCode),
+      session: self, bits: plan.bits(of: bound.layers), codings: plan.codings(of: model), rules: plan.options.codeRules(model.trellisCode),
       effort: plan.options.effort, maxMemory: plan.options.maxMemory,
       monitor: monitor)
     let verdict = try recipe.map { try rounding.judge($0) } ?? rounding.judge(plan.options.rounding)

@@ -38,6 +38,7 @@ public func quantizeModel(
     plan.judgement = nil
     try plan.leaveTrellis()
   }
+  if let effort = options.effort { plan.options.effort = effort }
   plan = try model.fitted(plan)
   plan.modelBytes = model.byteCount
   let rounding = options.rounding ?? plan.options.rounding
@@ -58,7 +59,11 @@ public func quantizeModel(
 extension CompressionPlan {
   /// For an encoding that has no trellis codes: grids of the same bits take their place.
   fileprivate mutating func leaveTrellis() throws {
-    guard !options.encoding.carriesTrellis, tensors.contains(where: { $0.isPlanned && $0.coding == .trellis }) else { return }
+    guard !options.encoding.carriesTrellis else { return }
+    options.coding = .affine
+    options.bits = options.bits?.filter { $0 > 1 }
+    if options.bits == [] { options.bits = nil }
+    guard tensors.contains(where: { $0.isPlanned && $0.coding == .trellis }) else { return }
     for index in tensors.indices where tensors[index].isPlanned && tensors[index].coding == .trellis {
       guard tensors[index].bits > 1 else {
         throw CetError(
@@ -74,9 +79,6 @@ extension CompressionPlan {
       tensors[index].trustRadius = nil
       tensors[index].lossPerByte = nil
     }
-    options.coding = .affine
-    options.bits = options.bits?.filter { $0 > 1 }
-    if options.bits == [] { options.bits = nil }
     predict(from: nil)
     notes.append("encoding '\(options.encoding.rawValue)' has no trellis codes: tensors that the plan gave them have affine ones of the same bits")
   }
@@ -91,12 +93,12 @@ private func nearest(
   let bound = try BoundModel(
     model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads, interruption: interruption),
     context: ComputeContext(interruption: interruption))
-  let (codings, form) = (plan.codings(of: model), plan.options.gridForm(model.trellisCode))
+  let (codings, rules) = (plan.codings(of: model), plan.options.codeRules(model.trellisCode))
   var layers: [Int: QuantizedLayer] = [:]
   for (index, width) in bits {
     try monitor.report(.rounding, layers.count, of: bits.count)
     let format = CodeFormat(bits: width, coding: codings[index][width] ?? .affine)
-    layers[index] = try LayerRounding(bound, index, nil).quantized(format, form: form)
+    layers[index] = try LayerRounding(bound, index, nil).quantized(format, rules: rules)
   }
   var done = plan
   done.options.rounding = .nearest
@@ -124,8 +126,8 @@ private func carryOut(
     .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: rounding, maxMemory: maxMemory, monitor)
   let references = try given.references()
   let rounder = PlanRounding(
-    session: given, bits: bits, codings: plan.codings(of: model), form: plan.options.gridForm(model.trellisCode),
-    effort: options.effort ?? plan.options.effort, maxMemory: maxMemory, monitor: monitor)
+    session: given, bits: bits, codings: plan.codings(of: model), rules: plan.options.codeRules(model.trellisCode),
+    effort: plan.options.effort, maxMemory: maxMemory, monitor: monitor)
   let judgement = try judgement(of: plan, samples, rounding, rounder)
   if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)

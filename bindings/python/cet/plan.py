@@ -292,7 +292,7 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
         in memory.
       eigenpairs, max_iterations: for method "paper" (and "hawq-v2").
     Effort:
-      effort: "low", "medium" (default), "high": paths of the search for trellis codes, 8, 32, 128.
+      effort: "low", "medium" (default), "high": paths of the search for trellis codes in large tensors, 8, 32, 128.
       seed, threads (0: all processors), samples (the first so many), batch_size, max_memory (bytes).
     Callbacks:
       progress(phase, done, total); an exception raised in it cancels the call. log(level, message).

@@ -198,8 +198,8 @@ def quantize(
     """Computes codes, scales, zero points and corrected biases for a plan.
 
     calibration may be None with rounding="nearest"; the loss is then not measured. rounding, samples, encoding,
-    effort ("low", "medium", "high"): the plan's unless given. threads: 0 for all processors. max_memory: bytes. progress(phase, done, total); an exception raised
-    in it cancels the call. log(level, message).
+    effort ("low", "medium", "high"): the plan's unless given. threads: 0 for all processors. max_memory: bytes.
+    progress(phase, done, total); an exception raised in it cancels the call. log(level, message).
     """
     callbacks = Callbacks(progress, log)
     options = initialized(s.QuantizeOptions)

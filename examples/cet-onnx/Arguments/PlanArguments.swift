@@ -73,7 +73,7 @@ struct MethodArguments: ParsableArguments {
   @Option(help: "What codes stand for; auto takes the coding of less error where the encoding holds both. (default: auto)")
   var coding: Coding?
 
-  @Option(help: "How long trellis codes are searched for: 8, 32 or 128 paths. (default: medium)")
+  @Option(help: "How long trellis codes are searched for: by 8, 32 or 128 paths in large tensors. (default: medium)")
   var effort: Effort?
 
   @Option(

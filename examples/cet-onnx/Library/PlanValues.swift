@@ -8,8 +8,6 @@ struct TensorLine {
   var bits: Int
   /// What the codes stand for.
   var coding: String
-  /// The set of bits whose losses are of trellis codes.
-  var trellisBits: UInt32
   var decision: Decision
   /// -1: one scale for the whole tensor, or kept.
   var axis: Int
@@ -82,7 +80,7 @@ extension Plan {
       try check(cet_plan_get_tensor(handle, index, &info))
       return TensorLine(
         name: String(cString: info.name), shape: Array(UnsafeBufferPointer(start: info.shape, count: Int(info.rank))),
-        bits: Int(info.bits), coding: Coding.word(info.coding), trellisBits: info.trellis_bits, decision: TensorLine.Decision(rawValue: info.decision) ?? .chosen,
+        bits: Int(info.bits), coding: Coding.word(info.coding), decision: TensorLine.Decision(rawValue: info.decision) ?? .chosen,
         axis: Int(info.axis), blockSize: Int(info.block_size), reason: info.reason.map { String(cString: $0) } ?? "",
         predictedLossChange: info.predicted_loss_change, lossPerByte: info.loss_per_byte,
         codeBytes: info.code_bytes, storedBytes: info.stored_bytes, measuredLoss: elements(of: info.measured_loss),

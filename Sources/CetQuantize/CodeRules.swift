@@ -1,5 +1,5 @@
 /// What codes a tensor may have, whatever its bits turn out to be.
-public struct GridForm: Sendable {
+public struct CodeRules: Sendable {
   public let granularity: Granularity
   private let unit: @Sendable (_ bits: Int) -> Int
   private let policy: CodingPolicy
@@ -25,16 +25,20 @@ public struct GridForm: Sendable {
 
   public func zeroUnit(bits: Int) -> Int { unit(bits) }
 
-  /// The codings to choose among for a tensor with rows of so many columns; the first is what may be expected.
+  /// Whether any tensor may have trellis codes.
+  public var hasTrellis: Bool { trellis != nil }
+
+  /// The codings to choose among for a tensor with rows of so many columns; the first is what may be expected. There is none at
+  /// 1 bit without a trellis: a grid of two levels is no match for any.
   public func codings(bits: Int, columns: Int) -> [Coding] {
-    guard let trellis, TrellisCode.widths.contains(bits), (1...GridForm.mostTrellisColumns).contains(columns) else { return [.affine] }
-    // A grid of two levels is no match for any trellis.
-    return policy == .trellis || bits == 1 ? [.trellis(trellis)] : [.trellis(trellis), .affine]
+    let grid: [Coding] = bits > 1 ? [.affine] : []
+    guard let trellis, TrellisCode.widths.contains(bits), (1...CodeRules.mostTrellisColumns).contains(columns) else { return grid }
+    return [.trellis(trellis)] + (policy == .trellis ? [] : grid)
   }
 
-  /// What a tensor has at a width before its rounding says otherwise.
-  public func expected(bits: Int, columns: Int) -> CodeFormat {
-    CodeFormat(bits: bits, coding: codings(bits: bits, columns: columns)[0])
+  /// What a tensor has at a width before its rounding says otherwise; nil: it cannot have that width.
+  public func expected(bits: Int, columns: Int) -> CodeFormat? {
+    codings(bits: bits, columns: columns).first.map { CodeFormat(bits: bits, coding: $0) }
   }
 
   /// The form of a tensor in a format.
