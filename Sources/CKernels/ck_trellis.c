@@ -1,7 +1,7 @@
 #include "ck_trellis.h"
 #include "ck_internal.h"
 
-enum { BLOCK = CK_TRELLIS_BLOCK, PATHS = CK_TRELLIS_PATHS };
+enum { BLOCK = CK_TRELLIS_BLOCK, PATHS = CK_TRELLIS_PATHS, BINS = CK_TRELLIS_BINS };
 
 void ck_trellis_start(ck_trellis_paths *paths) {
   paths->count = 1;
@@ -9,35 +9,38 @@ void ck_trellis_start(ck_trellis_paths *paths) {
   paths->cost[0] = 0;
 }
 
-/* A path that a column leads to, in one number that is ordered by cost, then by state. */
-CK_INLINE uint64_t key_of(float cost, uint32_t state, size_t parent, size_t code) {
-  /* Costs are not negative: their bits have their order. */
-  return (uint64_t)ck_bits(cost) << 32 | (uint64_t)state << 16 | (uint64_t)parent << 8 | code;
-}
-CK_INLINE float cost_of(uint64_t key) { return ck_float((uint32_t)(key >> 32)); }
-CK_INLINE uint16_t state_of(uint64_t key) { return (uint16_t)(key >> 16); }
-CK_INLINE uint8_t parent_of(uint64_t key) { return (uint8_t)(key >> 8); }
-CK_INLINE uint8_t code_of(uint64_t key) { return (uint8_t)key; }
+/* Where a weight of so many steps of 16 / BINS, counted from -8 scales, belongs. */
+CK_INLINE size_t bin_of(float steps) { return steps >= 0 ? (steps < BINS ? (size_t)steps : BINS - 1) : 0; }
 
-/* Moves the `most` smallest of n different keys to the front (quickselect with the median of three). */
-static void select_smallest(uint64_t *keys, size_t n, size_t most) {
-  size_t low = 0, high = n - 1;
-  while (low < high) {
-    const uint64_t a = keys[low], b = keys[low + (high - low) / 2], c = keys[high];
-    const uint64_t pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
-    size_t i = low, j = high;
-    for (;;) {
-      while (keys[i] < pivot) i++;
-      while (keys[j] > pivot) j--;
-      if (i >= j) break;
-      const uint64_t other = keys[i];
-      keys[i++] = keys[j];
-      keys[j--] = other;
+void ck_trellis_prepare(ck_trellis_values *values, int state_bits, int bits, const float *table) {
+  const size_t children = (size_t)1 << bits, states = (size_t)1 << state_bits;
+  const int window_bits = bits < CK_TRELLIS_WINDOW_BITS ? bits : CK_TRELLIS_WINDOW_BITS;
+  const size_t window = (size_t)1 << window_bits;
+  /* The largest r-th value of any state. */
+  float highest[1 << CK_TRELLIS_BITS];
+  values->state_bits = state_bits;
+  values->bits = bits;
+  values->window_bits = window_bits;
+  for (size_t next = 0; next < states; next += children) {
+    float *value = values->value + next;
+    uint8_t *code = values->code + next;
+    for (size_t c = 0; c < children; c++) {
+      size_t r = c;
+      for (; r > 0 && value[r - 1] > table[next + c]; r--) {
+        value[r] = value[r - 1];
+        code[r] = code[r - 1];
+      }
+      value[r] = table[next + c];
+      code[r] = (uint8_t)c;
     }
-    /* Keys up to j are at most the pivot, those behind it at least. */
-    if (j + 1 == most) return;
-    if (j >= most) high = j;
-    else low = j + 1;
+    for (size_t r = 0; r < children; r++) highest[r] = next == 0 || value[r] > highest[r] ? value[r] : highest[r];
+  }
+  for (size_t bin = 0; bin < BINS; bin++) {
+    const float middle = ((float)bin + 0.5f) * 16 / BINS - 8;
+    size_t rank = 0;
+    while (rank + 1 < children && highest[rank] < middle) rank++;
+    const size_t first = rank < window / 2 ? 0 : rank - window / 2;
+    values->first[bin] = (uint8_t)(first < children - window ? first : children - window);
   }
 }
 
@@ -46,10 +49,7 @@ CK_INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t 
                       const float *u_before, size_t width) {
   const size_t half = (block & 1) ^ 1, count = paths->count;
   if (u_before == NULL) {
-    for (size_t p = 0; p < count; p++) {
-      work->residual[0][p][0] = weights[0];
-      paths->origin[p] = (uint8_t)p;
-    }
+    for (size_t p = 0; p < count; p++) paths->origin[p] = (uint8_t)p;
     return;
   }
   float shared[BLOCK];
@@ -86,87 +86,149 @@ CK_INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t 
   }
 }
 
-/* The extended paths that may be among the `most` cheapest, each state once; how many. */
-CK_INLINE size_t extend(const ck_trellis_paths *paths, ck_trellis_work *work, size_t side, size_t j, const float *table,
-                     uint32_t mask, int bits, size_t most, float scale, float inverse) {
-  const size_t children = (size_t)1 << bits, count = paths->count;
-  const float largest = 3.4e38f;
-  /* Every path has a child of at most this cost: enough of them when there are `most` paths. */
-  float limit = 0;
-  for (size_t p = 0; p < count; p++) {
-    const float w = work->residual[side][p][j], past = paths->cost[p];
-    const float *values = table + (((uint32_t)paths->state[p] << bits) & mask);
-    float *costs = work->costs + p * children;
-    float least = largest;
-    for (size_t c = 0; c < children; c++) {
-      const float e = (w - scale * values[c]) * inverse;
-      costs[c] = past + e * e;
-    }
-    for (size_t c = 0; c < children; c++) least = costs[c] < least ? costs[c] : least;
-    limit = least > limit ? least : limit;
-  }
-  if (count < most) limit = largest;
-  size_t n = 0;
-  for (size_t p = 0; p < count; p++) {
-    const uint32_t next = ((uint32_t)paths->state[p] << bits) & mask;
-    const float *costs = work->costs + p * children;
-    for (size_t c = 0; c < children; c++) {
-      if (!(costs[c] <= limit)) continue;
-      const uint32_t state = next | (uint32_t)c;
-      const uint64_t key = key_of(costs[c], state, p, c);
-      const size_t place = work->place[state];
-      if (place < n && state_of(work->keys[place]) == state) {
-        if (key < work->keys[place]) work->keys[place] = key;
-      } else {
-        work->place[state] = (uint16_t)n;
-        work->keys[n++] = key;
-      }
+/* Puts the paths into groups; how many. */
+CK_INLINE size_t group(const ck_trellis_paths *paths, const ck_trellis_values *values, ck_trellis_work *work) {
+  const uint32_t mask = (1u << values->state_bits) - 1;
+  size_t groups = 0;
+  for (size_t p = 0; p < paths->count; p++) {
+    const uint32_t next = ((uint32_t)paths->state[p] << values->bits) & mask;
+    const size_t known = work->group_of[next];
+    if (known < groups && work->next[known] == next) {
+      work->group[p] = (uint8_t)known;
+      if (paths->cost[p] < paths->cost[work->cheapest[known]]) work->cheapest[known] = (uint8_t)p;
+    } else {
+      work->group_of[next] = work->group[p] = (uint8_t)groups;
+      work->next[groups] = (uint16_t)next;
+      work->cheapest[groups++] = (uint8_t)p;
     }
   }
-  return n;
+  return groups;
 }
 
-CK_CLONES void ck_trellis_columns(ck_trellis_paths *paths, size_t block, int state_bits, int bits, size_t most,
-                                  const float *table, const float *weights, const float *scale, const float *inverse,
-                                  const float *u, const float *u_before, size_t width, ck_trellis_work *work) {
-  const uint32_t mask = (1u << state_bits) - 1;
+/* Costs of what extends the paths by a column, `window` values of every group, each by the path that makes it cheapest;
+ * how many. `left` is what other errors leave of the weight on each path. */
+CK_INLINE size_t extend(const ck_trellis_paths *paths, const ck_trellis_values *values, ck_trellis_work *work,
+                        size_t window, const float *left, float scale, float inverse) {
+  const size_t groups = group(paths, values, work);
+  const float steps = scale > 0 ? BINS / 16 / scale : 0;
+  for (size_t g = 0; g < groups; g++) {
+    const size_t p = work->cheapest[g];
+    const float w = left[p], past = paths->cost[p];
+    const size_t first = work->next[g] + values->first[bin_of(w * steps + BINS / 2)];
+    const float *value = values->value + first;
+    float *cost = work->cost + g * window;
+    uint8_t *parent = work->parent + g * window;
+    work->first[g] = (uint16_t)first;
+    for (size_t r = 0; r < window; r++) {
+      const float e = (w - scale * value[r]) * inverse;
+      cost[r] = past + e * e;
+      parent[r] = (uint8_t)p;
+    }
+  }
+  for (size_t p = 0; p < paths->count && groups < paths->count; p++) {
+    const size_t g = work->group[p];
+    if (work->cheapest[g] == p) continue;
+    const float w = left[p], past = paths->cost[p];
+    const float *value = values->value + work->first[g];
+    float *cost = work->cost + g * window;
+    uint8_t *parent = work->parent + g * window;
+    for (size_t r = 0; r < window; r++) {
+      const float e = (w - scale * value[r]) * inverse, own = past + e * e;
+      parent[r] = own < cost[r] ? (uint8_t)p : parent[r];
+      cost[r] = own < cost[r] ? own : cost[r];
+    }
+  }
+  return groups * window;
+}
+
+/* Indices of the `most` smallest of n > most costs in their order; the first of equals. The array has room for one more. */
+CK_INLINE void select_smallest(const float *cost, size_t n, size_t most, uint16_t *index) {
+  /* Costs are not negative: their bits have their order. */
+  uint32_t low = UINT32_MAX, high = 0;
+  for (size_t i = 0; i < n; i++) {
+    const uint32_t bits = ck_bits(cost[i]);
+    low = bits < low ? bits : low;
+    high = bits > high ? bits : high;
+  }
+  /* Fewer than `most` are below `low`, and at least `most` are at most `high`. */
+  size_t within = n;
+  while (low < high && within != most) {
+    const uint32_t middle = low + (high - low) / 2;
+    uint32_t count = 0;
+    for (size_t i = 0; i < n; i++) count += ck_bits(cost[i]) <= middle;
+    if (count >= most) {
+      high = middle;
+      within = count;
+    } else {
+      low = middle + 1;
+    }
+  }
+  size_t found = 0;
+  if (within == most) {
+    for (size_t i = 0; i < n; i++) {
+      index[found] = (uint16_t)i;
+      found += ck_bits(cost[i]) <= high;
+    }
+    return;
+  }
+  size_t equals = most;
+  for (size_t i = 0; i < n; i++) equals -= ck_bits(cost[i]) < high;
+  for (size_t i = 0; i < n; i++) {
+    const uint32_t bits = ck_bits(cost[i]);
+    const size_t takes = bits < high || (bits == high && equals > 0);
+    equals -= bits == high && equals > 0;
+    index[found] = (uint16_t)i;
+    found += takes;
+  }
+}
+
+CK_CLONES void ck_trellis_columns(ck_trellis_paths *paths, size_t block, const ck_trellis_values *values, size_t most,
+                                  const float *weights, const float *scale, const float *inverse, const float *u,
+                                  const float *u_before, size_t width, ck_trellis_work *work) {
   const size_t half = block & 1;
+  const int shift = values->window_bits;
   size_t side = 0;
   take_over(paths, work, block, weights, u_before, width);
   for (size_t j = 0; j < width; j++) {
-    size_t n = extend(paths, work, side, j, table, mask, bits, most, scale[j], inverse[j]);
-    if (n == 0) { /* Costs beyond all numbers: the first path goes on, by the first code. */
-      work->keys[0] = key_of(paths->cost[0], ((uint32_t)paths->state[0] << bits) & mask, 0, 0);
-      n = 1;
+    float left[PATHS];
+    for (size_t p = 0; p < paths->count; p++) left[p] = u != NULL ? work->residual[side][p][j] : weights[j];
+    size_t n;
+    switch (shift) { /* Loops of a known length are unrolled. */
+      case 1: n = extend(paths, values, work, 2, left, scale[j], inverse[j]); break;
+      case 2: n = extend(paths, values, work, 4, left, scale[j], inverse[j]); break;
+      default: n = extend(paths, values, work, CK_TRELLIS_WINDOW, left, scale[j], inverse[j]);
     }
+    uint16_t index[PATHS + 1];
     if (n > most) {
-      select_smallest(work->keys, n, most);
+      select_smallest(work->cost, n, most, index);
       n = most;
+    } else {
+      for (size_t q = 0; q < n; q++) index[q] = (uint16_t)q;
     }
     uint8_t origin[PATHS];
+    uint16_t state[PATHS];
     for (size_t q = 0; q < n; q++) {
-      const uint64_t key = work->keys[q];
-      const uint8_t p = parent_of(key);
-      const float *old = work->residual[side][p];
-      const float e = (old[j] - scale[j] * table[state_of(key)]) * inverse[j];
-      float *new = work->residual[side ^ 1][q];
+      const size_t at = index[q], g = at >> shift;
+      const size_t entry = work->first[g] + (at & (((size_t)1 << shift) - 1));
+      const uint8_t p = work->parent[at];
+      const float e = (left[p] - scale[j] * values->value[entry]) * inverse[j];
       if (u != NULL) {
-        const float *row = u + j * BLOCK;
+        const float *restrict old = work->residual[side][p], *restrict row = u + j * BLOCK;
+        float *restrict new = work->residual[side ^ 1][q];
         /* Whole runs of lanes: what lies before column j is read no more. */
-        for (size_t k = j / CK_LANES * CK_LANES; k < BLOCK; k += CK_LANES)
-          for (size_t lane = 0; lane < CK_LANES; lane++) new[k + lane] = old[k + lane] - e * row[k + lane];
-      } else if (j + 1 < width) {
-        new[j + 1] = weights[j + 1];
+        CK_INDEPENDENT
+        for (size_t k = j / CK_LANES * CK_LANES; k < BLOCK; k++) new[k] = old[k] - e * row[k];
       }
       origin[q] = paths->origin[p];
+      state[q] = work->next[g] | values->code[entry];
       paths->parent[half][j][q] = p;
-      paths->code[half][j][q] = code_of(key);
+      paths->code[half][j][q] = values->code[entry];
       paths->error[half][j][q] = e;
     }
     for (size_t q = 0; q < n; q++) {
       paths->origin[q] = origin[q];
-      paths->state[q] = state_of(work->keys[q]);
-      paths->cost[q] = cost_of(work->keys[q]);
+      paths->state[q] = state[q];
+      paths->cost[q] = work->cost[index[q]];
     }
     paths->count = n;
     side ^= 1;

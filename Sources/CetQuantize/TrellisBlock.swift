@@ -2,12 +2,28 @@ import CKernels
 import CetTensor
 import Glibc
 
+/// The values of a trellis code for one width, as its search needs them; read only once they are made.
+final class TrellisValues: @unchecked Sendable {
+  let code: TrellisCode
+  let bits: Int
+  private let storage: Storage
+
+  init(_ code: TrellisCode, bits: Int) throws {
+    self.code = code
+    self.bits = bits
+    storage = try Storage(byteCount: MemoryLayout<ck_trellis_values>.stride)
+    ck_trellis_prepare(
+      storage.pointer.assumingMemoryBound(to: ck_trellis_values.self), Int32(code.stateBits), Int32(bits), code.table)
+  }
+
+  var pointer: UnsafePointer<ck_trellis_values> { UnsafePointer(storage.pointer.assumingMemoryBound(to: ck_trellis_values.self)) }
+}
+
 /// Trellis codes of the lanes of a row block, found by K-best decoding: GPTQ's error feedback (arXiv 2210.17323) along many
 /// paths at once, each with residuals of its own. With one path and no memory this is GPTQ.
 final class TrellisBlock {
   private let rows: RowBlock
-  private let code: TrellisCode
-  private let bits: Int
+  private let values: TrellisValues
   private let columns: Int
   private let blocks: Int
   /// Asked before every block of columns: a row may be long.
@@ -24,11 +40,10 @@ final class TrellisBlock {
   private static let width = Int(CK_TRELLIS_BLOCK)
   static let mostPaths = Int(CK_TRELLIS_PATHS)
 
-  init(_ rows: RowBlock, _ code: TrellisCode, bits: Int, _ interruption: Interruption?) throws {
+  init(_ rows: RowBlock, _ values: TrellisValues, _ interruption: Interruption?) throws {
     self.interruption = interruption
     self.rows = rows
-    self.code = code
-    self.bits = bits
+    self.values = values
     let (columns, width) = (rows.columns, TrellisBlock.width)
     self.columns = columns
     blocks = (columns + width - 1) / width
@@ -89,7 +104,7 @@ final class TrellisBlock {
         for lane in 0..<lanes {
           let offset = lane * padded + start
           ck_trellis_columns(
-            state + lane, block, Int32(code.stateBits), Int32(bits), most, code.table, weights.pointer + offset,
+            state + lane, block, values.pointer, most, weights.pointer + offset,
             scale.pointer + offset, inverse.pointer + start, isIdentity ? nil : u.pointer + start * width,
             isIdentity ? nil : before.pointer + start * width, count,
             work.pointer.assumingMemoryBound(to: ck_trellis_work.self))
@@ -108,7 +123,8 @@ final class TrellisBlock {
       }
       for lane in 0..<lanes {
         ck_trellis_levels(
-          Int32(code.stateBits), Int32(bits), code.table, codes + lane * columns, rows.level.pointer + lane * columns, columns)
+          Int32(values.code.stateBits), Int32(values.bits), values.code.table, codes + lane * columns,
+          rows.level.pointer + lane * columns, columns)
       }
     }
   }

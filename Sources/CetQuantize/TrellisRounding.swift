@@ -43,11 +43,12 @@ extension MatrixRounding {
     }
     try weights.checkFinite()
     let grid = try meanSquareGrid(weights, bits: bits, granularity: granularity)
+    let values = try TrellisValues(code, bits: bits)
     return try rounded(weights, grid: grid, factors: factors, coding: .trellis(code), walk: walk, starts: options.starts, survivors: .max) {
       tasks, make, output in
       try forEachBatch(tasks, columns: weights.columns, workers) { task in
         let block = try make(task, options.starts)
-        let search = try TrellisBlock(block, code, bits: bits, workers.interruption)
+        let search = try TrellisBlock(block, values, workers.interruption)
         if options.starts.count > 1 {
           try search.decode(paths: min(options.fewPaths, options.paths))
           try block.residual()

@@ -1,8 +1,8 @@
 /*
  * cet/cet.h - the C interface of libcet.
  *
- * libcet reads an ONNX model and calibration samples, decides for every weight tensor whether it is
- * stored in 2, 3, 4 or 8 bits, and writes a small ONNX file that a stock runtime opens.
+ * libcet reads an ONNX model and calibration samples, decides for every weight tensor in how many bits
+ * a weight it is stored, 1 to 8, and writes a small ONNX file that a stock runtime opens.
  *
  *   #include <cet/cet.h>
  *
