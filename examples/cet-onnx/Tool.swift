@@ -7,7 +7,7 @@ import Glibc
 struct Tool: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cet-onnx",
-    abstract: "Compresses the weights of an ONNX model to 2, 3, 4 or 8 bits.",
+    abstract: "Compresses the weights of an ONNX model to 1 to 8 bits a weight.",
     discussion: """
       CALIB is an .npz file whose arrays carry the model's input names, with optional `labels`, or a folder of .npy \
       files with those names. `-` stands for standard input, and as an output for standard output. Exit codes: 0 ok, \

@@ -1,4 +1,4 @@
-"""Mixed-precision compression of ONNX models: 2, 3, 4 or 8 bits per weight tensor.
+"""Mixed-precision compression of ONNX models: 1 to 8 bits a weight, chosen for every tensor.
 
     model = cet.Model("m.onnx")
     data = cet.Calibration({"input": x}, labels=y)
