@@ -43,7 +43,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   ///   - arguments: model, data fitted to it, and options; what is wrong with them is told to the other processes.
   public init(
     _ communicator: Communicator? = nil, host: @escaping () -> Monitor = { Monitor() },
-    arguments: () throws(CetError) -> (LoadedModel, Calibration, CurvatureOptions)
+    arguments: () throws -> (LoadedModel, Calibration, CurvatureOptions)
   ) throws(CetError) {
     self.communicator = communicator
     self.host = host
@@ -112,7 +112,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   /// hv = H·v, the mean over samples, for `count` vectors one after the other. `arguments` checks the caller's
   /// vectors, together with the other processes.
   public func apply(
-    count: Int, _ arguments: () throws(CetError) -> (v: UnsafePointer<Float>, hv: UnsafeMutablePointer<Float>)
+    count: Int, _ arguments: () throws -> (v: UnsafePointer<Float>, hv: UnsafeMutablePointer<Float>)
   ) throws(CetError) {
     let (v, hv) = try communicator.agree(arguments)
     try map.apply(v, count: count, hv)
@@ -126,12 +126,12 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     try apply(count: count) { (v, hv) }
   }
 
-  public func gradient(_ arguments: () throws(CetError) -> UnsafeMutablePointer<Float>) throws(CetError) {
+  public func gradient(_ arguments: () throws -> UnsafeMutablePointer<Float>) throws(CetError) {
     let result = try communicator.agree(arguments)
     try heard { () throws(CetError) in try map.gradient(result) }
   }
 
-  public func loss(_ argument: () throws(CetError) -> UnsafeMutablePointer<Double>) throws(CetError) {
+  public func loss(_ argument: () throws -> UnsafeMutablePointer<Double>) throws(CetError) {
     let result = try communicator.agree(argument)
     result.pointee = try heard { () throws(CetError) in try map.loss() }
   }
