@@ -228,14 +228,14 @@ public final class QuantizedModel: @unchecked Sendable {
     try monitor.attended { () throws(CetError) in
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
+      let output = try ModelWriter.layOut(edit: edit, of: model.file, toFile: path)
       // Over the size of one file the tensors go beside it, and the model is checked as it is in memory.
-      let isOneFile = try ModelWriter.size(edit: edit, of: model.file) <= ModelWriter.maximumByteCount
       try verify(
-        isOneFile ? ModelFile(bytes: ModelWriter.write(edit: edit, of: model.file)).model : edit.applied(to: model.file.model),
-        monitor)
+        output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
+          .or(edit.applied(to: model.file.model)), monitor)
       // The file is there after this: no later wish to stop can undo it.
       try monitor.report(.write, 1, of: 1)
-      try ModelWriter.write(edit: edit, of: model.file, toFile: path)
+      try output.write()
     }
   }
 
