@@ -43,11 +43,11 @@ final class Attendance: @unchecked Sendable {
   }
 
   /// Computes on a thread of its own; this one attends, and does `idle` whenever nothing was asked of it for so long.
-  func run<Value>(idleSeconds: Double, idle: () -> Void, _ body: () throws -> Value) throws -> Value {
-    try withoutActuallyEscaping(body) { body in
-      var result: Result<Value, any Error>?
+  func run<Value>(idleSeconds: Double, idle: () -> Void, _ body: () throws(CetError) -> Value) throws(CetError) -> Value {
+    try withoutActuallyEscaping(body) { body throws(CetError) in
+      var result: Result<Value, CetError>?
       let job = Job { [self] in
-        result = Result { try body() }
+        result = Result { () throws(CetError) in try body() }
         pthread_mutex_lock(mutex)
         isFinished = true
         pthread_cond_broadcast(changed)

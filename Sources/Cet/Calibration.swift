@@ -15,12 +15,13 @@ public struct Calibration: Sendable {
     public func input(_ name: String) -> Tensor? { inputs.first { $0.name == name }?.tensor }
 
     /// The samples of a range.
-    public func samples(_ range: Range<Int>) throws -> Batch {
+    public func samples(_ range: Range<Int>) throws(CetError) -> Batch {
       Batch(
-        inputs: try inputs.map { name, tensor in
-          (name, try sampleAxes[name].map { try tensor.entries(range, axis: $0) } ?? tensor)
+        inputs: try inputs.map { name, tensor throws(CetError) in
+          (name, try sampleAxes[name].map { axis throws(CetError) in try tensor.entries(range, axis: axis) } ?? tensor)
         },
-        labels: try labels.map { try $0.entries(range, axis: 0) }, sampleCount: range.count, sampleAxes: sampleAxes)
+        labels: try labels.map { labels throws(CetError) in try labels.entries(range, axis: 0) }, sampleCount: range.count,
+        sampleAxes: sampleAxes)
     }
   }
 
@@ -35,7 +36,7 @@ public struct Calibration: Sendable {
   public var hasLabels: Bool { batches.first?.labels != nil }
 
   /// Adds one batch of arrays named like the model's inputs.
-  public mutating func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor? = nil) throws {
+  public mutating func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor? = nil) throws(CetError) {
     guard !isFromFile else { throw CetError(.invalidArgument, "a calibration read from a file takes no more batches") }
     guard let first = inputs.first else { throw CetError(.invalidArgument, "a batch needs at least one input") }
     guard let count = Calibration.sampleCount(inputs, labels: labels), count > 0 else {
@@ -80,7 +81,7 @@ public struct Calibration: Sendable {
 
   private func checkAgreement(
     _ inputs: [(name: String, tensor: Tensor)], labels: Tensor?, with former: Batch
-  ) throws {
+  ) throws(CetError) {
     let place = "batch \(batches.count)"
     for (name, tensor) in inputs {
       guard let other = former.input(name) else {
@@ -106,7 +107,7 @@ public struct Calibration: Sendable {
 
   /// An .npz file or a folder of .npy files, as one batch. Which arrays are inputs only the model can tell, so the
   /// arrays are checked by `fitted`.
-  public init(npz path: String) throws {
+  public init(npz path: String) throws(CetError) {
     let found = try NamedArrays(path: path)
     isFromFile = true
     unusable = found.unusable
@@ -118,13 +119,13 @@ public struct Calibration: Sendable {
   }
 
   /// An array of a batch by its name; `labels` are the labels unless an input has that name.
-  public func array(_ name: String, in batch: Batch) throws -> Tensor {
+  public func array(_ name: String, in batch: Batch) throws(CetError) -> Tensor {
     if let tensor = batch.input(name) ?? (name == "labels" ? batch.labels : nil) { return tensor }
     throw unusable[name] ?? CetError(.invalidArgument, "the calibration has no array '\(name)'")
   }
 
   /// The first samples of the set; the set itself when it has no more than that.
-  public func prefix(_ samples: Int?) throws -> Calibration {
+  public func prefix(_ samples: Int?) throws(CetError) -> Calibration {
     guard let samples, samples < sampleCount else { return self }
     var result = self
     result.batches = []
@@ -140,7 +141,7 @@ public struct Calibration: Sendable {
   /// The set as a model needs it: its required inputs in their order and nothing else, labels as int64. Throws when
   /// names, element types, ranks or fixed sizes do not agree. Which axis counts samples is what `SampleAxes` says.
   /// - Parameter fixed: inputs of the model that are initializers: calibration data must not feed those.
-  public func fitted(to required: [ValueInfo], fixed: [ValueInfo] = []) throws -> Calibration {
+  public func fitted(to required: [ValueInfo], fixed: [ValueInfo] = []) throws(CetError) -> Calibration {
     guard sampleCount > 0 else { throw CetError(.invalidArgument, "the calibration has no samples") }
     var result = self
     result.batches = []
@@ -153,14 +154,14 @@ public struct Calibration: Sendable {
       let place = batches.count > 1 ? "batch \(result.batches.count): " : ""
       do {
         result.batches.append(try fit(batch, to: required, firstSample: result.sampleCount))
-      } catch let error as CetError {
+      } catch {
         throw CetError(error.code, place + error.message)
       }
     }
     return result
   }
 
-  private func fit(_ batch: Batch, to required: [ValueInfo], firstSample: Int) throws -> Batch {
+  private func fit(_ batch: Batch, to required: [ValueInfo], firstSample: Int) throws(CetError) -> Batch {
     var labels = batch.labels
     var inputs: [(name: String, tensor: Tensor)] = []
     for info in required {

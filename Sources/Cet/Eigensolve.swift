@@ -71,7 +71,7 @@ public struct Spectrum: Sendable {
 /// - Parameter identity: what the map is, for the spectrum and the state file.
 public func eigensolve(
   _ map: some LinearMap, _ options: EigensolveOptions, _ monitor: Monitor, identity: Fingerprint = Fingerprint()
-) throws -> Spectrum {
+) throws(CetError) -> Spectrum {
   var identity = identity
   if let name = options.fingerprint { identity.fields.insert(.init("fingerprint", name), at: 0) }
   var settings = options.settings
@@ -98,7 +98,7 @@ public func eigensolve(
     settings.initial = initial.pairs.vectors
   }
   let limit = settings.maximumApplies
-  let state = try options.statePath.map { path in
+  let state = try options.statePath.map { path throws(CetError) in
     EigensolveStateFile(
       path: path, identity: try stateIdentity(map.dimension, settings, identity), dimension: map.dimension,
       type: settings.basisType)
@@ -120,7 +120,7 @@ public func eigensolve(
 /// All that the rest of a solve depends on besides its state.
 private func stateIdentity(
   _ dimension: Int, _ settings: EigensolveSettings, _ map: Fingerprint
-) throws -> Fingerprint {
+) throws(CetError) -> Fingerprint {
   let sizes = try EigensolveSizes(dimension: dimension, settings)
   var begin = Checksum()
   settings.start?.withUnsafeBytes { begin.update($0) }

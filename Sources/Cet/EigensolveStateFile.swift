@@ -13,7 +13,7 @@ struct EigensolveStateFile {
   let type: BasisType
 
   /// Goes on from the file if there is one, and writes it after every restart.
-  func checkpoint() throws -> EigensolveCheckpoint {
+  func checkpoint() throws(CetError) -> EigensolveCheckpoint {
     guard let file = try RecordFile.Reader.open(path: path, magic: EigensolveStateFile.magic, what: "state file") else {
       return EigensolveCheckpoint(resume: nil, fill: { _ in }, save: save)
     }

@@ -38,7 +38,7 @@ public typealias SpectralDensity = CetSpectral.SpectralDensity
 
 public func spectralDensity(
   _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor
-) throws -> SpectralDensity {
+) throws(CetError) -> SpectralDensity {
   let total = Int.saturatingProduct(options.densitySamples, min(options.densitySteps, map.dimension))
   let result = try estimateDensity(
     map, options.probes(options.densitySamples), workers: Workers(threads: options.threads, interruption: Interruption(monitor.check))
@@ -48,7 +48,7 @@ public func spectralDensity(
 }
 
 /// Throws where vectors of the map's dimension alone are more than there is.
-private func reserve(_ map: some LinearMap, bytesPerElement width: Int) throws {
+private func reserve(_ map: some LinearMap, bytesPerElement width: Int) throws(CetError) {
   let need = Int.saturatingProduct(map.dimension, width)
   guard let available = SystemMemory.availableBytes, need > available else { return }
   throw CetError(.outOfMemory, "vectors of dimension \(map.dimension) need \(need) bytes, \(available) are available")
@@ -57,7 +57,7 @@ private func reserve(_ map: some LinearMap, bytesPerElement width: Int) throws {
 /// Trace and standard error.
 public func traceEstimate(
   _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor
-) throws -> (trace: Double, standardError: Double) {
+) throws(CetError) -> (trace: Double, standardError: Double) {
   let samples = options.samples ?? 32
   let progress = { (done: Int) throws(CetError) in try monitor.report(.curvature, done, of: samples) }
   switch options.method {
@@ -76,7 +76,7 @@ public func traceEstimate(
 public func diagonalEstimate(
   _ map: some LinearMap, _ options: EstimateOptions, _ monitor: Monitor, diagonal: UnsafeMutablePointer<Float>,
   standardErrors: UnsafeMutablePointer<Float>?
-) throws {
+) throws(CetError) {
   let samples = options.samples ?? 32
   try reserve(map, bytesPerElement: standardErrors == nil ? 16 : 24)
   try estimateDiagonal(

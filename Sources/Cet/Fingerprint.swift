@@ -33,7 +33,9 @@ public struct Fingerprint: Sendable, Equatable {
 
   var json: JSON { .object(fields.map { .init($0.name, .string($0.value)) }) }
 
-  init(_ json: JSONFields) throws { fields = try json.members().map { Field($0.name, try $0.field.string()) } }
+  init(_ json: JSONFields) throws(CetError) {
+    fields = try json.members().map { name, field throws(CetError) in Field(name, try field.string()) }
+  }
 }
 
 extension Fingerprint {

@@ -21,7 +21,7 @@ extension ValueInfo {
 
 /// Throws unless a tensor is what a model input needs. A fixed size of the sample axis must divide the tensor's,
 /// because the samples are then fed in batches of that size.
-func checkInput(_ info: ValueInfo, _ tensor: Tensor, sampleAxis: Int?) throws {
+func checkInput(_ info: ValueInfo, _ tensor: Tensor, sampleAxis: Int?) throws(CetError) {
   if let type = info.type, type != tensor.type {
     throw CetError(.invalidArgument, "input '\(info.name)' is \(tensor.type), the model needs \(type)")
   }
@@ -42,7 +42,7 @@ func checkInput(_ info: ValueInfo, _ tensor: Tensor, sampleAxis: Int?) throws {
 
 /// Throws unless the inputs of a run are what the model needs, and nothing else than what it may be given.
 /// - Parameter optional: inputs that take the place of an initializer.
-public func checkRunInputs(_ required: [ValueInfo], optional: [ValueInfo] = [], _ inputs: [(String, Tensor)]) throws {
+public func checkRunInputs(_ required: [ValueInfo], optional: [ValueInfo] = [], _ inputs: [(String, Tensor)]) throws(CetError) {
   for (index, input) in inputs.enumerated() {
     guard (required + optional).contains(where: { $0.name == input.0 }) else {
       let names = required.map { "'\($0.name)'" }.joined(separator: ", ")
@@ -63,7 +63,7 @@ public func checkRunInputs(_ required: [ValueInfo], optional: [ValueInfo] = [], 
   }
 }
 
-func checkSampleAxis(_ subject: String, _ tensor: Tensor, _ count: Int) throws {
+func checkSampleAxis(_ subject: String, _ tensor: Tensor, _ count: Int) throws(CetError) {
   guard tensor.shape.first == count else {
     throw CetError(
       .shapeMismatch, "\(subject) has shape \(tensor.shape.shapeText), expected \(count) samples on axis 0")
@@ -71,7 +71,7 @@ func checkSampleAxis(_ subject: String, _ tensor: Tensor, _ count: Int) throws {
 }
 
 /// Throws when a float tensor has a NaN or an infinity, with the sample's number in the whole set.
-func checkFinite(_ subject: String, _ tensor: Tensor, firstSample: Int) throws {
+func checkFinite(_ subject: String, _ tensor: Tensor, firstSample: Int) throws(CetError) {
   guard let position = firstNonFinite(tensor) else { return }
   let sample = firstSample + (position.first ?? 0)
   let inner = position.dropFirst().map(String.init).joined(separator: ", ")
@@ -79,8 +79,8 @@ func checkFinite(_ subject: String, _ tensor: Tensor, firstSample: Int) throws {
 }
 
 /// Labels as int64; throws for other than integers of zero or more.
-func classIndices(_ labels: Tensor, firstSample: Int) throws -> Tensor {
-  func widened<Element: FixedWidthInteger>(_: Element.Type) throws -> Tensor {
+func classIndices(_ labels: Tensor, firstSample: Int) throws(CetError) -> Tensor {
+  func widened<Element: FixedWidthInteger>(_: Element.Type) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: .int64, labels.shape)
     let from = labels.pointer.assumingMemoryBound(to: Element.self)
     let to = result.elements(as: Int64.self)
@@ -107,7 +107,7 @@ func classIndices(_ labels: Tensor, firstSample: Int) throws -> Tensor {
 }
 
 /// float32 as float16.
-func narrowed(_ tensor: Tensor) throws -> Tensor {
+func narrowed(_ tensor: Tensor) throws(CetError) -> Tensor {
   let result = try Tensor(uninitialized: .float16, tensor.shape)
   let to = result.pointer.assumingMemoryBound(to: Float16.self)
   for index in 0..<tensor.count { to[index] = Float16(tensor.floats[index]) }

@@ -10,7 +10,7 @@ extension JSON {
 }
 
 extension JSONFields {
-  func range() throws -> ClosedRange<Double> {
+  func range() throws(CetError) -> ClosedRange<Double> {
     let ends = try array()
     guard ends.count == 2 else { throw error("expected [lower end, upper end]") }
     let (low, high) = (try ends[0].double(), try ends[1].double())
@@ -21,7 +21,7 @@ extension JSONFields {
 
 extension LossEstimate {
   /// Members of these names; nil without a loss.
-  init?(_ fields: JSONFields, loss: String, interval: String) throws {
+  init?(_ fields: JSONFields, loss: String, interval: String) throws(CetError) {
     guard let value = try fields.optional(loss)?.double() else { return nil }
     self.init(loss: value, interval: try fields.optional(interval)?.range())
   }
@@ -36,7 +36,7 @@ extension HeldOutLoss {
     estimate.members(loss: "held_out_loss", interval: "held_out_interval") + [.init("held_out_samples", .integer(samples))]
   }
 
-  init?(members fields: JSONFields) throws {
+  init?(members fields: JSONFields) throws(CetError) {
     guard let estimate = try LossEstimate(fields, loss: "held_out_loss", interval: "held_out_interval") else { return nil }
     self.init(estimate: estimate, samples: try fields.required("held_out_samples").integer(0...(1 << 46)))
   }
@@ -47,7 +47,7 @@ extension PredictionAnchor {
     .object([.init("table_loss", .double(tableLoss))] + expected.members(loss: "expected_loss", interval: "expected_interval"))
   }
 
-  init?(fields: JSONFields) throws {
+  init?(fields: JSONFields) throws(CetError) {
     self.init(
       tableLoss: try fields.required("table_loss").double(),
       expected: try LossEstimate(fields, loss: "expected_loss", interval: "expected_interval"))
@@ -71,7 +71,7 @@ extension PlanJudgement {
       ] + (heldOut?.members() ?? []) + (expected?.members(loss: "expected_loss", interval: "expected_interval") ?? []))
   }
 
-  init(fields: JSONFields) throws {
+  init(fields: JSONFields) throws(CetError) {
     let word = try fields.required("pass")
     let pass: RoundingRecipe.Pass
     switch try word.string() {

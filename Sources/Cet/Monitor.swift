@@ -46,7 +46,7 @@ public final class Monitor: @unchecked Sendable {
 
   /// Computes on another thread, while this one, which made the monitor, hears what there is to report and asks the
   /// host at least every quarter of a second whether to go on. Without callbacks `body` runs here.
-  public func attended<Value>(_ body: () throws -> Value) throws -> Value {
+  public func attended<Value>(_ body: () throws(CetError) -> Value) throws(CetError) -> Value {
     guard progress != nil || log != nil, isOwner, lock.withLock({ self.attendance == nil }) else { return try body() }
     let attendance = Attendance()
     lock.withLock { self.attendance = attendance }

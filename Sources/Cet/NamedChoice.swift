@@ -1,4 +1,5 @@
 import CetFormats
+import CetTensor
 
 /// What keep and fix patterns say about each tensor.
 public enum NamedChoice: Sendable, Equatable {
@@ -14,7 +15,7 @@ public enum NamedChoice: Sendable, Equatable {
 
 extension PlanOptions {
   /// One choice per name. Keep wins over fix, the last of several fix patterns over the others.
-  public func choices(for names: [String]) throws -> [NamedChoice] {
+  public func choices(for names: [String]) throws(CetError) -> [NamedChoice] {
     var result = [NamedChoice](repeating: .free, count: names.count)
     for rule in fix {
       for index in try NamePattern(rule.pattern).indices(in: names, use: "fix") {

@@ -94,7 +94,7 @@ public struct PlanOptions: Sendable, Equatable {
   /// Allowed bits. Between 4 and 8 bits a grid gains less than it costs.
   var widths: [Int] { bits ?? (hasTrellis ? [1, 2, 3, 4, 5, 6, 8] : [2, 3, 4, 8]) }
 
-  public func validate() throws {
+  public func validate() throws(CetError) {
     switch target {
     case .ratio(let value): try check(value.isFinite && value > 0, "target_ratio", value, "a positive number")
     case .bits(let value): try check(value.isFinite && value > 0, "target_bits", value, "a positive number")
@@ -124,7 +124,7 @@ public struct PlanOptions: Sendable, Equatable {
 
 extension PlanOptions {
   /// Refuses what only trellis codes have.
-  private func checkWithoutTrellis() throws {
+  private func checkWithoutTrellis() throws(CetError) {
     let obstacle =
       granularity == .perTensor ? "; granularity per-tensor has none"
       : !encoding.carriesTrellis ? "; encoding '\(encoding.rawValue)' has none" : ""
@@ -149,7 +149,7 @@ public struct QuantizeOptions: Sendable, Equatable {
 
   public init() {}
 
-  public func validate() throws {
+  public func validate() throws(CetError) {
     try checkCounts(samples: samples, batchSize: batchSize, maxMemory: maxMemory, threads: threads)
   }
 }
@@ -170,16 +170,16 @@ public struct CurvatureOptions: Sendable, Equatable {
 
   public init() {}
 
-  public func validate() throws {
+  public func validate() throws(CetError) {
     try checkCounts(samples: samples, batchSize: batchSize, maxMemory: maxMemory, threads: threads)
   }
 }
 
-private func check<Value>(_ condition: Bool, _ option: String, _ found: Value, _ expected: String) throws {
+private func check<Value>(_ condition: Bool, _ option: String, _ found: Value, _ expected: String) throws(CetError) {
   guard condition else { throw CetError(.invalidArgument, "option \(option): expected \(expected), got \(found)") }
 }
 
-private func checkCounts(samples: Int?, batchSize: Int?, maxMemory: Int?, threads: Int) throws {
+private func checkCounts(samples: Int?, batchSize: Int?, maxMemory: Int?, threads: Int) throws(CetError) {
   if let samples { try check(samples > 0, "samples", samples, "a positive number") }
   if let batchSize { try check(batchSize > 0, "batch_size", batchSize, "a positive number") }
   if let maxMemory { try check(maxMemory > 0, "max_memory", maxMemory, "a positive number of bytes") }

@@ -56,14 +56,14 @@ extension PlannedTensor {
 extension LoadedModel {
   /// The plan with its tensors in the model's order and with the bytes that they take in this model's file. Throws unless
   /// the plan was made for this file and says something about each of its weights and of no other.
-  func fitted(_ plan: CompressionPlan) throws -> CompressionPlan {
+  func fitted(_ plan: CompressionPlan) throws(CetError) -> CompressionPlan {
     guard plan.modelSHA256 == sha256 else {
       throw CetError(
         .invalidArgument, "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(sha256)")
     }
     var plan = plan
     var left = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-    plan.tensors = try found.layers.enumerated().map { index, layer in
+    plan.tensors = try found.layers.enumerated().map { index, layer throws(CetError) in
       guard var tensor = left.removeValue(forKey: layer.name) else {
         throw CetError(.invalidArgument, "the plan lacks tensor '\(layer.name)', a weight of the model")
       }

@@ -42,11 +42,11 @@ extension CompressionPlan {
 
   public func jsonText() -> String { json().serialized() }
 
-  public init(jsonText: String) throws { try self.init(json: JSON.parse(jsonText)) }
+  public init(jsonText: String) throws(CetError) { try self.init(json: JSON.parse(jsonText)) }
 
   /// Totals other than the file's size follow from the tensors and are not read. Where a tensor's bits are not those
   /// that were decided, its loss and bytes are computed anew; the file's size is then unknown until there is a model.
-  public init(json: JSON) throws {
+  public init(json: JSON) throws(CetError) {
     let document = JSONFields(json, document: "plan JSON")
     guard case .string("cet-plan") = try document.optional("format")?.value else {
       throw document.error("expected member \"format\" with \"cet-plan\"")
@@ -67,15 +67,15 @@ extension CompressionPlan {
       options: try PlanOptions(fields: document.required("options")),
       loss: try document.required("loss").choice(),
       samples: try document.required("samples").integer(0...CompressionPlan.largest),
-      tensors: try tensors.map { try PlannedTensor(fields: $0) },
+      tensors: try tensors.map { fields throws(CetError) in try PlannedTensor(fields: fields) },
       fileBytes: try document.required("totals").required("file_bytes").integer(0...CompressionPlan.largest))
     libraryVersion = try document.required("library_version").string()
     prediction = try LossEstimate(document, loss: "predicted_loss_change", interval: "predicted_loss_interval")
-    anchor = try document.optional("anchor").flatMap { try PredictionAnchor(fields: $0) }
-    judgement = try document.optional("judgement").map { try PlanJudgement(fields: $0) }
+    anchor = try document.optional("anchor").flatMap { fields throws(CetError) in try PredictionAnchor(fields: fields) }
+    judgement = try document.optional("judgement").map { fields throws(CetError) in try PlanJudgement(fields: fields) }
     heldOutLoss = try HeldOutLoss(members: document)
     measuredLossChange = try document.optional("measured_loss_change")?.double()
-    notes = try document.optional("notes")?.array().map { try $0.string() } ?? []
+    notes = try document.optional("notes")?.array().map { field throws(CetError) in try field.string() } ?? []
     var names: Set<String> = []
     for tensor in self.tensors {
       guard names.insert(tensor.name).inserted else { throw document.error("tensor '\(tensor.name)' appears twice") }
@@ -83,7 +83,7 @@ extension CompressionPlan {
     try readEdits(tensors)
   }
 
-  private mutating func readEdits(_ fields: [JSONFields]) throws {
+  private mutating func readEdits(_ fields: [JSONFields]) throws(CetError) {
     var isEdited = false
     for (index, field) in fields.enumerated() {
       let tensor = tensors[index]
@@ -137,8 +137,8 @@ extension PlannedTensor {
     ])
   }
 
-  init(fields: JSONFields) throws {
-    let shape = try fields.required("shape").array().map { try $0.integer(0...(1 << 46)) }
+  init(fields: JSONFields) throws(CetError) {
+    let shape = try fields.required("shape").array().map { size throws(CetError) in try size.integer(0...(1 << 46)) }
     guard shape.validatedCount != nil else { throw fields.error("shape \(shape.shapeText) is too large") }
     let bitsField = try fields.required("bits")
     let bits = try bitsField.integer(PlannedTensor.possibleBits)
@@ -166,7 +166,7 @@ extension PlannedTensor {
     trustRadius = try fields.optional("trust_radius")?.double()
   }
 
-  private static func table(_ fields: JSONFields?) throws -> [Int: Double] {
+  private static func table(_ fields: JSONFields?) throws(CetError) -> [Int: Double] {
     var result: [Int: Double] = [:]
     for (name, field) in try fields?.members() ?? [] {
       let bits = try width(name, field)
@@ -175,7 +175,7 @@ extension PlannedTensor {
     return result
   }
 
-  private static func width(_ name: String, _ field: JSONFields) throws -> Int {
+  private static func width(_ name: String, _ field: JSONFields) throws(CetError) -> Int {
     guard let bits = Int(name), PlanOptions.allowedBits.contains(bits) else {
       throw field.error("expected a bit width from 1 to 8 as the member's name")
     }
@@ -216,7 +216,7 @@ extension PlanOptions {
     ])
   }
 
-  init(fields: JSONFields) throws {
+  init(fields: JSONFields) throws(CetError) {
     var targets: [Target] = []
     if let field = try fields.optional("target_ratio") { targets.append(.ratio(try field.double())) }
     if let field = try fields.optional("target_bits") { targets.append(.bits(try field.double())) }
@@ -239,10 +239,10 @@ extension PlanOptions {
     // Before there was a choice codes were affine.
     coding = try fields.optional("coding")?.choice() ?? .affine
     effort = try fields.optional("effort")?.choice() ?? .medium
-    bits = try fields.required("bits").array().map { try $0.integer(PlanOptions.allowedBits) }
-    keep = try fields.optional("keep")?.array().map { try $0.string() } ?? []
-    fix = try fields.optional("fix")?.array().map {
-      Fix(pattern: try $0.required("pattern").string(), bits: try $0.required("bits").integer(PlanOptions.allowedBits))
+    bits = try fields.required("bits").array().map { bits throws(CetError) in try bits.integer(PlanOptions.allowedBits) }
+    keep = try fields.optional("keep")?.array().map { field throws(CetError) in try field.string() } ?? []
+    fix = try fields.optional("fix")?.array().map { fix throws(CetError) in
+      Fix(pattern: try fix.required("pattern").string(), bits: try fix.required("bits").integer(PlanOptions.allowedBits))
     } ?? []
     seed = try fields.optional("seed")?.integer(0...UInt64.max) ?? 0
     samples = try fields.optional("samples")?.integer(1...Int.max)
@@ -252,6 +252,6 @@ extension PlanOptions {
     eigenpairs = try fields.optional("eigenpairs")?.integer(1...Int.max)
     maxIterations = try fields.optional("max_iterations")?.integer(1...Int.max)
     output = try fields.optional("output")?.string()
-    do { try validate() } catch let error as CetError { throw fields.error(error.message) }
+    do { try validate() } catch { throw fields.error(error.message) }
   }
 }

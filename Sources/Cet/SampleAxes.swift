@@ -13,7 +13,7 @@ struct SampleAxes {
   /// By input name; inputs that are missing have none.
   let axis: [String: Int]
 
-  init(_ required: [ValueInfo], _ tensors: [Tensor]) throws {
+  init(_ required: [ValueInfo], _ tensors: [Tensor]) throws(CetError) {
     var axis: [String: Int] = [:]
     var count = 0
     let free = zip(required, tensors).first { $0.isFree && $1.rank > 0 }

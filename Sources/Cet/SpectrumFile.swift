@@ -7,7 +7,7 @@ extension Spectrum {
   private static let magic = "CETSPEC1"
 
   /// The file appears complete or not at all.
-  public func save(path: String) throws {
+  public func save(path: String) throws(CetError) {
     let header = JSON.object([
       .init("library_version", .string(CompressionPlan.libraryVersion)),
       .init("which", .string(which.rawValue)), .init("dimension", .integer(pairs.dimension)),
@@ -20,11 +20,11 @@ extension Spectrum {
     try file.add(pairs.values)
     try file.add(pairs.residualNorms)
     try file.add(pairs.converged.map { $0 ? UInt8(1) : 0 })
-    for index in 0..<pairs.count { try pairs.vectors.eachPiece(of: index) { try file.add($0) } }
+    for index in 0..<pairs.count { try pairs.vectors.eachPiece(of: index) { piece throws(CetError) in try file.add(piece) } }
     try file.finish()
   }
 
-  public init(path: String) throws {
+  public init(path: String) throws(CetError) {
     guard let file = try RecordFile.Reader.open(path: path, magic: Spectrum.magic, what: "spectrum file") else {
       throw CetError(.io, "cannot read '\(path)': \(systemErrorText())")
     }
@@ -40,7 +40,7 @@ extension Spectrum {
       krylovDimension = try header.required("krylov_dimension").integer(0...Int.max)
       tolerance = try header.required("tolerance").double()
       fingerprint = try Fingerprint(header.required("fingerprint"))
-    } catch let error as CetError { throw CetError(.io, "spectrum file '\(path)' is damaged: \(error.message)") }
+    } catch { throw CetError(.io, "spectrum file '\(path)' is damaged: \(error.message)") }
     let each = 17 + n * type.byteCount
     guard count <= n, file.remaining % each == 0, file.remaining / each == count else {
       throw CetError(.io, "spectrum file '\(path)' is damaged: \(count) pairs of dimension \(n) need other sizes")

@@ -54,26 +54,26 @@ private func report(_ error: any Error) -> cet_status {
 func invalid(_ message: String) -> CetError { CetError(.invalidArgument, message) }
 
 @inline(__always)
-func required<Pointer>(_ pointer: Pointer?, _ name: StaticString) throws -> Pointer {
+func required<Pointer>(_ pointer: Pointer?, _ name: StaticString) throws(CetError) -> Pointer {
   guard let pointer else { throw invalid("argument '\(name)' is NULL") }
   return pointer
 }
 
 /// A C string of the caller as Swift text; refuses bytes that are not UTF-8.
-func text(_ pointer: UnsafePointer<CChar>?, _ name: @autoclosure () -> String) throws -> String {
+func text(_ pointer: UnsafePointer<CChar>?, _ name: @autoclosure () -> String) throws(CetError) -> String {
   guard let pointer else { throw invalid("argument '\(name())' is NULL") }
   guard let text = String(validatingCString: pointer) else { throw invalid("argument '\(name())' is not UTF-8") }
   return text
 }
 
 /// A size or number of the caller as Int.
-func size<Value: FixedWidthInteger>(_ value: Value, _ name: StaticString) throws -> Int {
+func size<Value: FixedWidthInteger>(_ value: Value, _ name: StaticString) throws(CetError) -> Int {
   guard let result = Int(exactly: value), result >= 0 else { throw invalid("argument '\(name)' is too large") }
   return result
 }
 
 /// The element at a caller's index.
-func element<Element>(_ array: [Element], _ index: Int, _ kind: StaticString) throws -> Element {
+func element<Element>(_ array: [Element], _ index: Int, _ kind: StaticString) throws(CetError) -> Element {
   guard array.indices.contains(index) else {
     throw invalid("\(kind) \(UInt(bitPattern: index)) does not exist, there are \(array.count)")
   }
@@ -81,7 +81,7 @@ func element<Element>(_ array: [Element], _ index: Int, _ kind: StaticString) th
 }
 
 /// Throws unless a caller's buffer has the length that the result needs.
-func checkCount(_ found: Int, _ expected: Int, _ name: StaticString) throws {
+func checkCount(_ found: Int, _ expected: Int, _ name: StaticString) throws(CetError) {
   guard found == expected else {
     throw CetError(.shapeMismatch, "argument '\(name)': expected \(expected), got \(UInt(bitPattern: found))")
   }
@@ -90,13 +90,13 @@ func checkCount(_ found: Int, _ expected: Int, _ name: StaticString) throws {
 // MARK: Memory for the caller
 
 /// A NUL-terminated copy for cet_free().
-func copyForCaller(_ text: String) throws -> UnsafeMutablePointer<CChar> {
+func copyForCaller(_ text: String) throws(CetError) -> UnsafeMutablePointer<CChar> {
   guard let copy = strdup(text) else { throw CetError(.outOfMemory, "cannot allocate \(text.utf8.count) bytes") }
   return copy
 }
 
 /// A copy for cet_free(); never NULL, also for no bytes.
-func copyForCaller(_ bytes: [UInt8]) throws -> UnsafeMutableRawPointer {
+func copyForCaller(_ bytes: [UInt8]) throws(CetError) -> UnsafeMutableRawPointer {
   guard let copy = malloc(max(1, bytes.count)) else {
     throw CetError(.outOfMemory, "cannot allocate \(bytes.count) bytes")
   }

@@ -57,7 +57,7 @@ public func cet_curvature_apply_block(
 
 private func apply(
   _ curvature: OpaquePointer?, _ v: UnsafePointer<Float>?, _ hv: UnsafeMutablePointer<Float>?, _ n: Int, _ count: Int
-) throws {
+) throws(CetError) {
   let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
   var product: UnsafePointer<Float>?
   try curvature.apply(count: count) {

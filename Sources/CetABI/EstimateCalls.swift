@@ -3,7 +3,7 @@ import Cet
 import CetTensor
 
 extension EstimateOptions {
-  fileprivate init(_ c: cet_estimate_options) throws {
+  fileprivate init(_ c: cet_estimate_options) throws(CetError) {
     self.init()
     samples = try optional(c.samples, "samples")
     steps = try optional(c.steps, "steps")
@@ -11,21 +11,21 @@ extension EstimateOptions {
     seed = c.seed
     threads = try checkedThreads(c.threads)
     basisType = try CetABI.basisType(c.basis_type) ?? basisType
-    basisPath = try c.basis_path.map { try text($0, "basis_path") }
+    basisPath = try c.basis_path.map { chars throws(CetError) in try text(chars, "basis_path") }
     maxMemory = try optional(c.max_memory, "max_memory")
   }
 }
 
 /// Reads the options and calls `body` with a monitor that reports to the caller.
 private func estimate<Result>(
-  _ map: some LinearMap, _ pointer: UnsafePointer<cet_estimate_options>?, _ body: (EstimateOptions, Monitor) throws -> Result
-) throws -> Result {
+  _ map: some LinearMap, _ pointer: UnsafePointer<cet_estimate_options>?, _ body: (EstimateOptions, Monitor) throws(CetError) -> Result
+) throws(CetError) -> Result {
   let c = try SizedStruct.read(pointer, cet_estimate_options(), "cet_estimate_options")
   let monitor = monitor(c.progress, c.log, c.user_data)
   defer { monitor.flush() }
   let options = try EstimateOptions(c)
   guard let curvature = map as? Curvature else { return try body(options, monitor) }
-  return try curvature.attended(monitor) { try body(options, monitor) }
+  return try curvature.attended(monitor) { () throws(CetError) in try body(options, monitor) }
 }
 
 // MARK: Trace
@@ -45,16 +45,16 @@ public func cet_trace_estimate_curvature(
 ) -> cet_status {
   boundary {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
-    try curvature.together { try writeTrace(curvature, options, trace, standardError) }
+    try curvature.together { () throws(CetError) in try writeTrace(curvature, options, trace, standardError) }
   }
 }
 
 private func writeTrace(
   _ map: some LinearMap, _ options: UnsafePointer<cet_estimate_options>?, _ trace: UnsafeMutablePointer<Double>?,
   _ standardError: UnsafeMutablePointer<Double>?
-) throws {
+) throws(CetError) {
   let trace = try required(trace, "trace")
-  let value = try estimate(map, options) { try traceEstimate(map, $0, $1) }
+  let value = try estimate(map, options) { options, monitor throws(CetError) in try traceEstimate(map, options, monitor) }
   trace.pointee = value.trace
   standardError?.pointee = value.standardError
 }
@@ -76,7 +76,7 @@ public func cet_diagonal_estimate_curvature(
 ) -> cet_status {
   boundary {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
-    try curvature.together {
+    try curvature.together { () throws(CetError) in
       try checkCount(n, curvature.dimension, "n")
       try writeDiagonal(curvature, options, diagonal, standardErrors)
     }
@@ -86,9 +86,11 @@ public func cet_diagonal_estimate_curvature(
 private func writeDiagonal(
   _ map: some LinearMap, _ options: UnsafePointer<cet_estimate_options>?, _ diagonal: UnsafeMutablePointer<Float>?,
   _ standardErrors: UnsafeMutablePointer<Float>?
-) throws {
+) throws(CetError) {
   let diagonal = try required(diagonal, "diagonal")
-  try estimate(map, options) { try diagonalEstimate(map, $0, $1, diagonal: diagonal, standardErrors: standardErrors) }
+  try estimate(map, options) { options, monitor throws(CetError) in
+    try diagonalEstimate(map, options, monitor, diagonal: diagonal, standardErrors: standardErrors)
+  }
 }
 
 // MARK: Density
@@ -108,17 +110,17 @@ public func cet_spectral_density_curvature(
 ) -> cet_status {
   boundary {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
-    try curvature.together { try writeDensity(curvature, options, nodes, weights, count) }
+    try curvature.together { () throws(CetError) in try writeDensity(curvature, options, nodes, weights, count) }
   }
 }
 
 private func writeDensity(
   _ map: some LinearMap, _ options: UnsafePointer<cet_estimate_options>?, _ nodes: UnsafeMutablePointer<Double>?,
   _ weights: UnsafeMutablePointer<Double>?, _ count: Int
-) throws {
+) throws(CetError) {
   let nodes = try required(nodes, "nodes")
   let weights = try required(weights, "weights")
-  try estimate(map, options) { options, monitor in
+  try estimate(map, options) { options, monitor throws(CetError) in
     let steps = options.densitySteps
     try checkCount(count, .saturatingProduct(options.densitySamples, steps), "count")
     let density = try spectralDensity(map, options, monitor)

@@ -22,7 +22,7 @@ enum Handle {
 
   private static let freedTag: UInt64 = 0x6465_6572_665f_7463
 
-  static func make(_ object: HandleObject) throws -> OpaquePointer {
+  static func make(_ object: HandleObject) throws(CetError) -> OpaquePointer {
     guard let raw = malloc(MemoryLayout<Box>.size) else { throw CetError(.outOfMemory, "cannot allocate a handle") }
     let box = raw.bindMemory(to: Box.self, capacity: 1)
     box.initialize(to: Box(tag: type(of: object).tag, object: Unmanaged.passRetained(object).toOpaque()))
@@ -37,7 +37,7 @@ enum Handle {
 
   /// The object of a handle; throws when the handle is NULL, freed, or of another kind.
   @inline(__always)
-  static func get<Object: HandleObject>(_ handle: OpaquePointer?, as type: Object.Type = Object.self) throws -> Object {
+  static func get<Object: HandleObject>(_ handle: OpaquePointer?, as type: Object.Type = Object.self) throws(CetError) -> Object {
     guard let handle else { throw invalid("the \(Object.kind) handle is NULL") }
     guard let box = box(handle), box.pointee.tag == Object.tag else {
       if Handle.box(handle)?.pointee.tag == freedTag { throw invalid("the \(Object.kind) handle was freed before") }
@@ -95,7 +95,7 @@ final class BorrowedMemory {
 
   deinit { for block in blocks { Glibc.free(block) } }
 
-  private func allocate(_ byteCount: Int) throws -> UnsafeMutableRawPointer {
+  private func allocate(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
     guard let block = malloc(max(1, byteCount)) else {
       throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
     }
@@ -103,7 +103,7 @@ final class BorrowedMemory {
     return block
   }
 
-  func string(_ text: String) throws -> UnsafePointer<CChar> {
+  func string(_ text: String) throws(CetError) -> UnsafePointer<CChar> {
     let bytes = Array(text.utf8)
     let block = try allocate(bytes.count + 1)
     bytes.withUnsafeBytes { if let base = $0.baseAddress { memcpy(block, base, $0.count) } }
@@ -111,12 +111,12 @@ final class BorrowedMemory {
     return UnsafePointer(block.assumingMemoryBound(to: CChar.self))
   }
 
-  func array<Element: BitwiseCopyable>(_ values: [Element]) throws -> UnsafePointer<Element> {
+  func array<Element: BitwiseCopyable>(_ values: [Element]) throws(CetError) -> UnsafePointer<Element> {
     let byteCount = values.count * MemoryLayout<Element>.stride
     let block = try allocate(byteCount)
     values.withUnsafeBytes { if let base = $0.baseAddress { memcpy(block, base, byteCount) } }
     return UnsafePointer(block.bindMemory(to: Element.self, capacity: max(1, values.count)))
   }
 
-  func shape(_ shape: [Int]) throws -> UnsafePointer<Int64> { try array(shape.map(Int64.init)) }
+  func shape(_ shape: [Int]) throws(CetError) -> UnsafePointer<Int64> { try array(shape.map(Int64.init)) }
 }

@@ -8,16 +8,16 @@ struct BorrowedShape {
   let shape: UnsafePointer<Int64>?
   let rank: UInt32
 
-  init(_ name: String, _ shape: [Int]?, _ memory: BorrowedMemory) throws {
+  init(_ name: String, _ shape: [Int]?, _ memory: BorrowedMemory) throws(CetError) {
     self.name = try memory.string(name)
-    self.shape = try shape.map { try memory.shape($0) }
+    self.shape = try shape.map { shape throws(CetError) in try memory.shape(shape) }
     rank = UInt32(shape?.count ?? 0)
   }
 }
 
 extension BorrowedMemory {
-  func parameters(_ parameters: [ParameterSlot]) throws -> [cet_parameter_info] {
-    try parameters.map { parameter in
+  func parameters(_ parameters: [ParameterSlot]) throws(CetError) -> [cet_parameter_info] {
+    try parameters.map { parameter throws(CetError) in
       let borrowed = try BorrowedShape(parameter.name, parameter.shape, self)
       var info = cet_parameter_info()
       info.rank = borrowed.rank
@@ -37,10 +37,10 @@ final class ModelObject: HandleObject {
   private(set) var inputs: [cet_value_info] = []
   private(set) var parameters: [cet_parameter_info] = []
 
-  init(_ model: LoadedModel) throws {
+  init(_ model: LoadedModel) throws(CetError) {
     self.model = model
     super.init()
-    inputs = try model.requiredInputs.map { input in
+    inputs = try model.requiredInputs.map { input throws(CetError) in
       let sizes = input.shape?.map { dimension in
         if case .fixed(let size) = dimension { size } else { -1 }
       }
@@ -72,16 +72,16 @@ final class CalibrationObject: HandleObject {
   init(_ calibration: Calibration) { held = calibration }
 
   var calibration: Calibration { lock.withLock { held } }
-  func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor?) throws {
-    try lock.withLock {
+  func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor?) throws(CetError) {
+    try lock.withLock { () throws(CetError) in
       try held.add(inputs: inputs, labels: labels)
       latest = nil
     }
   }
 
   /// What models with these inputs need of it; kept for the next call, because a run asks for every few samples.
-  func fitted(to required: [ValueInfo]) throws -> Calibration {
-    try lock.withLock {
+  func fitted(to required: [ValueInfo]) throws(CetError) -> Calibration {
+    try lock.withLock { () throws(CetError) in
       if let latest, latest.required == required { return latest.calibration }
       let calibration = try held.fitted(to: required)
       latest = (required, calibration)
@@ -89,8 +89,8 @@ final class CalibrationObject: HandleObject {
     }
   }
 
-  func array(_ name: String, batch: Int) throws -> cet_tensor {
-    try lock.withLock {
+  func array(_ name: String, batch: Int) throws(CetError) -> cet_tensor {
+    try lock.withLock { () throws(CetError) in
       let place = Place(batch: batch, name: name)
       if let known = views[place] { return known.view }
       let tensor = try held.array(name, in: element(held.batches, batch, "batch")).rowMajor()
@@ -114,11 +114,11 @@ final class PlanObject: HandleObject {
   private(set) var summary = cet_plan_summary()
   private(set) var notes: [UnsafePointer<CChar>] = []
 
-  init(_ plan: CompressionPlan) throws {
+  init(_ plan: CompressionPlan) throws(CetError) {
     self.plan = plan
     super.init()
-    notes = try plan.notes.map { try memory.string($0) }
-    tensors = try plan.tensors.map { try cet_plan_tensor($0, memory) }
+    notes = try plan.notes.map { note throws(CetError) in try memory.string(note) }
+    tensors = try plan.tensors.map { tensor throws(CetError) in try cet_plan_tensor(tensor, memory) }
     summary = try cet_plan_summary(plan, memory)
   }
 }
@@ -140,9 +140,9 @@ final class QuantizedObject: HandleObject {
   }
 
   /// Copies into borrowed memory when first asked for: many hosts only save.
-  func view(_ index: Int) throws -> cet_initializer_view {
+  func view(_ index: Int) throws(CetError) -> cet_initializer_view {
     let tensor = try element(tensors, index, "initializer")
-    return try lock.withLock {
+    return try lock.withLock { () throws(CetError) in
       if let view = views[index] { return view }
       let borrowed = try BorrowedShape(tensor.name, tensor.shape, memory)
       var view = cet_initializer_view()
@@ -171,9 +171,9 @@ final class QuantizedObject: HandleObject {
     }
   }
 
-  func correction(_ index: Int) throws -> cet_correction_view {
+  func correction(_ index: Int) throws(CetError) -> cet_correction_view {
     let correction = try element(corrections, index, "correction")
-    return try lock.withLock {
+    return try lock.withLock { () throws(CetError) in
       if let view = correctionViews[index] { return view }
       var view = cet_correction_view()
       view.added = correction.isAdded ? 1 : 0
@@ -194,10 +194,10 @@ final class CurvatureObject: HandleObject {
   private(set) var parameters: [cet_parameter_info] = []
   private(set) var notes: [UnsafePointer<CChar>] = []
 
-  init(_ curvature: Curvature) throws {
+  init(_ curvature: Curvature) throws(CetError) {
     self.curvature = curvature
     super.init()
-    notes = try curvature.notes.map { try memory.string($0) }
+    notes = try curvature.notes.map { note throws(CetError) in try memory.string(note) }
     parameters = try memory.parameters(curvature.parameters)
   }
 }
@@ -216,10 +216,10 @@ final class OutputsObject: HandleObject {
   let outputs: [(name: String, tensor: Tensor)]
   private(set) var tensors: [cet_tensor] = []
 
-  init(_ outputs: [(name: String, tensor: Tensor)]) throws {
-    self.outputs = try outputs.map { ($0.name, try $0.tensor.rowMajor()) }
+  init(_ outputs: [(name: String, tensor: Tensor)]) throws(CetError) {
+    self.outputs = try outputs.map { name, tensor throws(CetError) in (name, try tensor.rowMajor()) }
     super.init()
-    tensors = try self.outputs.map { output in
+    tensors = try self.outputs.map { output throws(CetError) in
       let borrowed = try BorrowedShape(output.name, output.tensor.shape, memory)
       var tensor = cet_tensor()
       tensor.name = borrowed.name

@@ -3,7 +3,7 @@ import Cet
 import CetTensor
 
 /// 0 stands for the default, nil here.
-func optional<Value: FixedWidthInteger>(_ value: Value, _ name: StaticString) throws -> Int? {
+func optional<Value: FixedWidthInteger>(_ value: Value, _ name: StaticString) throws(CetError) -> Int? {
   value == 0 ? nil : try size(value, name)
 }
 
@@ -11,15 +11,15 @@ func threads(_ value: UInt32) -> Int { value == 0 ? Workers.processorCount : Int
 
 private func patterns(
   _ pointer: UnsafePointer<UnsafePointer<CChar>?>?, _ count: UInt64, _ name: StaticString
-) throws -> [String] {
+) throws(CetError) -> [String] {
   guard count > 0 else { return [] }
   guard count <= 1 << 20 else { throw invalid("option \(name): \(count) entries") }
   let array = try required(pointer, name)
-  return try (0..<Int(count)).map { try text(array[$0], "\(name)[\($0)]") }
+  return try (0..<Int(count)).map { index throws(CetError) in try text(array[index], "\(name)[\(index)]") }
 }
 
 extension PlanOptions {
-  init(_ pointer: UnsafePointer<cet_plan_options>?) throws {
+  init(_ pointer: UnsafePointer<cet_plan_options>?) throws(CetError) {
     let c = try SizedStruct.read(pointer, cet_plan_options(), "cet_plan_options")
     var targets: [Target] = []
     if c.target_ratio != 0 { targets.append(.ratio(c.target_ratio)) }
@@ -54,17 +54,17 @@ extension PlanOptions {
     batchSize = try optional(c.batch_size, "batch_size")
     eigenpairs = try optional(c.eigenpairs, "eigenpairs")
     maxIterations = try optional(c.max_iterations, "max_iterations")
-    output = try c.output.map { try text($0, "output") }
+    output = try c.output.map { chars throws(CetError) in try text(chars, "output") }
     threads = CetABI.threads(c.threads)
     shifts = c.shifts == 0 ? nil : c.shifts == CET_NO_SHIFTS ? 0 : Int(c.shifts)
     try validate()
   }
 
   /// The options of a plan from a table: what is left 0 is the source's, what is set must be the same.
-  init(_ pointer: UnsafePointer<cet_plan_options>?, sensitivityOf source: CompressionPlan) throws {
+  init(_ pointer: UnsafePointer<cet_plan_options>?, sensitivityOf source: CompressionPlan) throws(CetError) {
     try self.init(pointer)
     let c = try SizedStruct.read(pointer, cet_plan_options(), "cet_plan_options")
-    func same<Value: Equatable>(_ asked: Int32, _ value: inout Value, _ expected: Value, _ name: StaticString) throws {
+    func same<Value: Equatable>(_ asked: Int32, _ value: inout Value, _ expected: Value, _ name: StaticString) throws(CetError) {
       guard asked == 0 || value == expected else {
         throw invalid("option \(name): the plan's table was made with \(expected), got \(value)")
       }
@@ -96,7 +96,7 @@ extension PlanOptions {
 }
 
 extension QuantizeOptions {
-  init(_ c: cet_quantize_options) throws {
+  init(_ c: cet_quantize_options) throws(CetError) {
     self.init()
     rounding = try CetABI.rounding(c.rounding)
     encoding = try CetABI.encoding(c.encoding)
@@ -110,7 +110,7 @@ extension QuantizeOptions {
 }
 
 extension CurvatureOptions {
-  init(_ pointer: UnsafePointer<cet_curvature_options>?) throws {
+  init(_ pointer: UnsafePointer<cet_curvature_options>?) throws(CetError) {
     let c = try SizedStruct.read(pointer, cet_curvature_options(), "cet_curvature_options")
     self.init()
     loss = try CetABI.loss(c.loss)
@@ -118,7 +118,7 @@ extension CurvatureOptions {
     samples = try optional(c.samples, "samples")
     batchSize = try optional(c.batch_size, "batch_size")
     maxMemory = try optional(c.max_memory, "max_memory")
-    output = try c.output.map { try text($0, "output") }
+    output = try c.output.map { chars throws(CetError) in try text(chars, "output") }
     keep = try patterns(c.keep_patterns, c.keep_count, "keep_patterns")
     only = try patterns(c.only_patterns, c.only_count, "only_patterns")
     threads = CetABI.threads(c.threads)
@@ -128,7 +128,7 @@ extension CurvatureOptions {
 }
 
 /// The communicator of a call; nil when the options name none.
-func communicator(_ pointer: UnsafePointer<cet_curvature_options>?) throws -> Communicator? {
+func communicator(_ pointer: UnsafePointer<cet_curvature_options>?) throws(CetError) -> Communicator? {
   let options = try SizedStruct.read(pointer, cet_curvature_options(), "cet_curvature_options")
   guard options.communicator != nil else { return nil }
   let c = try SizedStruct.read(options.communicator, cet_communicator(), "cet_communicator")

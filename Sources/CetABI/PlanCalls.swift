@@ -104,7 +104,7 @@ public func cet_plan_from_json(
 }
 
 extension cet_plan_tensor {
-  init(_ tensor: PlannedTensor, _ memory: BorrowedMemory) throws {
+  init(_ tensor: PlannedTensor, _ memory: BorrowedMemory) throws(CetError) {
     self.init()
     let borrowed = try BorrowedShape(tensor.name, tensor.shape, memory)
     rank = borrowed.rank
@@ -136,7 +136,7 @@ extension cet_plan_tensor {
 }
 
 extension cet_plan_summary {
-  init(_ plan: CompressionPlan, _ memory: BorrowedMemory) throws {
+  init(_ plan: CompressionPlan, _ memory: BorrowedMemory) throws(CetError) {
     self.init()
     block_size = UInt32(clamping: plan.options.granularity.blockSize)
     method = plan.options.method.number

@@ -104,7 +104,7 @@ public func cet_quantized_save_memory(
 
 private func toSave(
   _ model: QuantizedModel, _ options: UnsafePointer<cet_save_options>?
-) throws -> (encoding: Encoding, host: Monitor) {
+) throws(CetError) -> (encoding: Encoding, host: Monitor) {
   let c = try SizedStruct.read(options, cet_save_options(), "cet_save_options")
   return (try encoding(c.encoding) ?? model.plan.options.encoding, monitor(c.progress, nil, c.user_data))
 }

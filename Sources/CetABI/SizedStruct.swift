@@ -1,4 +1,5 @@
 import CCet
+import CetTensor
 import Glibc
 
 /// Structs that start with `uint32_t struct_size`: the caller's may be shorter or longer than the library's.
@@ -8,7 +9,7 @@ enum SizedStruct {
   private static let limit = 4096
 
   /// Zeroes the caller's struct and writes its size.
-  static func initialize<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ size: Int, _ name: StaticString) throws {
+  static func initialize<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ size: Int, _ name: StaticString) throws(CetError) {
     let pointer = try required(pointer, name)
     guard size >= unit, size % unit == 0, size <= limit else {
       throw invalid("\(name): size \(UInt(bitPattern: size)) is not the size of this struct in any version")
@@ -17,7 +18,7 @@ enum SizedStruct {
     UnsafeMutableRawPointer(pointer).storeBytes(of: UInt32(size), as: UInt32.self)
   }
 
-  private static func callersSize(_ pointer: UnsafeRawPointer, _ name: StaticString) throws -> Int {
+  private static func callersSize(_ pointer: UnsafeRawPointer, _ name: StaticString) throws(CetError) -> Int {
     let size = Int(pointer.load(as: UInt32.self))
     guard size >= unit, size % unit == 0, size <= limit else {
       throw invalid("\(name): struct_size is \(size); call the struct's _init function first")
@@ -26,7 +27,7 @@ enum SizedStruct {
   }
 
   /// The caller's options in the library's layout: `zero` (all bytes 0) with as much of the caller's as both know.
-  static func read<Value>(_ pointer: UnsafePointer<Value>?, _ zero: Value, _ name: StaticString) throws -> Value {
+  static func read<Value>(_ pointer: UnsafePointer<Value>?, _ zero: Value, _ name: StaticString) throws(CetError) -> Value {
     guard let pointer else { return zero }
     let raw = UnsafeRawPointer(pointer)
     let size = try callersSize(raw, name)
@@ -42,7 +43,7 @@ enum SizedStruct {
   }
 
   /// Fills the caller's struct as far as its struct_size reaches; what only the caller knows becomes 0.
-  static func write<Value>(_ value: Value, to pointer: UnsafeMutablePointer<Value>?, _ name: StaticString) throws {
+  static func write<Value>(_ value: Value, to pointer: UnsafeMutablePointer<Value>?, _ name: StaticString) throws(CetError) {
     let pointer = try required(pointer, name)
     let raw = UnsafeMutableRawPointer(pointer)
     let size = try callersSize(raw, name)

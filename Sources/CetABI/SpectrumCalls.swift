@@ -22,7 +22,7 @@ public func cet_eigensolve_curvature(
 ) -> cet_status {
   boundary(making: spectrum, "spectrum") {
     let curvature = try Handle.get(curvature, as: CurvatureObject.self).curvature
-    return try curvature.together {
+    return try curvature.together { () throws(CetError) in
       var (c, options) = try curvature.communicator.agree {
         let c = try SizedStruct.read(options, cet_eigensolve_options(), "cet_eigensolve_options")
         guard c.apply_block == nil else { throw invalid("option apply_block: a curvature brings its own") }
@@ -30,7 +30,7 @@ public func cet_eigensolve_curvature(
       }
       options.maxMemory = try curvature.memory(for: options)
       let host = monitor(c.progress, c.log, c.user_data)
-      return try curvature.attended(host) { [options] in
+      return try curvature.attended(host) { [options] () throws(CetError) in
         try solve(curvature, options, host, identity: curvature.fingerprint)
       }
     }
@@ -40,7 +40,7 @@ public func cet_eigensolve_curvature(
 /// The map that a host's callbacks compute.
 func hostMap(
   _ apply: cet_apply_fn?, _ block: cet_apply_block_fn?, _ data: UnsafeMutableRawPointer?, _ n: Int
-) throws -> ClosureMap {
+) throws(CetError) -> ClosureMap {
   let apply = try required(apply, "apply")
   guard n > 0, n <= 1 << 40 else { throw invalid("dimension \(UInt(bitPattern: n)): expected 1 to \(1 << 40)") }
   return ClosureMap(dimension: n) { v, count, result throws(CetError) in
@@ -60,7 +60,7 @@ func hostMap(
 }
 
 extension EigensolveOptions {
-  fileprivate init(_ c: cet_eigensolve_options, dimension: Int) throws {
+  fileprivate init(_ c: cet_eigensolve_options, dimension: Int) throws(CetError) {
     self.init()
     count = try optional(c.count, "count") ?? min(count, dimension)
     guard count <= dimension else {
@@ -85,27 +85,27 @@ extension EigensolveOptions {
     threads = try checkedThreads(c.threads)
     blockSize = try optional(c.block_size, "block_size") ?? 1
     basisType = try CetABI.basisType(c.basis_type)
-    basisPath = try c.basis_path.map { try text($0, "basis_path") }
+    basisPath = try c.basis_path.map { chars throws(CetError) in try text(chars, "basis_path") }
     maxMemory = try optional(c.max_memory, "max_memory")
     totalMaxMemory = try optional(c.total_max_memory, "total_max_memory")
     guard maxMemory == nil || totalMaxMemory == nil else {
       throw invalid("options max_memory and total_max_memory: expected one of them")
     }
     if let pairs = c.initial { initial = try Handle.get(pairs, as: SpectrumObject.self).spectrum }
-    statePath = try c.state_path.map { try text($0, "state_path") }
-    fingerprint = try c.fingerprint.map { try text($0, "fingerprint") }
+    statePath = try c.state_path.map { chars throws(CetError) in try text(chars, "state_path") }
+    fingerprint = try c.fingerprint.map { chars throws(CetError) in try text(chars, "fingerprint") }
     guard c.reserved == 0 else { throw invalid("cet_eigensolve_options: reserved is \(c.reserved), expected 0") }
   }
 }
 
 private func solve(
   _ map: some LinearMap, _ options: EigensolveOptions, _ monitor: Monitor, identity: Fingerprint = Fingerprint()
-) throws -> SpectrumObject {
+) throws(CetError) -> SpectrumObject {
   defer { monitor.flush() }
   return SpectrumObject(try eigensolve(map, options, monitor, identity: identity))
 }
 
-func checkedThreads(_ value: UInt32) throws -> Int {
+func checkedThreads(_ value: UInt32) throws(CetError) -> Int {
   guard threads(value) <= 1024 else { throw invalid("option threads: expected at most 1024, got \(value)") }
   return threads(value)
 }
@@ -201,7 +201,7 @@ public func cet_spectrum_check_curvature(_ spectrum: OpaquePointer?, _ curvature
 
 private func copyOut<Value>(
   _ values: [Value], _ target: UnsafeMutablePointer<Value>?, _ count: Int, _ name: StaticString
-) throws {
+) throws(CetError) {
   try checkCount(count, values.count, name)
   guard count > 0 else { return }
   try required(target, name).update(from: values, count: count)

@@ -2,7 +2,7 @@ import CCet
 import CetTensor
 
 /// A copy of the caller's array, after its type, shape and size were checked.
-func copied(_ source: cet_tensor, _ name: String) throws -> Tensor {
+func copied(_ source: cet_tensor, _ name: String) throws(CetError) -> Tensor {
   guard let type = ElementType(rawValue: source.element_type), accepted.contains(type) else {
     throw invalid("'\(name)' has element type \(source.element_type), which is not supported")
   }
@@ -10,7 +10,7 @@ func copied(_ source: cet_tensor, _ name: String) throws -> Tensor {
   var shape: [Int] = []
   if source.rank > 0 {
     guard let sizes = source.shape else { throw invalid("'\(name)' has rank \(source.rank) and shape NULL") }
-    shape = try (0..<Int(source.rank)).map { axis in
+    shape = try (0..<Int(source.rank)).map { axis throws(CetError) in
       guard let size = Int(exactly: sizes[axis]), size >= 0 else {
         throw CetError(.shapeMismatch, "'\(name)' has size \(sizes[axis]) on axis \(axis)")
       }
@@ -43,11 +43,11 @@ private let accepted: Set<ElementType> = [
   .float32, .uint8, .int8, .uint16, .int16, .int32, .int64, .bool, .float16, .float64, .uint32, .uint64,
 ]
 
-func copied(_ tensors: UnsafePointer<cet_tensor>?, _ count: Int) throws -> [(name: String, tensor: Tensor)] {
+func copied(_ tensors: UnsafePointer<cet_tensor>?, _ count: Int) throws(CetError) -> [(name: String, tensor: Tensor)] {
   guard count > 0 else { return [] }
   guard count <= 1 << 16 else { throw invalid("argument 'input_count' is \(UInt(bitPattern: count))") }
   let tensors = try required(tensors, "inputs")
-  return try (0..<count).map { index in
+  return try (0..<count).map { index throws(CetError) in
     let name = try text(tensors[index].name, "inputs[\(index)].name")
     return (name, try copied(tensors[index], name))
   }

@@ -1,9 +1,10 @@
 import CCet
 import Cet
+import CetTensor
 
 // C's numbers for the library's choices: 0 is the default, nil here; others count from 1 in the header's order.
 
-private func choice<Value>(_ number: Int32, _ values: [Value], _ name: StaticString) throws -> Value? {
+private func choice<Value>(_ number: Int32, _ values: [Value], _ name: StaticString) throws(CetError) -> Value? {
   guard number != 0 else { return nil }
   guard number > 0, Int(number) <= values.count else {
     throw invalid("option \(name): \(number) is none of 0 to \(values.count)")
@@ -22,18 +23,18 @@ private func number<Value: Equatable>(_ value: Value, _ values: [Value]) -> Int3
   Int32(1 + (values.firstIndex(of: value) ?? -1))
 }
 
-func method(_ number: cet_method) throws -> Method? { try choice(number, Method.allCases, "method") }
-func loss(_ number: cet_loss) throws -> LossKind? { try choice(number, losses, "loss") }
-func curvature(_ number: cet_curvature_kind) throws -> CurvatureKind? { try choice(number, curvatures, "curvature") }
-func rounding(_ number: cet_rounding) throws -> Rounding? { try choice(number, roundings, "rounding") }
-func encoding(_ number: cet_encoding) throws -> Encoding? { try choice(number, Encoding.allCases, "encoding") }
-func coding(_ number: cet_coding) throws -> CodingPolicy? { try choice(number, CodingPolicy.allCases, "coding") }
-func effort(_ number: cet_effort) throws -> Effort? { try choice(number, Effort.allCases, "effort") }
-func which(_ number: cet_which) throws -> Which? { try choice(number, ends, "which") }
-func traceMethod(_ number: cet_trace_method) throws -> TraceMethod? { try choice(number, traceMethods, "method") }
-func basisType(_ number: cet_basis_type) throws -> BasisType? { try choice(number, basisTypes, "basis_type") }
+func method(_ number: cet_method) throws(CetError) -> Method? { try choice(number, Method.allCases, "method") }
+func loss(_ number: cet_loss) throws(CetError) -> LossKind? { try choice(number, losses, "loss") }
+func curvature(_ number: cet_curvature_kind) throws(CetError) -> CurvatureKind? { try choice(number, curvatures, "curvature") }
+func rounding(_ number: cet_rounding) throws(CetError) -> Rounding? { try choice(number, roundings, "rounding") }
+func encoding(_ number: cet_encoding) throws(CetError) -> Encoding? { try choice(number, Encoding.allCases, "encoding") }
+func coding(_ number: cet_coding) throws(CetError) -> CodingPolicy? { try choice(number, CodingPolicy.allCases, "coding") }
+func effort(_ number: cet_effort) throws(CetError) -> Effort? { try choice(number, Effort.allCases, "effort") }
+func which(_ number: cet_which) throws(CetError) -> Which? { try choice(number, ends, "which") }
+func traceMethod(_ number: cet_trace_method) throws(CetError) -> TraceMethod? { try choice(number, traceMethods, "method") }
+func basisType(_ number: cet_basis_type) throws(CetError) -> BasisType? { try choice(number, basisTypes, "basis_type") }
 
-func granularity(_ number: cet_granularity, blockSize: UInt32) throws -> Granularity? {
+func granularity(_ number: cet_granularity, blockSize: UInt32) throws(CetError) -> Granularity? {
   if Int(number) != Int(CET_GRANULARITY_BLOCK), blockSize != 0 {
     throw invalid("option block_size: needs CET_GRANULARITY_BLOCK")
   }

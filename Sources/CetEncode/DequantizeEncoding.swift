@@ -57,11 +57,11 @@ struct DequantizeEncoding: NodeEncoding {
 
   static func groups(_ weights: [WrittenWeight]) -> [[Int]] { weights.indices.map { [$0] } }
 
-  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws {
+  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws(CetError) {
     for (weight, result) in zip(weights, results) { try add(weight, making: result) }
   }
 
-  private mutating func add(_ weight: WrittenWeight, making result: String) throws {
+  private mutating func add(_ weight: WrittenWeight, making result: String) throws(CetError) {
     let form = weight.form
     guard form.coding == .affine else {
       throw CetError(.invalidArgument, "encoding 'qdq' cannot hold the trellis codes of '\(form.name)': plan or quantize for this encoding")
@@ -136,7 +136,7 @@ struct DequantizeEncoding: NodeEncoding {
   }
 
   /// From the matrix to the tensor's shape.
-  private mutating func reshape(_ form: QuantizedForm, _ layout: RowLayout, _ matrix: String, making result: String) throws {
+  private mutating func reshape(_ form: QuantizedForm, _ layout: RowLayout, _ matrix: String, making result: String) throws(CetError) {
     guard !rowsAreLast(form), !layout.transposition.isEmpty else {
       nodes.append(Node("Reshape", inputs: [matrix, try shape(form.shape)], outputs: [result]))
       return
@@ -159,7 +159,7 @@ struct DequantizeEncoding: NodeEncoding {
     if let irVersion { minimumIRVersion = max(minimumIRVersion ?? irVersion, irVersion) }
   }
 
-  private mutating func shape(_ sizes: [Int]) throws -> String {
+  private mutating func shape(_ sizes: [Int]) throws(CetError) -> String {
     if let name = shapes[sizes] { return name }
     let name = names.takeValue("cet.s" + sizes.map(String.init).joined(separator: "_"))
     initializers.append(Initializer(name: name, tensor: try Tensor(sizes.map(Int64.init), shape: [sizes.count])))

@@ -59,7 +59,7 @@ protocol WeightEncoding {
   init(opset: Int, names: NameScope)
 
   /// The tensors that take the weights' places; nil where nodes make the value from what was added to `initializers`.
-  mutating func add(_ weights: [WrittenWeight]) throws -> [Tensor?]
+  mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?]
 
   /// What stands in the model beside what was there, and which versions of operators and format that needs; nil: any.
   var initializers: [Initializer] { get }
@@ -74,14 +74,14 @@ protocol NodeEncoding: WeightEncoding {
   var names: NameScope { get set }
 
   /// Adds nodes that make the values of weights that are written together, each under its result's name.
-  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws
+  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws(CetError)
 
   /// Weights that are written together, by index.
   static func groups(_ weights: [WrittenWeight]) -> [[Int]]
 }
 
 extension NodeEncoding {
-  mutating func add(_ weights: [WrittenWeight]) throws -> [Tensor?] {
+  mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?] {
     for group in Self.groups(weights) {
       let members = group.map { weights[$0] }
       let wide = members.map { $0.elementType == .float32 ? $0.form.name : names.takeValue("\($0.form.name).cet.wide") }

@@ -34,7 +34,7 @@ public struct FileSizes: Sendable {
 
   /// The whole file when layer i has `formats[i]` (nil: unchanged), exactly.
   /// - Parameter metadata: what the file will say about itself, in as many bytes.
-  public func bytes(_ formats: [CodeFormat?], addsBiases: Bool, metadata: [(key: String, value: String)]) throws -> Int {
+  public func bytes(_ formats: [CodeFormat?], addsBiases: Bool, metadata: [(key: String, value: String)]) throws(CetError) -> Int {
     let grid = encoding.codeRules(granularity)
     var contents: [Int: LayerContent] = [:]
     for (index, layer) in found.layers.enumerated() {

@@ -25,8 +25,8 @@ struct FloatEncoding: WeightEncoding {
 
   init(opset: Int, names: NameScope) {}
 
-  mutating func add(_ weights: [WrittenWeight]) throws -> [Tensor?] {
-    try weights.map { weight in
+  mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?] {
+    try weights.map { weight throws(CetError) in
       let (shape, type) = (weight.form.shape, weight.elementType)
       guard let tensor = weight.tensor else { return try Tensor(uninitialized: type, shape) }
       return try Conversion.convert(Tensor(tensor.dequantized(), shape: shape), to: type, ComputeContext())

@@ -84,7 +84,7 @@ struct PlaneEncoding: NodeEncoding {
     }
   }
 
-  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws {
+  mutating func add(_ weights: [WrittenWeight], making results: [String]) throws(CetError) {
     guard weights.count > 1, let axis = weights[0].form.axis else {
       for (weight, result) in zip(weights, results) { try add(weight, making: result) }
       return
@@ -99,7 +99,7 @@ struct PlaneEncoding: NodeEncoding {
     nodes.append(Node("Split", inputs: inputs, outputs: results, attributes: attributes))
   }
 
-  private mutating func add(_ weight: WrittenWeight, making result: String) throws {
+  private mutating func add(_ weight: WrittenWeight, making result: String) throws(CetError) {
     let form = weight.form
     if let code = form.coding.trellis { return try addTrellis(weight, code, making: result) }
     let layout = RowLayout(form)
@@ -109,7 +109,7 @@ struct PlaneEncoding: NodeEncoding {
     var value = try codes(weight, count: layout.paddedCount, shape: codeShape) { layout.padded($0) }
     let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), PlaneEncoding.name(form, "zero"))
     var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
-    if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h") { try Tensor(scalar: Float(0.5)) }]) }
+    if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h", Tensor(scalar: Float(0.5)))]) }
     value = node("Sub", [value, level])
     let scale = try add(weight.filled(.float32, layout.gridShape, \.scales), PlaneEncoding.name(form, "scale"))
     guard layout.needsReordering else {
@@ -131,7 +131,7 @@ struct PlaneEncoding: NodeEncoding {
   }
 
   /// Rows of steps become levels and, where the walk is not straight, columns in their own order.
-  private mutating func addTrellis(_ weight: WrittenWeight, _ code: TrellisCode, making result: String) throws {
+  private mutating func addTrellis(_ weight: WrittenWeight, _ code: TrellisCode, making result: String) throws(CetError) {
     let form = weight.form
     let (order, walk) = (form.order, form.walk)
     let (rows, columns, axis) = (order.rows, order.columns, form.axis ?? 0)
@@ -156,15 +156,14 @@ struct PlaneEncoding: NodeEncoding {
   }
 
   /// Scales [rows, 1, 1], or with blocks those of every step [rows, 1, K].
-  private mutating func scales(_ weight: WrittenWeight, _ walk: TrellisWalk) throws -> String {
+  private mutating func scales(_ weight: WrittenWeight, _ walk: TrellisWalk) throws(CetError) -> String {
     let form = weight.form
     let (rows, columns, blocks) = (form.order.rows, form.order.columns, form.blocksPerRow)
     var value = try add(weight.filled(.float32, [rows, 1, blocks], \.scales), PlaneEncoding.name(form, "scale"))
     guard form.blockSize > 0 else { return value }
     // Each scale is repeated along its block; then columns become steps.
-    let ones = try constant("o\(form.blockSize)") {
-      try Tensor([Float](repeating: 1, count: form.blockSize), shape: [1, 1, form.blockSize])
-    }
+    let ones = try constant(
+      "o\(form.blockSize)", Tensor([Float](repeating: 1, count: form.blockSize), shape: [1, 1, form.blockSize]))
     value = node("Reshape", [value, try shape([rows, blocks, 1])])
     value = node("Mul", [value, ones])
     value = node("Reshape", [value, try shape([rows, 1, form.blockSize * blocks])])
@@ -179,22 +178,15 @@ struct PlaneEncoding: NodeEncoding {
   /// - Parameter arranged: codes in C order of the tensor as they are written, `count` of them.
   private mutating func codes(
     _ weight: WrittenWeight, count: Int, shape codeShape: [Int], _ arranged: ([UInt8]) -> [UInt8]
-  ) throws -> String {
+  ) throws(CetError) -> String {
     let bits = weight.form.bits
     let bytes = (count + 7) / 8
     let planes = try weight.filled(.uint8, [bits, bytes, 1]) { BitPacking.packPlanes(arranged($0.codes), bits: bits) }
     let packed = try add(planes, PlaneEncoding.name(weight.form, "q"))
 
-    let ramp = try constant("r") { try Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]) }
-    let digits = try constant("d") {
-      var matrix = [Float](repeating: 0, count: 64)
-      for i in 0..<8 {
-        matrix[i * 8 + i] = 1
-        if i > 0 { matrix[i * 8 + i - 1] = -2 }
-      }
-      return try Tensor(matrix, shape: [8, 8])
-    }
-    let powers = try constant("p\(bits)") { try Tensor((0..<bits).map { Float(1 << $0) }, shape: [1, bits]) }
+    let ramp = try constant("r", Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]))
+    let digits = try constant("d", Tensor(PlaneEncoding.digits, shape: [8, 8]))
+    let powers = try constant("p\(bits)", Tensor((0..<bits).map { Float(1 << $0) }, shape: [1, bits]))
 
     var value = node("Cast", [packed], ["to": .int(Int64(ElementType.float32.rawValue))])
     value = node("Mul", [value, ramp])
@@ -206,21 +198,23 @@ struct PlaneEncoding: NodeEncoding {
     return node("Reshape", [value, try shape(codeShape)])
   }
 
+  /// D, row-major: 1 on the diagonal, −2 below it.
+  private static let digits: [Float] = (0..<64).map { $0 % 9 == 0 ? 1 : $0 % 9 == 8 ? -2 : 0 }
+
   /// T along rows of trellis codes [rows, 1, K].
-  private mutating func levels(_ codes: String, _ code: TrellisCode, bits: Int) throws -> String {
+  private mutating func levels(_ codes: String, _ code: TrellisCode, bits: Int) throws(CetError) -> String {
     let (length, states) = ((code.stateBits + bits - 1) / bits, 1 << code.stateBits)
-    let kernel = try constant("k\(code.stateBits)_\(bits)") {
-      try Tensor((0..<length).map { Float(1 << (bits * (length - 1 - $0))) }, shape: [1, 1, length])
-    }
+    let kernel = try constant(
+      "k\(code.stateBits)_\(bits)", Tensor((0..<length).map { Float(1 << (bits * (length - 1 - $0))) }, shape: [1, 1, length]))
     var state = node("Conv", [codes, kernel], ["pads": .ints([Int64(length - 1), 0])])
     if length * bits > code.stateBits, opset >= 10 {
       state = node("Cast", [state], ["to": .int(Int64(ElementType.int32.rawValue))])
-      state = node("Mod", [state, try constant("m\(code.stateBits)") { try Tensor(scalar: Int32(states)) }])
+      state = node("Mod", [state, try constant("m\(code.stateBits)", Tensor(scalar: Int32(states)))])
       return node("Gather", [try table(code), state])
     }
     if length * bits > code.stateBits {
-      let turns = try constant("n\(code.stateBits)") { try Tensor(scalar: 1 / Float(states)) }
-      let whole = try constant("m\(code.stateBits)") { try Tensor(scalar: Float(states)) }
+      let turns = try constant("n\(code.stateBits)", Tensor(scalar: 1 / Float(states)))
+      let whole = try constant("m\(code.stateBits)", Tensor(scalar: Float(states)))
       let passed = node("Floor", [node("Mul", [state, turns])])
       state = node("Sub", [state, node("Mul", [passed, whole])])
     }
@@ -229,12 +223,11 @@ struct PlaneEncoding: NodeEncoding {
   }
 
   /// T as float32, widened once.
-  private mutating func table(_ code: TrellisCode) throws -> String {
+  private mutating func table(_ code: TrellisCode) throws(CetError) -> String {
     let key = "t\(code.stateBits)"
     if let name = shared["wide \(key)"] { return name }
-    let narrow = try constant(key) {
-      try Conversion.convert(Tensor(code.table, shape: [code.table.count]), to: .float16, ComputeContext())
-    }
+    let narrow = try constant(
+      key, Conversion.convert(Tensor(code.table, shape: [code.table.count]), to: .float16, ComputeContext()))
     let name = node("Cast", [narrow], ["to": .int(Int64(ElementType.float32.rawValue))])
     shared["wide \(key)"] = name
     return name
@@ -245,7 +238,7 @@ struct PlaneEncoding: NodeEncoding {
     form.name.hasPrefix("cet.") ? "\(form.name).\(part)" : "\(form.name).cet.\(part)"
   }
 
-  private mutating func add(_ tensor: Tensor, _ name: String) throws -> String {
+  private mutating func add(_ tensor: Tensor, _ name: String) throws(CetError) -> String {
     let name = names.takeValue(name)
     initializers.append(Initializer(name: name, tensor: tensor))
     return name
@@ -259,7 +252,7 @@ struct PlaneEncoding: NodeEncoding {
   }
 
   /// Keeps the first `count` indices of an axis. The bounds are attributes before opset 10, inputs since.
-  private mutating func slice(_ value: String, axis: Int, to count: Int) throws -> String {
+  private mutating func slice(_ value: String, axis: Int, to count: Int) throws(CetError) -> String {
     if opset < 10 {
       return node(
         "Slice", [value], ["axes": .ints([Int64(axis)]), "starts": .ints([0]), "ends": .ints([Int64(count)])])
@@ -268,13 +261,12 @@ struct PlaneEncoding: NodeEncoding {
   }
 
   /// An int64 list, one initializer for equal ones.
-  private mutating func shape(_ sizes: [Int]) throws -> String {
-    try constant("s" + sizes.map(String.init).joined(separator: "_")) {
-      try Tensor(sizes.map(Int64.init), shape: [sizes.count])
-    }
+  private mutating func shape(_ sizes: [Int]) throws(CetError) -> String {
+    try constant(
+      "s" + sizes.map(String.init).joined(separator: "_"), Tensor(sizes.map(Int64.init), shape: [sizes.count]))
   }
 
-  private mutating func constant(_ key: String, _ make: () throws -> Tensor) throws -> String {
+  private mutating func constant(_ key: String, _ make: @autoclosure () throws(CetError) -> Tensor) throws(CetError) -> String {
     if let name = shared[key] { return name }
     let name = try add(make(), "cet.\(key)")
     shared[key] = name

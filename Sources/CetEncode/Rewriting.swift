@@ -20,7 +20,7 @@ public struct Rewriting: Sendable {
   /// - Parameter contents: by layer index; layers that are missing stay as they are.
   public func edit(
     _ contents: [Int: LayerContent], encoding: Encoding, metadata: [(key: String, value: String)]
-  ) throws -> ModelEdit {
+  ) throws(CetError) -> ModelEdit {
     var edit = ModelEdit()
     edit.metadata = metadata
     let model = found.model
@@ -59,7 +59,7 @@ public struct Rewriting: Sendable {
 
   /// Takes out what made the weights that are encoded now. Those that stay float but were computed from something that is
   /// changed stand in the file as they are.
-  private func replaceComputed(_ encoded: Set<String>, in edit: inout ModelEdit) throws {
+  private func replaceComputed(_ encoded: Set<String>, in edit: inout ModelEdit) throws(CetError) {
     let changed = edit.removedInitializers.union(edit.initializers.map(\.name)).union(encoded)
     let disturbed = found.folding.disturbed(by: changed, except: encoded)
     edit.initializers += disturbed.map { Initializer(name: $0.name, tensor: $0.tensor) }
@@ -69,7 +69,7 @@ public struct Rewriting: Sendable {
   }
 
   /// A node that the raised operator set has no form for is named with the way out.
-  private func checkRaise(_ edit: ModelEdit, _ encoding: Encoding) throws {
+  private func checkRaise(_ edit: ModelEdit, _ encoding: Encoding) throws(CetError) {
     guard let minimum = edit.minimumOpset, minimum > original.opset else { return }
     do {
       _ = try edit.applied(to: original)

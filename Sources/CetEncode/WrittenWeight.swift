@@ -52,7 +52,7 @@ struct WrittenWeight {
   }
 
   /// Weights whose forms differ in the length of their axis alone, as one of float32.
-  static func joined(_ weights: [WrittenWeight], name: String) throws -> WrittenWeight {
+  static func joined(_ weights: [WrittenWeight], name: String) throws(CetError) -> WrittenWeight {
     let tensors = weights.compactMap(\.tensor)
     if tensors.count == weights.count {
       let joined = try QuantizedTensor.joined(tensors, name: name)
@@ -64,7 +64,7 @@ struct WrittenWeight {
   /// A tensor of the elements that `make` gives, which are as wide as the type's; unfilled where only the size counts.
   func filled<Element: TensorElement>(
     _ type: ElementType, _ shape: [Int], _ make: (QuantizedTensor) -> [Element]
-  ) throws -> Tensor {
+  ) throws(CetError) -> Tensor {
     guard let tensor else { return try Tensor(uninitialized: type, shape) }
     return try Tensor(type: type, shape: shape, storage: Tensor(make(tensor), shape: shape).storage)
   }

@@ -81,7 +81,7 @@ public struct ConstantFolding: Sendable {
   }
 
   /// The model with all these weights as constants.
-  public func applied(to model: Model) throws -> Model {
+  public func applied(to model: Model) throws(CetError) -> Model {
     guard !weights.isEmpty else { return model }
     var edit = removal(of: Set(weights.map(\.name)))
     edit.initializers = weights.map { Initializer(name: $0.name, tensor: $0.tensor) }
@@ -164,7 +164,7 @@ private struct FoldFinder {
 
   /// Runs the nodes in their order and in the file's own types; every value goes when its last reader has run. nil where
   /// the library does not execute one of them.
-  private func value(_ name: String, _ nodes: Set<Int>) throws -> Tensor? {
+  private func value(_ name: String, _ nodes: Set<Int>) throws(CetError) -> Tensor? {
     let order = nodes.sorted()
     var lastReader: [String: Int] = [:]
     for place in order { for input in index.nodes[place].inputs { lastReader[input] = place } }

@@ -23,7 +23,7 @@ public struct LinearLayers: Sendable {
   /// What is taken in the file, in `model` and by the biases that may be added.
   public let names: NameScope
 
-  public init(_ file: Model) throws {
+  public init(_ file: Model) throws(CetError) {
     inlining = Inlining(file)
     record = CompressionRecord(file.metadata)
     folding = ConstantFolding(inlining.model, encoded: Set((record?.bits ?? [:]).keys))

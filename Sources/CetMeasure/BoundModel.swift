@@ -27,7 +27,7 @@ public struct BoundModel: Sendable {
   public init(
     _ found: LinearLayers, output: String, loss: LossKind, biasFree: Set<Int> = [], workers: Workers,
     context: ComputeContext
-  ) throws {
+  ) throws(CetError) {
     layers = found.layers
     self.output = output
     self.loss = loss
@@ -65,18 +65,18 @@ public struct BoundModel: Sendable {
     layers[layer].usesStatistics && biasNames[layer] != nil ? Residual(of: layers[layer], in: index) : nil
   }
 
-  public func weightValues(_ layer: LinearLayer) throws -> [Float] {
+  public func weightValues(_ layer: LinearLayer) throws(CetError) -> [Float] {
     guard let tensor = weights[layer.name] else { throw CetError(.internal, "no weights for '\(layer.name)'") }
     return try tensor.array(as: Float.self)
   }
 
-  func biasValues(_ index: Int) throws -> [Float]? {
+  func biasValues(_ index: Int) throws(CetError) -> [Float]? {
     guard let name = biasNames[index], let tensor = weights[name] else { return nil }
     return try tensor.array(as: Float.self)
   }
 
   /// The replaced initializers of a quantized layer.
-  public func replacement(_ index: Int, _ quantized: QuantizedLayer) throws -> [String: Tensor] {
+  public func replacement(_ index: Int, _ quantized: QuantizedLayer) throws(CetError) -> [String: Tensor] {
     let layer = layers[index]
     let values = try Tensor(quantized.tensor.dequantized(), shape: layer.shape)
     var changed = [layer.name: try stored(values, as: layer.elementType)]
@@ -87,12 +87,14 @@ public struct BoundModel: Sendable {
   }
 
   /// The replacements that quantized layers, by layer index, bring.
-  public func replacements(_ layers: [Int: QuantizedLayer]) throws -> [String: Tensor] {
-    try layers.reduce(into: [:]) { $0.merge(try replacement($1.key, $1.value)) { $1 } }
+  public func replacements(_ layers: [Int: QuantizedLayer]) throws(CetError) -> [String: Tensor] {
+    var changed: [String: Tensor] = [:]
+    for (index, layer) in layers { changed.merge(try replacement(index, layer)) { $1 } }
+    return changed
   }
 
   /// The values that are left of float32 ones in the file's type.
-  private func stored(_ tensor: Tensor, as type: ElementType) throws -> Tensor {
+  private func stored(_ tensor: Tensor, as type: ElementType) throws(CetError) -> Tensor {
     guard type != .float32 else { return tensor }
     return try Conversion.convert(Conversion.convert(tensor, to: type, context), to: .float32, context)
   }

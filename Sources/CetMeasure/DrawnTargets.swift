@@ -3,7 +3,7 @@ import CetTensor
 /// Targets drawn from the model's own prediction: what makes gradients a sample of the Fisher information.
 public enum DrawnTargets {
   /// Class indices, one per row of logits, shape of the logits without the last axis.
-  public static func labels(_ logits: Tensor, _ random: inout Random) throws -> Tensor {
+  public static func labels(_ logits: Tensor, _ random: inout Random) throws(CetError) -> Tensor {
     let classes = logits.shape.last ?? 1
     let rows = logits.count / max(classes, 1)
     let probabilities = try Tensor(uninitialized: .float32, logits.shape)
@@ -20,7 +20,7 @@ public enum DrawnTargets {
   }
 
   /// The output with unit normal noise: with half the squared distance as the loss, −log of a unit normal.
-  public static func outputs(_ output: Tensor, _ random: inout Random) throws -> Tensor {
+  public static func outputs(_ output: Tensor, _ random: inout Random) throws(CetError) -> Tensor {
     try Tensor((0..<output.count).map { output.floats[$0] + Float(random.normal()) }, shape: output.shape)
   }
 }

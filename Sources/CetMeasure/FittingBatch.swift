@@ -19,8 +19,8 @@ public struct FittingBatch: Sendable {
   public var sampleCount: Int { batch.sampleCount }
 
   /// How sparsely patches of a layer's input are taken when `samples` samples are seen in all.
-  func patchStep(_ index: Int, _ layer: LinearLayer, _ input: Tensor, samples: Int) throws -> Int {
-    let rows = try rows[index]?.count ?? Patches.count(layer, layer.node, input: input)
+  func patchStep(_ index: Int, _ layer: LinearLayer, _ input: Tensor, samples: Int) throws(CetError) -> Int {
+    let rows = try (rows[index]?.count).or(Patches.count(layer, layer.node, input: input))
     return patchStep(rows: rows, columns: layer.columns, samples: samples)
   }
 

@@ -19,8 +19,8 @@ public final class ForwardPrograms: Sendable {
     self.context = context
   }
 
-  public func forward(_ batch: Batch, outputs: [String]) throws -> ForwardProgram {
-    try programs.value(Key(signature: batch.signature, outputs: outputs)) {
+  public func forward(_ batch: Batch, outputs: [String]) throws(CetError) -> ForwardProgram {
+    try programs.value(Key(signature: batch.signature, outputs: outputs)) { () throws(CetError) in
       try ForwardProgram(model, batch: batch, parameters: parameters, outputs: outputs, context)
     }
   }

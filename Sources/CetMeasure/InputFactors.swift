@@ -19,10 +19,10 @@ public final class InputFactors {
   }
 
   /// Damped by what so many patches leave unknown.
-  func factors(for coding: Coding, _ walk: TrellisWalk) throws -> [CurvatureFactor] {
+  func factors(for coding: Coding, _ walk: TrellisWalk) throws(CetError) -> [CurvatureFactor] {
     let order = coding.isTrellis ? CurvatureFactor.ColumnOrder.walk(walk) : .fallingVariance
     if let known = made[order] { return known }
-    let factors = try groups.map { group in
+    let factors = try groups.map { group throws(CetError) in
       let columns = Int(Double(group.covariance.count).squareRoot().rounded())
       return try CurvatureFactor(
         covariance: group.covariance, dimension: columns,

@@ -14,10 +14,10 @@ public struct InputStatistics: Sendable {
   }
   public let groups: [Group]
 
-  init(_ moments: Moments, _ layer: LinearLayer, centred: Bool) throws {
+  init(_ moments: Moments, _ layer: LinearLayer, centred: Bool) throws(CetError) {
     let order = moments.order
     if case .blocks(let names) = layer.kind {
-      groups = try names.map { try InputStatistics.group($0.compactMap { name in moments.byName[name] }) }
+      groups = try names.map { block throws(CetError) in try InputStatistics.group(block.compactMap { moments.byName[$0] }) }
       return
     }
     if let moment = moments.depthwise {
@@ -26,7 +26,7 @@ public struct InputStatistics: Sendable {
       }
       return
     }
-    groups = try moments.groups.map { moment in
+    groups = try moments.groups.map { moment throws(CetError) in
       let k = moment.dimension
       let covariance = try moment.covariance(centred: centred)
       let mean = try moment.mean()
@@ -44,7 +44,7 @@ public struct InputStatistics: Sendable {
   }
 
   /// Blocks see each other's inputs in no product: their covariance is zero.
-  private static func group(_ blocks: [SecondMoment]) throws -> Group {
+  private static func group(_ blocks: [SecondMoment]) throws(CetError) -> Group {
     let columns = blocks.reduce(0) { $0 + $1.dimension }
     var mean: [Double] = []
     var covariance = [Double](repeating: 0, count: columns * columns)
@@ -70,12 +70,12 @@ public struct InputStatistics: Sendable {
 
     private var isEmpty: Bool { groups.isEmpty && byName.isEmpty && depthwise == nil }
 
-    mutating func flush() throws {
+    mutating func flush() throws(CetError) {
       for index in groups.indices { try groups[index].flush() }
       for name in byName.keys { try byName[name]?.flush() }
     }
 
-    mutating func merge(_ other: Moments) throws {
+    mutating func merge(_ other: Moments) throws(CetError) {
       if other.isEmpty { return }
       if isEmpty {
         self = other

@@ -13,7 +13,7 @@ public struct LayerRounding {
   /// - Parameters:
   ///   - statistics: nil for rounding without them.
   ///   - factors: of these statistics: one value for all layers that share them.
-  public init(_ bound: BoundModel, _ index: Int, _ statistics: InputStatistics?, _ factors: InputFactors? = nil) throws {
+  public init(_ bound: BoundModel, _ index: Int, _ statistics: InputStatistics?, _ factors: InputFactors? = nil) throws(CetError) {
     self.bound = bound
     self.index = index
     self.statistics = statistics
@@ -21,38 +21,38 @@ public struct LayerRounding {
     let layer = bound.layers[index]
     do {
       view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, bound.weightValues(layer))
-    } catch let error as CetError {
+    } catch {
       throw error.at("initializer '\(layer.name)'")
     }
   }
 
   /// Steps 0 to 2 and 4: codes fitted to the inputs, and bias. Without statistics the codes of least squared error.
-  public func quantized(_ format: CodeFormat, rules: CodeRules, effort: RoundingEffort = RoundingEffort(.comparison)) throws -> QuantizedLayer {
+  public func quantized(_ format: CodeFormat, rules: CodeRules, effort: RoundingEffort = RoundingEffort(.comparison)) throws(CetError) -> QuantizedLayer {
     let layer = bound.layers[index]
     do {
       let matrix = try layer.rounded(view.matrix, format, rules: rules, factors: factors, effort: effort, bound.workers)
       return QuantizedLayer(
         tensor: try view.assembled(matrix), bias: factors == nil ? nil : try correctedBias(matrix))
-    } catch let error as CetError {
+    } catch {
       throw error.at("initializer '\(layer.name)'")
     }
   }
 
   /// The format of a width whose codes have less error.
-  public func format(bits: Int, rules: CodeRules) throws -> CodeFormat {
+  public func format(bits: Int, rules: CodeRules) throws(CetError) -> CodeFormat {
     let layer = bound.layers[index]
     do {
       let codings = rules.codings(bits: bits, columns: layer.columns)
       guard codings.count > 1 else { return CodeFormat(bits: bits, coding: codings.first ?? .affine) }
       let trial = CodingTrial(view.matrix, layer, factors, rules)
       return CodeFormat(bits: bits, coding: try trial.best(codings, bits: bits, bound.workers))
-    } catch let error as CetError {
+    } catch {
       throw error.at("initializer '\(layer.name)'")
     }
   }
 
   /// b ← b − (Ŵ − W)μ: the mean of the output error goes to the bias.
-  private func correctedBias(_ matrix: QuantizedMatrix) throws -> [Float]? {
+  private func correctedBias(_ matrix: QuantizedMatrix) throws(CetError) -> [Float]? {
     guard let statistics, let bias = try bound.biasValues(index) else { return nil }
     return bound.layers[index].corrected(
       bias, by: try OutputCorrection.bias(view.matrix, matrix, means: statistics.groups.map(\.mean)))
@@ -80,7 +80,7 @@ private struct CodingTrial {
     self.rules = rules
   }
 
-  func best(_ codings: [Coding], bits: Int, _ workers: Workers) throws -> Coding {
+  func best(_ codings: [Coding], bits: Int, _ workers: Workers) throws(CetError) -> Coding {
     let groups = factors == nil ? 1 : layer.groups
     let perGroup = weights.rows / groups
     // Whole groups where there are many, rows of each where there are few.
@@ -98,7 +98,7 @@ private struct CodingTrial {
     let effort = RoundingEffort(weights.values.count <= CodingTrial.few ? .result : .comparison)
     var least = (error: Double.infinity, coding: codings[0])
     for coding in codings {
-      let factors = try self.factors.map { all in
+      let factors = try self.factors.map { all throws(CetError) in
         let factors = try all.factors(for: coding, layer.walk)
         return picked.map { factors[$0] }
       }
@@ -116,8 +116,8 @@ extension LinearLayer {
   ///   - scaling: changes scales of the matrix over 2^exponent.
   func rounded(
     _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: InputFactors?, effort: RoundingEffort,
-    _ workers: Workers, scaling: (inout QuantizedMatrix, _ exponent: Int) throws -> Void = { _, _ in }
-  ) throws -> QuantizedMatrix {
+    _ workers: Workers, scaling: (inout QuantizedMatrix, _ exponent: Int) throws(CetError) -> Void = { _, _ in }
+  ) throws(CetError) -> QuantizedMatrix {
     let (weights, exponent) = try weights.normalized()
     var matrix = try coded(
       weights, format, rules: rules, factors: factors?.factors(for: format.coding, walk), effort: effort, workers
@@ -132,7 +132,7 @@ extension LinearLayer {
   fileprivate func errors(
     _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: [CurvatureFactor]?, effort: RoundingEffort,
     _ workers: Workers
-  ) throws -> Double {
+  ) throws(CetError) -> Double {
     try coded(weights, format, rules: rules, factors: factors, effort: effort, workers).rowErrors.reduce(0, +)
   }
 
@@ -142,7 +142,7 @@ extension LinearLayer {
   private func coded(
     _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: [CurvatureFactor]?, effort: RoundingEffort,
     _ workers: Workers
-  ) throws -> RoundedMatrix {
+  ) throws(CetError) -> RoundedMatrix {
     switch format.coding {
     case .affine:
       let grid = try ScaleSearch.search(
@@ -152,7 +152,7 @@ extension LinearLayer {
     case .trellis(let code):
       return try MatrixRounding.trellis(
         weights, bits: format.bits, code: code, granularity: rules.granularity,
-        factors: factors ?? [CurvatureFactor(identity: weights.columns, walk: walk)], options: effort.trellisOptions(weights), workers: workers)
+        factors: factors.or([CurvatureFactor(identity: weights.columns, walk: walk)]), options: effort.trellisOptions(weights), workers: workers)
     }
   }
 

@@ -18,8 +18,8 @@ public struct SampleLosses: Sendable {
   }
 
   /// Of one batch's output.
-  init(_ loss: LossKind, output: Tensor, reference: Tensor, _ batch: Batch) throws {
-    func values(_ temperature: Double) throws -> [Double] {
+  init(_ loss: LossKind, output: Tensor, reference: Tensor, _ batch: Batch) throws(CetError) {
+    func values(_ temperature: Double) throws(CetError) -> [Double] {
       try Loss.sampleValues(
         loss, output: output, reference: reference, labels: batch.labels, samples: batch.sampleCount,
         temperature: temperature)
@@ -45,7 +45,7 @@ public struct SampleLosses: Sendable {
 
 extension BoundModel {
   /// The unquantized model's output of every batch.
-  public func referenceOutputs(_ batches: [Batch]) throws -> [Tensor] {
+  public func referenceOutputs(_ batches: [Batch]) throws(CetError) -> [Tensor] {
     var outputs: [Tensor] = []
     try workers.ordered(batches.count) { index in
       try run(batches[index], weights).rowMajor()
@@ -58,7 +58,7 @@ extension BoundModel {
   /// Mean loss over samples with `changed` initializers.
   public func meanLoss(
     _ batches: [Batch], references: [Tensor], changed: [String: Tensor], temperature: Double = 1
-  ) throws -> Double {
+  ) throws(CetError) -> Double {
     var losses: [Double] = []
     let merged = weights.merging(changed) { $1 }
     try workers.ordered(batches.count) { index in
@@ -73,7 +73,7 @@ extension BoundModel {
   }
 
   /// Loss of every sample with `changed` initializers.
-  public func sampleLosses(_ batches: [Batch], references: [Tensor], changed: [String: Tensor]) throws -> SampleLosses {
+  public func sampleLosses(_ batches: [Batch], references: [Tensor], changed: [String: Tensor]) throws(CetError) -> SampleLosses {
     var losses = SampleLosses()
     let merged = weights.merging(changed) { $1 }
     try workers.ordered(batches.count) { index in
@@ -84,7 +84,7 @@ extension BoundModel {
     return losses
   }
 
-  private func run(_ batch: Batch, _ weights: [String: Tensor]) throws -> Tensor {
+  private func run(_ batch: Batch, _ weights: [String: Tensor]) throws(CetError) -> Tensor {
     try programs.forward(batch, outputs: [output]).run(batch, weights: weights)[0]
   }
 }

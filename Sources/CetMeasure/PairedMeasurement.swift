@@ -26,21 +26,24 @@ struct PairedMeasurement {
   }
 
   /// Statistics of layer `index`, to which all cursors run.
-  func statistics(_ index: Int) throws -> PairedStatistics {
+  func statistics(_ index: Int) throws(CetError) -> PairedStatistics {
     let layer = bound.layers[index]
     let residual = bound.residual(of: index)
     do {
       // Batches of other branches have no such input.
-      let reaching = try batches.indices.filter { try bound.reached(batches[$0].batch).contains(index) }
+      var reaching: [Int] = []
+      for position in batches.indices where try bound.reached(batches[position].batch).contains(index) {
+        reaching.append(position)
+      }
       let parts = FittingBatch.parts(reaching.count, columns: layer.columns).map { Array(reaching[$0]) }
       return residual == nil && layer.isDepthwise
         ? try depthwise(index, parts) : try grouped(index, residual, parts)
-    } catch let error as CetError {
+    } catch {
       throw error.at("initializer '\(layer.name)'")
     }
   }
 
-  private func grouped(_ index: Int, _ residual: Residual?, _ parts: [[Int]]) throws -> PairedStatistics {
+  private func grouped(_ index: Int, _ residual: Residual?, _ parts: [[Int]]) throws(CetError) -> PairedStatistics {
     let layer = bound.layers[index]
     let rows = layer.channels / layer.groups
     var sums: [PairedMoments] = []
@@ -59,7 +62,7 @@ struct PairedMeasurement {
             found.append(
               try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows, needsVariance: needsVariance))
           }
-          try patches.forEach([f, q], bound.context) { inputs, numbers in
+          try patches.forEach([f, q], bound.context) { inputs, numbers throws(CetError) in
             try found[group].add(inputs, rows: numbers.count)
             guard let difference else { return }
             let picked = try Tensor(uninitialized: .float32, [numbers.count, rows], arena: bound.context.arena)
@@ -67,7 +70,7 @@ struct PairedMeasurement {
               (picked.floats + row * rows)
                 .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
             }
-            try withExtendedLifetime((picked, difference)) {
+            try withExtendedLifetime((picked, difference)) { () throws(CetError) in
               try found[group].residual?.add(picked.floats, inputs[1], rows: numbers.count)
             }
           }
@@ -82,12 +85,12 @@ struct PairedMeasurement {
         for group in sums.indices { try sums[group].merge(part.0[group]) }
       }
     }
-    return PairedStatistics(groups: try sums.map { try $0.statistics(order) })
+    return PairedStatistics(groups: try sums.map { sum throws(CetError) in try sum.statistics(order) })
   }
 
-  private func depthwise(_ index: Int, _ parts: [[Int]]) throws -> PairedStatistics {
+  private func depthwise(_ index: Int, _ parts: [[Int]]) throws(CetError) -> PairedStatistics {
     let layer = bound.layers[index]
-    func moments() throws -> DepthwiseMoments {
+    func moments() throws(CetError) -> DepthwiseMoments {
       try DepthwiseMoments(columns: layer.columns, groups: layer.groups, needsVariance: needsVariance)
     }
     var sums = try moments()
@@ -96,7 +99,9 @@ struct PairedMeasurement {
       for position in parts[part] {
         let (f, q, step) = try inputs(index, position)
         let patches = try Patches(layer, layer.node, input: f, group: nil, step: step, kept: nil)
-        try patches.forEach([f, q], bound.context) { try found.add($0, rows: $1.count) }
+        try patches.forEach([f, q], bound.context) { inputs, numbers throws(CetError) in
+          try found.add(inputs, rows: numbers.count)
+        }
       }
       return found
     } combine: { try sums.merge($1) }
@@ -104,7 +109,7 @@ struct PairedMeasurement {
   }
 
   /// A layer's input in both networks at a batch, and how sparsely its patches are taken.
-  private func inputs(_ index: Int, _ position: Int) throws -> (f: Tensor, q: Tensor, step: Int) {
+  private func inputs(_ index: Int, _ position: Int) throws(CetError) -> (f: Tensor, q: Tensor, step: Int) {
     let layer = bound.layers[index]
     let name = layer.input ?? ""
     let (f, q) = (try fp32[position].value(name), try quantized[position].value(name))
@@ -116,7 +121,7 @@ struct PairedMeasurement {
   /// In units of the layer's output: divided by the residual's slopes.
   private func residualDifference(
     _ residual: Residual, _ position: Int, _ layer: LinearLayer, input: Tensor
-  ) throws -> Tensor? {
+  ) throws(CetError) -> Tensor? {
     guard let f = fp32[position].passed(residual.name), let q = quantized[position].passed(residual.name) else { return nil }
     let (arena, slopes) = (bound.context.arena, residual.slopes)
     guard f.type == .float32, f.shape == q.shape,

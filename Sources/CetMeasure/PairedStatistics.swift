@@ -1,4 +1,5 @@
 import CetQuantize
+import CetTensor
 
 /// Statistics of one layer's inputs in the unquantized (f) and in the partly quantized network (q), and of the
 /// residual that its output is added to.
@@ -28,35 +29,35 @@ struct PairedMoments {
   var cross: CrossMoment
   var residual: CrossMoment?
 
-  init(columns: Int, rows: Int?, needsVariance: Bool) throws {
+  init(columns: Int, rows: Int?, needsVariance: Bool) throws(CetError) {
     f = needsVariance ? try SecondMoment(dimension: columns) : nil
     q = try SecondMoment(dimension: columns)
     cross = try CrossMoment(left: columns, right: columns)
-    residual = try rows.map { try CrossMoment(left: $0, right: columns) }
+    residual = try rows.map { rows throws(CetError) in try CrossMoment(left: rows, right: columns) }
   }
 
   /// Adds patches of both networks' inputs.
-  mutating func add(_ inputs: [UnsafePointer<Float>], rows: Int) throws {
+  mutating func add(_ inputs: [UnsafePointer<Float>], rows: Int) throws(CetError) {
     try f?.add(inputs[0], rows: rows)
     try q.add(inputs[1], rows: rows)
     try cross.add(inputs[0], inputs[1], rows: rows)
   }
 
-  mutating func merge(_ other: PairedMoments) throws {
+  mutating func merge(_ other: PairedMoments) throws(CetError) {
     if let part = other.f { try f?.merge(part) }
     try q.merge(other.q)
     try cross.merge(other.cross)
     if let part = other.residual { try residual?.merge(part) }
   }
 
-  mutating func flush() throws {
+  mutating func flush() throws(CetError) {
     try f?.flush()
     try q.flush()
     try cross.flush()
     try residual?.flush()
   }
 
-  func statistics(_ order: [Int]) throws -> PairedStatistics.Group {
+  func statistics(_ order: [Int]) throws(CetError) -> PairedStatistics.Group {
     let k = q.dimension
     func vector(_ x: [Double]) -> [Double] {
       var result = x
@@ -76,10 +77,10 @@ struct PairedMoments {
     let rows = try residual?.leftMean().count ?? 0
     return PairedStatistics.Group(
       meanF: vector(try cross.leftMean()), meanQ: vector(try q.mean()),
-      covarianceF: try f.map { matrix(try $0.covariance(), rows: k, both: true) } ?? [],
+      covarianceF: try f.map { f throws(CetError) in matrix(try f.covariance(), rows: k, both: true) } ?? [],
       covariance: matrix(try q.covariance(), rows: k, both: true),
       cross: matrix(try cross.covariance(), rows: k, both: true),
-      residual: try residual.map { matrix(try $0.covariance(), rows: rows, both: false) } ?? [],
+      residual: try residual.map { x throws(CetError) in matrix(try x.covariance(), rows: rows, both: false) } ?? [],
       residualMean: try residual?.leftMean() ?? [], count: q.count)
   }
 }
@@ -90,19 +91,19 @@ struct DepthwiseMoments {
   var q: ChannelMoment
   var cross: ChannelMoment
 
-  init(columns: Int, groups: Int, needsVariance: Bool) throws {
+  init(columns: Int, groups: Int, needsVariance: Bool) throws(CetError) {
     f = needsVariance ? try ChannelMoment(dimension: columns, channels: groups, symmetric: true) : nil
     q = try ChannelMoment(dimension: columns, channels: groups, symmetric: true)
     cross = try ChannelMoment(dimension: columns, channels: groups, symmetric: false)
   }
 
-  mutating func add(_ inputs: [UnsafePointer<Float>], rows: Int) throws {
+  mutating func add(_ inputs: [UnsafePointer<Float>], rows: Int) throws(CetError) {
     try f?.add(inputs[0], rows: rows)
     try q.add(inputs[1], rows: rows)
     try cross.add(inputs[0], inputs[1], rows: rows)
   }
 
-  mutating func merge(_ other: DepthwiseMoments) throws {
+  mutating func merge(_ other: DepthwiseMoments) throws(CetError) {
     if let part = other.f { try f?.merge(part) }
     try q.merge(other.q)
     try cross.merge(other.cross)

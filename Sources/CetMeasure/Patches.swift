@@ -24,7 +24,7 @@ struct Patches {
   ///   - group: convolution group; nil: all of a depthwise convolution, as patches of [columns][groups].
   ///   - step: 1 takes every patch; more takes one of so many, at places that differ from sample to sample.
   ///   - kept: rows of a matrix product's input that are taken, before `step`; nil: all.
-  init(_ layer: LinearLayer, _ node: Node, input: Tensor, group: Int?, step: Int, kept: [Int]?) throws {
+  init(_ layer: LinearLayer, _ node: Node, input: Tensor, group: Int?, step: Int, kept: [Int]?) throws(CetError) {
     columns = layer.columns
     self.step = max(1, step)
     self.kept = kept
@@ -52,7 +52,7 @@ struct Patches {
   }
 
   /// Patches of a whole input.
-  static func count(_ layer: LinearLayer, _ node: Node, input: Tensor) throws -> Int {
+  static func count(_ layer: LinearLayer, _ node: Node, input: Tensor) throws(CetError) -> Int {
     switch layer.kind {
     case .convolution:
       let geometry = try convolutionGeometry(node, input: input.shape, weight: layer.shape)
@@ -75,26 +75,28 @@ struct Patches {
   /// Calls `body(pointers, numbers)` for runs of patches in a fixed order: one pointer an input, `columns` floats a
   /// patch, and the number of every patch among all patches of the inputs. All inputs have one shape.
   func forEach(
-    _ inputs: [Tensor], _ context: ComputeContext, _ body: ([UnsafePointer<Float>], [Int]) throws -> Void
-  ) throws {
+    _ inputs: [Tensor], _ context: ComputeContext, _ body: ([UnsafePointer<Float>], [Int]) throws(CetError) -> Void
+  ) throws(CetError) {
     switch form {
-    case .rows: try rows(inputs.map { try $0.rowMajor(arena: context.arena) }, context, body)
+    case .rows:
+      try rows(inputs.map { x throws(CetError) in try x.rowMajor(arena: context.arena) }, context, body)
     case .columns:
-      try rows(inputs.map { try transposed($0.rowMajor(arena: context.arena), context) }, context, body)
+      try rows(inputs.map { x throws(CetError) in try transposed(x.rowMajor(arena: context.arena), context) }, context, body)
     case .windows(let windows, let group):
-      try each(windows, of: inputs.map { try $0.channelsLast(arena: context.arena) }, group, context, body)
+      let inputs = try inputs.map { x throws(CetError) in try x.channelsLast(arena: context.arena) }
+      try each(windows, of: inputs, group, context, body)
     }
   }
 
   private func rows(
-    _ inputs: [Tensor], _ context: ComputeContext, _ body: ([UnsafePointer<Float>], [Int]) throws -> Void
-  ) throws {
+    _ inputs: [Tensor], _ context: ComputeContext, _ body: ([UnsafePointer<Float>], [Int]) throws(CetError) -> Void
+  ) throws(CetError) {
     let count = (inputs.first?.count ?? 0) / max(columns, 1)
     guard count > 0 else { return }
     if step == 1 && kept == nil {
       // In runs: a call that is to end does not wait for the moments of all rows.
       let runLength = max(1, (1 << 21) / max(columns, 1))
-      return try withExtendedLifetime(inputs) {
+      return try withExtendedLifetime(inputs) { () throws(CetError) in
         for start in stride(from: 0, to: count, by: runLength) {
           try context.interruption.check()
           try body(inputs.map { UnsafePointer($0.floats + start * columns) }, Array(start..<min(start + runLength, count)))
@@ -104,18 +106,20 @@ struct Patches {
     let all = kept ?? Array(0..<count)
     guard all.last ?? 0 < count else { throw CetError(.internal, "a row that counts is outside the input") }
     let numbers = stride(from: 0, to: all.count, by: step).map { all[$0] }
-    let buffers = try inputs.map { _ in try Tensor(uninitialized: .float32, [numbers.count, columns], arena: context.arena) }
+    let buffers = try inputs.map { _ throws(CetError) in
+      try Tensor(uninitialized: .float32, [numbers.count, columns], arena: context.arena)
+    }
     for (input, buffer) in zip(inputs, buffers) {
       for (row, number) in numbers.enumerated() {
         (buffer.floats + row * columns).update(from: input.floats + number * columns, count: columns)
       }
     }
     // The arena takes a tensor's memory back with its last use, and the pointers are none.
-    try withExtendedLifetime(buffers) { try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
+    try withExtendedLifetime(buffers) { () throws(CetError) in try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
   }
 
   /// The last two axes exchanged.
-  private func transposed(_ x: Tensor, _ context: ComputeContext) throws -> Tensor {
+  private func transposed(_ x: Tensor, _ context: ComputeContext) throws(CetError) -> Tensor {
     let (rows, columns) = (x.shape[x.rank - 2], x.shape[x.rank - 1])
     let result = try Tensor(
       uninitialized: .float32, Array(x.shape.dropLast(2)) + [columns, rows], arena: context.arena)
@@ -128,8 +132,8 @@ struct Patches {
 
   private func each(
     _ w: Windows, of inputs: [Tensor], _ group: Int?, _ context: ComputeContext,
-    _ body: ([UnsafePointer<Float>], [Int]) throws -> Void
-  ) throws {
+    _ body: ([UnsafePointer<Float>], [Int]) throws(CetError) -> Void
+  ) throws(CetError) {
     let spatial = w.places.count
     let channels = group == nil ? w.channels : w.channels / w.groups
     let positions = w.places.reduce(1, *)
@@ -137,7 +141,9 @@ struct Patches {
     let columns = area * channels
     let inputStrides = w.inputs.rowMajorStrides.map { $0 * w.channels }
     let runLength = max(1, min(positions, (group == nil ? 1 << 20 : 65536) / max(columns, 1)))
-    let buffers = try inputs.map { _ in try Tensor(uninitialized: .float32, [runLength, columns], arena: context.arena) }
+    let buffers = try inputs.map { _ throws(CetError) in
+      try Tensor(uninitialized: .float32, [runLength, columns], arena: context.arena)
+    }
     var place = [Int](repeating: 0, count: spatial)
     var sources = [Int](repeating: 0, count: area)
     var numbers: [Int] = []
@@ -175,7 +181,7 @@ struct Patches {
         }
         if isTaken { numbers.append(sample * positions + position) }
         if numbers.count == runLength || (position == positions - 1 && !numbers.isEmpty) {
-          try withExtendedLifetime(buffers) { try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
+          try withExtendedLifetime(buffers) { () throws(CetError) in try body(buffers.map { UnsafePointer($0.floats) }, numbers) }
           numbers.removeAll(keepingCapacity: true)
         }
         var axis = spatial - 1

@@ -22,7 +22,7 @@ public struct RelevantRows {
   }
 
   /// The batches, each with its rows that count.
-  public func run(_ batches: [Batch]) throws -> [FittingBatch] {
+  public func run(_ batches: [Batch]) throws(CetError) -> [FittingBatch] {
     var programs: [Batch.Signature: InfluenceProgram] = [:]
     for batch in batches where programs[batch.signature] == nil && !asked.isEmpty {
       let reached = try bound.reached(batch)

@@ -18,7 +18,7 @@ public enum SampleIndependence {
   /// - Parameters:
   ///   - batch: of two samples or more.
   ///   - isFixed: whether the model takes batches of this size only.
-  public init(_ bound: BoundModel, _ batch: Batch, isFixed: Bool) throws {
+  public init(_ bound: BoundModel, _ batch: Batch, isFixed: Bool) throws(CetError) {
     self = .independent
     // One between others: what every sample takes from the first or the last alone is seen.
     for sample in batch.sampleCount >= 3 ? [batch.sampleCount / 2] : Array(0..<batch.sampleCount) {
@@ -39,7 +39,7 @@ public enum SampleIndependence {
   }
 
   /// The first node that mixes samples, by its name and operator.
-  private static func culprit(_ bound: BoundModel, _ batch: Batch, sample: Int, isFixed: Bool) throws -> String {
+  private static func culprit(_ bound: BoundModel, _ batch: Batch, sample: Int, isFixed: Bool) throws(CetError) -> String {
     let graph = bound.model.graph
     var needed: Set<String> = [bound.output]
     var nodes: [Node] = []
@@ -77,9 +77,10 @@ private struct SampleRuns {
   /// Of sums over samples: round-off in single precision.
   private static let sumTolerance = 1e-4
 
-  init(_ bound: BoundModel, _ batch: Batch, sample: Int, names: [String], isFixed: Bool) throws {
-    func run(_ batch: Batch) throws -> [Tensor] {
-      try bound.programs.forward(batch, outputs: names).run(batch, weights: bound.weights).map { try $0.rowMajor() }
+  init(_ bound: BoundModel, _ batch: Batch, sample: Int, names: [String], isFixed: Bool) throws(CetError) {
+    func run(_ batch: Batch) throws(CetError) -> [Tensor] {
+      try bound.programs.forward(batch, outputs: names).run(batch, weights: bound.weights)
+        .map { x throws(CetError) in try x.rowMajor() }
     }
     self.sample = sample
     count = batch.sampleCount
@@ -124,8 +125,8 @@ private struct SampleRuns {
   }
 
   /// Whether the sum over an output, which is the loss, is that over two samples together and alone.
-  func isAdditive(_ bound: BoundModel, _ batch: Batch) throws -> Bool {
-    func total(_ range: Range<Int>) throws -> Double {
+  func isAdditive(_ bound: BoundModel, _ batch: Batch) throws(CetError) -> Bool {
+    func total(_ range: Range<Int>) throws(CetError) -> Double {
       let part = try batch.samples(range, labels: batch.labels?.rows(range))
       let output = try bound.programs.forward(part, outputs: [bound.output]).run(part, weights: bound.weights)[0]
       return try Loss.value(.output, output: output, reference: nil, labels: nil)

@@ -19,16 +19,16 @@ public struct SecondOrderMeasurement {
   ///   - progress: batches done, of how many.
   ///   - each: gets, batch by batch in order, one gradient term gᵀδ and one u a candidate (layer by layer, version by version).
   public func run(
-    _ candidates: [[QuantizedLayer]], progress: (Int, Int) throws -> Void = { _, _ in },
-    each: (_ batch: Int, _ gradient: [Double], _ u: [[Float]]) throws -> Void
-  ) throws -> Bool {
+    _ candidates: [[QuantizedLayer]], progress: (Int, Int) throws(CetError) -> Void = { _, _ in },
+    each: (_ batch: Int, _ gradient: [Double], _ u: [[Float]]) throws(CetError) -> Void
+  ) throws(CetError) -> Bool {
     guard bound.loss != .output, !batches.isEmpty else { return false }
     let indices = candidates.indices.filter { !candidates[$0].isEmpty }
     guard let programs = try programs(indices) else { return false }
     var deltas: [[[String: Tensor]]] = []
     for index in indices {
       deltas.append(
-        try candidates[index].map { version in
+        try candidates[index].map { version throws(CetError) in
           var directions: [String: Tensor] = [:]
           for (name, tensor) in try bound.replacement(index, version) {
             guard let old = bound.weights[name] else { continue }
@@ -61,7 +61,7 @@ public struct SecondOrderMeasurement {
   }
 
   /// By batch shape, for the layers that have candidates; nil when an operator has no derivative.
-  private func programs(_ indices: [Int]) throws -> [Batch.Signature: DirectionalProgram]? {
+  private func programs(_ indices: [Int]) throws(CetError) -> [Batch.Signature: DirectionalProgram]? {
     // What a layer's quantization moves: the weights and, where it absorbs the mean, the bias.
     let moved = indices.map { [bound.layers[$0].name] + [bound.biasNames[$0]].compactMap { $0 } }
     var programs: [Batch.Signature: DirectionalProgram] = [:]
@@ -85,7 +85,7 @@ private struct LossForm {
   /// Index of the right class by row, for `cross-entropy`.
   private let labels: [Int64]
 
-  init(_ kind: LossKind, output: Tensor, labels: Tensor?) throws {
+  init(_ kind: LossKind, output: Tensor, labels: Tensor?) throws(CetError) {
     guard output.type == .float32 else { throw CetError(.unsupportedOperator, "the loss needs a float32 output, got \(output.type)") }
     let classes = output.shape.last ?? 1
     self.classes = classes

@@ -19,17 +19,17 @@ public struct SensitivityMeasurement {
   /// candidate then computes only what lies behind its layer.
   /// - Parameter progress: batches done, of how many.
   public func run(
-    _ candidates: [[QuantizedLayer]], progress: (Int, Int) throws -> Void = { _, _ in }
-  ) throws -> [[SampleLosses]] {
-    let replacements = try candidates.enumerated().map { index, versions in
-      try versions.map { try bound.replacement(index, $0) }
+    _ candidates: [[QuantizedLayer]], progress: (Int, Int) throws(CetError) -> Void = { _, _ in }
+  ) throws(CetError) -> [[SampleLosses]] {
+    let replacements = try candidates.enumerated().map { index, versions throws(CetError) in
+      try versions.map { version throws(CetError) in try bound.replacement(index, version) }
     }
     var losses = candidates.map { $0.map { _ in SampleLosses() } }
     try bound.workers.ordered(batches.count) { position in
       let batch = batches[position]
       let program = try bound.programs.forward(batch, outputs: [bound.output])
       let baseline = try program.baseline(batch, weights: bound.weights)
-      func values(_ output: Tensor) throws -> SampleLosses {
+      func values(_ output: Tensor) throws(CetError) -> SampleLosses {
         try SampleLosses(bound.loss, output: output, reference: references[position], batch)
       }
       let own = try values(baseline.outputs[0])
@@ -49,7 +49,7 @@ public struct SensitivityMeasurement {
 extension BoundModel {
   /// How many of `batches` to use when `runs` reruns are made on each: as many as keep the elements computed, about
   /// half of a whole run each, below `limit`. Never fewer than `least` samples where there are so many.
-  public func affordable(_ batches: [Batch], runs: Int, limit: Double, least: Int) throws -> Int {
+  public func affordable(_ batches: [Batch], runs: Int, limit: Double, least: Int) throws(CetError) -> Int {
     var work = 0.0
     var samples = 0
     for (position, batch) in batches.enumerated() {

@@ -40,8 +40,8 @@ public struct SequentialPass {
   ///   - progress: layers done, of how many.
   public func run(
     _ formats: [Int: CodeFormat], fixed: [Int: QuantizedLayer] = [:], _ batches: [FittingBatch],
-    progress: (Int, Int) throws -> Void = { _, _ in }
-  ) throws -> [Int: QuantizedLayer] {
+    progress: (Int, Int) throws(CetError) -> Void = { _, _ in }
+  ) throws(CetError) -> [Int: QuantizedLayer] {
     let order = try bound.observable(formats.keys.sorted().filter { fixed[$0] == nil }, batches)
     let networks = try networks(order, fixed, batches)
     var result = fixed
@@ -75,7 +75,7 @@ public struct SequentialPass {
   /// - Parameter order: the layers at whose inputs they will stop.
   private func networks(
     _ order: [Int], _ fixed: [Int: QuantizedLayer], _ batches: [FittingBatch]
-  ) throws -> PairedMeasurement {
+  ) throws(CetError) -> PairedMeasurement {
     var routes: [Batch.Signature: ForwardRoute] = [:]
     for batch in batches.map(\.batch) where routes[batch.signature] == nil {
       let reached = try bound.reached(batch)
@@ -85,8 +85,8 @@ public struct SequentialPass {
       routes[batch.signature] = try ForwardRoute(
         bound.model, batch: batch, parameters: Array(bound.weights.keys), stops: stops, outputs: [bound.output], bound.context)
     }
-    func cursors(_ weights: [String: Tensor]) throws -> [ForwardCursor] {
-      try batches.map { batch in
+    func cursors(_ weights: [String: Tensor]) throws(CetError) -> [ForwardCursor] {
+      try batches.map { batch throws(CetError) in
         guard let route = routes[batch.batch.signature] else { throw CetError(.internal, "a batch has no route") }
         return ForwardCursor(route, batch.batch, weights: weights, bound.context)
       }
@@ -107,7 +107,7 @@ public struct SequentialPass {
     }
   }
 
-  private func layer(_ index: Int, _ format: CodeFormat, _ factored: FactoredStatistics) throws -> QuantizedLayer {
+  private func layer(_ index: Int, _ format: CodeFormat, _ factored: FactoredStatistics) throws(CetError) -> QuantizedLayer {
     let layer = bound.layers[index]
     do {
       let view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, bound.weightValues(layer))
@@ -115,19 +115,19 @@ public struct SequentialPass {
       let target = try bound.biasNames[index] == nil ? view.matrix : target(view.matrix, factored.paired)
       let matrix = try layer.rounded(
         target, format, rules: rules, factors: factored.factors, effort: effort, bound.workers
-      ) { matrix, exponent in
+      ) { matrix, exponent throws(CetError) in
         guard options.matchesVariance else { return }
         try matchVariance(&matrix, view.matrix.scaled(byPowerOfTwo: -exponent), factored.paired)
       }
       return QuantizedLayer(
         tensor: try view.assembled(matrix), bias: try correctedBias(index, view.matrix, matrix, factored.paired))
-    } catch let error as CetError {
+    } catch {
       throw error.at("initializer '\(layer.name)'")
     }
   }
 
   /// The weights that make the most of what the quantized network gives a layer.
-  private func target(_ weights: WeightMatrix, _ statistics: PairedStatistics) throws -> WeightMatrix {
+  private func target(_ weights: WeightMatrix, _ statistics: PairedStatistics) throws(CetError) -> WeightMatrix {
     let rows = weights.rows / max(1, statistics.groups.count)
     var values: [Float] = []
     for (g, group) in statistics.groups.enumerated() {
@@ -142,7 +142,7 @@ public struct SequentialPass {
   }
 
   /// Step 7b: scales rows so that each output varies as much as in the unquantized network.
-  private func matchVariance(_ matrix: inout QuantizedMatrix, _ weights: WeightMatrix, _ statistics: PairedStatistics) throws {
+  private func matchVariance(_ matrix: inout QuantizedMatrix, _ weights: WeightMatrix, _ statistics: PairedStatistics) throws(CetError) {
     let rows = weights.rows / max(1, statistics.groups.count)
     let rounded = matrix.dequantize()
     var before: [Double] = []
@@ -166,7 +166,7 @@ public struct SequentialPass {
   /// b + W μ_f + E[r_f − r_q] − Ŵ μ_q: the output's mean is that of the unquantized network.
   private func correctedBias(
     _ index: Int, _ weights: WeightMatrix, _ matrix: QuantizedMatrix, _ statistics: PairedStatistics
-  ) throws -> [Float]? {
+  ) throws(CetError) -> [Float]? {
     guard let bias = try bound.biasValues(index) else { return nil }
     let means = statistics.groups.map {
       OutputCorrection.Means(full: $0.meanF, quantized: $0.meanQ, residual: $0.residualMean)

@@ -19,9 +19,9 @@ public struct StatisticsMeasurement {
   /// further round costs one forward pass. `each` is called once for all layers that share their statistics.
   /// - Parameter progress: batches done, of how many in all rounds.
   public func run(
-    _ indices: [Int], memory: Int, progress: (Int, Int) throws -> Void = { _, _ in },
-    each: ([Int], InputStatistics) throws -> Void
-  ) throws {
+    _ indices: [Int], memory: Int, progress: (Int, Int) throws(CetError) -> Void = { _, _ in },
+    each: ([Int], InputStatistics) throws(CetError) -> Void
+  ) throws(CetError) {
     let runs = bound.sharedInputs(try bound.observable(indices, batches), batches)
     // A worker holds the moments of the batch it is at, and one set holds the sum.
     let room = max(1, memory / (bound.workers.threads + 1))
@@ -39,8 +39,8 @@ public struct StatisticsMeasurement {
     // Of all layers: which of them share a round depends on the memory, and results must not.
     let parts = FittingBatch.parts(batches.count, columns: runs.map { bound.layers[$0[0]].columns }.max() ?? 0)
     for (number, round) in rounds.enumerated() {
-      var sums = try moments(round.map { $0[0] }, parts) {
-        try progress(number * batches.count + $0, rounds.count * batches.count)
+      var sums = try moments(round.map { $0[0] }, parts) { done throws(CetError) in
+        try progress(number * batches.count + done, rounds.count * batches.count)
       }
       for (position, run) in round.enumerated() where position < sums.count {
         let centred = bound.biasNames[run[0]] != nil
@@ -52,8 +52,8 @@ public struct StatisticsMeasurement {
 
   /// Moments of the layers' inputs.
   private func moments(
-    _ indices: [Int], _ parts: [Range<Int>], progress: (Int) throws -> Void
-  ) throws -> [InputStatistics.Moments] {
+    _ indices: [Int], _ parts: [Range<Int>], progress: (Int) throws(CetError) -> Void
+  ) throws(CetError) -> [InputStatistics.Moments] {
     var sums = [InputStatistics.Moments](repeating: .init(), count: indices.count)
     try bound.workers.ordered(parts.count) { part in
       var found = [InputStatistics.Moments](repeating: .init(), count: indices.count)
@@ -79,7 +79,7 @@ public struct StatisticsMeasurement {
   /// Adds a batch's patches of one layer.
   private func add(
     _ index: Int, _ activations: [String: Tensor], _ batch: FittingBatch, to moments: inout InputStatistics.Moments
-  ) throws {
+  ) throws(CetError) {
     let layer = bound.layers[index]
     if case .blocks(let names) = layer.kind {
       return try addBlocks(layer, names, activations, batch, to: &moments)
@@ -94,7 +94,9 @@ public struct StatisticsMeasurement {
         moments.depthwise = try ChannelMoment(
           dimension: patches.columns, channels: layer.groups, symmetric: true)
       }
-      return try patches.forEach([activation], bound.context) { try moments.depthwise?.add($0[0], rows: $1.count) }
+      return try patches.forEach([activation], bound.context) { inputs, numbers throws(CetError) in
+        try moments.depthwise?.add(inputs[0], rows: numbers.count)
+      }
     }
     for group in 0..<layer.groups {
       let patches = try Patches(
@@ -103,7 +105,9 @@ public struct StatisticsMeasurement {
         moments.groups.append(try SecondMoment(dimension: patches.columns))
         moments.order = patches.order
       }
-      try patches.forEach([activation], bound.context) { try moments.groups[group].add($0[0], rows: $1.count) }
+      try patches.forEach([activation], bound.context) { inputs, numbers throws(CetError) in
+        try moments.groups[group].add(inputs[0], rows: numbers.count)
+      }
     }
   }
 
@@ -111,7 +115,7 @@ public struct StatisticsMeasurement {
   private func addBlocks(
     _ layer: LinearLayer, _ names: [[String]], _ activations: [String: Tensor], _ batch: FittingBatch,
     to moments: inout InputStatistics.Moments
-  ) throws {
+  ) throws(CetError) {
     let columns = layer.columns / max(1, names.first?.count ?? 1)
     for name in layer.observed {
       guard let activation = try activations[name]?.rowMajor(), activation.shape.last == columns else {
@@ -120,7 +124,7 @@ public struct StatisticsMeasurement {
       let rows = activation.count / max(1, columns)
       let step = batch.patchStep(rows: rows, columns: columns, samples: samples)
       if moments.byName[name] == nil { moments.byName[name] = try SecondMoment(dimension: columns) }
-      try withExtendedLifetime(activation) {
+      try withExtendedLifetime(activation) { () throws(CetError) in
         let first = activation.floats
         if step == 1 { return try moments.byName[name]?.add(first, rows: rows) ?? () }
         for row in stride(from: 0, to: rows, by: step) { try moments.byName[name]?.add(first + row * columns, rows: 1) }

@@ -29,7 +29,12 @@ public enum ModelWriter {
   /// Writes the edited model to `path`, replacing what is there in one step: an error leaves the old file,
   /// or none. A file that the model was read from is never replaced.
   public static func write(edit: ModelEdit, of file: ModelFile, toFile path: String) throws(CetError) {
-    try write(edit: edit, of: file, toFile: path, limit: maximumByteCount)
+    try layOut(edit: edit, of: file, toFile: path).write()
+  }
+
+  /// The edited model as `write` puts it at `path`, before anything is written.
+  public static func layOut(edit: ModelEdit, of file: ModelFile, toFile path: String) throws(CetError) -> LaidOutModel {
+    try layOut(edit: edit, of: file, toFile: path, limit: maximumByteCount)
   }
 
   /// Bytes that `write` would write, external data included: exactly, but for results over 2 GiB without a path, where the
@@ -57,28 +62,18 @@ public enum ModelWriter {
   }
 
   static func write(edit: ModelEdit, of file: ModelFile, toFile path: String, limit: Int) throws(CetError) {
-    func checked(_ path: String) throws(CetError) -> String {
-      guard !file.reads(path: path) else {
-        throw CetError(.invalidArgument, "cannot write '\(path)': the model was loaded from this file")
-      }
-      return path
-    }
-    let target = try checked(PendingFile.target(of: path))
-    let output = try plan(edit, of: file, externalLocation: externalLocation(target), limit: limit)
-    if output.data != nil { _ = try checked(target + externalSuffix) }
-    let model = try PendingFile(target)
-    try model.write(output.model)
-    if let data = output.data {
-      let file = try PendingFile(PendingFile.target(of: target + externalSuffix))
-      try file.write(data)
-      try file.commit()
-    }
-    try model.commit()
+    try layOut(edit: edit, of: file, toFile: path, limit: limit).write()
   }
 
-  private static let externalSuffix = ".data"
+  private static func layOut(
+    edit: ModelEdit, of file: ModelFile, toFile path: String, limit: Int
+  ) throws(CetError) -> LaidOutModel {
+    let target = try PendingFile.target(of: path)
+    let output = try plan(edit, of: file, externalLocation: externalLocation(target), limit: limit)
+    return LaidOutModel(file: file, target: target, model: output.model, data: output.data)
+  }
 
-  private static func externalLocation(_ path: String) -> String { path.splitAtLastSlash.name + externalSuffix }
+  private static func externalLocation(_ path: String) -> String { path.splitAtLastSlash.name + LaidOutModel.externalSuffix }
 
   private static func plan(
     _ edit: ModelEdit, of file: ModelFile, externalLocation: String, limit: Int
@@ -116,6 +111,39 @@ public enum ModelWriter {
       try GraphCheck.check(edit.applied(to: model))
     } catch {
       throw CetError(.invalidArgument, "the edited model is not valid: \(error.message)")
+    }
+  }
+}
+
+/// An edited model as it will stand at a path. It refers to the source's bytes and to the edit's tensors and copies neither, so
+/// that it may wait while what it will write is checked.
+public struct LaidOutModel {
+  static let externalSuffix = ".data"
+  fileprivate let file: ModelFile
+  fileprivate let target: String
+  fileprivate let model: WireWriter
+  fileprivate let data: WireWriter?
+
+  /// The file's bytes; nil where large tensors go to a file beside it.
+  public func bytes() -> [UInt8]? { data == nil ? Array(model) : nil }
+
+  /// Replaces what is at the path in one step: an error leaves the old file, or none.
+  public func write() throws(CetError) {
+    try check(target)
+    if data != nil { try check(target + LaidOutModel.externalSuffix) }
+    let pending = try PendingFile(target)
+    try pending.write(model)
+    if let data {
+      let beside = try PendingFile(PendingFile.target(of: target + LaidOutModel.externalSuffix))
+      try beside.write(data)
+      try beside.commit()
+    }
+    try pending.commit()
+  }
+
+  private func check(_ path: String) throws(CetError) {
+    guard !file.reads(path: path) else {
+      throw CetError(.invalidArgument, "cannot write '\(path)': the model was loaded from this file")
     }
   }
 }

@@ -56,7 +56,7 @@ enum TensorData {
     if tensor.type.bitWidth >= 8 {
       output.append(borrowing: bytes, keeper: plain.storage)
     } else {
-      output.append(BitPacking.pack(bytes, bits: tensor.type.bitWidth))
+      output.append(packing: bytes, bits: tensor.type.bitWidth, keeper: plain.storage)
     }
   }
 }

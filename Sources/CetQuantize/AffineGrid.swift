@@ -18,7 +18,7 @@ public struct AffineGrid: Sendable {
   public init(
     bits: Int, rows: Int, columns: Int, granularity: Granularity, scales: [Float], zeroPoints: [UInt8],
     zeroUnit: Int = 1
-  ) throws {
+  ) throws(CetError) {
     let blocks = try AffineGrid.blocks(bits: bits, rows: rows, columns: columns, granularity: granularity)
     let expected = granularity == .perTensor ? 1 : rows * blocks
     guard scales.count == expected, zeroPoints.count == expected else {
@@ -71,7 +71,7 @@ public struct AffineGrid: Sendable {
   }
 
   /// Blocks per row after checking every argument.
-  static func blocks(bits: Int, rows: Int, columns: Int, granularity: Granularity) throws -> Int {
+  static func blocks(bits: Int, rows: Int, columns: Int, granularity: Granularity) throws(CetError) -> Int {
     guard (1...8).contains(bits) else { throw CetError(.invalidArgument, "bits must be 1 to 8, got \(bits)") }
     guard [rows, columns].validatedCount != nil else {
       throw CetError(.shapeMismatch, "shape \([rows, columns].shapeText) is negative or too large")

@@ -20,7 +20,7 @@ public struct ChannelMoment: Sendable {
   static let chunkRows = 512
 
   /// - Parameter symmetric: a = b: only `add(_:rows:)` may be called.
-  public init(dimension: Int, channels: Int, symmetric: Bool) throws {
+  public init(dimension: Int, channels: Int, symmetric: Bool) throws(CetError) {
     guard dimension >= 1, channels >= 1, let size = [dimension, dimension, channels].validatedCount else {
       throw CetError(.invalidArgument, "moments of \(channels) channels need a dimension of at least 1, got \(dimension)")
     }
@@ -32,10 +32,10 @@ public struct ChannelMoment: Sendable {
     scatter = [Double](repeating: 0, count: size)
   }
 
-  public mutating func add(_ patches: UnsafePointer<Float>, rows: Int) throws { try add(patches, patches, rows: rows) }
+  public mutating func add(_ patches: UnsafePointer<Float>, rows: Int) throws(CetError) { try add(patches, patches, rows: rows) }
 
   /// Adds `rows` pairs of patches. Throws `.numeric` on NaN or infinity.
-  public mutating func add(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, rows: Int) throws {
+  public mutating func add(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, rows: Int) throws(CetError) {
     let n = dimension * channels
     for first in stride(from: 0, to: rows, by: ChannelMoment.chunkRows) {
       let count = min(ChannelMoment.chunkRows, rows - first)
@@ -53,7 +53,7 @@ public struct ChannelMoment: Sendable {
   }
 
   /// Appends what another accumulator saw. Merge in a fixed order: the sums are not associative.
-  public mutating func merge(_ other: ChannelMoment) throws {
+  public mutating func merge(_ other: ChannelMoment) throws(CetError) {
     guard other.dimension == dimension, other.channels == channels, other.symmetric == symmetric else {
       throw CetError(.shapeMismatch, "cannot merge moments of different shapes")
     }
@@ -118,7 +118,7 @@ struct ColumnMeans {
 
   /// out = x − mean(x) with the mean rounded to float, and the mean. The rounding adds (6·10⁻⁸ mean)² to a
   /// variance: nothing unless the mean is 10⁵ standard deviations, where the floats themselves hold no variance.
-  static func centred(_ x: UnsafePointer<Float>, rows: Int, columns n: Int, stride: Int) throws -> ColumnMeans {
+  static func centred(_ x: UnsafePointer<Float>, rows: Int, columns n: Int, stride: Int) throws(CetError) -> ColumnMeans {
     let values = try FloatBuffer(rows * n)
     var mean = [Double](repeating: 0, count: n)
     ck_accumulate_columns_f32(x, stride, &mean, rows, n)

@@ -1,3 +1,5 @@
+import CetTensor
+
 /// What codes a tensor may have, whatever its bits turn out to be.
 public struct CodeRules: Sendable {
   public let granularity: Granularity
@@ -42,7 +44,7 @@ public struct CodeRules: Sendable {
   }
 
   /// The form of a tensor in a format.
-  public func form(name: String, shape: [Int], axis: Int, _ format: CodeFormat) throws -> QuantizedForm {
+  public func form(name: String, shape: [Int], axis: Int, _ format: CodeFormat) throws(CetError) -> QuantizedForm {
     try QuantizedForm(
       name: name, shape: shape, bits: format.bits, axis: granularity == .perTensor ? nil : axis,
       blockSize: granularity.blockSize, zeroUnit: format.coding.isTrellis ? 1 : zeroUnit(bits: format.bits), coding: format.coding)

@@ -37,7 +37,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   let isIdentity: Bool
 
   /// H = I: the error that counts is Σ (Q(w) − w)², in units of one.
-  public init(identity dimension: Int, walk: TrellisWalk = .straight) throws {
+  public init(identity dimension: Int, walk: TrellisWalk = .straight) throws(CetError) {
     guard dimension >= 1 else { throw CetError(.shapeMismatch, "a covariance of dimension \(dimension)") }
     self.dimension = dimension
     unit = 1
@@ -56,7 +56,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   ///   - relativeDamping: λ / mean diag C; see `SamplePolicy`.
   public init(
     covariance: [Double], dimension: Int, relativeDamping: Double = 0.01, columns: ColumnOrder = .fallingVariance, workers: Workers = Workers(threads: 1)
-  ) throws {
+  ) throws(CetError) {
     guard dimension >= 1, [dimension, dimension].validatedCount == covariance.count else {
       throw CetError(.shapeMismatch, "a covariance of dimension \(dimension) got \(covariance.count) values")
     }
@@ -87,7 +87,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     let a = work.pointer.assumingMemoryBound(to: Double.self)
 
     /// Rows by the threads, many at a time: starting a thread costs more than a short row.
-    func rows(_ body: (Int) throws -> Void) throws {
+    func rows(_ body: (Int) throws -> Void) throws(CetError) {
       let step = max(1, (1 << 18) / n)
       try workers.forEach((n + step - 1) / step) { part in
         for row in (part * step)..<min((part + 1) * step, n) { try body(row) }
@@ -97,7 +97,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     // A matrix without any curvature counts as the identity: rounding is then to nearest.
     var damping = mean > 0 ? relativeDamping : 1
     var attempts = 0
-    try covariance.withUnsafeBufferPointer { c in
+    try covariance.withUnsafeBufferPointer { c throws(CetError) in
       while true {
         // H⁻¹ = Uᵀ U with U = B⁻¹ and H = B Bᵀ, B upper. Reversing rows and columns turns B Bᵀ into an
         // ordinary Cholesky factorisation: half the work of inverting H first, and more accurate.

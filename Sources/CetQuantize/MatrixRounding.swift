@@ -43,7 +43,7 @@ public struct RoundedMatrix: Sendable {
 /// Codes for a weight matrix.
 public enum MatrixRounding {
   /// Each weight to its nearest code: q = clamp(round(w / s) + z, 0, 2^b − 1) (Eq. 2).
-  public static func nearest(_ weights: WeightMatrix, grid: AffineGrid) throws -> QuantizedMatrix {
+  public static func nearest(_ weights: WeightMatrix, grid: AffineGrid) throws(CetError) -> QuantizedMatrix {
     try check(weights, grid)
     try weights.checkFinite()
     let columns = weights.columns
@@ -66,7 +66,7 @@ public enum MatrixRounding {
   }
 
   /// `nearest`, and the squared error of every row.
-  public static func nearestWithErrors(_ weights: WeightMatrix, grid: AffineGrid) throws -> RoundedMatrix {
+  public static func nearestWithErrors(_ weights: WeightMatrix, grid: AffineGrid) throws(CetError) -> RoundedMatrix {
     let matrix = try nearest(weights, grid: grid)
     let values = matrix.dequantize()
     let columns = weights.columns
@@ -83,7 +83,7 @@ public enum MatrixRounding {
   public static func gptq(
     _ weights: WeightMatrix, bits: Int, granularity: Granularity, factor: CurvatureFactor,
     options: RoundingOptions = RoundingOptions(), workers: Workers = Workers(threads: 1)
-  ) throws -> RoundedMatrix {
+  ) throws(CetError) -> RoundedMatrix {
     let grid = try ScaleSearch.search(weights, bits: bits, granularity: granularity, workers: workers)
     return try gptq(weights, grid: grid, factors: [factor], options: options, workers: workers)
   }
@@ -97,13 +97,13 @@ public enum MatrixRounding {
   public static func gptq(
     _ weights: WeightMatrix, grid: AffineGrid, factors: [CurvatureFactor],
     options: RoundingOptions = RoundingOptions(), workers: Workers = Workers(threads: 1)
-  ) throws -> RoundedMatrix {
+  ) throws(CetError) -> RoundedMatrix {
     guard !options.starts.isEmpty, options.starts.allSatisfy({ $0 > 0 && $0.isFinite }) else {
       throw CetError(.invalidArgument, "rounding needs at least one positive start factor")
     }
     let survivors = weights.columns <= 64 ? .max : options.survivors
     return try rounded(weights, grid: grid, factors: factors, coding: .affine, starts: options.starts, survivors: survivors) {
-      tasks, make, output in
+      tasks, make, output throws(CetError) in
       guard grid.granularity == .perTensor else {
         try forEachBatch(tasks, columns: weights.columns, workers) { task in
           try roundRows(try make(task, options.starts), options, output)
@@ -118,8 +118,8 @@ public enum MatrixRounding {
   static func rounded(
     _ weights: WeightMatrix, grid: AffineGrid, factors: [CurvatureFactor], coding: Coding, walk: TrellisWalk = .straight,
     starts: [Float], survivors: Int,
-    run: (_ tasks: [RowTask], _ make: (RowTask, _ starts: [Float]) throws -> RowBlock, RoundingOutput) throws -> Void
-  ) throws -> RoundedMatrix {
+    run: (_ tasks: [RowTask], _ make: (RowTask, _ starts: [Float]) throws(CetError) -> RowBlock, RoundingOutput) throws(CetError) -> Void
+  ) throws(CetError) -> RoundedMatrix {
     try check(weights, grid)
     try weights.checkFinite()
     guard !factors.isEmpty, weights.rows % factors.count == 0 else {
@@ -132,10 +132,10 @@ public enum MatrixRounding {
     var scales = grid.scales
     var errors = [Double](repeating: 0, count: weights.rows)
     let tasks = rowTasks(rows: weights.rows, groups: factors.count, starts: starts.count)
-    try weights.values.withUnsafeBufferPointer { values in
-      try codes.withUnsafeMutableBufferPointer { codes in
-        try scales.withUnsafeMutableBufferPointer { scales in
-          try errors.withUnsafeMutableBufferPointer { errors in
+    try weights.values.withUnsafeBufferPointer { values throws(CetError) in
+      try codes.withUnsafeMutableBufferPointer { codes throws(CetError) in
+        try scales.withUnsafeMutableBufferPointer { scales throws(CetError) in
+          try errors.withUnsafeMutableBufferPointer { errors throws(CetError) in
             guard let values = values.baseAddress, let codes = codes.baseAddress, let scales = scales.baseAddress,
               let errors = errors.baseAddress
             else { return }
@@ -143,7 +143,7 @@ public enum MatrixRounding {
               codes: codes, scales: scales, scaleStride: grid.granularity == .perTensor ? 0 : grid.blocksPerRow, errors: errors)
             try run(
               tasks,
-              { task, starts in
+              { task, starts throws(CetError) in
                 try RowBlock(
                   weights: values, firstRow: task.firstRow, rows: task.rows, grid: grid, factor: factors[task.group],
                   starts: starts, survivors: survivors)
@@ -157,7 +157,7 @@ public enum MatrixRounding {
     return RoundedMatrix(matrix: QuantizedMatrix(unchecked: result, codes: codes, coding: coding, walk: walk), rowErrors: errors)
   }
 
-  private static func roundRows(_ block: RowBlock, _ options: RoundingOptions, _ output: RoundingOutput) throws {
+  private static func roundRows(_ block: RowBlock, _ options: RoundingOptions, _ output: RoundingOutput) throws(CetError) {
     try block.gptq()
     try block.residual()
     for _ in 0..<options.sweeps {
@@ -177,9 +177,9 @@ public enum MatrixRounding {
   /// Rounding with one scale for all rows: every sweep of all row blocks is followed by one refit from sums
   /// taken in their order, and the start is chosen by the total. Returns the scale.
   private static func roundWithOneScale(
-    _ tasks: [RowTask], _ make: (RowTask, [Float]) throws -> RowBlock, _ options: RoundingOptions,
+    _ tasks: [RowTask], _ make: (RowTask, [Float]) throws(CetError) -> RowBlock, _ options: RoundingOptions,
     _ workers: Workers, _ output: RoundingOutput
-  ) throws -> Float {
+  ) throws(CetError) -> Float {
     var best: (error: Double, scale: Float, blocks: [RowBlock])?
     for start in options.starts {
       var blocks: [RowBlock] = []
@@ -247,7 +247,7 @@ public enum MatrixRounding {
   /// costs more than rounding a few depthwise kernels.
   static func forEachBatch(
     _ tasks: [RowTask], columns: Int, _ workers: Workers, _ body: (RowTask) throws -> Void
-  ) throws {
+  ) throws(CetError) {
     let cost = tasks.reduce(0) { $0 + $1.rows } * columns * columns
     let batch = max(1, min(tasks.count, 2_000_000 * tasks.count / max(cost, 1)))
     let batches = (tasks.count + batch - 1) / max(batch, 1)
@@ -256,7 +256,7 @@ public enum MatrixRounding {
     }
   }
 
-  static func check(_ weights: WeightMatrix, _ grid: AffineGrid) throws {
+  static func check(_ weights: WeightMatrix, _ grid: AffineGrid) throws(CetError) {
     guard weights.rows == grid.rows, weights.columns == grid.columns else {
       throw CetError(
         .shapeMismatch,

@@ -32,7 +32,7 @@ struct MomentState: Sendable {
 
   mutating func add(
     _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
-  ) throws {
+  ) throws(CetError) {
     guard rows >= 0, leftStride >= left, rightStride >= right else {
       throw CetError(.invalidArgument, "\(rows) patches with strides \(leftStride), \(rightStride) for \(left), \(right) values")
     }
@@ -54,28 +54,28 @@ struct MomentState: Sendable {
     }
   }
 
-  mutating func flush() throws {
+  mutating func flush() throws(CetError) {
     guard pendingRows > 0 else { return }
     let (rows, heldLeft, heldRight) = (pendingRows, pendingLeft, pendingRight)
     pendingRows = 0
     pendingLeft.removeAll(keepingCapacity: true)
     pendingRight.removeAll(keepingCapacity: true)
-    try heldRight.withUnsafeBufferPointer { b in
-      try heldLeft.withUnsafeBufferPointer { a in
+    try heldRight.withUnsafeBufferPointer { b throws(CetError) in
+      try heldLeft.withUnsafeBufferPointer { a throws(CetError) in
         guard let b = b.baseAddress else { return }
         try addChunk(a.baseAddress ?? b, left, b, right, rows: rows)
       }
     }
   }
 
-  func flushed() throws -> MomentState {
+  func flushed() throws(CetError) -> MomentState {
     guard pendingRows > 0 else { return self }
     var copy = self
     try copy.flush()
     return copy
   }
 
-  mutating func merge(_ other: MomentState) throws {
+  mutating func merge(_ other: MomentState) throws(CetError) {
     try flush()
     let other = try other.flushed()
     combine(count: other.count, leftMean: other.leftMean, rightMean: other.rightMean)
@@ -103,11 +103,11 @@ struct MomentState: Sendable {
   /// One chunk: its means, its centred product, and the pairwise update.
   private mutating func addChunk(
     _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
-  ) throws {
+  ) throws(CetError) {
     let columns = try ColumnMeans.centred(b, rows: rows, columns: right, stride: rightStride)
     let lines = symmetric ? columns : try ColumnMeans.centred(a, rows: rows, columns: left, stride: leftStride)
     combine(count: rows, leftMean: lines.mean, rightMean: columns.mean)
-    try withExtendedLifetime((lines, columns)) {
+    try withExtendedLifetime((lines, columns)) { () throws(CetError) in
       try addProduct(lines.values.pointer, columns.values.pointer, rows: rows)
     }
   }
@@ -135,10 +135,10 @@ struct MomentState: Sendable {
   }
 
   /// scatter += aᵀ b in tiles, products in single precision, sums in double.
-  private mutating func addProduct(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, rows: Int) throws {
+  private mutating func addProduct(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, rows: Int) throws(CetError) {
     let size = MomentState.tile
     let product = try FloatBuffer(min(left, size) * min(right, size))
-    try scatter.withUnsafeMutableBufferPointer { sum in
+    try scatter.withUnsafeMutableBufferPointer { sum throws(CetError) in
       guard let sum = sum.baseAddress else { return }
       for i in stride(from: 0, to: left, by: size) {
         let height = min(size, left - i)

@@ -20,7 +20,7 @@ public enum OutputCorrection {
 
   /// Step 4: −(Q(W) − W) μ, to add to the bias; μ = E[p], one a group of rows. The bias then absorbs the mean, which is
   /// why rounding uses the centred covariance.
-  public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, means: [[Double]]) throws -> [Double] {
+  public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, means: [[Double]]) throws(CetError) -> [Double] {
     try shifts(weights, matrix, means.map { Means(full: $0, quantized: $0) }) { values, start, group, _ in
       var sum = 0.0
       for j in 0..<weights.columns {
@@ -32,7 +32,7 @@ public enum OutputCorrection {
 
   /// Step 7: W μ_f + E[r_f − r_q] − Q(W) μ_q, to add to the bias: the output's mean over the partly quantized
   /// network's inputs becomes that of the fp32 network, mean error of the residual operand included.
-  public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, means: [Means]) throws -> [Double] {
+  public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, means: [Means]) throws(CetError) -> [Double] {
     try shifts(weights, matrix, means) { values, start, group, residual in
       var sum = residual
       for j in 0..<weights.columns {
@@ -47,7 +47,7 @@ public enum OutputCorrection {
   private static func shifts(
     _ weights: WeightMatrix, _ matrix: QuantizedMatrix, _ means: [Means],
     _ shift: (_ values: [Float], _ start: Int, _ group: Means, _ residual: Double) -> Double
-  ) throws -> [Double] {
+  ) throws(CetError) -> [Double] {
     try MatrixRounding.check(weights, matrix.grid)
     let (rows, columns) = (weights.rows, weights.columns)
     guard !means.isEmpty, rows % means.count == 0 else {
@@ -63,7 +63,7 @@ public enum OutputCorrection {
       }
     }
     let values = matrix.dequantize()
-    return try (0..<rows).map { row in
+    return try (0..<rows).map { row throws(CetError) in
       let group = means[row / perGroup]
       let sum = shift(values, row * columns, group, group.residual.isEmpty ? 0 : group.residual[row % perGroup])
       guard sum.isFinite else { throw CetError(.numeric, "the bias correction of row \(row) is not finite") }
@@ -81,7 +81,7 @@ public enum OutputCorrection {
   public static func leastSquaresTarget(
     _ weights: WeightMatrix, quantizedCovariance cq: [Double], crossCovariance m: [Double], residualCovariance s: [Double]?,
     relativeRidge: Double, patches: Int, workers: Workers = Workers(threads: 1)
-  ) throws -> WeightMatrix? {
+  ) throws(CetError) -> WeightMatrix? {
     let (rows, n) = (weights.rows, weights.columns)
     guard cq.count == n * n, m.count == n * n, s?.count ?? rows * n == rows * n else {
       throw CetError(
@@ -109,7 +109,7 @@ public enum OutputCorrection {
     for attempt in 0... {
       l = cq
       for i in 0..<n { l[i * n + i] += ridge * unit }
-      let done = try l.withUnsafeMutableBufferPointer { buffer in
+      let done = try l.withUnsafeMutableBufferPointer { buffer throws(CetError) in
         guard let base = buffer.baseAddress else { return true }
         return try LinearAlgebra.choleskyInPlace(base, n: n, workers: workers)
       }
@@ -117,8 +117,8 @@ public enum OutputCorrection {
       guard attempt < 16 else { throw CetError(.numeric, "the covariance is not positive semidefinite") }
       ridge = max(4 * ridge, 1e-8)
     }
-    try right.withUnsafeMutableBufferPointer { right in
-      try l.withUnsafeBufferPointer { l in
+    try right.withUnsafeMutableBufferPointer { right throws(CetError) in
+      try l.withUnsafeBufferPointer { l throws(CetError) in
         guard let right = right.baseAddress, let l = l.baseAddress else { return }
         try LinearAlgebra.solveFromCholesky(l, n: n, rightHandSides: right, rows: rows, workers: workers)
       }
@@ -132,7 +132,7 @@ public enum OutputCorrection {
   /// Per row w C wᵀ: the variance of the output of `values` (rows × columns, row-major) over patches of covariance C.
   public static func variance(
     _ values: [Float], rows: Int, covariance: [Double], workers: Workers = Workers(threads: 1)
-  ) throws -> [Double] {
+  ) throws(CetError) -> [Double] {
     guard rows > 0 else { return [] }
     let n = values.count / rows
     let w = values.map(Double.init)
@@ -145,11 +145,11 @@ public enum OutputCorrection {
   /// with `QuantizedMatrix.scaleRows`, then correct the bias.
   public static func varianceFactors(
     reference: [Double], quantized: [Double], granularity: Granularity = .perAxis
-  ) throws -> [Float] {
+  ) throws(CetError) -> [Float] {
     guard reference.count == quantized.count else {
       throw CetError(.shapeMismatch, "\(reference.count) variances got \(quantized.count) to match")
     }
-    let factor = { (a: Double, b: Double) throws -> Float in
+    let factor = { (a: Double, b: Double) throws(CetError) -> Float in
       guard a.isFinite, b.isFinite else { throw CetError(.numeric, "an output variance is not finite") }
       guard a > 0, b > 0 else { return 1 }
       return Float(min(max((a / b).squareRoot(), 0.8), 1.25))

@@ -18,7 +18,7 @@ public struct QuantizedForm: Sendable, Equatable {
 
   public init(
     name: String, shape: [Int], bits: Int, axis: Int?, blockSize: Int = 0, zeroUnit: Int = 1, coding: Coding = .affine
-  ) throws {
+  ) throws(CetError) {
     func mismatch(_ text: String) -> CetError { CetError(.shapeMismatch, "initializer '\(name)': \(text)") }
     guard shape.validatedCount != nil, (1...8).contains(bits), blockSize >= 0 else {
       throw mismatch("shape \(shape.shapeText) with \(bits) bits is not possible")
@@ -37,7 +37,7 @@ public struct QuantizedForm: Sendable, Equatable {
   }
 
   /// The form of tensors one after another along their axis, which have everything but its length in common.
-  public static func joined(_ forms: [QuantizedForm], name: String) throws -> QuantizedForm {
+  public static func joined(_ forms: [QuantizedForm], name: String) throws(CetError) -> QuantizedForm {
     guard let first = forms.first, let axis = first.axis else { throw CetError(.internal, "nothing to join along an axis") }
     var shape = first.shape
     shape[axis] = forms.reduce(0) { $0 + $1.shape[axis] }

@@ -18,7 +18,7 @@ public struct QuantizedMatrix: Sendable {
   public var scales: [Float] { grid.scales }
   public var zeroPoints: [UInt8] { grid.zeroPoints }
 
-  public init(grid: AffineGrid, codes: [UInt8]) throws {
+  public init(grid: AffineGrid, codes: [UInt8]) throws(CetError) {
     guard codes.count == grid.rows * grid.columns else {
       throw CetError(.shapeMismatch, "a \([grid.rows, grid.columns].shapeText) matrix got \(codes.count) codes")
     }
@@ -96,7 +96,7 @@ public struct QuantizedMatrix: Sendable {
 
   /// Multiplies the scales of each row by a positive factor (one factor per row). Per tensor there is one
   /// scale: it takes the factor of the first row, so the caller passes equal factors.
-  public mutating func scaleRows(by factors: [Float]) throws {
+  public mutating func scaleRows(by factors: [Float]) throws(CetError) {
     guard factors.count == rows else {
       throw CetError(.shapeMismatch, "\(rows) rows got \(factors.count) factors")
     }

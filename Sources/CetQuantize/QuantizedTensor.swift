@@ -12,7 +12,7 @@ public struct QuantizedTensor: Sendable, Equatable {
 
   public subscript<Value>(dynamicMember member: KeyPath<QuantizedForm, Value>) -> Value { form[keyPath: member] }
 
-  public init(_ form: QuantizedForm, codes: [UInt8], scales: [Float], zeroPoints: [UInt8]) throws {
+  public init(_ form: QuantizedForm, codes: [UInt8], scales: [Float], zeroPoints: [UInt8]) throws(CetError) {
     func mismatch(_ text: String) -> CetError { CetError(.shapeMismatch, "initializer '\(form.name)': \(text)") }
     guard codes.count == form.count else {
       throw mismatch("\(codes.count) codes do not fill shape \(form.shape.shapeText)")
@@ -28,7 +28,7 @@ public struct QuantizedTensor: Sendable, Equatable {
   }
 
   /// Tensors one after another along their axis: see `QuantizedForm.joined`.
-  public static func joined(_ tensors: [QuantizedTensor], name: String) throws -> QuantizedTensor {
+  public static func joined(_ tensors: [QuantizedTensor], name: String) throws(CetError) -> QuantizedTensor {
     let form = try QuantizedForm.joined(tensors.map(\.form), name: name)
     return try QuantizedTensor(
       form, codes: form.order.tensorOrder(tensors.flatMap { $0.form.order.rowsFirst($0.codes) }),

@@ -30,7 +30,7 @@ final class RowBlock {
   init(
     weights: UnsafePointer<Float>, firstRow: Int, rows: Int, grid: AffineGrid, factor: CurvatureFactor, starts: [Float],
     survivors: Int = .max
-  ) throws {
+  ) throws(CetError) {
     let columns = factor.dimension
     let blocks = grid.blocksPerRow
     let lanes = rows * starts.count
@@ -73,7 +73,7 @@ final class RowBlock {
   /// Step 1 for every lane. Panels of columns are rounded one column at a time; their errors reach the later
   /// columns by one product per panel (GPTQ's lazy batch updates). Of each row the starts of least
   /// Σ e² = d H dᵀ survive.
-  func gptq() throws {
+  func gptq() throws(CetError) {
     let transposed = scratch
     for column in 0..<columns {
       let target = transposed.pointer + column * stride
@@ -82,7 +82,7 @@ final class RowBlock {
     let panel = 64
     let errors = try FloatBuffer(min(panel, columns) * stride)
     var sums = [Double](repeating: 0, count: stride)
-    try blockOfColumn.withUnsafeBufferPointer { block in
+    try blockOfColumn.withUnsafeBufferPointer { block throws(CetError) in
       guard let block = block.baseAddress else { return }
       for start in Swift.stride(from: 0, to: columns, by: panel) {
         let width = min(panel, columns - start)
@@ -131,7 +131,7 @@ final class RowBlock {
   func scale(_ lane: Int, _ column: Int) -> Float { scale.pointer[Int(blockOfColumn[column]) * stride + lane] }
 
   /// W H and r = (Q(W) − W) H by products.
-  func residual() throws {
+  func residual() throws(CetError) {
     guard !factor.isIdentity else {
       wh.pointer.update(from: w.pointer, count: rows * columns)
       for lane in 0..<lanes { writeError(lane, into: r.pointer + lane * columns) }
@@ -160,7 +160,7 @@ final class RowBlock {
   }
 
   /// Least squares in the scales with the levels held: s = ⟨W H, v⟩ / ⟨v H, v⟩, kept when that is not positive.
-  func refit() throws {
+  func refit() throws(CetError) {
     if blocks > 1 { return try refitBlocks() }
     for lane in 0..<lanes {
       let (a, c) = scaleMoments(lane)
@@ -185,7 +185,7 @@ final class RowBlock {
   }
 
   /// One block at a time with the others held: s ← s − ⟨r, v_B⟩ / ⟨v_B H, v_B⟩, r += Δs v_B H.
-  private func refitBlocks() throws {
+  private func refitBlocks() throws(CetError) {
     var positions = [[Int]](repeating: [], count: blocks)
     for (position, block) in blockOfColumn.enumerated() { positions[Int(block)].append(position) }
     let widest = positions.map(\.count).max() ?? 0
@@ -268,7 +268,7 @@ final class RowBlock {
 
   /// Leaves local minima of Step 2 by small random moves (`ck_perturbed_descent`). The moves of a row depend on its
   /// number alone.
-  func perturb(kicks: Int) throws {
+  func perturb(kicks: Int) throws(CetError) {
     guard kicks > 0 else { return }
     let columnwise = try FloatBuffer(columns * 3)
     let work = try FloatBuffer(columns * 3)

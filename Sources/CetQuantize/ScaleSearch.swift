@@ -15,7 +15,7 @@ public enum ScaleSearch {
   public static func search(
     _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int = 1,
     workers: Workers = Workers(threads: 1)
-  ) throws -> AffineGrid {
+  ) throws(CetError) -> AffineGrid {
     let unit = bits <= 3 && zeroUnit == 2 ? 2 : 1
     let candidates = Candidates(bits: bits, zeroUnit: unit)
     return try makeGrid(weights, bits: bits, granularity: granularity, zeroUnit: unit, workers: workers) { x, count, range in
@@ -27,7 +27,7 @@ public enum ScaleSearch {
   private static func makeGrid(
     _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int, workers: Workers,
     choose: (UnsafePointer<Float>, Int, ClosedRange<Float>) -> (Float, UInt8)
-  ) throws -> AffineGrid {
+  ) throws(CetError) -> AffineGrid {
     let (rows, columns) = (weights.rows, weights.columns)
     let blocks = try AffineGrid.blocks(bits: bits, rows: rows, columns: columns, granularity: granularity)
     let size = AffineGrid.blockSize(columns, granularity)
@@ -42,10 +42,10 @@ public enum ScaleSearch {
       return try AffineGrid(bits: bits, rows: rows, columns: columns, granularity: granularity, scales: scales, zeroPoints: zeroPoints,
         zeroUnit: zeroUnit)
     }
-    try weights.values.withUnsafeBufferPointer { values in
+    try weights.values.withUnsafeBufferPointer { values throws(CetError) in
       guard let base = values.baseAddress else { return }
-      try scales.withUnsafeMutableBufferPointer { scales in
-        try zeroPoints.withUnsafeMutableBufferPointer { zeroPoints in
+      try scales.withUnsafeMutableBufferPointer { scales throws(CetError) in
+        try zeroPoints.withUnsafeMutableBufferPointer { zeroPoints throws(CetError) in
           try workers.forEach(tasks) { task in
             for unit in (task * unitsPerTask)..<min((task + 1) * unitsPerTask, units) {
               let (row, block) = (unit / blocks, unit % blocks)

@@ -11,7 +11,7 @@ public struct SecondMoment: Sendable {
   public let dimension: Int
   private var state: MomentState
 
-  public init(dimension: Int) throws {
+  public init(dimension: Int) throws(CetError) {
     guard dimension >= 1, [dimension, dimension].validatedCount != nil else {
       throw CetError(.invalidArgument, "a second moment needs a dimension of at least 1, got \(dimension)")
     }
@@ -23,22 +23,24 @@ public struct SecondMoment: Sendable {
   public var count: Int { state.count + state.pendingRows }
 
   /// Adds `rows` patches of `dimension` floats, `stride` floats apart. Throws `.numeric` on NaN or infinity.
-  public mutating func add(_ patches: UnsafePointer<Float>, rows: Int, stride: Int? = nil) throws {
+  public mutating func add(_ patches: UnsafePointer<Float>, rows: Int, stride: Int? = nil) throws(CetError) {
     try state.add(patches, stride ?? dimension, patches, stride ?? dimension, rows: rows)
   }
 
-  public mutating func add(_ patches: [Float], rows: Int) throws {
+  public mutating func add(_ patches: [Float], rows: Int) throws(CetError) {
     guard patches.count == rows * dimension else {
       throw CetError(.shapeMismatch, "\(rows) patches of \(dimension) values got \(patches.count)")
     }
-    try patches.withUnsafeBufferPointer { if let base = $0.baseAddress { try add(base, rows: rows) } }
+    try patches.withUnsafeBufferPointer { patches throws(CetError) in
+      if let base = patches.baseAddress { try add(base, rows: rows) }
+    }
   }
 
   /// Ends the run of patches that waits to be completed: merging then copies nothing.
-  public mutating func flush() throws { try state.flush() }
+  public mutating func flush() throws(CetError) { try state.flush() }
 
   /// Appends what another accumulator saw. Merge in a fixed order: the sums are not associative.
-  public mutating func merge(_ other: SecondMoment) throws {
+  public mutating func merge(_ other: SecondMoment) throws(CetError) {
     guard other.dimension == dimension else {
       throw CetError(.shapeMismatch, "cannot merge second moments of dimensions \(dimension) and \(other.dimension)")
     }
@@ -46,13 +48,13 @@ public struct SecondMoment: Sendable {
   }
 
   /// E[p]; zeros before the first patch.
-  public func mean() throws -> [Double] { try state.flushed().rightMean }
+  public func mean() throws(CetError) -> [Double] { try state.flushed().rightMean }
 
   /// Row-major K × K: E[(p−μ)(p−μ)ᵀ] when centred, E[p pᵀ] otherwise (divided by the count, not count − 1).
-  public func covariance(centred: Bool = true) throws -> [Double] { try state.flushed().covariance(centred: centred) }
+  public func covariance(centred: Bool = true) throws(CetError) -> [Double] { try state.flushed().covariance(centred: centred) }
 
   /// Σ p, Σ p pᵀ is `count` times `mean`, `covariance(centred: false)`.
-  public func diagonal(centred: Bool = true) throws -> [Double] {
+  public func diagonal(centred: Bool = true) throws(CetError) -> [Double] {
     let flushed = try state.flushed()
     let n = Double(max(flushed.count, 1))
     return (0..<dimension).map {
@@ -66,7 +68,7 @@ public struct SecondMoment: Sendable {
 public struct CrossMoment: Sendable {
   private var state: MomentState
 
-  public init(left: Int, right: Int) throws {
+  public init(left: Int, right: Int) throws(CetError) {
     guard left >= 1, right >= 1, [left, right].validatedCount != nil else {
       throw CetError(.invalidArgument, "a cross moment needs dimensions of at least 1, got \(left) and \(right)")
     }
@@ -77,36 +79,36 @@ public struct CrossMoment: Sendable {
 
   public mutating func add(
     _ a: UnsafePointer<Float>, leftStride: Int? = nil, _ b: UnsafePointer<Float>, rightStride: Int? = nil, rows: Int
-  ) throws {
+  ) throws(CetError) {
     try state.add(a, leftStride ?? state.left, b, rightStride ?? state.right, rows: rows)
   }
 
-  public mutating func add(_ a: [Float], _ b: [Float], rows: Int) throws {
+  public mutating func add(_ a: [Float], _ b: [Float], rows: Int) throws(CetError) {
     guard a.count == rows * state.left, b.count == rows * state.right else {
       throw CetError(
         .shapeMismatch,
         "\(rows) pairs of \(state.left) and \(state.right) values got \(a.count) and \(b.count)")
     }
-    try a.withUnsafeBufferPointer { a in
-      try b.withUnsafeBufferPointer { b in
+    try a.withUnsafeBufferPointer { a throws(CetError) in
+      try b.withUnsafeBufferPointer { b throws(CetError) in
         if let a = a.baseAddress, let b = b.baseAddress { try add(a, b, rows: rows) }
       }
     }
   }
 
   /// See `SecondMoment.flush`.
-  public mutating func flush() throws { try state.flush() }
+  public mutating func flush() throws(CetError) { try state.flush() }
 
-  public mutating func merge(_ other: CrossMoment) throws {
+  public mutating func merge(_ other: CrossMoment) throws(CetError) {
     guard other.state.left == state.left, other.state.right == state.right else {
       throw CetError(.shapeMismatch, "cannot merge cross moments of different dimensions")
     }
     try state.merge(other.state)
   }
 
-  public func leftMean() throws -> [Double] { try state.flushed().leftMean }
-  public func rightMean() throws -> [Double] { try state.flushed().rightMean }
+  public func leftMean() throws(CetError) -> [Double] { try state.flushed().leftMean }
+  public func rightMean() throws(CetError) -> [Double] { try state.flushed().rightMean }
 
   /// Row-major A × B: E[(a−E a)(b−E b)ᵀ] when centred, E[a bᵀ] otherwise.
-  public func covariance(centred: Bool = true) throws -> [Double] { try state.flushed().covariance(centred: centred) }
+  public func covariance(centred: Bool = true) throws(CetError) -> [Double] { try state.flushed().covariance(centred: centred) }
 }

@@ -8,7 +8,7 @@ final class TrellisValues: @unchecked Sendable {
   let bits: Int
   private let storage: Storage
 
-  init(_ code: TrellisCode, bits: Int) throws {
+  init(_ code: TrellisCode, bits: Int) throws(CetError) {
     self.code = code
     self.bits = bits
     storage = try Storage(byteCount: MemoryLayout<ck_trellis_values>.stride)
@@ -40,7 +40,7 @@ final class TrellisBlock {
   private static let width = Int(CK_TRELLIS_BLOCK)
   static let mostPaths = Int(CK_TRELLIS_PATHS)
 
-  init(_ rows: RowBlock, _ values: TrellisValues, _ interruption: Interruption?) throws {
+  init(_ rows: RowBlock, _ values: TrellisValues, _ interruption: Interruption?) throws(CetError) {
     self.interruption = interruption
     self.rows = rows
     self.values = values
@@ -80,7 +80,7 @@ final class TrellisBlock {
 
   /// Finds codes for every lane at its present scales, and leaves their levels in the row block.
   /// - Parameter most: paths that live at a time.
-  func decode(paths most: Int) throws {
+  func decode(paths most: Int) throws(CetError) {
     let (lanes, width) = (rows.lanes, TrellisBlock.width)
     let padded = blocks * width
     let weights = try FloatBuffer(lanes * padded)
@@ -95,7 +95,7 @@ final class TrellisBlock {
       for column in 0..<columns { scale.pointer[lane * padded + column] = rows.scale(lane, column) }
       ck_trellis_start(state + lane)
     }
-    try codes.withUnsafeMutableBufferPointer { codes in
+    try codes.withUnsafeMutableBufferPointer { codes throws(CetError) in
       guard let codes = codes.baseAddress else { return }
       for block in 0..<blocks {
         try interruption?.check()

@@ -16,7 +16,7 @@ public struct TrellisCode: Sendable, Hashable {
 
   public static let widths = 1...6
 
-  public init(stateBits: Int) throws {
+  public init(stateBits: Int) throws(CetError) {
     guard (TrellisCode.fewestStateBits...Int(CK_TRELLIS_STATE_BITS)).contains(stateBits) else {
       throw CetError(
         .invalidArgument,

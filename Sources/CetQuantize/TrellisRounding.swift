@@ -28,7 +28,7 @@ extension MatrixRounding {
   public static func trellis(
     _ weights: WeightMatrix, bits: Int, code: TrellisCode, granularity: Granularity, factors: [CurvatureFactor],
     options: TrellisOptions = TrellisOptions(), workers: Workers = Workers(threads: 1)
-  ) throws -> RoundedMatrix {
+  ) throws(CetError) -> RoundedMatrix {
     guard TrellisCode.widths.contains(bits) else {
       throw CetError(.invalidArgument, "a trellis has codes of 1 to 6 bits, got \(bits)")
     }
@@ -45,7 +45,7 @@ extension MatrixRounding {
     let grid = try meanSquareGrid(weights, bits: bits, granularity: granularity)
     let values = try TrellisValues(code, bits: bits)
     return try rounded(weights, grid: grid, factors: factors, coding: .trellis(code), walk: walk, starts: options.starts, survivors: .max) {
-      tasks, make, output in
+      tasks, make, output throws(CetError) in
       try forEachBatch(tasks, columns: weights.columns, workers) { task in
         let block = try make(task, options.starts)
         let search = try TrellisBlock(block, values, workers.interruption)
@@ -66,7 +66,7 @@ extension MatrixRounding {
   }
 
   /// Scales that are the root mean square of what they scale; 0 where all of that is zero.
-  private static func meanSquareGrid(_ weights: WeightMatrix, bits: Int, granularity: Granularity) throws -> AffineGrid {
+  private static func meanSquareGrid(_ weights: WeightMatrix, bits: Int, granularity: Granularity) throws(CetError) -> AffineGrid {
     let (rows, columns) = (weights.rows, weights.columns)
     let blocks = try AffineGrid.blocks(bits: bits, rows: rows, columns: columns, granularity: granularity)
     let size = AffineGrid.blockSize(columns, granularity)

@@ -8,7 +8,7 @@ public struct WeightMatrix: Sendable {
   public let columns: Int
   public private(set) var values: [Float]
 
-  public init(_ values: [Float], rows: Int, columns: Int) throws {
+  public init(_ values: [Float], rows: Int, columns: Int) throws(CetError) {
     guard rows >= 0, columns >= 0, [rows, columns].validatedCount == values.count else {
       throw CetError(.shapeMismatch, "weights of shape \([rows, columns].shapeText) got \(values.count) values")
     }
@@ -20,7 +20,7 @@ public struct WeightMatrix: Sendable {
   /// The matrix with its largest magnitude near 1, and the power of two that was taken out: grids of values whose squares
   /// or inverses pass the ends of float32 are found there. Scaling by powers of two changes no code; within 2^±40 nothing
   /// is done.
-  public func normalized() throws -> (matrix: WeightMatrix, exponent: Int) {
+  public func normalized() throws(CetError) -> (matrix: WeightMatrix, exponent: Int) {
     let largest = values.reduce(Float(0)) { $1.isFinite ? max($0, abs($1)) : $0 }
     guard largest > 0, !(0x1p-40...0x1p40).contains(largest) else { return (self, 0) }
     let exponent = Int(largest.exponent)
@@ -35,7 +35,7 @@ public struct WeightMatrix: Sendable {
   }
 
   /// Throws `.numeric` when a weight is NaN or infinite.
-  func checkFinite() throws {
+  func checkFinite() throws(CetError) {
     guard values.withUnsafeBufferPointer({ $0.baseAddress.map { ck_finite_f32($0, values.count) } ?? true }) else { throw CetError(.numeric, "the weights hold a value that is not finite") }
   }
 }
@@ -46,7 +46,7 @@ struct FloatBuffer {
   let count: Int
   var pointer: UnsafeMutablePointer<Float> { storage.pointer.assumingMemoryBound(to: Float.self) }
 
-  init(_ count: Int) throws {
+  init(_ count: Int) throws(CetError) {
     storage = try Storage(byteCount: count * MemoryLayout<Float>.stride)
     self.count = count
   }

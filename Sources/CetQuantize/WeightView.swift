@@ -11,7 +11,7 @@ public struct WeightView: Sendable {
   /// - Parameters:
   ///   - axis: of the output channels, inside the shape.
   ///   - values: in C order.
-  public init(name: String, shape: [Int], axis: Int, _ values: [Float]) throws {
+  public init(name: String, shape: [Int], axis: Int, _ values: [Float]) throws(CetError) {
     self.name = name
     self.shape = shape
     self.axis = axis
@@ -23,7 +23,7 @@ public struct WeightView: Sendable {
   }
 
   /// The quantized matrix in the C order of the tensor.
-  public func assembled(_ quantized: QuantizedMatrix) throws -> QuantizedTensor {
+  public func assembled(_ quantized: QuantizedMatrix) throws(CetError) -> QuantizedTensor {
     let form = try QuantizedForm(
       name: name, shape: shape, bits: quantized.bits, axis: quantized.granularity == .perTensor ? nil : axis,
       blockSize: quantized.granularity.blockSize, zeroUnit: quantized.grid.zeroUnit, coding: quantized.coding)

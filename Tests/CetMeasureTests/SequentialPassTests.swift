@@ -27,7 +27,7 @@ private let options = SequentialOptions(ridge: 0.05, matchesVariance: false)
 /// Every layer rounded by itself.
 private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLayer] {
   var result: [Int: QuantizedLayer] = [:]
-  try StatisticsMeasurement(bound, all(batches())).run(Array(bound.layers.indices), memory: .max) { run, statistics in
+  try StatisticsMeasurement(bound, all(batches())).run(Array(bound.layers.indices), memory: .max) { run, statistics throws(CetError) in
     let factors = InputFactors(statistics, bound.workers)
     for index in run {
       result[index] = try LayerRounding(bound, index, statistics, factors).quantized(CodeFormat(bits: bits), rules: perAxis)

@@ -203,10 +203,30 @@ struct WriterTests {
       output.append(borrowing: UnsafeRawBufferPointer(start: storage.pointer, count: size), keeper: storage)
       output.string(3, "between")
     }
+    for (count, bits) in [(1, 4), (9, 2), (150_001, 4)] {
+      let codes = UnsafeRawBufferPointer(start: storage.pointer, count: count)
+      let before = output.byteCount
+      output.append(packing: codes, bits: bits, keeper: storage)
+      #expect(Array(output).dropFirst(before) == BitPacking.pack(codes, bits: bits)[...])
+    }
     let file = try PendingFile(folder.path + "/f")
     try file.write(output)
     try file.commit()
     #expect(try readBytes(folder.path + "/f") == Array(output))
+  }
+
+  @Test func laidOutModel_standsAtItsPathAsItsBytesSay() throws {
+    let folder = TemporaryFolder()
+    let path = folder.path + "/m.onnx"
+    let file = try fixture("onnx/linear")
+    var edit = ModelEdit()
+    edit.initializers = [try initializer("v", floats(500), [500]), try codes("c", .uint4, [UInt8](repeating: 3, count: 77), [77])]
+    let output = try ModelWriter.layOut(edit: edit, of: file, toFile: path)
+    #expect(folder.names.isEmpty)
+    try output.write()
+    let written = try readBytes(path)
+    #expect(written == output.bytes())
+    #expect(try written == ModelWriter.write(edit: edit, of: file))
   }
 
   // MARK: What is refused

@@ -92,7 +92,7 @@ import Testing
       _ = try CompressionPlan(jsonText: edit(PlanJSONTests.example().jsonText()))
       return "accepted"
     } catch {
-      return (error as? CetError).map { $0.code == .invalidArgument ? $0.message : "code \($0.code)" } ?? "\(error)"
+      return error.code == .invalidArgument ? error.message : "code \(error.code)"
     }
   }
 

@@ -68,7 +68,7 @@ import Testing
     do {
       _ = try data.fitted(to: required)
       Issue.record("accepted")
-    } catch let error as CetError {
+    } catch {
       #expect(error.code == .shapeMismatch)
       #expect(error.message == "input 'state' has shape [1×2×3], expected 3 samples on axis 1")
     }

@@ -28,14 +28,14 @@ protocol AllocationMethod {
   static var table: TableUse { get }
 
   /// What the method wants to know of the layers at each of their widths.
-  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable
+  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> LossTable
 
   /// - Parameters:
   ///   - losses: the table's, by layer index and bits, never rising with bits.
   ///   - limit: the most that they may sum to, for the target `max_loss`; nil: the target's own.
   static func choice(
     _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
-  ) throws -> BitChoice
+  ) throws(CetError) -> BitChoice
 
   /// Why a layer got its bits.
   static func reason(_ draft: PlanDraft, _ index: Int, bits: Int?) -> String
@@ -48,7 +48,7 @@ extension AllocationMethod {
   /// What the method chose while it measured: its table is for one target.
   static func choice(
     _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
-  ) throws -> BitChoice { try table.choice() }
+  ) throws(CetError) -> BitChoice { try table.choice() }
 
   static func notes(_ table: LossTable, loss: LossKind) -> [String] { [] }
 }

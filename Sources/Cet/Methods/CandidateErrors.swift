@@ -22,14 +22,14 @@ struct CandidateErrors {
   }
 
   /// Q(W) − W in C order.
-  func error(_ index: Int, _ version: Int) throws -> [Float] {
+  func error(_ index: Int, _ version: Int) throws(CetError) -> [Float] {
     guard let layer = quantized[index]?[version] else { return [] }
     return zip(layer.tensor.dequantized(), try bound.weightValues(bound.layers[index])).map { $0 - $1 }
   }
 
   /// A value for every layer and width.
-  func table(_ value: (_ layer: Int, _ version: Int) throws -> Double) rethrows -> [[Int: Double]] {
-    try widths.indices.map { index in
+  func table<Failure>(_ value: (_ layer: Int, _ version: Int) throws(Failure) -> Double) throws(Failure) -> [[Int: Double]] {
+    try widths.indices.map { index throws(Failure) in
       var row: [Int: Double] = [:]
       for (version, bits) in widths[index].enumerated() where quantized[index] != nil {
         row[bits] = try value(index, version)
@@ -41,7 +41,7 @@ struct CandidateErrors {
 
 extension Session {
   /// Every layer of a draft quantized at each of its widths, by itself, and the batches that this did not see.
-  func candidateErrors(_ draft: PlanDraft, _ monitor: Monitor) throws -> (errors: CandidateErrors, heldOut: [Int]) {
+  func candidateErrors(_ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> (errors: CandidateErrors, heldOut: [Int]) {
     let options = draft.options
     let (fitting, heldOut) = try split()
     let quantized = try candidates(
@@ -54,7 +54,7 @@ extension Session {
   var slots: [ParameterSlot] { bound.layers.parameters }
 
   /// The curvature of the loss in that vector.
-  func curvature(_ options: PlanOptions) throws -> CurvatureOperator {
+  func curvature(_ options: PlanOptions) throws(CetError) -> CurvatureOperator {
     try CurvatureOperator(
       model: bound.model, output: bound.output, parameters: slots, batches: batches, loss: loss,
       curvature: options.curvature, workers: bound.workers, context: bound.context,

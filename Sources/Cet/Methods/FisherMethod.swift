@@ -5,7 +5,7 @@ import CetTensor
 /// MCKP: ½ mean over samples of (gᵀδ)², g the gradient of one sample's loss against a label drawn from the model's own
 /// prediction (for `mse`: an output with unit noise), so that no labels are needed.
 enum FisherMethod: KnapsackMethod {
-  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
+  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> LossTable {
     let errors = try session.candidateErrors(draft, monitor).errors
     let loss = session.loss
     let outputs = try session.references()
@@ -30,8 +30,8 @@ enum FisherMethod: KnapsackMethod {
       model: bound.model, output: bound.output, parameters: session.slots, batches: single,
       loss: loss == .kl ? .crossEntropy : loss, curvature: .gaussNewton, references: loss == .mse ? targets : nil,
       workers: bound.workers, context: bound.context, memoryLimit: nil)
-    let deltas = try errors.widths.indices.map { index in
-      try errors.widths[index].indices.map { try errors.error(index, $0) }
+    let deltas = try errors.widths.indices.map { index throws(CetError) in
+      try errors.widths[index].indices.map { version throws(CetError) in try errors.error(index, version) }
     }
     var dots = deltas.map { $0.map { _ in [Double]() } }
     try map.batchGradients { batch, gradients in

@@ -9,7 +9,7 @@ extension KnapsackMethod {
 
   static func choice(
     _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
-  ) throws -> BitChoice {
+  ) throws(CetError) -> BitChoice {
     try draft.knapsackChoice(losses, tableLimit: limit)
   }
 
@@ -23,7 +23,7 @@ extension KnapsackMethod {
 
 extension PlanDraft {
   /// Exact multiple-choice knapsack over code bits, or over bytes for targets in file size.
-  fileprivate func knapsackChoice(_ losses: [[Int: Double]], tableLimit: Double?) throws -> BitChoice {
+  fileprivate func knapsackChoice(_ losses: [[Int: Double]], tableLimit: Double?) throws(CetError) -> BitChoice {
     func items(_ cost: (Int, Int) -> Int) -> [[Knapsack.Option]] {
       planned.map { index in widths[index].map { .init(cost: cost(index, $0), loss: losses[index][$0] ?? 0) } }
     }
@@ -33,7 +33,7 @@ extension PlanDraft {
       let least = items.reduce(0) { $0 + ($1.map(\.loss).min() ?? 0) }
       return choice(try Knapsack.solve(items, maximumLoss: max(tableLimit ?? limit, least * (1 + 1e-9))), losses)
     }
-    return try underTarget { budget, cost in choice(try Knapsack.solve(items(cost), budget: budget), losses) }
+    return try underTarget { budget, cost throws(CetError) in choice(try Knapsack.solve(items(cost), budget: budget), losses) }
   }
 
   private func choice(_ solution: Knapsack.Solution, _ losses: [[Int: Double]]) -> BitChoice {

@@ -29,7 +29,7 @@ struct LossTable {
     trustRadius = [Double?](repeating: nil, count: count)
   }
 
-  func choice() throws -> BitChoice {
+  func choice() throws(CetError) -> BitChoice {
     guard let chosen else { throw CetError(.internal, "the method has chosen no bits") }
     return chosen
   }

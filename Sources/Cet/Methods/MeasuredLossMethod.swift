@@ -10,7 +10,7 @@ enum MeasuredLossMethod: KnapsackMethod {
   private static let tableWork = 4e10
   private static let secondOrderWork = 1e10
 
-  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
+  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> LossTable {
     var (errors, heldOut) = try session.candidateErrors(draft, monitor)
     if draft.options.rounding != .nearest {
       let fewer = try candidatesOfFewerSteps(session, draft, errors.quantized, errors.codings, monitor)
@@ -33,7 +33,7 @@ enum MeasuredLossMethod: KnapsackMethod {
   /// Layers that lose less on held-out samples with fewer steps, even at the most bits, quantized so at each of their widths.
   private static func candidatesOfFewerSteps(
     _ session: Session, _ draft: PlanDraft, _ quantized: [Int: [QuantizedLayer]], _ codings: [[Int: Coding]], _ monitor: Monitor
-  ) throws -> [Int: [QuantizedLayer]] {
+  ) throws(CetError) -> [Int: [QuantizedLayer]] {
     let (options, widths) = (draft.options, draft.plannedWidths)
     let rounding = PlanRounding(
       session: session, bits: widths.compactMapValues(\.last), codings: codings, rules: draft.rules,
@@ -46,7 +46,7 @@ enum MeasuredLossMethod: KnapsackMethod {
 
   private static func measured(
     _ session: Session, _ errors: CandidateErrors, heldOut: [Int], _ monitor: Monitor
-  ) throws -> LossTable {
+  ) throws(CetError) -> LossTable {
     let bound = session.bound
     var table = LossTable(count: bound.layers.count)
     let references = try session.references()
@@ -56,13 +56,14 @@ enum MeasuredLossMethod: KnapsackMethod {
     let used = try bound.affordable(all, runs: runs, limit: tableWork, least: SamplePolicy.fewestForTable)
     // Bits are chosen by shifted copies, too: a few samples say little. What is reported is of the samples.
     let shown = Array(all.prefix(used))
-    let both = shown + (try heldOut.prefix(used).flatMap { try session.withCopies($0).dropFirst() })
+    var both = shown
+    for index in heldOut.prefix(used) { both += try session.withCopies(index).dropFirst() }
     let copies = Array(both[..<(try bound.affordable(both, runs: runs, limit: tableWork, least: SamplePolicy.fewestForTable))].dropFirst(used))
     let total = used + copies.count
     let losses = try SensitivityMeasurement(bound, shown, references: heldOut.prefix(used).map { references[$0] })
-      .run(versions) { done, _ in try monitor.report(.sensitivity, done, of: total) }
+      .run(versions) { done, _ throws(CetError) in try monitor.report(.sensitivity, done, of: total) }
     let moved = try SensitivityMeasurement(bound, copies, references: bound.referenceOutputs(copies))
-      .run(versions) { done, _ in try monitor.report(.sensitivity, used + done, of: total) }
+      .run(versions) { done, _ throws(CetError) in try monitor.report(.sensitivity, used + done, of: total) }
     for (index, values) in losses.enumerated() {
       for (version, loss) in values.enumerated() {
         let bits = errors.widths[index][version]
@@ -97,11 +98,11 @@ enum MeasuredLossMethod: KnapsackMethod {
   /// gᵀδ + ½ δᵀHδ of every candidate, mean over the batches' samples; empty where there is no derivative.
   private static func secondOrder(
     _ bound: BoundModel, _ versions: [[QuantizedLayer]], batches: [Batch], _ monitor: Monitor
-  ) throws -> [[Double]] {
+  ) throws(CetError) -> [[Double]] {
     let places = versions.enumerated().flatMap { index, list in list.indices.map { (index, $0) } }
     var sums = versions.map { $0.map { _ in 0.0 } }
     let known = try SecondOrderMeasurement(bound, batches).run(
-      versions, progress: { try monitor.report(.curvature, $0, of: $1) }
+      versions, progress: { done, total throws(CetError) in try monitor.report(.curvature, done, of: total) }
     ) { _, gradient, u in
       for (entry, place) in places.enumerated() {
         sums[place.0][place.1] += gradient[entry] + 0.5 * u[entry].reduce(0.0) { $0 + Double($1) * Double($1) }

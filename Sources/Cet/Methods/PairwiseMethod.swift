@@ -11,7 +11,7 @@ enum PairwiseMethod: AllocationMethod {
   /// More values than this would be held for the pair losses of one batch.
   private static let mostPairValues = 1 << 28
 
-  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
+  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> LossTable {
     let (errors, heldOut) = try session.candidateErrors(draft, monitor)
     let matrix = try pairLosses(session, errors, heldOut, monitor)
     let draft = draft.knowing(errors.codings)
@@ -25,7 +25,7 @@ enum PairwiseMethod: AllocationMethod {
         entry += 1
       }
     }
-    table.chosen = try draft.underTarget { budget, cost in
+    table.chosen = try draft.underTarget { budget, cost throws(CetError) in
       let allocation = try PairwiseAllocation(
         costs: draft.planned.map { index in draft.widths[index].map { cost(index, $0) } }, matrix: matrix)
       let picks = try allocation.solve(budget: budget)
@@ -38,15 +38,15 @@ enum PairwiseMethod: AllocationMethod {
   /// G over all versions of all layers, row-major.
   private static func pairLosses(
     _ session: Session, _ errors: CandidateErrors, _ heldOut: [Int], _ monitor: Monitor
-  ) throws -> [Double] {
+  ) throws(CetError) -> [Double] {
     let versions = errors.versions
     let count = versions.reduce(0) { $0 + $1.count }
     var matrix = [Double](repeating: 0, count: count * count)
     var slopes = [Double](repeating: 0, count: count)
     let used = heldOut.map { session.batches[$0] }
     let known = try SecondOrderMeasurement(session.bound, used).run(
-      versions, progress: { try monitor.report(.curvature, $0, of: $1) }
-    ) { _, gradient, u in
+      versions, progress: { done, total throws(CetError) in try monitor.report(.curvature, done, of: total) }
+    ) { _, gradient, u throws(CetError) in
       let width = u.map(\.count).max() ?? 0
       guard width <= mostPairValues / max(1, count) else {
         throw CetError(.outOfMemory, "method 'clado' would hold \(width) outputs for each of \(count) choices: use a smaller batch_size")

@@ -9,7 +9,7 @@ import CetTensor
 enum StiffAxesMethod: AllocationMethod {
   static let table = TableUse.oneTarget
 
-  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
+  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> LossTable {
     let (bound, options, slots) = (session.bound, draft.options, session.slots)
     let dimension = slots.last.map { $0.offset + $0.count } ?? 0
     if let asked = options.eigenpairs, asked > dimension {
@@ -27,13 +27,14 @@ enum StiffAxesMethod: AllocationMethod {
     }
     monitor.log(
       .info, "\(pairs.convergedCount) of \(pairs.count) eigenpairs converged to 1 % in \(pairs.applies) Hessian-vector products")
-    let weights = try bound.layers.flatMap { try bound.weightValues($0) }
+    var weights: [Float] = []
+    for layer in bound.layers { weights += try bound.weightValues(layer) }
     var chosen = PaperMethod.Options()
     chosen.seed = options.seed
     var table = LossTable(count: slots.count)
     table.codings = try session.codings(draft, monitor)
     let draft = draft.knowing(table.codings)
-    table.chosen = try draft.underTarget { budget, cost in
+    table.chosen = try draft.underTarget { budget, cost throws(CetError) in
       let tensors = draft.planned.map { index in
         PaperMethod.Tensor(
           name: slots[index].name, range: slots[index].offset..<(slots[index].offset + slots[index].count),

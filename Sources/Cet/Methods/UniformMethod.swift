@@ -5,7 +5,7 @@ import CetTensor
 enum UniformMethod: AllocationMethod {
   static let table = TableUse.none
 
-  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws -> LossTable {
+  static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> LossTable {
     var table = LossTable(count: session.bound.layers.count)
     table.codings = try session.codings(draft, monitor)
     return table
@@ -13,7 +13,7 @@ enum UniformMethod: AllocationMethod {
 
   static func choice(
     _ draft: PlanDraft, _ table: LossTable, losses: [[Int: Double]], limit: Double?
-  ) throws -> BitChoice {
+  ) throws(CetError) -> BitChoice {
     for width in draft.options.widths.reversed() {
       let bits = draft.bits(everywhere: width)
       if try draft.fits(bits) { return BitChoice(bits: bits) }

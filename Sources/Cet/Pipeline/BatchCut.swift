@@ -16,7 +16,7 @@ struct BatchCut {
   /// - Parameters:
   ///   - size: asked for by the caller.
   ///   - usual: the largest size where none is asked for.
-  init(_ data: Calibration, size: Int?, usual: Int, fixedSize: Int?) throws {
+  init(_ data: Calibration, size: Int?, usual: Int, fixedSize: Int?) throws(CetError) {
     if let size, let fixedSize, size != fixedSize {
       throw CetError(.invalidArgument, "option batch_size: the model takes batches of \(fixedSize), got \(size)")
     }
@@ -40,15 +40,16 @@ struct BatchCut {
     guard !batches.isEmpty else { throw CetError(.invalidArgument, "the calibration has no samples") }
   }
 
-  private static func batch(_ part: Calibration.Batch, _ range: Range<Int>) throws -> Batch {
+  private static func batch(_ part: Calibration.Batch, _ range: Range<Int>) throws(CetError) -> Batch {
     let rows = try part.samples(range)
     return try Batch(
-      inputs: Dictionary(try rows.inputs.map { ($0.name, try widened($0.tensor)) }, uniquingKeysWith: { $1 }),
+      inputs: Dictionary(
+        try rows.inputs.map { name, tensor throws(CetError) in (name, try widened(tensor)) }, uniquingKeysWith: { $1 }),
       sampleAxes: rows.sampleAxes, labels: rows.labels, sampleCount: range.count)
   }
 
   /// Models run in float32.
-  private static func widened(_ tensor: Tensor) throws -> Tensor {
+  private static func widened(_ tensor: Tensor) throws(CetError) -> Tensor {
     guard tensor.type == .float16 || tensor.type == .bfloat16 else { return tensor }
     return try Conversion.convert(tensor, to: .float32, ComputeContext())
   }
@@ -56,7 +57,7 @@ struct BatchCut {
   /// Where samples of a batch influence each other, cuts the data into batches of one and says so, or throws when a sample
   /// alone has no loss.
   /// - Parameter isShared: among processes, which have agreed on batches.
-  mutating func keepApart(_ data: Calibration, _ bound: BoundModel, isShared: Bool) throws -> String? {
+  mutating func keepApart(_ data: Calibration, _ bound: BoundModel, isShared: Bool) throws(CetError) -> String? {
     guard var batch = batches.max(by: { $0.sampleCount < $1.sampleCount }), fixedSize != 1 else { return nil }
     let size = batch.sampleCount
     if size == 1, let part = data.batches.max(by: { $0.sampleCount < $1.sampleCount }) {

@@ -8,7 +8,7 @@ extension Session {
   /// are the same: a covariance of too few patches then makes low widths look better than they are. Batches that take
   /// other branches of the model are split by themselves, and held-out ones of all kinds take turns.
   /// - Parameter fold: the one that is held out.
-  func split(fold: Int = SamplePolicy.folds - 1) throws -> (fitting: [Int], heldOut: [Int]) {
+  func split(fold: Int = SamplePolicy.folds - 1) throws(CetError) -> (fitting: [Int], heldOut: [Int]) {
     var kinds: [(reached: Set<Int>, batches: [Int])] = []
     for (index, batch) in batches.enumerated() {
       let reached = try bound.reached(batch)
@@ -41,16 +41,16 @@ extension Session {
   func candidates(
     _ widths: [Int: [Int]], codings: [[Int: Coding]] = [], fitting: [FittingBatch], rounding: Rounding, nearest: Set<Int> = [],
     rules: CodeRules, maxMemory: Int?, effort: RoundingEffort, monitor: Monitor
-  ) throws -> [Int: [QuantizedLayer]] {
+  ) throws(CetError) -> [Int: [QuantizedLayer]] {
     var result: [Int: [QuantizedLayer]] = [:]
     let total = widths.values.reduce(0) { $0 + $1.count }
     var done = 0
     try eachLayer(
       Array(widths.keys), fitting: rounding == .nearest ? nil : fitting, nearest: nearest, maxMemory: maxMemory, monitor: monitor
-    ) { index, layer in
-      result[index] = try (widths[index] ?? []).map { bits in
+    ) { index, layer throws(CetError) in
+      result[index] = try (widths[index] ?? []).map { bits throws(CetError) in
         let known = index < codings.count ? codings[index][bits].map { CodeFormat(bits: bits, coding: $0) } : nil
-        let made = try layer.quantized(known ?? layer.format(bits: bits, rules: rules), rules: rules, effort: effort)
+        let made = try layer.quantized(known.or(layer.format(bits: bits, rules: rules)), rules: rules, effort: effort)
         done += 1
         try monitor.report(.rounding, done, of: total)
         return made
@@ -60,7 +60,7 @@ extension Session {
   }
 
   /// The codings of less error, by layer index and bits, for methods that round no layer to choose its bits.
-  func codings(_ draft: PlanDraft, _ monitor: Monitor) throws -> [[Int: Coding]] {
+  func codings(_ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> [[Int: Coding]] {
     let widths = draft.plannedWidths
     var result = [[Int: Coding]](repeating: [:], count: bound.layers.count)
     let open = widths.filter { index, bits in
@@ -69,7 +69,7 @@ extension Session {
     guard !open.isEmpty else { return result }
     let options = draft.options
     let fitting = options.rounding == .nearest ? nil : try fitting(options.rounding, split().fitting)
-    try eachLayer(Array(open.keys), fitting: fitting, maxMemory: options.maxMemory, monitor: monitor) { index, layer in
+    try eachLayer(Array(open.keys), fitting: fitting, maxMemory: options.maxMemory, monitor: monitor) { index, layer throws(CetError) in
       for bits in open[index] ?? [] {
         result[index][bits] = try layer.format(bits: bits, rules: draft.rules).coding
         try monitor.check()
@@ -84,16 +84,16 @@ extension Session {
   ///   - nearest: layers that are not fitted, by index.
   private func eachLayer(
     _ layers: [Int], fitting: [FittingBatch]?, nearest: Set<Int> = [], maxMemory: Int?, monitor: Monitor,
-    _ body: (_ index: Int, LayerRounding) throws -> Void
-  ) throws {
+    _ body: (_ index: Int, LayerRounding) throws(CetError) -> Void
+  ) throws(CetError) {
     let indices = layers.sorted()
-    let observed = try Set(fitting.map { try bound.observable(indices, $0) } ?? []).subtracting(nearest)
+    let observed = try Set(fitting.map { batches throws(CetError) in try bound.observable(indices, batches) } ?? []).subtracting(nearest)
     for index in indices where !observed.contains(index) { try body(index, LayerRounding(bound, index, nil)) }
     guard let fitting, !observed.isEmpty else { return }
     try StatisticsMeasurement(bound, fitting).run(
       observed.sorted(), memory: min(statisticsBytes, Session.statisticsBytes(maxMemory)),
-      progress: { try monitor.report(.statistics, $0, of: $1) }
-    ) { run, statistics in
+      progress: { done, total throws(CetError) in try monitor.report(.statistics, done, of: total) }
+    ) { run, statistics throws(CetError) in
       let factors = InputFactors(statistics, bound.workers)
       for index in run { try body(index, LayerRounding(bound, index, statistics, factors)) }
     }

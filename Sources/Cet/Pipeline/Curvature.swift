@@ -44,7 +44,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   public init(
     _ communicator: Communicator? = nil, host: @escaping () -> Monitor = { Monitor() },
     arguments: () throws -> (LoadedModel, Calibration, CurvatureOptions)
-  ) throws {
+  ) throws(CetError) {
     self.communicator = communicator
     self.host = host
     let monitor = communicator == nil ? host() : Monitor()
@@ -59,7 +59,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     let total = try communicator?.gather([Double(samples.sampleCount)]).reduce(0) { $0 + Int($1[0]) }
     let (session, slots) = try communicator.agree {
       let asked = options.loss ?? (samples.hasLabels ? .crossEntropy : nil)
-      let session = try monitor.attended {
+      let session = try monitor.attended { () throws(CetError) in
         try Session(
           model, samples, loss: asked, output: options.output, batchSize: options.batchSize,
           parts: SamplePolicy.curvatureParts, totalSamples: total, threads: options.threads,
@@ -78,9 +78,9 @@ public final class Curvature: LinearMap, @unchecked Sendable {
       .init("parameters", Fingerprint.text(of: parameters)),
       .init("batches", session.batches.map { String($0.sampleCount) }.joined(separator: " ")),
     ]
-    let share = try communicator.map { try CalibrationShare($0, session, slots, options) }
+    let share = try communicator.map { ranks throws(CetError) in try CalibrationShare(ranks, session, slots, options) }
     map = try communicator.agree {
-      try monitor.attended {
+      try monitor.attended { () throws(CetError) in
         try CurvatureOperator(
           model: session.bound.model, output: session.bound.output, parameters: slots, batches: session.batches,
           loss: session.loss, curvature: options.curvature, workers: session.bound.workers,
@@ -94,11 +94,11 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   }
 
   /// Of samples that this process has all of; `data` is fitted to the model.
-  public convenience init(_ model: LoadedModel, _ data: Calibration, _ options: CurvatureOptions) throws {
+  public convenience init(_ model: LoadedModel, _ data: Calibration, _ options: CurvatureOptions) throws(CetError) {
     try self.init(arguments: { (model, data, options) })
   }
 
-  private static func slots(_ model: LoadedModel, _ options: CurvatureOptions) throws -> [ParameterSlot] {
+  private static func slots(_ model: LoadedModel, _ options: CurvatureOptions) throws(CetError) -> [ParameterSlot] {
     let names = model.found.layers.map(\.name)
     var wanted: Set<Int> = []
     for pattern in options.only { wanted.formUnion(try NamePattern(pattern).indices(in: names, use: "only")) }
@@ -126,22 +126,22 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     try apply(count: count) { (v, hv) }
   }
 
-  public func gradient(_ arguments: () throws -> UnsafeMutablePointer<Float>) throws {
+  public func gradient(_ arguments: () throws -> UnsafeMutablePointer<Float>) throws(CetError) {
     let result = try communicator.agree(arguments)
-    try heard { try map.gradient(result) }
+    try heard { () throws(CetError) in try map.gradient(result) }
   }
 
-  public func loss(_ argument: () throws -> UnsafeMutablePointer<Double>) throws {
+  public func loss(_ argument: () throws -> UnsafeMutablePointer<Double>) throws(CetError) {
     let result = try communicator.agree(argument)
-    result.pointee = try heard { try map.loss() }
+    result.pointee = try heard { () throws(CetError) in try map.loss() }
   }
 
-  public func loss() throws -> Double { try map.loss() }
+  public func loss() throws(CetError) -> Double { try map.loss() }
 
   /// Bytes for basis and blocks of a solve: what is asked for; or what the curvature leaves of a limit for both, or of a share
   /// of the available memory. Where that is too little for the solve to go well, the curvature takes less. Every
   /// process gets the same number, because what is computed depends on it.
-  public func memory(for options: EigensolveOptions) throws -> Int {
+  public func memory(for options: EigensolveOptions) throws(CetError) -> Int {
     func rest() -> Int {
       if let total = options.totalMaxMemory { return total - map.memory.predicted }
       return memoryLimit(
@@ -158,24 +158,24 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     return try communicator?.least(own) ?? own
   }
 
-  private func heard<Result>(_ work: () throws -> Result) throws -> Result {
+  private func heard<Result>(_ work: () throws(CetError) -> Result) throws(CetError) -> Result {
     guard communicator == nil else { return try work() }
     return try attended(host(), work)
   }
 
   /// Work on this map of which the monitor's thread hears while it waits. With a communicator it is done here, because the
   /// communicator's callbacks are the host's, too.
-  public func attended<Result>(_ monitor: Monitor, _ work: () throws -> Result) throws -> Result {
+  public func attended<Result>(_ monitor: Monitor, _ work: () throws(CetError) -> Result) throws(CetError) -> Result {
     guard communicator == nil else { return try work() }
-    return try monitor.attended { try interruption.replaced(by: monitor.check, work) }
+    return try monitor.attended { () throws(CetError) in try interruption.replaced(by: monitor.check, work) }
   }
 
   /// Work that applies the map as often as on every other process. What fails on one process between two products (a
   /// callback that cancels, memory) is told to the others, which wait in the next.
-  public func together<Result>(_ work: () throws -> Result) throws -> Result {
+  public func together<Result>(_ work: () throws(CetError) -> Result) throws(CetError) -> Result {
     guard let communicator else { return try work() }
     let known = communicator.failures
-    let result = Swift.Result { try work() }
+    let result = Swift.Result(catching: work)
     if case .failure(let error) = result, communicator.failures > known { throw error }
     return try communicator.agree { try result.get() }
   }
@@ -183,7 +183,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
 
 extension CalibrationShare {
   /// Where this process's batches stand among all; throws on all processes when they do not fit together.
-  init(_ communicator: Communicator, _ session: Session, _ slots: [ParameterSlot], _ options: CurvatureOptions) throws {
+  init(_ communicator: Communicator, _ session: Session, _ slots: [ParameterSlot], _ options: CurvatureOptions) throws(CetError) {
     let choices = [
       LossKind.allCases.firstIndex(of: session.loss), CurvatureKind.allCases.firstIndex(of: options.curvature),
       slots.last.map { $0.offset + $0.count },
@@ -217,7 +217,7 @@ extension CalibrationShare {
 }
 
 /// Samples of one of `size` processes, when all add the same `total` samples in batches of `batchSize`.
-public func communicatorRange(total: Int, batchSize: Int, size: Int, rank: Int) throws -> Range<Int> {
+public func communicatorRange(total: Int, batchSize: Int, size: Int, rank: Int) throws(CetError) -> Range<Int> {
   guard batchSize > 0 else { throw CetError(.invalidArgument, "batch_size: expected a positive number, got \(batchSize)") }
   guard size >= 1, size <= ShardTree.leafCount else {
     throw CetError(.invalidArgument, "size: expected 1 to \(ShardTree.leafCount) ranks, got \(size)")

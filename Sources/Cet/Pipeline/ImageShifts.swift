@@ -46,7 +46,7 @@ struct ImageShifts {
 
   /// Copies of a batch, every sample moved by itself; none where no image of it is large enough.
   /// - Parameter seed: the same moves for the same seed.
-  func shifted(_ batch: Batch, seed: UInt64) throws -> [Batch] {
+  func shifted(_ batch: Batch, seed: UInt64) throws(CetError) -> [Batch] {
     let images = batch.inputs.compactMap { name, tensor -> (name: String, axis: Int)? in
       guard let axis = rowAxes[name], tensor.rank == 4, batch.sampleAxes[name] == 0,
         min(tensor.shape[axis], tensor.shape[axis + 1]) >= ImageShifts.fraction
@@ -55,12 +55,14 @@ struct ImageShifts {
     }
     guard !images.isEmpty else { return [] }
     var random = Random(seed: seed)
-    return try (0..<copies).map { _ in
+    return try (0..<copies).map { _ throws(CetError) in
       // Moves are fractions of the largest one: inputs of several sizes move together.
       let moves = (0..<batch.sampleCount).map { _ in (rows: 2 * random.uniform() - 1, columns: 2 * random.uniform() - 1) }
       var inputs = batch.inputs
       for image in images {
-        inputs[image.name] = try batch.inputs[image.name].map { try ImageShifts.moved($0, axis: image.axis, moves) }
+        inputs[image.name] = try batch.inputs[image.name].map { images throws(CetError) in
+          try ImageShifts.moved(images, axis: image.axis, moves)
+        }
       }
       return try Batch(
         inputs: inputs, sampleAxes: batch.sampleAxes, labels: batch.labels, sampleCount: batch.sampleCount)
@@ -68,7 +70,7 @@ struct ImageShifts {
   }
 
   /// Every sample moved; what leaves the image is lost, and its border is repeated where it leaves a gap.
-  private static func moved(_ tensor: Tensor, axis: Int, _ moves: [(rows: Double, columns: Double)]) throws -> Tensor {
+  private static func moved(_ tensor: Tensor, axis: Int, _ moves: [(rows: Double, columns: Double)]) throws(CetError) -> Tensor {
     let source = try tensor.rowMajor()
     let result = try Tensor(uninitialized: tensor.type, tensor.shape)
     let (rows, columns) = (tensor.shape[axis], tensor.shape[axis + 1])

@@ -2,6 +2,7 @@ import CetFormats
 import CetGraph
 import CetLayers
 import CetOperators
+import CetTensor
 
 extension LoadedModel {
   /// Products whose operands are constant: what they multiply are no weights of layers.
@@ -16,7 +17,7 @@ extension LoadedModel {
   /// What the model consists of: operators (those of functions, branches and bodies as well) and whether they have
   /// exact derivatives, inputs, outputs, parameters, whether it can be compressed, what is quantized in it already, and the
   /// smallest file that 2 bits everywhere would give. One JSON document.
-  public func inspectJSON() throws -> String {
+  public func inspectJSON() throws(CetError) -> String {
     let model = file.model
     let judgement = judgement()
     var counts: [(key: String, node: Node, count: Int)] = []

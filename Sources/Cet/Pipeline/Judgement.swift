@@ -36,13 +36,13 @@ extension LoadedModel {
       try checkWeights()
       _ = try smallestFileBytes()
     } catch {
-      return .no(text(error))
+      return .no(error.message)
     }
     return boundJudgement()
   }
 
   /// With 2 bits everywhere, in bit planes.
-  func smallestFileBytes() throws -> Int {
+  func smallestFileBytes() throws(CetError) -> Int {
     let bits = found.layers.indices.map { found.obstacle($0) == nil ? 2 : nil }
     return try FileSizes(found, of: file, encoding: .planes, granularity: .perAxis)
       .bytes(bits.map { $0.map { CodeFormat(bits: $0) } }, addsBiases: true, metadata: FileMetadata.ofUnknownLosses(self, bits: bits))
@@ -84,13 +84,11 @@ extension LoadedModel {
       return value.element == .float32 ? .yes : .no("the loss needs a float32 output, got \(value.element)")
     } catch where error.dependsOnData {
       // Whole numbers that all samples share are constants of a program.
-      return types.values.contains { !$0.element.isFloatingPoint } ? .needsData(text(error)) : .no(text(error))
+      return types.values.contains { !$0.element.isFloatingPoint } ? .needsData(error.message) : .no(error.message)
     } catch where error.code == .unsupportedOperator {
-      return .no(text(error))
+      return .no(error.message)
     } catch {
-      return isOpen ? .needsData(text(error)) : .no(text(error))
+      return isOpen ? .needsData(error.message) : .no(error.message)
     }
   }
-
-  private func text(_ error: any Error) -> String { (error as? CetError)?.message ?? "\(error)" }
 }

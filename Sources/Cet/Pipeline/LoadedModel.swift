@@ -15,12 +15,12 @@ public final class LoadedModel: @unchecked Sendable {
   let existing: ExistingQuantization
 
   /// Maps the file; external data is looked for in the file's folder only.
-  public convenience init(path: String) throws { try self.init(ModelFile(path: path)) }
+  public convenience init(path: String) throws(CetError) { try self.init(ModelFile(path: path)) }
 
   /// Copies the bytes.
-  public convenience init(bytes: UnsafeRawBufferPointer) throws { try self.init(ModelFile(copying: bytes)) }
+  public convenience init(bytes: UnsafeRawBufferPointer) throws(CetError) { try self.init(ModelFile(copying: bytes)) }
 
-  init(_ file: ModelFile) throws {
+  init(_ file: ModelFile) throws(CetError) {
     self.file = file
     found = try LinearLayers(file.model)
     existing = ExistingQuantization(found)
@@ -57,9 +57,9 @@ public final class LoadedModel: @unchecked Sendable {
 
   /// Throws when a node cannot be executed, before any work starts. Branches of If are left aside: the data may never
   /// take them.
-  func checkOperators() throws { try check(found.inlining.model.graph.nodes) }
+  func checkOperators() throws(CetError) { try check(found.inlining.model.graph.nodes) }
 
-  private func check(_ nodes: [Node]) throws {
+  private func check(_ nodes: [Node]) throws(CetError) {
     for node in nodes {
       if let obstacle = OperatorRegistry.obstacle(to: node, in: file.model) {
         let quantized = existing.others.isEmpty ? nil : existing.summary
@@ -71,7 +71,7 @@ public final class LoadedModel: @unchecked Sendable {
   }
 
   /// Throws when no weight can be quantized, whatever a plan wants.
-  func checkWeights() throws {
+  func checkWeights() throws(CetError) {
     guard let first = found.layers.first else {
       let kinds = "float constants of Conv, ConvTranspose, Gemm, MatMul, Gather, LSTM, GRU or RNN"
       throw CetError(.invalidModel, "the model has no quantizable weights (\(existing.summary ?? kinds))")

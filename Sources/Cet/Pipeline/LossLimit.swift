@@ -16,7 +16,7 @@ struct LossLimit {
   /// A plan this close to the limit is not improved on.
   private static let closeness = 0.9
 
-  func plan(_ limit: Double) throws -> CompressionPlan {
+  func plan(_ limit: Double) throws(CetError) -> CompressionPlan {
     var best: CompressionPlan?
     // Sums of table losses between which the limit lies.
     var (met, missed) = (0.0, Double.infinity)
@@ -51,7 +51,7 @@ struct LossLimit {
   }
 
   /// The last resort, and what can be reached.
-  private func mostBits(_ limit: Double, _ recipe: RoundingRecipe?) throws -> CompressionPlan {
+  private func mostBits(_ limit: Double, _ recipe: RoundingRecipe?) throws(CetError) -> CompressionPlan {
     var plan = try draft.plan(table, loss: session.loss, samples: session.sampleCount, tableLimit: 0)
     try session.judge(&plan, calibration: calibration, recipe: recipe, monitor)
     guard let loss = plan.prediction?.bound, loss > limit else { return plan }
@@ -61,7 +61,7 @@ struct LossLimit {
   }
 
   /// Throws when a rounded plan exceeds its limit.
-  static func check(_ expected: LossEstimate?, _ limit: Double) throws {
+  static func check(_ expected: LossEstimate?, _ limit: Double) throws(CetError) {
     guard let loss = expected?.bound, loss > limit * (1 + 1e-9) else { return }
     throw CetError(
       .infeasibleBudget,

@@ -26,7 +26,7 @@ struct PlanDraft {
   }
 
   /// - Parameter reached: layers that the loss depends on; the others stay as they are unless a fix pattern names them.
-  init(_ model: LoadedModel, _ options: PlanOptions, reached: Set<Int>) throws {
+  init(_ model: LoadedModel, _ options: PlanOptions, reached: Set<Int>) throws(CetError) {
     self.model = model
     self.options = options
     try model.checkWeights()
@@ -34,7 +34,7 @@ struct PlanDraft {
     func possible(_ index: Int, _ widths: [Int]) -> [Int] {
       widths.filter { rules.expected(bits: $0, columns: model.found.layers[index].columns) != nil }
     }
-    choices = try options.choices(for: model.found.layers.map(\.name)).enumerated().map { index, choice in
+    choices = try options.choices(for: model.found.layers.map(\.name)).enumerated().map { index, choice throws(CetError) in
       if case .kept = choice { return choice }
       if let reason = model.found.obstacle(index) { return .unusable(reason) }
       if case .fixed(let bits, let pattern) = choice, possible(index, [bits]).isEmpty {
@@ -82,7 +82,7 @@ struct PlanDraft {
   private var plannedCount: Int { planned.reduce(0) { $0 + layers[$1].count } }
   private var addsBiases: Bool { options.rounding != .nearest }
 
-  private func fileBytes(_ bits: [Int?]) throws -> Int {
+  private func fileBytes(_ bits: [Int?]) throws(CetError) -> Int {
     try sizes.bytes(formats(bits), addsBiases: addsBiases, metadata: FileMetadata.ofUnknownLosses(model, bits: bits))
   }
 
@@ -99,7 +99,7 @@ struct PlanDraft {
     }
   }
 
-  func checkTarget() throws {
+  func checkTarget() throws(CetError) {
     let lowest = widths.map(\.first)
     let highest = widths.map(\.last)
     if let budget = codeBitBudget, codeBits(lowest) > budget {
@@ -132,7 +132,7 @@ struct PlanDraft {
   /// - Parameter tableLimit: the most that the table's losses may sum to, for the target `max_loss`.
   func plan(
     _ table: LossTable, loss: LossKind, samples: Int, tableLimit: Double? = nil
-  ) throws -> CompressionPlan {
+  ) throws(CetError) -> CompressionPlan {
     let losses = sensitivity(table)
     let choice = try options.method.rules.choice(self, table, losses: losses, limit: tableLimit)
     let bits = choice.bits
@@ -209,7 +209,7 @@ struct PlanDraft {
   }
 
   /// Whether these bits meet the target.
-  func fits(_ bits: [Int?]) throws -> Bool {
+  func fits(_ bits: [Int?]) throws(CetError) -> Bool {
     switch options.target {
     case .ratio, .bits: codeBits(bits) <= codeBitBudget ?? 0
     case .size(let bytes): try fileBytes(bits) <= bytes
@@ -229,7 +229,7 @@ struct PlanDraft {
   ///
   /// Bytes of a file are almost the sum over tensors; what is not (lengths in the format, shared constants) is found by
   /// asking for the exact size and giving the difference back, until the file is small enough.
-  func underTarget(_ make: (_ budget: Int, _ cost: (Int, Int) -> Int) throws -> BitChoice) throws -> BitChoice {
+  func underTarget(_ make: (_ budget: Int, _ cost: (Int, Int) -> Int) throws(CetError) -> BitChoice) throws(CetError) -> BitChoice {
     switch options.target {
     case .ratio, .bits: return try make(codeBitBudget ?? 0) { layers[$0].count * $1 }
     case .size(let limit):

@@ -32,7 +32,7 @@ struct PlanRounding {
   }
 
   /// The codes that are written, fitted to all samples.
-  func layers(_ recipe: RoundingRecipe) throws -> (layers: [Int: QuantizedLayer], session: Session) {
+  func layers(_ recipe: RoundingRecipe) throws(CetError) -> (layers: [Int: QuantizedLayer], session: Session) {
     let work = try Work(self, recipe.reduced)
     let layers =
       switch recipe.pass {
@@ -65,7 +65,7 @@ struct PlanRounding {
   /// The recipe that loses least on samples that it is not fitted to, and what it loses there. Every step must earn its
   /// place: a layer takes fewer of them, or all layers the nearest codes, where held-out samples lose less so, and the
   /// sequential pass must beat what goes without it.
-  func judge(_ rounding: Rounding) throws -> Verdict {
+  func judge(_ rounding: Rounding) throws(CetError) -> Verdict {
     if rounding == .nearest {
       // The codes depend on no sample, so all are held out.
       let recipe = RoundingRecipe(pass: .nearest)
@@ -74,22 +74,24 @@ struct PlanRounding {
     }
     let folds = try self.folds()
     let plain = try Work(self, [Int: LayerSteps]())
-    let fitted = try folds.map { try plain.parallel(.gptq, $0.fit) }
+    let fitted = try folds.map { fold throws(CetError) in try plain.parallel(.gptq, fold.fit) }
     let reduced = try session.acceptedSteps(self, folds, fitted: fitted)
     let work = try Work(self, reduced)
-    let alone = try reduced.isEmpty ? fitted : folds.map { try work.parallel(.gptq, $0.fit) }
+    let alone = try reduced.isEmpty ? fitted : folds.map { fold throws(CetError) in try work.parallel(.gptq, fold.fit) }
     var best = try trial(.parallel, work, folds) { alone[$0] }
-    func consider(_ pass: RoundingRecipe.Pass, than base: Trial, _ make: (Int) throws -> [Int: QuantizedLayer]) throws {
+    func consider(_ pass: RoundingRecipe.Pass, than base: Trial, _ make: (Int) throws(CetError) -> [Int: QuantizedLayer]) throws(CetError) {
       let found = try trial(pass, work, folds, make)
       if found.mean < best.mean, Statistic.isBelow(found.losses.judged, base.losses.judged) { best = found }
     }
-    try consider(.nearest, than: best) { _ in try plain.parallel(.nearest, []) }
+    try consider(.nearest, than: best) { _ throws(CetError) in try plain.parallel(.nearest, []) }
     if rounding == .compensated, SamplePolicy.allowsSequentialPass(samples: session.sampleCount), folds[0].isHeldOut {
       let base = best
       let samples = folds[0].fit.reduce(0) { $0 + $1.sampleCount }
       for pass in SamplePolicy.sequentialPasses(samples: samples) {
         let options = SequentialOptions(ridge: pass.ridge, matchesVariance: pass.matchesVariance)
-        try consider(.sequential(options), than: base) { try work.sequential(options, folds[$0].fit, alone: alone[$0]) }
+        try consider(.sequential(options), than: base) { number throws(CetError) in
+          try work.sequential(options, folds[number].fit, alone: alone[number])
+        }
       }
     }
     let recipe = RoundingRecipe(pass: best.pass, reduced: best.pass == .nearest ? [:] : work.named(reduced))
@@ -97,10 +99,10 @@ struct PlanRounding {
   }
 
   /// What a known recipe loses.
-  func judge(_ recipe: RoundingRecipe) throws -> Verdict {
+  func judge(_ recipe: RoundingRecipe) throws(CetError) -> Verdict {
     let folds = try self.folds()
     let work = try Work(self, recipe.reduced)
-    let found = try trial(recipe.pass, work, folds) { number in
+    let found = try trial(recipe.pass, work, folds) { number throws(CetError) in
       switch recipe.pass {
       case .nearest: try work.parallel(.nearest, [])
       case .parallel: try work.parallel(.gptq, folds[number].fit)
@@ -121,8 +123,8 @@ struct PlanRounding {
   }
 
   private func trial(
-    _ pass: RoundingRecipe.Pass, _ work: Work, _ folds: [Fold], _ make: (_ fold: Int) throws -> [Int: QuantizedLayer]
-  ) throws -> Trial {
+    _ pass: RoundingRecipe.Pass, _ work: Work, _ folds: [Fold], _ make: (_ fold: Int) throws(CetError) -> [Int: QuantizedLayer]
+  ) throws(CetError) -> Trial {
     var trial = Trial(pass: pass)
     for (number, fold) in folds.enumerated() {
       trial.layers = try make(number)
@@ -133,7 +135,7 @@ struct PlanRounding {
     return trial
   }
 
-  private func verdict(_ recipe: RoundingRecipe, _ work: Work, _ folds: [Fold], _ trial: Trial) throws -> Verdict {
+  private func verdict(_ recipe: RoundingRecipe, _ work: Work, _ folds: [Fold], _ trial: Trial) throws(CetError) -> Verdict {
     guard folds[0].isHeldOut else { return Verdict(recipe, unseen: SampleLosses(), seen: SampleLosses()) }
     // Where all folds were held out in turn, every sample is an unseen one.
     guard folds.count == 1 else { return Verdict(recipe, unseen: trial.losses, seen: SampleLosses()) }
@@ -153,13 +155,13 @@ struct PlanRounding {
     let isHeldOut: Bool
   }
 
-  private func folds() throws -> [Fold] {
+  private func folds() throws(CetError) -> [Fold] {
     let (_, heldOut) = try session.split()
     let samples = heldOut.reduce(0) { $0 + session.batches[$1].sampleCount }
     return try SamplePolicy.heldOutFolds(heldOut: samples).map(fold)
   }
 
-  func fold(_ number: Int) throws -> Fold {
+  func fold(_ number: Int) throws(CetError) -> Fold {
     let (fitting, heldOut) = try session.split(fold: number)
     let held = try heldOut.map(session.withCopies)
     return Fold(
@@ -171,7 +173,7 @@ struct PlanRounding {
 
   /// Loss change of every held-out sample: that of the sample itself, and the mean over it and its shifted copies at the
   /// judging temperature.
-  private func losses(_ session: Session, _ layers: [Int: QuantizedLayer], _ fold: Fold) throws -> SampleLosses {
+  private func losses(_ session: Session, _ layers: [Int: QuantizedLayer], _ fold: Fold) throws(CetError) -> SampleLosses {
     let values = try change(session, layers, fold.held.flatMap { $0 }, fold.references)
     var result = SampleLosses()
     var first = 0
@@ -188,7 +190,7 @@ struct PlanRounding {
 
   private func change(
     _ session: Session, _ layers: [Int: QuantizedLayer], _ batches: [Batch], _ references: [Tensor]
-  ) throws -> SampleLosses {
+  ) throws(CetError) -> SampleLosses {
     let before = try session.bound.sampleLosses(batches, references: references, changed: [:])
     return try session.bound.sampleLosses(batches, references: references, changed: session.bound.replacements(layers)) - before
   }
@@ -201,13 +203,13 @@ struct PlanRounding {
     private let rounding: PlanRounding
     private let nearest: Set<Int>
 
-    init(_ rounding: PlanRounding, _ reduced: [Int: LayerSteps]) throws {
+    init(_ rounding: PlanRounding, _ reduced: [Int: LayerSteps]) throws(CetError) {
       self.rounding = rounding
       session = try rounding.session.leavingBiases(of: Set(reduced.filter { $1 == .withoutBias }.keys))
       nearest = Set(reduced.filter { $1 == .nearest }.keys)
     }
 
-    init(_ rounding: PlanRounding, _ reduced: [String: LayerSteps]) throws {
+    init(_ rounding: PlanRounding, _ reduced: [String: LayerSteps]) throws(CetError) {
       var byIndex: [Int: LayerSteps] = [:]
       for (index, layer) in rounding.session.bound.layers.enumerated() { byIndex[index] = reduced[layer.name] }
       try self.init(rounding, byIndex)
@@ -220,7 +222,7 @@ struct PlanRounding {
     /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
     func parallel(
       _ rounding: Rounding, _ batches: [FittingBatch], _ bits: [Int: Int]? = nil, purpose: RoundingEffort.Purpose = .comparison
-    ) throws -> [Int: QuantizedLayer] {
+    ) throws(CetError) -> [Int: QuantizedLayer] {
       try versions((bits ?? self.rounding.bits).mapValues { [$0] }, batches, rounding, purpose).compactMapValues(\.first)
     }
 
@@ -228,7 +230,7 @@ struct PlanRounding {
     func versions(
       _ widths: [Int: [Int]], _ batches: [FittingBatch], _ rounding: Rounding = .gptq,
       _ purpose: RoundingEffort.Purpose = .comparison
-    ) throws -> [Int: [QuantizedLayer]] {
+    ) throws(CetError) -> [Int: [QuantizedLayer]] {
       try session.candidates(
         widths, codings: self.rounding.codings, fitting: batches, rounding: rounding, nearest: nearest, rules: self.rounding.rules,
         maxMemory: self.rounding.maxMemory, effort: RoundingEffort(purpose, self.rounding.effort), monitor: self.rounding.monitor)
@@ -240,18 +242,22 @@ struct PlanRounding {
     func sequential(
       _ options: SequentialOptions, _ batches: [FittingBatch], purpose: RoundingEffort.Purpose = .comparison,
       alone: [Int: QuantizedLayer]? = nil
-    ) throws -> [Int: QuantizedLayer] {
+    ) throws(CetError) -> [Int: QuantizedLayer] {
       let bits = rounding.bits
       let observed = Set(try session.bound.observable(Array(bits.keys), batches)).subtracting(nearest)
-      var fixed = try rounding.tables.value { try parallel(.nearest, [], bits.filter { !observed.contains($0.key) }) }
+      var fixed = try rounding.tables.value { () throws(CetError) in
+        try parallel(.nearest, [], bits.filter { !observed.contains($0.key) })
+      }
       let repeated = bits.filter { observed.contains($0.key) && !session.bound.layers[$0.key].isSequential }
       if !repeated.isEmpty {
-        fixed.merge(try alone?.filter { repeated[$0.key] != nil } ?? parallel(.gptq, batches, repeated, purpose: purpose)) { $1 }
+        let found = alone?.filter { repeated[$0.key] != nil }
+        fixed.merge(try found.or(parallel(.gptq, batches, repeated, purpose: purpose))) { $1 }
       }
       let formats = Dictionary(
         uniqueKeysWithValues: bits.map { ($0, CodeFormat(bits: $1, coding: rounding.codings[$0][$1] ?? .affine)) })
-      return try SequentialPass(session.bound, options, rules: rounding.rules, effort: RoundingEffort(purpose, rounding.effort)).run(formats, fixed: fixed, batches) {
-        try rounding.monitor.report(.rounding, $0, of: $1)
+      let pass = SequentialPass(session.bound, options, rules: rounding.rules, effort: RoundingEffort(purpose, rounding.effort))
+      return try pass.run(formats, fixed: fixed, batches) { done, total throws(CetError) in
+        try rounding.monitor.report(.rounding, done, of: total)
       }
     }
   }

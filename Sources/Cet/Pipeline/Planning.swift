@@ -8,15 +8,17 @@ import CetTensor
 /// - Parameter data: fitted to the model.
 public func makePlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
-) throws -> CompressionPlan {
+) throws(CetError) -> CompressionPlan {
   let options = options.settled
   try options.validate()
-  return try monitor.attended { try SerialKernels.run { try measuredPlan(model, data, options, monitor) } }
+  return try monitor.attended { () throws(CetError) in
+    try SerialKernels.run { () throws(CetError) in try measuredPlan(model, data, options, monitor) }
+  }
 }
 
 private func measuredPlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
-) throws -> CompressionPlan {
+) throws(CetError) -> CompressionPlan {
   let samples = try data.prefix(options.samples)
   var session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,
@@ -59,12 +61,12 @@ extension Session {
   /// - Parameter recipe: how it is rounded; nil: found out.
   func judge(
     _ plan: inout CompressionPlan, calibration: String, recipe: RoundingRecipe? = nil, _ monitor: Monitor
-  ) throws {
+  ) throws(CetError) {
     let rounding = PlanRounding(
       session: self, bits: plan.bits(of: bound.layers), codings: plan.codings(of: model), rules: plan.options.codeRules(model.trellisCode),
       effort: plan.options.effort, maxMemory: plan.options.maxMemory,
       monitor: monitor)
-    let verdict = try recipe.map { try rounding.judge($0) } ?? rounding.judge(plan.options.rounding)
+    let verdict = if let recipe { try rounding.judge(recipe) } else { try rounding.judge(plan.options.rounding) }
     plan.judgement = PlanJudgement(verdict, calibration: calibration, rounding: plan.options.rounding)
     plan.prediction = verdict.expected
     plan.anchor = PredictionAnchor(tableLoss: plan.tableLoss, expected: verdict.expected)
@@ -99,7 +101,7 @@ extension LoadedModel {
 /// The plan for another target from the loss table of a plan: no data, no forward passes.
 public func makePlan(
   _ model: LoadedModel, sensitivityOf plan: CompressionPlan, _ options: PlanOptions
-) throws -> CompressionPlan {
+) throws(CetError) -> CompressionPlan {
   try options.validate()
   let plan = try model.fitted(plan)
   let method = plan.options.method.rules

@@ -29,7 +29,7 @@ public struct Correction: Sendable {
 /// - Parameter data: fitted to the model; nil is enough for rounding `nearest` without a measured loss.
 public func quantizeModel(
   _ model: LoadedModel, _ data: Calibration?, _ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor
-) throws -> QuantizedModel {
+) throws(CetError) -> QuantizedModel {
   try options.validate()
   var plan = plan
   if let encoding = options.encoding, encoding != plan.options.encoding {
@@ -49,16 +49,16 @@ public func quantizeModel(
     guard rounding == .nearest else {
       throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
     }
-    return try monitor.attended { try nearest(model, plan, bits, options, monitor) }
+    return try monitor.attended { () throws(CetError) in try nearest(model, plan, bits, options, monitor) }
   }
-  return try monitor.attended {
-    try SerialKernels.run { try carryOut(model, data, plan, bits, rounding, options, monitor) }
+  return try monitor.attended { () throws(CetError) in
+    try SerialKernels.run { () throws(CetError) in try carryOut(model, data, plan, bits, rounding, options, monitor) }
   }
 }
 
 extension CompressionPlan {
   /// For an encoding that has no trellis codes: grids of the same bits take their place.
-  fileprivate mutating func leaveTrellis() throws {
+  fileprivate mutating func leaveTrellis() throws(CetError) {
     guard !options.encoding.carriesTrellis else { return }
     options.coding = .affine
     options.bits = options.bits?.filter { $0 > 1 }
@@ -88,7 +88,7 @@ extension CompressionPlan {
 private func nearest(
   _ model: LoadedModel, _ plan: CompressionPlan, _ bits: [Int: Int], _ options: QuantizeOptions,
   _ monitor: Monitor
-) throws -> QuantizedModel {
+) throws(CetError) -> QuantizedModel {
   let interruption = Interruption(monitor.check)
   let bound = try BoundModel(
     model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads, interruption: interruption),
@@ -110,7 +110,7 @@ private func nearest(
 private func carryOut(
   _ model: LoadedModel, _ data: Calibration, _ plan: CompressionPlan, _ bits: [Int: Int], _ rounding: Rounding,
   _ options: QuantizeOptions, _ monitor: Monitor
-) throws -> QuantizedModel {
+) throws(CetError) -> QuantizedModel {
   let samples = try data.prefix(options.samples ?? plan.samples)
   let maxMemory = options.maxMemory ?? plan.options.maxMemory
   var given = try Session(
@@ -152,13 +152,13 @@ private func carryOut(
   session.bound.context.arena.trim()
   return try QuantizedModel(
     model, plan: done, layers: layers, biasNames: session.bound.biasNames,
-    probe: Probe(inputs: inputs, outputs: expected.map { try $0.rowMajor() }))
+    probe: Probe(inputs: inputs, outputs: expected.map { x throws(CetError) in try x.rowMajor() }))
 }
 
 /// How the plan's bits are rounded best: as planning found out for these samples, or found out now.
 private func judgement(
   of plan: CompressionPlan, _ samples: Calibration, _ rounding: Rounding, _ rounder: PlanRounding
-) throws -> PlanJudgement {
+) throws(CetError) -> PlanJudgement {
   let calibration = Fingerprint.text(of: samples)
   if let known = plan.judgement, known.calibration == calibration, known.rounding == rounding { return known }
   return PlanJudgement(try rounder.judge(rounding), calibration: calibration, rounding: rounding)
@@ -184,7 +184,7 @@ public final class QuantizedModel: @unchecked Sendable {
 
   fileprivate init(
     _ model: LoadedModel, plan: CompressionPlan, layers: [Int: QuantizedLayer], biasNames: [String?], probe: Probe?
-  ) throws {
+  ) throws(CetError) {
     self.model = model
     self.layers = layers
     self.probe = probe
@@ -207,14 +207,14 @@ public final class QuantizedModel: @unchecked Sendable {
     }
   }
 
-  private func edit(_ encoding: Encoding) throws -> ModelEdit {
+  private func edit(_ encoding: Encoding) throws(CetError) -> ModelEdit {
     try rewriting.edit(
       layers.mapValues { LayerContent($0) }, encoding: encoding, metadata: FileMetadata.entries(model, plan: plan))
   }
 
   /// The file's bytes. They are read back and run before they are handed over.
-  public func bytes(encoding: Encoding, _ monitor: Monitor = Monitor()) throws -> [UInt8] {
-    try monitor.attended {
+  public func bytes(encoding: Encoding, _ monitor: Monitor = Monitor()) throws(CetError) -> [UInt8] {
+    try monitor.attended { () throws(CetError) in
       try monitor.report(.write, 0, of: 1)
       let bytes = try ModelWriter.write(edit: self.edit(encoding), of: model.file)
       try verify(ModelFile(bytes: bytes).model, monitor)
@@ -224,24 +224,24 @@ public final class QuantizedModel: @unchecked Sendable {
   }
 
   /// Writes the file in one step: an error leaves what was there before, or nothing.
-  public func save(path: String, encoding: Encoding, _ monitor: Monitor = Monitor()) throws {
-    try monitor.attended {
+  public func save(path: String, encoding: Encoding, _ monitor: Monitor = Monitor()) throws(CetError) {
+    try monitor.attended { () throws(CetError) in
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
+      let output = try ModelWriter.layOut(edit: edit, of: model.file, toFile: path)
       // Over the size of one file the tensors go beside it, and the model is checked as it is in memory.
-      let isOneFile = try ModelWriter.size(edit: edit, of: model.file) <= ModelWriter.maximumByteCount
       try verify(
-        isOneFile ? ModelFile(bytes: ModelWriter.write(edit: edit, of: model.file)).model : edit.applied(to: model.file.model),
-        monitor)
+        output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
+          .or(edit.applied(to: model.file.model)), monitor)
       // The file is there after this: no later wish to stop can undo it.
       try monitor.report(.write, 1, of: 1)
-      try ModelWriter.write(edit: edit, of: model.file, toFile: path)
+      try output.write()
     }
   }
 
   /// Runs a model on the probe and compares with the quantized weights in the library. Without calibration data
   /// there is nothing to run.
-  private func verify(_ written: Model, _ monitor: Monitor) throws {
+  private func verify(_ written: Model, _ monitor: Monitor) throws(CetError) {
     guard let probe else { return }
     // The weights are decoded in the file's own types: a widened decoder would not round them to 16 bits.
     let names = Set(layers.keys.map { rewriting.found.layers[$0].name })

@@ -8,8 +8,8 @@ import CetTensor
 /// Forward run with the library's own executor: outputs in graph order, C order, owned by the caller.
 public func runModel(
   _ model: LoadedModel, inputs: [(String, Tensor)], threads: Int
-) throws -> [(name: String, tensor: Tensor)] {
-  try KernelThreads.run(threads) { try forward(model.file.model, inputs: inputs) }
+) throws(CetError) -> [(name: String, tensor: Tensor)] {
+  try KernelThreads.run(threads) { () throws(CetError) in try forward(model.file.model, inputs: inputs) }
 }
 
 /// Forward run, as `runModel`, of samples of one batch of a calibration, from number `first` on; nil where none are left.
@@ -18,7 +18,7 @@ public func runModel(
 ///   - batchSize: nil: what the model fixes, else the usual.
 public func runSamples(
   _ model: LoadedModel, _ data: Calibration.Batch, first: Int, batchSize: Int?, threads: Int
-) throws -> (count: Int, outputs: [(name: String, tensor: Tensor)])? {
+) throws(CetError) -> (count: Int, outputs: [(name: String, tensor: Tensor)])? {
   guard first < data.sampleCount else { return nil }
   let fixed = SampleAxes.fixedBatchSize(of: model.requiredInputs)
   if let batchSize, let fixed, batchSize != fixed {
@@ -37,13 +37,13 @@ public func runSamples(
 /// All inputs are known, so every step runs as it is emitted and nothing is differentiated.
 func forward(
   _ model: Model, inputs: [(String, Tensor)], _ interruption: Interruption = Interruption()
-) throws -> [(name: String, tensor: Tensor)] {
+) throws(CetError) -> [(name: String, tensor: Tensor)] {
   let constants = Dictionary(inputs, uniquingKeysWith: { $1 })
   let context = ComputeContext(memoryLimit: memoryLimit(nil), interruption: interruption)
   let bound = try BatchProgram(model, inputs: [:], constants: constants, parameters: [], context)
   let names = model.graph.outputs.map(\.name)
   let values = try bound.values(names)
-  return try zip(names, values).map { name, value in
+  return try zip(names, values).map { name, value throws(CetError) in
     guard let tensor = bound.emitter.known(value) else { throw CetError(.internal, "output '\(name)' was not computed") }
     return (name, try tensor.rowMajor())
   }

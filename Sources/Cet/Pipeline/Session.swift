@@ -40,7 +40,7 @@ struct Session {
     _ model: LoadedModel, _ data: Calibration, loss asked: LossKind?, output: String?, batchSize: Int?,
     parts: Int = SamplePolicy.holdOutParts, totalSamples: Int? = nil, shifts: Int? = 0, threads: Int,
     maxMemory: Int? = nil, monitor: Monitor
-  ) throws {
+  ) throws(CetError) {
     try monitor.report(.prepare, 0, of: 1)
     try model.checkOperators()
     self.model = model
@@ -83,7 +83,7 @@ struct Session {
   }
 
   /// A label that is no class has no part in any sum of scores: its loss would count as 0 and change nothing.
-  private func checkLabels() throws {
+  private func checkLabels() throws(CetError) {
     var classes: [Batch.Signature: Int] = [:]
     var first = 0
     for batch in batches {
@@ -104,7 +104,7 @@ struct Session {
   /// Values of this size are bound whatever the limit is, so that the whole can be named where it is too little.
   private static let leastValueLimit = 1 << 26
 
-  private static func outputName(_ graph: Graph, _ asked: String?) throws -> String {
+  private static func outputName(_ graph: Graph, _ asked: String?) throws(CetError) -> String {
     guard let first = graph.outputs.first else { throw CetError(.invalidModel, "the model has no outputs") }
     guard let asked else { return first.name }
     guard graph.outputs.contains(where: { $0.name == asked }) else {
@@ -115,7 +115,7 @@ struct Session {
   }
 
   /// This session with layers, by index, whose bias stays as it is.
-  func leavingBiases(of layers: Set<Int>) throws -> Session {
+  func leavingBiases(of layers: Set<Int>) throws(CetError) -> Session {
     guard !layers.isEmpty else { return self }
     var session = self
     session.bound = try BoundModel(
@@ -127,18 +127,22 @@ struct Session {
   mutating func limit(threads: Int) { bound.limit(threads: threads) }
 
   /// The batch at an index, followed by its shifted copies.
-  func withCopies(_ index: Int) throws -> [Batch] { try copied()[index] }
+  func withCopies(_ index: Int) throws(CetError) -> [Batch] { try copied()[index] }
 
-  private func copied() throws -> [[Batch]] {
-    try copies.value { try batches.enumerated().map { [$1] + (try shifts.shifted($1, seed: UInt64($0))) } }
+  private func copied() throws(CetError) -> [[Batch]] {
+    try copies.value { () throws(CetError) in
+      try batches.enumerated().map { index, batch throws(CetError) in
+        [batch] + (try shifts.shifted(batch, seed: UInt64(index)))
+      }
+    }
   }
 
   /// The batches at `indices` (nil: all), each followed by its shifted copies, with the rows that count in statistics;
   /// rounding `nearest` uses none.
-  func fitting(_ rounding: Rounding, _ indices: [Int]? = nil) throws -> [FittingBatch] {
+  func fitting(_ rounding: Rounding, _ indices: [Int]? = nil) throws(CetError) -> [FittingBatch] {
     let indices = indices ?? Array(batches.indices)
     guard rounding != .nearest else { return indices.map { FittingBatch(batch: batches[$0], rows: [:]) } }
-    let all = try fittingCache.value {
+    let all = try fittingCache.value { () throws(CetError) in
       let groups = try copied()
       var rest = try RelevantRows(bound).run(groups.flatMap { $0 })[...]
       return groups.map { group in
@@ -150,7 +154,7 @@ struct Session {
   }
 
   /// The unquantized outputs; throws when one is not finite, because no loss could be compared then.
-  func references() throws -> [Tensor] {
+  func references() throws(CetError) -> [Tensor] {
     let outputs = try bound.referenceOutputs(batches)
     for (index, output) in outputs.enumerated() where output.type == .float32 {
       for i in 0..<output.count where !output.floats[i].isFinite {
@@ -166,8 +170,8 @@ final class Once<Value: Sendable>: @unchecked Sendable {
   private let lock = Lock()
   private var made: Value?
 
-  func value(_ make: () throws -> Value) rethrows -> Value {
-    try lock.withLock {
+  func value<Failure>(_ make: () throws(Failure) -> Value) throws(Failure) -> Value {
+    try lock.withLock { () throws(Failure) in
       if let made { return made }
       let value = try make()
       made = value

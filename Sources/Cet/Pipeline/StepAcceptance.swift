@@ -16,7 +16,7 @@ extension Session {
   /// - Parameter fitted: every layer with all steps, fitted to each fold.
   func acceptedSteps(
     _ rounding: PlanRounding, _ folds: [PlanRounding.Fold], fitted: [[Int: QuantizedLayer]]
-  ) throws -> [Int: LayerSteps] {
+  ) throws(CetError) -> [Int: LayerSteps] {
     let nearest = try PlanRounding.Work(rounding, [Int: LayerSteps]()).parallel(.nearest, [])
     let better = try compared(folds) { number in
       bound.layers.indices.map { index in
@@ -31,7 +31,7 @@ extension Session {
     guard !biasFree.isEmpty else { return [:] }
     let work = try PlanRounding.Work(rounding, biasFree)
     let bits = rounding.bits.filter { biasFree[$0.key] != nil }
-    return try compared(folds, unlessClear: false) { number in
+    return try compared(folds, unlessClear: false) { number throws(CetError) in
       let refitted = try work.parallel(.gptq, folds[number].fit, bits)
       return bound.layers.indices.map { index in
         guard let layer = refitted[index], let plain = nearest[index] else { return [] }
@@ -44,8 +44,8 @@ extension Session {
   /// - Parameter unlessClear: the first one is taken unless another is clearly better.
   private func compared(
     _ folds: [PlanRounding.Fold], unlessClear: Bool = true,
-    _ versions: (_ fold: Int) throws -> [[(steps: LayerSteps, layer: QuantizedLayer)]]
-  ) throws -> [Int: LayerSteps] {
+    _ versions: (_ fold: Int) throws(CetError) -> [[(steps: LayerSteps, layer: QuantizedLayer)]]
+  ) throws(CetError) -> [Int: LayerSteps] {
     var steps: [[LayerSteps]] = []
     var losses: [[SampleLosses]] = []
     for (number, fold) in folds.enumerated() {

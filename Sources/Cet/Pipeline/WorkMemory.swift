@@ -34,7 +34,7 @@ extension Session {
   /// What the caller did not limit may take all that is available.
   mutating func reserve(
     _ work: Work, _ widths: [[Int]], rounding: Rounding, maxMemory: Int?, _ monitor: Monitor
-  ) throws {
+  ) throws(CetError) {
     let limit = maxMemory ?? SystemMemory.availableBytes ?? .max
     let costs = try batchCosts()
     var need = memory(work, widths, rounding, costs, threads: 1)
@@ -66,9 +66,9 @@ extension Session {
     var output: Int
   }
 
-  private func batchCosts() throws -> [BatchCost] {
+  private func batchCosts() throws(CetError) -> [BatchCost] {
     var known: [Batch.Signature: BatchCost] = [:]
-    return try batches.map { batch in
+    return try batches.map { batch throws(CetError) in
       if let cost = known[batch.signature] { return cost }
       let program = try bound.programs.forward(batch, outputs: [bound.output])
       let cost = BatchCost(

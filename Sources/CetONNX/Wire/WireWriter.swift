@@ -7,6 +7,18 @@ struct WireWriter {
   enum Piece {
     case made([UInt8])
     case borrowed(UnsafeRawBufferPointer, keeper: AnyObject)
+    /// Codes, one a byte, that are packed whenever they are asked for: the output does not hold them twice.
+    case packed(UnsafeRawBufferPointer, bits: Int, keeper: AnyObject)
+
+    func withBytes<Failure>(_ body: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+      switch self {
+      case .made(let bytes): try bytes.span.withUnsafeBytes(body)
+      case .borrowed(let bytes, let keeper): try withExtendedLifetime(keeper) { () throws(Failure) in try body(bytes) }
+      case .packed(let codes, let bits, let keeper):
+        let bytes = withExtendedLifetime(keeper) { BitPacking.pack(codes, bits: bits) }
+        try bytes.span.withUnsafeBytes(body)
+      }
+    }
   }
 
   private(set) var byteCount = 0
@@ -46,6 +58,14 @@ struct WireWriter {
       closeTail()
       closed.append(.borrowed(bytes, keeper: keeper))
     }
+  }
+
+  /// Refers to codes, one a byte, that are written side by side in `bits` bits each.
+  mutating func append(packing codes: UnsafeRawBufferPointer, bits: Int, keeper: AnyObject) {
+    guard !codes.isEmpty else { return }
+    byteCount += BitPacking.packedByteCount(count: codes.count, bits: bits)
+    closeTail()
+    closed.append(.packed(codes, bits: bits, keeper: keeper))
   }
 
   mutating func append(zeros count: Int) {
@@ -118,15 +138,10 @@ extension Array where Element == UInt8 {
     self.init(unsafeUninitializedCapacity: output.byteCount) { target, count in
       guard let start = target.baseAddress else { return }
       for piece in output.pieces {
-        let place = UnsafeMutableRawPointer(start + count)
-        switch piece {
-        case .made(let bytes):
-          bytes.withUnsafeBytes {
-            if let source = $0.baseAddress { place.copyMemory(from: source, byteCount: $0.count) }
+        piece.withBytes { bytes in
+          if let source = bytes.baseAddress {
+            UnsafeMutableRawPointer(start + count).copyMemory(from: source, byteCount: bytes.count)
           }
-          count += bytes.count
-        case .borrowed(let bytes, _):
-          if let source = bytes.baseAddress { place.copyMemory(from: source, byteCount: bytes.count) }
           count += bytes.count
         }
       }
@@ -147,12 +162,7 @@ extension PendingFile {
       if isLarge || buffer.count + bytes.count > 1 << 16 { try flush() }
       if isLarge { try writeAll(bytes) } else { buffer += bytes }
     }
-    for piece in output.pieces {
-      switch piece {
-      case .made(let bytes): try bytes.span.withUnsafeBytes(add)
-      case .borrowed(let bytes, let keeper): try withExtendedLifetime(keeper) { () throws(CetError) in try add(bytes) }
-      }
-    }
+    for piece in output.pieces { try piece.withBytes(add) }
     try flush()
   }
 }

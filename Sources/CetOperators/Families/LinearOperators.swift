@@ -71,7 +71,7 @@ struct Window {
   var padsBegin: [Int]
   var padsEnd: [Int]
 
-  init(_ call: NodeAttributes, spatial: [Int], kernel: [Int]) throws {
+  init(_ call: NodeAttributes, spatial: [Int], kernel: [Int]) throws(CetError) {
     let rank = spatial.count
     let ones = [Int](repeating: 1, count: rank)
     strides = try call.ints("strides") ?? ones
@@ -96,7 +96,7 @@ struct Window {
 }
 
 /// The sizes of a Conv node for given operand shapes.
-public func convolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throws -> ConvolutionGeometry {
+public func convolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throws(CetError) -> ConvolutionGeometry {
   guard input.count >= 3, weight.count == input.count else {
     throw CetError(.shapeMismatch, "input \(input.shapeText) and weight \(weight.shapeText) do not fit")
   }
@@ -112,7 +112,7 @@ public func convolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throw
 }
 
 /// The convolution whose input gradient a ConvTranspose node is.
-public func transposedConvolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throws -> ConvolutionGeometry {
+public func transposedConvolutionGeometry(_ node: Node, input: [Int], weight: [Int]) throws(CetError) -> ConvolutionGeometry {
   let attributes = NodeAttributes(node)
   guard input.count >= 3, weight.count == input.count else {
     throw CetError(.shapeMismatch, "input \(input.shapeText) and weight \(weight.shapeText) do not fit")
