@@ -162,6 +162,7 @@ final class QuantizedObject: HandleObject {
       if let code = tensor.coding.trellis {
         view.trellis_state_bits = UInt32(code.stateBits)
         view.trellis_table = try memory.array(code.table)
+        view.trellis_rotation = UInt32(tensor.walk.rotation)
       } else {
         view.zero_point = try memory.array(tensor.zeroPoints)
       }

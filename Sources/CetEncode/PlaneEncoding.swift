@@ -14,13 +14,13 @@ import CetTensor
 /// and of trellis codes of k bits, L state bits, with the rows first:
 ///
 ///     states   codes [rows, 1, K] under Conv with the kernel (…, 2^2k, 2^k, 1) of ⌈L/k⌉ codes, mod 2^L
-///     weights  Gather(T, states) · scale
+///     weights  Gather(T, states) · scale; where rows have one scale each, runs of 16, 8, 4 or 2 of them under the Hadamard matrix
 ///
 /// Small tensors of one form but for the length of their axis are decoded as one and split: nodes are most of what they cost
 /// beside their codes.
 ///
 /// Every value up to the codes is an integer below 256 or a power of two, and states are integers below 2^24: exact in any
-/// arithmetic. The operators are Cast, Mul, Floor, MatMul, Reshape, Slice, Sub, Conv, Gather and Split as opset 7 has them, so no
+/// arithmetic. The operators are Cast, Mul, Floor, MatMul, Flatten, Reshape, Slice, Sub, Conv, Gather and Split as opset 7 has them, so no
 /// later model's opset is raised, and all of it is constant: a runtime folds it when it loads the model.
 struct PlaneEncoding: NodeEncoding {
   static let makesFilesSmaller = true
@@ -142,6 +142,7 @@ struct PlaneEncoding: NodeEncoding {
     value = try levels(value, code, bits: form.bits)
     let scale = try scales(weight, walk)
     value = node("Mul", [value, scale])
+    value = try rotated(value, walk.rotation)
     // Axes as they stand in the rows of steps, and where each of the tensor's is found among them.
     let others = form.shape.indices.filter { $0 != axis }
     let source = [axis] + others.dropFirst() + others.prefix(1)
@@ -153,6 +154,23 @@ struct PlaneEncoding: NodeEncoding {
     value = node("Reshape", [value, try shape([-1] + source.dropFirst().map { form.shape[$0] })])
     nodes.append(
       Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(permutation.map(Int64.init))]))
+  }
+
+  /// Every run of so many values under the Hadamard matrix of its length, which is the Kronecker product of two small ones.
+  private mutating func rotated(_ value: String, _ run: Int) throws(CetError) -> String {
+    guard run > 1 else { return value }
+    let inner = min(run, 4)
+    let outer = run / inner
+    var value = node("Reshape", [value, try shape(outer > 1 ? [-1, outer, inner] : [-1, inner])])
+    value = node("MatMul", [value, try hadamard(inner)])
+    return outer > 1 ? node("MatMul", [try hadamard(outer), value]) : value
+  }
+
+  /// H / √n, [n, n].
+  private mutating func hadamard(_ n: Int) throws(CetError) -> String {
+    let size = 1 / Float(n).squareRoot()
+    let entries = (0..<n * n).map { ($0 / n & $0 % n).nonzeroBitCount % 2 == 0 ? size : -size }
+    return try constant("h\(n)", Tensor(entries, shape: [n, n]))
   }
 
   /// Scales [rows, 1, 1], or with blocks those of every step [rows, 1, K].
@@ -186,14 +204,16 @@ struct PlaneEncoding: NodeEncoding {
 
     let ramp = try constant("r", Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]))
     let digits = try constant("d", Tensor(PlaneEncoding.digits, shape: [8, 8]))
-    let powers = try constant("p\(bits)", Tensor((0..<bits).map { Float(1 << $0) }, shape: [1, bits]))
 
     var value = node("Cast", [packed], ["to": .int(Int64(ElementType.float32.rawValue))])
     value = node("Mul", [value, ramp])
     value = node("Floor", [value])
     value = node("MatMul", [value, digits])
-    value = node("Reshape", [value, try shape([bits, -1])])
-    value = node("MatMul", [powers, value])
+    value = node("Flatten", [value])
+    if bits > 1 {
+      let powers = try constant("p\(bits)", Tensor((0..<bits).map { Float(1 << $0) }, shape: [1, bits]))
+      value = node("MatMul", [powers, value])
+    }
     if count != 8 * bytes { value = try slice(value, axis: 1, to: count) }
     return node("Reshape", [value, try shape(codeShape)])
   }
@@ -268,7 +288,8 @@ struct PlaneEncoding: NodeEncoding {
 
   private mutating func constant(_ key: String, _ make: @autoclosure () throws(CetError) -> Tensor) throws(CetError) -> String {
     if let name = shared[key] { return name }
-    let name = try add(make(), "cet.\(key)")
+    // Names are short: in a small file they are a part of its size that shows.
+    let name = try add(make(), "cet.c\(shared.count)")
     shared[key] = name
     return name
   }

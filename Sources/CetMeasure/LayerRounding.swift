@@ -99,7 +99,7 @@ private struct CodingTrial {
     var least = (error: Double.infinity, coding: codings[0])
     for coding in codings {
       let factors = try self.factors.map { all throws(CetError) in
-        let factors = try all.factors(for: coding, layer.walk)
+        let factors = try all.factors(for: coding, layer.walk(rules))
         return picked.map { factors[$0] }
       }
       let error = try layer.errors(part, CodeFormat(bits: bits, coding: coding), rules: rules, factors: factors, effort: effort, workers)
@@ -120,7 +120,7 @@ extension LinearLayer {
   ) throws(CetError) -> QuantizedMatrix {
     let (weights, exponent) = try weights.normalized()
     var matrix = try coded(
-      weights, format, rules: rules, factors: factors?.factors(for: format.coding, walk), effort: effort, workers
+      weights, format, rules: rules, factors: factors?.factors(for: format.coding, walk(rules)), effort: effort, workers
     ).matrix
     try scaling(&matrix, exponent)
     matrix.scale(byPowerOfTwo: exponent)
@@ -136,8 +136,10 @@ extension LinearLayer {
     try coded(weights, format, rules: rules, factors: factors, effort: effort, workers).rowErrors.reduce(0, +)
   }
 
-  /// The order of a row's steps through a trellis.
-  fileprivate var walk: TrellisWalk { TrellisWalk(shape, axis: axis) }
+  /// A row's way through a trellis.
+  fileprivate func walk(_ rules: CodeRules) -> TrellisWalk {
+    TrellisWalk(shape, axis: axis, blockSize: rules.granularity.blockSize)
+  }
 
   private func coded(
     _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: [CurvatureFactor]?, effort: RoundingEffort,
@@ -152,7 +154,7 @@ extension LinearLayer {
     case .trellis(let code):
       return try MatrixRounding.trellis(
         weights, bits: format.bits, code: code, granularity: rules.granularity,
-        factors: factors.or([CurvatureFactor(identity: weights.columns, walk: walk)]), options: effort.trellisOptions(weights), workers: workers)
+        factors: factors.or([CurvatureFactor(identity: weights.columns, walk: walk(rules))]), options: effort.trellisOptions(weights), workers: workers)
     }
   }
 

@@ -78,7 +78,8 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
       case .walk(let walk): walk.columns(n)
       }
     self.order = order
-    walk = if case .walk(let walk) = columns { walk } else { nil }
+    let walk: TrellisWalk? = if case .walk(let walk) = columns { walk } else { nil }
+    self.walk = walk
 
     let h = try FloatBuffer(n * n)
     let ut = try FloatBuffer(n * n)
@@ -97,15 +98,20 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     // A matrix without any curvature counts as the identity: rounding is then to nearest.
     var damping = mean > 0 ? relativeDamping : 1
     var attempts = 0
-    try covariance.withUnsafeBufferPointer { c throws(CetError) in
+    let rotated = covariance.withUnsafeBufferPointer { c in
+      c.baseAddress.flatMap { c in walk.flatMap { $0.rotation > 1 ? $0.rotated(c, dimension: n) : nil } }
+    }
+    // Of a rotated matrix the rows stand in order.
+    let source = rotated == nil ? order : Array(0..<n)
+    try (rotated ?? covariance).withUnsafeBufferPointer { c throws(CetError) in
       while true {
         // H⁻¹ = Uᵀ U with U = B⁻¹ and H = B Bᵀ, B upper. Reversing rows and columns turns B Bᵀ into an
         // ordinary Cholesky factorisation: half the work of inverting H first, and more accurate.
         try rows { i in
-          let row = order[n - 1 - i] * n
+          let row = source[n - 1 - i] * n
           var sum = 0.0
           for j in 0...i {
-            let value = c[row + order[n - 1 - j]] / unit
+            let value = c[row + source[n - 1 - j]] / unit
             sum += value - value  // NaN where the value is not finite
             a[i * n + j] = value
           }
@@ -118,13 +124,13 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
         damping = max(4 * damping, 1e-8)
       }
       try rows { i in
-        let row = order[i] * n
+        let row = source[i] * n
         let target = h.pointer + i * n
-        for j in 0..<n { target[j] = Float(c[row + order[j]] / unit) }
+        for j in 0..<n { target[j] = Float(c[row + source[j]] / unit) }
         var low: Float = 0
         var high: Float = 0
         guard ck_range_f32(target, &low, &high, n) else { throw CurvatureFactor.notFinite }
-        let diagonal = Float(max(c[row + order[i]] / unit, 0) + damping)
+        let diagonal = Float(max(c[row + source[i]] / unit, 0) + damping)
         target[i] = diagonal
         inverseDiagonal.pointer[i] = 1 / diagonal
       }

@@ -50,7 +50,7 @@ public struct QuantizedForm: Sendable, Equatable {
   public var order: RowOrder { RowOrder(shape, axis: axis) }
 
   /// The order of a row's steps through a trellis.
-  public var walk: TrellisWalk { axis.map { TrellisWalk(shape, axis: $0) } ?? .straight }
+  public var walk: TrellisWalk { axis.map { TrellisWalk(shape, axis: $0, blockSize: blockSize) } ?? .straight }
 
   /// Scales along one index of the axis.
   public var blocksPerRow: Int { order.blockCount(size: blockSize) }

@@ -84,7 +84,8 @@ public struct QuantizedMatrix: Sendable {
     let levels = levels()
     for index in grid.scales.indices {
       let zero = grid.zero(index)
-      let reach = if case .trellis(let code) = coding { code.largest } else { max(zero, Float(grid.highestCode) - zero) }
+      let reach =
+        if case .trellis(let code) = coding { code.largest * Float(walk.rotation).squareRoot() } else { max(zero, Float(grid.highestCode) - zero) }
       guard reach * grid.scales[index] > largest else { continue }
       let start = granularity == .perTensor ? 0 : index / blocks * columns + index % blocks * size
       let end = granularity == .perTensor ? codes.count : min(start + size, (index / blocks + 1) * columns)

@@ -58,6 +58,7 @@ final class RowBlock {
       let source = weights + (firstRow + row) * columns
       for (position, column) in factor.order.enumerated() { w.pointer[row * columns + position] = source[column] }
     }
+    factor.walk?.rotate(w.pointer, count: rows * columns)
     for block in 0..<blocks {
       for lane in 0..<stride {
         let live = lane < lanes ? lane : 0  // padding repeats the first lane

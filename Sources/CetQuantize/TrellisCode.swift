@@ -88,9 +88,13 @@ public struct TrellisCode: Sendable, Hashable {
     return Float(bitPattern: (bits + 0xFFF + (bits >> 13) & 1) & ~0x1FFF)
   }
 
-  /// T along rows of codes, each of which is a sequence of its own.
+  /// T along rows of codes, each of which is a sequence of its own, rotated as the walk says.
   public func levels(_ codes: [UInt8], rows: Int, columns: Int, bits: Int, _ walk: TrellisWalk = .straight) -> [Float] {
-    walk.inColumns(levels(steps: walk.steps(codes, columns: columns), rows: rows, columns: columns, bits: bits), columns: columns)
+    var levels = levels(steps: walk.steps(codes, columns: columns), rows: rows, columns: columns, bits: bits)
+    levels.withUnsafeMutableBufferPointer { levels in
+      if let start = levels.baseAddress { walk.rotate(start, count: levels.count) }
+    }
+    return walk.inColumns(levels, columns: columns)
   }
 
   private func levels(steps codes: [UInt8], rows: Int, columns: Int, bits: Int) -> [Float] {

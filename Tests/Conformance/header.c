@@ -10,7 +10,7 @@ SAME(size_plan_options, sizeof(cet_plan_options) == 192);
 SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 312);
 SAME(size_plan_summary, sizeof(cet_plan_summary) == 192);
 SAME(size_quantize_options, sizeof(cet_quantize_options) == 64);
-SAME(size_initializer_view, sizeof(cet_initializer_view) == 104);
+SAME(size_initializer_view, sizeof(cet_initializer_view) == 112);
 SAME(size_save_options, sizeof(cet_save_options) == 24);
 SAME(size_value_info, sizeof(cet_value_info) == 32);
 SAME(size_parameter_info, sizeof(cet_parameter_info) == 40);
@@ -33,6 +33,7 @@ SAME(offset_view_codes, offsetof(cet_initializer_view, codes) == 48);
 SAME(offset_options_coding, offsetof(cet_plan_options, coding) == 184);
 SAME(offset_plan_tensor_coding, offsetof(cet_plan_tensor, coding) == 304);
 SAME(offset_view_coding, offsetof(cet_initializer_view, coding) == 88);
+SAME(offset_view_rotation, offsetof(cet_initializer_view, trellis_rotation) == 104);
 SAME(offset_communicator, offsetof(cet_curvature_options, communicator) == 64);
 SAME(status_size, sizeof(cet_status) == 4 && CET_OK == 0 && CET_INTERNAL == -11);
 

@@ -116,12 +116,29 @@ static void options(const cet_model *model, const cet_calibration *data) {
   CHECK(plan == NULL && w.calls == 1);
 }
 
+/* Runs of levels under the Hadamard matrix of their length. */
+static void rotate(float *levels, size_t run, size_t count) {
+  size_t start, half, k;
+  for (start = 0; start < count; start += run) {
+    float *x = levels + start;
+    for (half = 1; half < run; half *= 2)
+      for (k = 0; k < run; k++)
+        if (!(k & half)) {
+          float a = x[k], b = x[k + half];
+          x[k] = a + b;
+          x[k + half] = a - b;
+        }
+    for (k = 0; k < run; k++) x[k] *= 1 / sqrtf((float)run);
+  }
+}
+
 static void check_codes(const cet_quantized *quantized) {
   size_t i, count = cet_quantized_initializer_count(quantized), k;
   for (i = 0; i < count; i++) {
     cet_initializer_view view;
     float values[256];
     uint32_t states[16] = {0}; /* of every column, which is a row of steps */
+    float levels[256];
     size_t found = 99;
     CHECK_STATUS(CET_OK, cet_initializer_view_init(&view, sizeof view));
     CHECK_STATUS(CET_OK, cet_quantized_get_initializer(quantized, i, &view));
@@ -143,10 +160,17 @@ static void check_codes(const cet_quantized *quantized) {
       }
       if (view.coding == CET_CODING_TRELLIS) {
         states[row] = (states[row] << view.bits | code) & ((1u << view.trellis_state_bits) - 1);
-        CHECK(values[k] == view.scale[row] * view.trellis_table[states[row]]);
+        levels[row * (size_t)view.shape[0] + k / (size_t)view.shape[1]] = view.trellis_table[states[row]];
       } else {
         CHECK(values[k] == view.scale[row] * ((float)code - (float)view.zero_point[row] / (float)view.zero_point_unit));
       }
+    }
+    if (view.coding != CET_CODING_TRELLIS) continue;
+    CHECK(view.trellis_rotation >= 1 && view.shape[0] % view.trellis_rotation == 0);
+    rotate(levels, view.trellis_rotation, (size_t)view.parameter_count);
+    for (k = 0; k < view.parameter_count; k++) {
+      size_t row = k % (size_t)view.shape[1];
+      CHECK(values[k] == view.scale[row] * levels[row * (size_t)view.shape[0] + k / (size_t)view.shape[1]]);
     }
   }
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_quantized_find_initializer(quantized, "first.bias", &i));

@@ -25,9 +25,17 @@ def decoded(initializer):
     for column in range(codes.shape[1]):
         state = ((state << bits) | codes[:, column]) % len(table)
         states[:, column] = state
+    run = initializer.trellis_rotation
+    levels = table[states].reshape(-1, run)
+    half = 1
+    while half < run:
+        pairs = levels.reshape(-1, run // (2 * half), 2, half)
+        levels = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2).reshape(-1, run)
+        half *= 2
+    levels = levels * (np.float32(1) / np.sqrt(np.float32(run)))
     block = initializer.block_size or codes.shape[1]
     scale = initializer.scale.reshape(len(codes), -1).repeat(block, axis=1)[:, : codes.shape[1]]
-    values = np.moveaxis(table[states].reshape([len(codes), *others[1:], others[0]]), -1, 1) * scale.reshape(len(codes), *others)
+    values = np.moveaxis(levels.reshape([len(codes), *others[1:], others[0]]), -1, 1) * scale.reshape(len(codes), *others)
     return np.moveaxis(values, 0, initializer.axis)
 
 
@@ -112,6 +120,8 @@ def test_everyKind_decodesByTheHeadersWords_andRunsInOnnxruntime(kind, granulari
     q, data = quantized(kind, granularity=granularity)
     for initializer in q:
         assert initializer.coding == "trellis" and initializer.zero_point is None
+        columns = initializer.codes.size // initializer.shape[initializer.axis]
+        assert initializer.trellis_rotation == (np.gcd(columns, 16) if granularity == "per-axis" else 1)
         values = decoded(initializer)
         np.testing.assert_array_equal(values, initializer.dequantize())
     file = q.to_bytes()
@@ -261,10 +271,10 @@ def test_decoderOfTheDocuments_makesTheWeights(root, build, tmp_path):
     text = (root / "docs" / "abi.md").read_text()
     code = text[text.index("```c") + 4 :]
     code = code[: code.index("```")].replace("static void", "void")
-    (tmp_path / "decode.c").write_text("#include <stdint.h>\n#include <cet/cet.h>\n" + code)
+    (tmp_path / "decode.c").write_text("#include <math.h>\n#include <stdint.h>\n#include <cet/cet.h>\n" + code)
     subprocess.run(
         ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC", "-I", str(root / "include"),
-         tmp_path / "decode.c", "-o", tmp_path / "decode.so"], check=True)
+         tmp_path / "decode.c", "-lm", "-o", tmp_path / "decode.so"], check=True)
     decode = ctypes.CDLL(str(tmp_path / "decode.so")).decode_row
     decode.argtypes = [ctypes.c_void_p] + [ctypes.c_uint64] * 3 + [ctypes.POINTER(ctypes.c_float)]
     for coding in ("affine", "trellis"):

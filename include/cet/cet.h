@@ -566,9 +566,11 @@ CET_API cet_status cet_quantize(
  * One quantized initializer. Affine codes are w = scale * (code - zero_point / zero_point_unit).
  *
  * Trellis codes: the codes c of one index on `axis` are steps s = ((s << bits) | c) mod 2^trellis_state_bits from s = 0,
- * and w = scale * trellis_table[s] after each. Steps go through the other axes with the first of them fastest (of a
- * convolution [M, C, H, W] through the C channels at one kernel position after the other), otherwise in C order. There is
- * no zero point then.
+ * with a level trellis_table[s] after each. Steps go through the other axes with the first of them fastest (of a
+ * convolution [M, C, H, W] through the C channels at one kernel position after the other), otherwise in C order. Every run
+ * of trellis_rotation levels (1, 2, 4, 8 or 16; it divides their number) is multiplied by the Hadamard matrix of its
+ * length over the square root of it: for half = 1, 2, 4 ... each pair (a, b) of levels whose places differ by `half`
+ * becomes (a + b, a - b), then all are multiplied by 1 / sqrt(trellis_rotation). w = scale * level. There is no zero point.
  *
  * Codes are unsigned, 0 to 2^bits - 1, in C order of `shape`, as one stream of bits, least significant bit
  * first: code k is bits [k * bits, (k + 1) * bits) of the stream, and bit i of the stream is bit i % 8 of byte
@@ -599,6 +601,8 @@ typedef struct cet_initializer_view {
   cet_coding coding;
   uint32_t trellis_state_bits; /* 0 without a trellis */
   const float *trellis_table;  /* 2^trellis_state_bits values, each a float16 number; NULL without a trellis */
+  uint32_t trellis_rotation;   /* levels that are rotated together, 1 where none are; 0 without a trellis */
+  uint32_t reserved;
 } cet_initializer_view;
 
 CET_API cet_status cet_initializer_view_init(cet_initializer_view *view, size_t size);

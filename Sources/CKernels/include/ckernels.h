@@ -20,6 +20,7 @@
 #include "ck_moments.h"
 #include "ck_processors.h"
 #include "ck_rounding.h"
+#include "ck_rotate.h"
 #include "ck_trellis.h"
 #include "ck_vector.h"
 #include "ck_window.h"

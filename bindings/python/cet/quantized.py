@@ -32,9 +32,10 @@ class Correction:
 
 
 class Initializer:
-    """One quantized initializer: w = scale * (codes - zero_point) with `coding` "affine"; with "trellis" w = scale *
-    trellis_table[s], where the codes of one index of `axis` are steps s = ((s << bits) | code) % len(trellis_table) from
-    s = 0 that go through the other axes with the first of them fastest, otherwise in C order."""
+    """One quantized initializer: w = scale * (codes - zero_point) with `coding` "affine"; with "trellis" w = scale * level,
+    where the codes of one index of `axis` are steps s = ((s << bits) | code) % len(trellis_table) from s = 0 that go through
+    the other axes with the first of them fastest, otherwise in C order, and levels are trellis_table[s], each run of
+    `trellis_rotation` of them under the Hadamard matrix of that length over the square root of it."""
 
     def __init__(self, quantized: "Quantized", index: int):
         self._quantized, self._index = quantized, index
@@ -74,6 +75,11 @@ class Initializer:
         if not self._view.trellis_table:
             return None
         return np.ctypeslib.as_array(self._view.trellis_table, (1 << self._view.trellis_state_bits,)).copy()
+
+    @property
+    def trellis_rotation(self) -> Optional[int]:
+        """Levels that are rotated together, 1 where none are; None without a trellis."""
+        return self._view.trellis_rotation or None
 
     @property
     def packed_codes(self) -> np.ndarray:

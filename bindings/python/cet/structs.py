@@ -183,6 +183,8 @@ class InitializerView(Struct):
         ("coding", c.c_int32),
         ("trellis_state_bits", c.c_uint32),
         ("trellis_table", c.POINTER(c.c_float)),
+        ("trellis_rotation", c.c_uint32),
+        ("reserved", c.c_uint32),
     ]
 
 
