@@ -7,7 +7,7 @@ import CetTensor
 ///
 ///     planes   uint8 [bits, m, 1]; bit i of byte (k, j) is bit k of code 8j + i
 ///     floors   ⌊planes · 2^−i⌋ for i = 0…7                        [bits, m, 8]
-///     digits   floors · D, with D = I − 2·(subdiagonal): bit i is ⌊x/2^i⌋ − 2⌊x/2^(i+1)⌋
+///     digits   floors mod 2
 ///     codes    (1, 2, 4, …) · digits                              [1, 8m]
 ///     weights  (codes − zero point) · scale, zero points in halves for 2 and 3 bits
 ///
@@ -20,8 +20,9 @@ import CetTensor
 /// beside their codes.
 ///
 /// Every value up to the codes is an integer below 256 or a power of two, and states are integers below 2^24: exact in any
-/// arithmetic. The operators are Cast, Mul, Floor, MatMul, Flatten, Reshape, Slice, Sub, Conv, Gather and Split as opset 7 has them, so no
-/// later model's opset is raised, and all of it is constant: a runtime folds it when it loads the model.
+/// arithmetic. The operators are Cast, Mul, Floor, MatMul, Flatten, Reshape, Slice, Sub, Conv, Gather and Split as opset 7
+/// has them, and Mod from opset 10 on, so no later model's opset is raised, and all of it is constant: a runtime folds it when
+/// it loads the model.
 struct PlaneEncoding: NodeEncoding {
   static let makesFilesSmaller = true
   /// Operators broadcast without attributes since.
@@ -203,12 +204,11 @@ struct PlaneEncoding: NodeEncoding {
     let packed = try add(planes, PlaneEncoding.name(weight.form, "q"))
 
     let ramp = try constant("r", Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]))
-    let digits = try constant("d", Tensor(PlaneEncoding.digits, shape: [8, 8]))
 
     var value = node("Cast", [packed], ["to": .int(Int64(ElementType.float32.rawValue))])
     value = node("Mul", [value, ramp])
     value = node("Floor", [value])
-    value = node("MatMul", [value, digits])
+    value = try remainder(value, 2)
     value = node("Flatten", [value])
     if bits > 1 {
       let powers = try constant("p\(bits)", Tensor((0..<bits).map { Float(1 << $0) }, shape: [1, bits]))
@@ -218,8 +218,14 @@ struct PlaneEncoding: NodeEncoding {
     return node("Reshape", [value, try shape(codeShape)])
   }
 
-  /// D, row-major: 1 on the diagonal, −2 below it.
-  private static let digits: [Float] = (0..<64).map { $0 % 9 == 0 ? 1 : $0 % 9 == 8 ? -2 : 0 }
+  /// Whole numbers modulo a power of two: exact. Mod takes floats since opset 10.
+  private mutating func remainder(_ value: String, _ divisor: Int) throws(CetError) -> String {
+    let whole = try constant("m\(divisor)", Tensor(scalar: Float(divisor)))
+    guard opset < 10 else { return node("Mod", [value, whole], ["fmod": .int(1)]) }
+    let inverse = try constant("n\(divisor)", Tensor(scalar: 1 / Float(divisor)))
+    let turns = node("Floor", [node("Mul", [value, inverse])])
+    return node("Sub", [value, node("Mul", [turns, whole])])
+  }
 
   /// T along rows of trellis codes [rows, 1, K].
   private mutating func levels(_ codes: String, _ code: TrellisCode, bits: Int) throws(CetError) -> String {
@@ -227,17 +233,7 @@ struct PlaneEncoding: NodeEncoding {
     let kernel = try constant(
       "k\(code.stateBits)_\(bits)", Tensor((0..<length).map { Float(1 << (bits * (length - 1 - $0))) }, shape: [1, 1, length]))
     var state = node("Conv", [codes, kernel], ["pads": .ints([Int64(length - 1), 0])])
-    if length * bits > code.stateBits, opset >= 10 {
-      state = node("Cast", [state], ["to": .int(Int64(ElementType.int32.rawValue))])
-      state = node("Mod", [state, try constant("m\(code.stateBits)", Tensor(scalar: Int32(states)))])
-      return node("Gather", [try table(code), state])
-    }
-    if length * bits > code.stateBits {
-      let turns = try constant("n\(code.stateBits)", Tensor(scalar: 1 / Float(states)))
-      let whole = try constant("m\(code.stateBits)", Tensor(scalar: Float(states)))
-      let passed = node("Floor", [node("Mul", [state, turns])])
-      state = node("Sub", [state, node("Mul", [passed, whole])])
-    }
+    if length * bits > code.stateBits { state = try remainder(state, states) }
     state = node("Cast", [state], ["to": .int(Int64(ElementType.int32.rawValue))])
     return node("Gather", [try table(code), state])
   }
@@ -289,7 +285,7 @@ struct PlaneEncoding: NodeEncoding {
   private mutating func constant(_ key: String, _ make: @autoclosure () throws(CetError) -> Tensor) throws(CetError) -> String {
     if let name = shared[key] { return name }
     // Names are short: in a small file they are a part of its size that shows.
-    let name = try add(make(), "cet.c\(shared.count)")
+    let name = try add(make(), "cet.\(shared.count)")
     shared[key] = name
     return name
   }

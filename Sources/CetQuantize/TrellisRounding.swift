@@ -41,6 +41,9 @@ extension MatrixRounding {
     guard let walk = factors.first?.walk, factors.allSatisfy({ $0.walk == walk }) else {
       throw CetError(.invalidArgument, "trellis codes need factors in the order of their steps")
     }
+    guard granularity == .perAxis || walk.rotation == 1 else {
+      throw CetError(.invalidArgument, "weights that are rotated need one scale for each row")
+    }
     try weights.checkFinite()
     let grid = try meanSquareGrid(weights, bits: bits, granularity: granularity)
     let values = try TrellisValues(code, bits: bits)

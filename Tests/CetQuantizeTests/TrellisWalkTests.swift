@@ -35,8 +35,9 @@ import Testing
     let weights = (0..<shape.elementCount).map { _ in Float(random.normal()) }
     for axis in [0, 1] {
       let view = try WeightView(name: "w", shape: shape, axis: axis, weights)
-      let factor = try CurvatureFactor(identity: view.matrix.columns, walk: TrellisWalk(shape, axis: axis))
       for granularity in [Granularity.perAxis, .block(3)] {
+        let walk = TrellisWalk(shape, axis: axis, blockSize: granularity.blockSize)
+        let factor = try CurvatureFactor(identity: view.matrix.columns, walk: walk)
         let rounded = try MatrixRounding.trellis(view.matrix, bits: 3, code: .small, granularity: granularity, factors: [factor])
         let tensor = try view.assembled(rounded.matrix)
         let error = Self.squared(rounded.matrix.dequantize(), view.matrix.values)
@@ -45,6 +46,68 @@ import Testing
         let told = rounded.rowErrors.reduce(0, +)
         #expect(abs(told - error) < 1e-4 * error)
       }
+    }
+  }
+
+  @Test(arguments: [([3, 48], 16), ([3, 24], 8), ([2, 4, 3, 3], 4), ([2, 5], 1), ([2, 2], 2)])
+  func rotation_isTheLongestPowerOfTwoThatDividesARow_upTo16(_ shape: [Int], _ expected: Int) {
+    #expect(TrellisWalk(shape, axis: 0).rotation == expected)
+    #expect(TrellisWalk(shape, axis: 0, blockSize: 2).rotation == 1)
+  }
+
+  /// Against H_ij = (−1)^(bits that i and j share) / √n.
+  @Test(arguments: [[3, 48], [2, 8, 3, 2], [3, 20]])
+  func rotation_ofRowsAndOfMatrices_isHadamards(_ shape: [Int]) throws {
+    let walk = TrellisWalk(shape, axis: 0)
+    let columns = Array(shape.dropFirst()).elementCount
+    let (n, order) = (walk.rotation, walk.columns(columns))
+    func entry(_ i: Int, _ j: Int) -> Double {
+      guard i / n == j / n else { return 0 }
+      return ((i % n & j % n).nonzeroBitCount % 2 == 0 ? 1 : -1) / Double(n).squareRoot()
+    }
+    var random = Random(seed: 6)
+    let row = (0..<columns).map { _ in Float(random.normal()) }
+    var rotated = row
+    rotated.withUnsafeMutableBufferPointer { if let start = $0.baseAddress { walk.rotate(start, count: columns) } }
+    for i in 0..<columns {
+      var sum = 0.0
+      for j in 0..<columns { sum += entry(i, j) * Double(row[j]) }
+      #expect(abs(Double(rotated[i]) - sum) < 1e-5)
+    }
+    let covariance = try Problems.covariance(columns: columns, samples: 100, seed: 3)
+    let found = covariance.withUnsafeBufferPointer { $0.baseAddress.map { walk.rotated($0, dimension: columns) } ?? [] }
+    for i in Swift.stride(from: 0, to: columns, by: 5) {
+      for j in 0..<columns {
+        var sum = 0.0
+        for a in (i / n * n)..<(i / n * n + n) {
+          for b in (j / n * n)..<(j / n * n + n) { sum += entry(i, a) * covariance[order[a] * columns + order[b]] * entry(b, j) }
+        }
+        #expect(abs(found[i * columns + j] - sum) < 1e-9)
+      }
+    }
+  }
+
+  /// Single large weights are what a table of normal values does worst.
+  @Test(arguments: [2, 3, 4])
+  func rotation_ofHeavyTails_losesLess(_ bits: Int) throws {
+    let columns = 96
+    var random = Random(seed: 11)
+    let values = (0..<16 * columns).map { _ in Float(random.normal() * (random.uniform() < 0.05 ? 4 : 0.7)) }
+    let weights = try WeightMatrix(values, rows: 16, columns: columns)
+    let covariance = try Problems.covariance(columns: columns, samples: 1000, seed: 8)
+    let errors = try [TrellisWalk.straight, TrellisWalk([16, columns], axis: 0)].map { walk in
+      let factor = try CurvatureFactor(covariance: covariance, dimension: columns, relativeDamping: 0.03, columns: .walk(walk))
+      return try MatrixRounding.trellis(weights, bits: bits, code: .small, granularity: .perAxis, factors: [factor])
+        .rowErrors.reduce(0, +)
+    }
+    #expect(errors[1] < 0.9 * errors[0])
+  }
+
+  @Test func rotatedRows_withBlocks_areRefused() throws {
+    let weights = try Problems.normal(rows: 2, columns: 16, seed: 1)
+    let factor = try CurvatureFactor(identity: 16, walk: TrellisWalk([2, 16], axis: 0))
+    #expect(throws: CetError.self) {
+      try MatrixRounding.trellis(weights, bits: 2, code: .small, granularity: .block(4), factors: [factor])
     }
   }
 

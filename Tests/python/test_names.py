@@ -13,7 +13,7 @@ RANDOM = np.random.default_rng(3)
 X = RANDOM.standard_normal((32, 8)).astype(np.float32)
 # What the library adds for a weight `W` and an output `a`, by any encoding.
 ADDED = ["W.cet.bias", "W.cet.q", "W.cet.scale", "W.cet.zero", "W.cet.wide", "W.cet.matrix", "W.cet.rows", "a.cet.product"]
-ADDED += [f"cet.{n}" for n in range(1, 16)] + [f"cet.c{n}" for n in range(8)] + ["y/scores"]
+ADDED += [f"cet.{n}" for n in range(16)] + ["y/scores"]
 
 
 def weights(*shape, scale=0.4):
@@ -91,13 +91,13 @@ def test_addedNames_initializerOfTheModelHasOne_bothKeepTheirValues():
     weight, offset = weights(8, 5), weights(5)
     nodes = [
         helper.make_node("MatMul", ["x", "W"], ["a"]), helper.make_node("Tanh", ["a"], ["t"]),
-        helper.make_node("Add", ["t", "W.cet.bias"], ["u"]), helper.make_node("Mul", ["u", "cet.c0"], ["y"])]
-    source = model(nodes, ("y", ["N", 5]), **{"W": weight, "W.cet.bias": offset, "cet.c0": np.float32([2])})
+        helper.make_node("Add", ["t", "W.cet.bias"], ["u"]), helper.make_node("Mul", ["u", "cet.0"], ["y"])]
+    source = model(nodes, ("y", ["N", 5]), **{"W": weight, "W.cet.bias": offset, "cet.0": np.float32([2])})
     small, _ = compressed(source, {"x": X}, bits=8)
     written = onnx.load_from_string(small.to_bytes())
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in written.graph.initializer}
     np.testing.assert_array_equal(held["W.cet.bias"], offset)
-    np.testing.assert_array_equal(held["cet.c0"], np.float32([2]))
+    np.testing.assert_array_equal(held["cet.0"], np.float32([2]))
     expected = 2 * (np.tanh(X @ weight) + offset)
     assert np.linalg.norm(run(written.SerializeToString(), x=X)[0] - expected) < 0.02 * np.linalg.norm(expected)
 
