@@ -82,5 +82,7 @@ public final class ForwardProgram: Sendable {
     return memory.byteCount
   }
 
+  public var outputTypes: [TensorType] { outputs.map(\.type) }
+
   public var outputByteCount: Int { outputs.reduce(0) { $0 + $1.type.byteCount } }
 }

@@ -82,8 +82,7 @@ public struct SequentialPass {
       let stops = order.filter(reached.contains).flatMap {
         [bound.layers[$0].input, bound.residual(of: $0)?.name].compactMap { $0 }
       }
-      routes[batch.signature] = try ForwardRoute(
-        bound.model, batch: batch, parameters: Array(bound.weights.keys), stops: stops, outputs: [bound.output], bound.context)
+      routes[batch.signature] = try bound.programs.route(batch, stops: stops, outputs: [bound.output])
     }
     func cursors(_ weights: [String: Tensor]) throws(CetError) -> [ForwardCursor] {
       try batches.map { batch throws(CetError) in

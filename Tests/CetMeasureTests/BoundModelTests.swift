@@ -32,6 +32,17 @@ import Testing
     #expect(try bound.biasValues(0) == nil)
   }
 
+  @Test func routes_ofOneShapeAndTheSameStops_areMadeOnce() throws {
+    let nodes = [Node("MatMul", inputs: ["x", "w"], outputs: ["h"]), Node("Relu", inputs: ["h"], outputs: ["y"])]
+    let bound = try boundModel(nodes, [weight("w", 3, 3, seed: 1)])
+    func route(_ rows: Int, _ stops: [String], seed: UInt64) throws -> ForwardRoute {
+      try bound.programs.route(batch(["x": drawn(rows, 3, seed: seed)]), stops: stops, outputs: ["y"])
+    }
+    let first = try route(2, ["h"], seed: 2)
+    #expect(try route(2, ["h"], seed: 3) === first)
+    #expect(try route(4, ["h"], seed: 3) !== first && route(2, ["x", "h"], seed: 2) !== first)
+  }
+
   @Test func layersThatTheOutputDoesNotRead_areNotReached() throws {
     let nodes = [
       Node("MatMul", inputs: ["x", "w"], outputs: ["side"]), Node("MatMul", inputs: ["x", "v"], outputs: ["y"]),

@@ -60,7 +60,7 @@ import Testing
     options.count = 3
     options.tolerance = 1e-2
     options.threads = 1
-    return try map.together { [options] () throws(CetError) in
+    return try map.together { () throws(CetError) in
       try eigensolve(map, options, monitor)
     }
   }

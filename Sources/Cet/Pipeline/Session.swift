@@ -88,9 +88,7 @@ struct Session {
     var first = 0
     for batch in batches {
       if classes[batch.signature] == nil {
-        let program = try BatchProgram(
-          bound.model, batch: batch, parameters: Array(bound.weights.keys), ComputeContext(memoryLimit: bound.context.memoryLimit))
-        classes[batch.signature] = try program.values([bound.output])[0].shape.last ?? 0
+        classes[batch.signature] = try bound.programs.forward(batch, outputs: [bound.output]).outputTypes[0].shape.last ?? 0
       }
       if let labels = batch.labels, let count = classes[batch.signature] {
         try ClassIndices(count: count).check(labels) { index in
