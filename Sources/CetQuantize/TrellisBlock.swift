@@ -91,8 +91,14 @@ final class TrellisBlock {
     let isIdentity = rows.factor.isIdentity
     let state = paths.pointer.assumingMemoryBound(to: ck_trellis_paths.self)
     for lane in 0..<lanes {
-      (weights.pointer + lane * padded).update(from: rows.weights(lane), count: columns)
-      for column in 0..<columns { scale.pointer[lane * padded + column] = rows.scale(lane, column) }
+      var largest: Float = 0
+      for column in 0..<columns { largest = max(largest, rows.scale(lane, column)) }
+      // A row's squared errors are near 1, whatever its weights are: they neither vanish nor overflow.
+      let unit = largest > 0 ? Float(sign: .plus, exponent: -largest.exponent, significand: 1) : 1
+      for column in 0..<columns {
+        weights.pointer[lane * padded + column] = rows.weights(lane)[column] * unit
+        scale.pointer[lane * padded + column] = rows.scale(lane, column) * unit
+      }
       ck_trellis_start(state + lane)
     }
     try codes.withUnsafeMutableBufferPointer { codes throws(CetError) in

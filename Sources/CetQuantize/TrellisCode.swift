@@ -8,7 +8,7 @@ import Glibc
 /// first weight; value = scale · T[s_j]. T holds the quantiles of a normal distribution in an order such that the 2^k
 /// successors of a state lie in different 2^k-quantiles of it, for every k: each weight has a choice among values all over
 /// the distribution, and the choice depends on the weights before it.
-public struct TrellisCode: Sendable, Hashable {
+public struct TrellisCode: Sendable, Hashable, CustomStringConvertible {
   /// L: 4 … 12.
   public let stateBits: Int
   /// 2^L values, each a float16 number: so a file can hold them.
@@ -47,6 +47,8 @@ public struct TrellisCode: Sendable, Hashable {
 
   /// The one for a model of so many weights: its table should be next to nothing beside the codes.
   public static func suited(weights: Int) -> TrellisCode { weights >= 2_000_000 ? .large : .small }
+
+  public var description: String { "trellis of \(stateBits) state bits" }
 
   /// The greatest |T|.
   public var largest: Float { table.reduce(0) { max($0, abs($1)) } }

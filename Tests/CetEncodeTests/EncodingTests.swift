@@ -49,7 +49,11 @@ import Testing
     }
     for bits in [3, 4] {
       let layers = try sample.quantized(.planes, .perAxis, bits: bits, coding: coding).mapValues { LayerContent($0) }
-      #expect(try outputs(encoding, layers) == outputs(.float, layers))
+      // Sums of a rotation are taken in another order in a file, and sixteen bits are rounded once more there.
+      for (found, expected) in zip(try outputs(encoding, layers), try outputs(.float, layers)) {
+        let largest = expected.reduce(0) { max($0, abs($1)) }
+        #expect(zip(found, expected).allSatisfy { abs($0 - $1) <= (coding == .affine ? 0 : 1e-3 * largest) })
+      }
     }
   }
 

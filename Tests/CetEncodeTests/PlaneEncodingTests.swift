@@ -52,11 +52,17 @@ import Testing
         for axis in [0, 1] {
           for block in [0, 4, 64] {
             let tensor = try Self.tensor(shape: shape, bits: bits, axis: axis, blockSize: block, coding: .trellis(code))
-            #expect(try Self.unpacked(tensor, opset: opset) == tensor.dequantized())
+            #expect(Self.agree(try Self.unpacked(tensor, opset: opset), tensor.dequantized(), exactly: tensor.walk.rotation == 1))
           }
         }
       }
     }
+  }
+
+  /// Sums of a rotation are taken in another order in a file than in the library.
+  private static func agree(_ a: [Float], _ b: [Float], exactly: Bool) -> Bool {
+    let largest = b.reduce(0) { max($0, abs($1)) }
+    return a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) <= (exactly ? 0 : 1e-6 * largest) }
   }
 
   /// Tensors that differ in the length of their axis alone share one way from planes to weights.
@@ -71,8 +77,10 @@ import Testing
         }
         let other = try Self.tensor(shape: [3, 5, 2], bits: 2, axis: 0, name: "other", coding: coding)
         let (values, nodes) = try Self.unpacked(tensors + [other], opset: opset)
-        #expect(values == (tensors + [other]).map { $0.dequantized() })
-        #expect(nodes.count { $0.operatorType == "Split" } == 1 && nodes.count { $0.operatorType == "Floor" } <= 4)
+        for (value, tensor) in zip(values, tensors + [other]) {
+          #expect(Self.agree(value, tensor.dequantized(), exactly: coding == .affine || tensor.walk.rotation == 1))
+        }
+        #expect(nodes.count { $0.operatorType == "Split" } == 1 && nodes.count { $0.operatorType == "Flatten" } == 2)
       }
     }
   }
