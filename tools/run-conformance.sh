@@ -25,7 +25,7 @@ for standard in c++11 c++17; do
 done
 echo "header: ok as C99, C11, C++11, C++17"
 
-[ $# -gt 0 ] || set -- header status host handles calibration models eigensolve communicator pipeline files
+[ $# -gt 0 ] || set -- header status host handles calibration models eigensolve communicator pipeline files addresses
 failed=0
 for program in "$@"; do
   $cc -std=c99 $warnings -g -Iinclude "Tests/Conformance/$program.c" -o "$work/$program" \
