@@ -14,7 +14,7 @@ import CetTensor
 /// and of trellis codes of k bits, L state bits, with the rows first:
 ///
 ///     states   codes [rows, 1, K] under Conv with the kernel (…, 2^2k, 2^k, 1) of ⌈L/k⌉ codes, mod 2^L
-///     weights  Gather(T, states) · scale; where rows have one scale each, runs of 16, 8, 4 or 2 of them under the Hadamard matrix
+///     weights  Gather(T, states) · scale; where rows have one scale each, runs of 64 or fewer of them under the Hadamard matrix
 ///
 /// Small tensors of one form but for the length of their axis are decoded as one and split: nodes are most of what they cost
 /// beside their codes.
@@ -160,7 +160,7 @@ struct PlaneEncoding: NodeEncoding {
   /// Every run of so many values under the Hadamard matrix of its length, which is the Kronecker product of two small ones.
   private mutating func rotated(_ value: String, _ run: Int) throws(CetError) -> String {
     guard run > 1 else { return value }
-    let inner = min(run, 4)
+    let inner = run <= 4 ? run : 1 << ((run.trailingZeroBitCount + 1) / 2)
     let outer = run / inner
     var value = node("Reshape", [value, try shape(outer > 1 ? [-1, outer, inner] : [-1, inner])])
     value = node("MatMul", [value, try hadamard(inner)])

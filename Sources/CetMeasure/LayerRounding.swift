@@ -59,7 +59,8 @@ public struct LayerRounding {
   }
 }
 
-/// Compares codings of one width on some rows of a layer, which tell as much as all of them.
+/// Compares codings of one width on some rows of a layer, which tell as much as all of them: rows all over it, each for those
+/// around it, and the rows with the largest single weights, which lose the most where a coding cannot reach these.
 private struct CodingTrial {
   private let layer: LinearLayer
   private let weights: WeightMatrix
@@ -70,13 +71,13 @@ private struct CodingTrial {
   private static let enough = 1 << 15
   /// Tensors of so few weights are compared as they are written: random moves gain most on them, and it costs little.
   private static let few = 1 << 11
-  /// With more columns the error of the weights stands for that of the outputs: a factor more costs more than the trial.
-  private static let mostColumns = 512
+  /// Rows with the largest single weights.
+  private static let peaks = 8
 
   init(_ weights: WeightMatrix, _ layer: LinearLayer, _ factors: InputFactors?, _ rules: CodeRules) {
     self.layer = layer
     self.weights = weights
-    self.factors = weights.columns <= CodingTrial.mostColumns ? factors : nil
+    self.factors = factors
     self.rules = rules
   }
 
@@ -88,13 +89,11 @@ private struct CodingTrial {
     let groupStep = max(1, weights.rows / (wanted * max(1, perGroup)))
     let rowStep = groupStep > 1 || groups > 1 ? 1 : max(1, weights.rows / wanted)
     let picked = stride(from: 0, to: groups, by: groupStep).map { $0 }
-    var values: [Float] = []
-    for group in picked {
-      for row in stride(from: group * perGroup, to: (group + 1) * perGroup, by: rowStep) {
-        values += weights.values[(row * weights.columns)..<((row + 1) * weights.columns)]
-      }
-    }
-    let part = try WeightMatrix(values, rows: values.count / max(1, weights.columns), columns: weights.columns).normalized().matrix
+    var rows = picked.flatMap { stride(from: $0 * perGroup, to: ($0 + 1) * perGroup, by: rowStep) }
+    let even = rows.count
+    if rowStep > 1 { rows += peakRows() }
+    let values = rows.flatMap { weights.values[($0 * weights.columns)..<(($0 + 1) * weights.columns)] }
+    let part = try WeightMatrix(values, rows: rows.count, columns: weights.columns).normalized().matrix
     let effort = RoundingEffort(weights.values.count <= CodingTrial.few ? .result : .comparison)
     var least = (error: Double.infinity, coding: codings[0])
     for coding in codings {
@@ -102,10 +101,21 @@ private struct CodingTrial {
         let factors = try all.factors(for: coding, layer.walk(rules))
         return picked.map { factors[$0] }
       }
-      let error = try layer.errors(part, CodeFormat(bits: bits, coding: coding), rules: rules, factors: factors, effort: effort, workers)
+      let errors = try layer.errors(part, CodeFormat(bits: bits, coding: coding), rules: rules, factors: factors, effort: effort, workers)
+      let error = errors[..<even].reduce(0, +) * Double(rowStep) + errors[even...].reduce(0, +)
       if error < least.error { least = (error, coding) }
     }
     return least.coding
+  }
+
+  /// Of the largest weight over the root mean square; of equals the first.
+  private func peakRows() -> [Int] {
+    let ratios = (0..<weights.rows).map { row in
+      let members = weights.values[(row * weights.columns)..<((row + 1) * weights.columns)]
+      let (square, peak) = members.reduce((Float(0), Float(0))) { ($0.0 + $1 * $1, max($0.1, abs($1))) }
+      return square > 0 ? peak * peak / square : 0
+    }
+    return Array(ratios.indices.sorted { (ratios[$0], $1) > (ratios[$1], $0) }.prefix(CodingTrial.peaks))
   }
 }
 
@@ -128,12 +138,12 @@ extension LinearLayer {
     return matrix
   }
 
-  /// Σ d H dᵀ over the rows of a normalized matrix.
+  /// d H dᵀ of every row of a normalized matrix.
   fileprivate func errors(
     _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: [CurvatureFactor]?, effort: RoundingEffort,
     _ workers: Workers
-  ) throws(CetError) -> Double {
-    try coded(weights, format, rules: rules, factors: factors, effort: effort, workers).rowErrors.reduce(0, +)
+  ) throws(CetError) -> [Double] {
+    try coded(weights, format, rules: rules, factors: factors, effort: effort, workers).rowErrors
   }
 
   /// A row's way through a trellis.

@@ -11,14 +11,16 @@ import CetTensor
 public struct TrellisWalk: Sendable, Hashable {
   /// Columns that lie between two of one position: entries of all axes but the first.
   private let positions: Int
-  /// n, the steps of a run: 16 or a smaller power of two that divides the columns; 1: nothing is rotated.
+  /// n, the steps of a run: 16, in rows of 512 and more 64, or a smaller power of two that divides the columns; 1: nothing is
+  /// rotated.
   public let rotation: Int
 
   /// Columns in the order in which they stand, none of them rotated.
   public static let straight = TrellisWalk(positions: 1, rotation: 1)
 
-  /// With longer runs the error falls no further.
-  private static let longestRotation = 16
+  /// With longer runs the error of most rows falls no further. The longer a row is, the larger single weights of it are, and
+  /// those of 30 times the mean need more others to be spread over.
+  private static func longestRotation(columns: Int) -> Int { columns < 512 ? 16 : 64 }
 
   private init(positions: Int, rotation: Int) {
     self.positions = positions
@@ -32,7 +34,7 @@ public struct TrellisWalk: Sendable, Hashable {
     let others = shape.indices.filter { $0 != axis }.map { shape[$0] }
     positions = others.count > 1 ? max(1, Array(others.dropFirst()).elementCount) : 1
     let columns = others.elementCount
-    rotation = blockSize > 0 || columns == 0 ? 1 : min(TrellisWalk.longestRotation, columns & -columns)
+    rotation = blockSize > 0 || columns == 0 ? 1 : min(TrellisWalk.longestRotation(columns: columns), columns & -columns)
   }
 
   /// Rotates whole rows of steps, one after another, in place.

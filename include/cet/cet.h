@@ -568,7 +568,7 @@ CET_API cet_status cet_quantize(
  * Trellis codes: the codes c of one index on `axis` are steps s = ((s << bits) | c) mod 2^trellis_state_bits from s = 0,
  * with a level trellis_table[s] after each. Steps go through the other axes with the first of them fastest (of a
  * convolution [M, C, H, W] through the C channels at one kernel position after the other), otherwise in C order. Every run
- * of trellis_rotation levels (1, 2, 4, 8 or 16; it divides their number) is multiplied by the Hadamard matrix of its
+ * of trellis_rotation levels (a power of two, at most 64, that divides their number) is multiplied by the Hadamard matrix of its
  * length over the square root of it: for half = 1, 2, 4 ... each pair (a, b) of levels whose places differ by `half`
  * becomes (a + b, a - b), then all are multiplied by 1 / sqrt(trellis_rotation). w = scale * level. There is no zero point.
  *
