@@ -37,9 +37,10 @@ part "library" make --no-print-directory lib || finish
 part "demo" make --no-print-directory demo
 part "wheel" make --no-print-directory wheel
 part "wheel used" tools/check-wheel.sh build
-part "install" tools/check-install.sh build
 part "set-up" tools/setup.sh tests || finish
+part "install" tools/check-install.sh build
 part "imports" tools/check-arrows.sh
+part "version" tools/check-version.sh
 part "exports" tools/check-exports.sh build/lib/libcet.so
 # Optimised: the numerics are tested at the speed and with the arithmetic that users get.
 # The onnx package's own cases, for the Swift tests; models that the Swift tests write, for the Python tests.

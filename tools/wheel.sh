@@ -8,7 +8,7 @@ build=$1 python=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -r bindings/python/. "$work"
-cp "$build/lib/libcet.so.0" "$work/cet/libcet.so.0"
+cp "$build/lib/libcet.so" "$work/cet/$(tools/version.sh soname)"
 platform=$("$python" -c 'import sysconfig; print(sysconfig.get_platform().replace("-", "_").replace(".", "_"))')
 "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$build" \
   --config-settings=--build-option=--plat-name="$platform" "$work"
