@@ -44,6 +44,8 @@ try() {
 }
 if [ $# -eq 0 ]; then
   set -- header status host handles calibration models eigensolve communicator pipeline files
+  old=abi/$(tools/version.sh abi) # what was linked with the baseline's header runs with today's library
+  try old-program $cc -std=c99 "-I$old" "$old/program.c"
   for standard in c++17 c++20; do
     try "wrapper-$standard" $cxx -std=$standard -Iinclude Tests/Conformance/wrapper.cpp
   done

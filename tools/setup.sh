@@ -40,6 +40,7 @@ if command -v apt-get >/dev/null; then
     need gcc command -v cc
     need g++ command -v c++
     need cmake command -v cmake
+    need abigail-tools command -v abidiff
     need libc6-dev test -f /usr/include/stdio.h
   fi
   install() { $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
