@@ -8,9 +8,9 @@ from=$1 to=$2 libdir=${3:-lib}
 version=$(tools/version.sh version)
 soname=$(tools/version.sh soname)
 
-rm -rf "${to:?}/${libdir%%/*}" "$to/bin" "$to/include"
+rm -rf "${to:?}/${libdir%%/*}" "$to/bin" "$to/include" "$to/share"
 lib=$to/$libdir
-mkdir -p "$lib/pkgconfig" "$lib/cmake/cet" "$to/bin" "$to/include/cet"
+mkdir -p "$lib/pkgconfig" "$lib/cmake/cet" "$to/bin" "$to/include/cet" "$to/share/man/man1"
 
 # Copies a program or library without its symbols, which go to LIBDIR/debug/.build-id/XX/REST.debug.
 place() { # mode, from, to
@@ -30,6 +30,7 @@ place 755 "$from/cet-onnx" "$to/bin/cet-onnx"
 ln -s "libcet.so.$version" "$lib/$soname"
 ln -s "$soname" "$lib/libcet.so"
 install -m 644 include/cet/cet.h include/cet/cet.hpp "$to/include/cet"
+install -m 644 docs/cet-onnx.1 "$to/share/man/man1/cet-onnx.1"
 
 # What the library itself is linked with. No program that uses the shared library needs it; linkers that look for everything
 # at link time do (pkg-config --static). OpenBLAS by name, because its module would lay its header folder on every user.

@@ -36,8 +36,8 @@ finish() {
 part "library" make --no-print-directory lib || finish
 part "demo" make --no-print-directory demo
 part "wheel" make --no-print-directory wheel
-part "wheel used" tools/check-wheel.sh build
 part "set-up" tools/setup.sh tests || finish
+part "wheel used" tools/check-wheel.sh build
 part "install" tools/check-install.sh build
 part "imports" tools/check-arrows.sh
 part "version" tools/check-version.sh

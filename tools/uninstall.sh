@@ -22,6 +22,7 @@ for link in libcet.so "$soname"; do
 done
 remove "lib/libcet.so.$version"
 remove bin/cet-onnx
+remove share/man/man1/cet-onnx.1
 for file in cet.h cet.hpp; do remove "include/cet/$file"; done
 remove lib/pkgconfig/cet.pc
 for file in cetConfig.cmake cetConfigVersion.cmake; do remove "lib/cmake/cet/$file"; done

@@ -25,7 +25,8 @@ def test_install_lays_out_library_header_and_tool(prefix):
     names = sorted(str(path.relative_to(prefix)) for path in prefix.rglob("*") if not path.is_dir())
     assert names == [
         "bin/cet-onnx", "include/cet/cet.h", "include/cet/cet.hpp", "lib/cmake/cet/cetConfig.cmake", "lib/cmake/cet/cetConfigVersion.cmake",
-        "lib/libcet.so", "lib/libcet.so.0.1", "lib/libcet.so.0.1.0", "lib/pkgconfig/cet.pc"]
+        "lib/libcet.so", "lib/libcet.so.0.1", "lib/libcet.so.0.1.0", "lib/pkgconfig/cet.pc",
+        "share/man/man1/cet-onnx.1"]
     assert os.readlink(prefix / "lib" / "libcet.so.0.1") == "libcet.so.0.1.0"
 
 
