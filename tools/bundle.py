@@ -7,7 +7,7 @@ and in libcet.so, which leaves the loader one place to find it. Files are named 
 bundle the same library in two versions do not meet either.
 
 usage: bundle.py LIBRARY PATCHELF [DOCUMENTS]
-    LIBRARY is changed in place. DOCUMENTS: a folder for the copyright files of what was copied (on Debian) and a list.
+    LIBRARY is changed in place. DOCUMENTS: a folder for the copyright files of what was copied, and a list (by dpkg).
     Prints the lowest glibc that all files together need, like 2.35.
 """
 
@@ -59,6 +59,9 @@ def required_glibc(paths):
 
 def describe(copies, folder):
     """The licences that the copies come with, by Debian package."""
+    if not shutil.which("dpkg"):
+        print("bundle: no dpkg here; the licences of the copies must be put in by hand", file=sys.stderr)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for name, (source, copy) in sorted(copies.items()):
@@ -91,7 +94,7 @@ def main(library, patchelf, documents=None):
         copies[name] = path, library.with_name(f"libcet-{stem.removeprefix('lib')}-{digest}.so{suffix}")
         # What the C++ run time defines as well (instances of its own templates) stays one thing in the process.
         renamed |= defined(path) - system - MARKS
-    # Longest first is of no use to patchelf; sorted makes the map, and so the files, the same every time.
+    # Sorted, so that the files are the same every time.
     names = library.with_name("names")
     names.write_text("".join(f"{symbol} {PREFIX}{symbol}\n" for symbol in sorted(renamed)))
     for name, (path, copy) in copies.items():

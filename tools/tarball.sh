@@ -11,6 +11,7 @@ trap 'rm -rf "$work"' EXIT
 tools/stage.sh "$from" "$work/$name" >/dev/null
 rm -rf "$work/$name/lib/debug"
 glibc=$("$python" tools/bundle.py "$work/$name/lib/libcet.so" "$patchelf" "$work/$name/share/doc/libcet")
+mkdir -p "$work/$name/share/doc/libcet"
 cp LICENSE CHANGELOG.md "$work/$name/share/doc/libcet"
 # Nobody links with what is private.
 sed -i 's/^\(Requires.private\|Libs.private\):.*/\1:/' "$work/$name/lib/pkgconfig/cet.pc"
@@ -23,5 +24,6 @@ lib/libcet-*.so.* are private copies: their symbols have names of their own, so 
 its own OpenBLAS, oneDNN, OpenMP or zlib. share/doc/libcet says what they are and has their licences.
 END
 mkdir -p "$to"
-tar -C "$work" --owner=0 --group=0 --numeric-owner --sort=name -cf - "$name" | xz -T0 -3 >"$to/$name.tar.xz"
+moment=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+tar -C "$work" "--mtime=@$moment" --owner=0 --group=0 --numeric-owner --sort=name -cf - "$name" | xz -T0 -3 >"$to/$name.tar.xz"
 ls -l "$to/$name.tar.xz" | awk '{ print $5, $NF }'
