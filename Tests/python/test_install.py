@@ -67,6 +67,18 @@ def test_installed_library_serves_cmake(prefix, root, digits, tmp_path):
     call(tmp_path / "build" / "compress", digits / "model.onnx", digits / "calibration.npz", "8", tmp_path / "x.onnx")
 
 
+def test_installed_header_serves_rust(prefix, root, digits, tmp_path):
+    if shutil.which("bindgen") is None or shutil.which("rustc") is None:
+        pytest.skip("bindgen or rustc is not installed")
+    shutil.copy(root / "examples" / "rust" / "compress.rs", tmp_path)
+    call("bindgen", prefix / "include" / "cet" / "cet.h", "--allowlist-function", "cet_.*", "--allowlist-type", "cet_.*",
+         "--allowlist-var", "CET_.*", "--no-prepend-enum-name", "-o", tmp_path / "cet.rs", "--",
+         f"-I{call('cc', '-print-file-name=include').strip()}")
+    call("rustc", "-O", "compress.rs", "-L", prefix / "lib", "-C", f"link-arg=-Wl,-rpath,{prefix}/lib", cwd=tmp_path)
+    call(tmp_path / "compress", digits / "model.onnx", digits / "calibration.npz", "8", tmp_path / "x.onnx")
+    assert (tmp_path / "x.onnx").exists()
+
+
 def test_python_package_installs_with_pip(root, build, tmp_path, digits):
     source = tmp_path / "source"
     shutil.copytree(root / "bindings" / "python", source)
