@@ -24,6 +24,7 @@ func boundary<Object: HandleObject>(
   boundary {
     let out = try required(out, name)
     out.pointee = nil
+    try SystemMemory.checkHeadroom()
     out.pointee = try Handle.make(body())
   }
 }

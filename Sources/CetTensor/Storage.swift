@@ -64,7 +64,8 @@ public final class Storage: @unchecked Sendable {
 
   fileprivate static func allocate(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
     var memory: UnsafeMutableRawPointer?
-    guard byteCount >= 0, posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory else {
+    // Small pieces come from what is kept back.
+    guard byteCount < 1 << 16 || SystemMemory.hasRoom(for: byteCount), byteCount >= 0, posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory else {
       throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
     }
     return memory

@@ -1,3 +1,4 @@
+import CKernels
 import Glibc
 
 /// Memory of the machine, or of the control group that the process runs in.
@@ -5,6 +6,25 @@ public enum SystemMemory {
   /// Bytes that can be used without swapping; nil when the system does not say.
   public static var availableBytes: Int? {
     [machineBytes, groupBytes, addressBytes].compactMap { $0 }.min()
+  }
+
+  /// What is left for the many small things that nobody counts, and for libraries: code that they generate, stacks.
+  private static let headroom = 24 << 20
+
+  /// Threads that end, OpenBLAS's when the process exits among them, have the C library look for its unwinder, and where it has no
+  /// memory for that it aborts: so it looks while there is some.
+  private static let unwinder: Void = ck_find_unwinder()
+
+  /// Whether the process may have so many bytes of addresses more and keeps some: true without a limit on them.
+  static func hasRoom(for byteCount: Int) -> Bool { addressBytes.map { byteCount <= $0 - headroom } ?? true }
+
+  /// Throws where a limit on addresses leaves little: what runs into it elsewhere than here ends the process, small values
+  /// of Swift and oneDNN among them.
+  public static func checkHeadroom() throws(CetError) {
+    _ = unwinder
+    guard hasRoom(for: 0) else {
+      throw CetError(.outOfMemory, "the process's limit on addresses leaves less than \(headroom) bytes")
+    }
   }
 
   /// What a limit on the process's addresses (ulimit -v) leaves.

@@ -13,6 +13,9 @@ public struct Workers: Sendable {
     self.interruption = interruption
   }
 
+  /// Addresses that a thread takes: its stack, and a heap of its own.
+  private static let threadBytes = 72 << 20
+
   /// Fewer of them, which are asked to end as these are.
   public func limited(to most: Int) -> Workers { Workers(threads: min(most, threads), interruption: interruption) }
 
@@ -51,7 +54,7 @@ public struct Workers: Sendable {
             return try compute(index)
           }, combine: combine)
         var spawned: [pthread_t] = []
-        for _ in 1..<max(1, min(threads, count)) {
+        for _ in 1..<max(1, min(threads, count)) where SystemMemory.hasRoom(for: Workers.threadBytes) {
           var thread = pthread_t()
           let context = Unmanaged.passRetained(job as AnyJob)
           let failed = pthread_create(&thread, nil, { raw in

@@ -30,7 +30,7 @@ public enum LinearAlgebra {
         a, stride: max(aStride, 1), transposed: aForm == .transposed, b, stride: max(bStride, 1),
         transposed: bForm == .transposed, into: c, stride: cStride, alpha: alpha, beta: beta, m, n, k)
     #else
-      SerialKernels.run {
+      try OpenBLASCall.serial {
         cblas_sgemm(
           CblasRowMajor, aForm.cblas, bForm.cblas, Int32(m), Int32(n), Int32(k),
           alpha, a, Int32(max(aStride, 1)), b, Int32(max(bStride, 1)), beta, c, Int32(cStride))
@@ -47,7 +47,7 @@ public enum LinearAlgebra {
   ) throws(CetError) {
     guard m > 0, n > 0 else { return }
     try checkSizes(m, n, k, aStride, bStride, cStride)
-    SerialKernels.run {
+    try OpenBLASCall.serial {
       cblas_dgemm(
         CblasRowMajor, aForm.cblas, bForm.cblas, Int32(m), Int32(n), Int32(k),
         alpha, a, Int32(max(aStride, 1)), b, Int32(max(bStride, 1)), beta, c, Int32(cStride))
@@ -65,7 +65,7 @@ public enum LinearAlgebra {
       // All of it with the fast kernel takes less time than half of it with a slow one.
       return try sgemm(a, .transposed, stride: stride, a, .plain, stride: stride, into: c, stride: n, m: n, n: n, k: rows, beta: beta)
     #else
-      SerialKernels.run {
+      try OpenBLASCall.serial {
         cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))
       }
     #endif
@@ -76,7 +76,7 @@ public enum LinearAlgebra {
   /// A = L Lᵀ in place of the lower triangle of A, whose rows are `stride` apart; false when A is not positive definite.
   static func factor(_ a: UnsafeMutablePointer<Double>, n: Int, stride: Int) throws(CetError) -> Bool {
     let (size, step) = (try lapackSize(n), try lapackSize(stride))
-    let info = SerialKernels.run { LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, upper, size, a, max(step, 1)) }
+    let info = try OpenBLASCall.serial { LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, upper, size, a, max(step, 1)) }
     guard info >= 0 else { throw failure("dpotrf", info) }
     return info == 0
   }
@@ -84,7 +84,7 @@ public enum LinearAlgebra {
   /// L⁻¹ in place of the lower triangular L, whose rows are `stride` apart.
   static func invertTriangle(_ l: UnsafeMutablePointer<Double>, n: Int, stride: Int) throws(CetError) {
     let (size, step) = (try lapackSize(n), try lapackSize(stride))
-    let info = SerialKernels.run { LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(step, 1)) }
+    let info = try OpenBLASCall.serial { LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, upper, nonUnit, size, l, max(step, 1)) }
     guard info == 0 else { throw failure("dtrtri", info) }
   }
 
@@ -93,7 +93,7 @@ public enum LinearAlgebra {
     _ l: UnsafePointer<Double>, n: Int, rightHandSides b: UnsafeMutablePointer<Double>, rows: Int
   ) throws(CetError) {
     let (size, count) = (try lapackSize(n), try lapackSize(rows))
-    let info = SerialKernels.run { LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, upper, size, count, l, size, b, size) }
+    let info = try OpenBLASCall.serial { LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, upper, size, count, l, size, b, size) }
     guard info == 0 else { throw failure("dpotrs", info) }
   }
 
@@ -114,7 +114,7 @@ public enum LinearAlgebra {
     var vectors = a
     var values = [Double](repeating: 0, count: n)
     let size = try lapackSize(n)
-    let info = SerialKernels.run { LAPACKE_dsyevd(LAPACK_COL_MAJOR, wantVectors, upper, size, &vectors, size, &values) }
+    let info = try OpenBLASCall.serial { LAPACKE_dsyevd(LAPACK_COL_MAJOR, wantVectors, upper, size, &vectors, size, &values) }
     guard info == 0 else { throw failure("dsyevd", info) }
     return (values, vectors)
   }

@@ -88,10 +88,12 @@ public enum Matmul {
     let (x, y, z) = (a.elements(as: Double.self), b.elements(as: Double.self), result.elements(as: Double.self))
     var batches = job.batches
     while let (offsetA, offsetB, index) = batches.next() {
-      cblas_dgemm(
-        CblasRowMajor, job.transposeA ? CblasTrans : CblasNoTrans, job.transposeB ? CblasTrans : CblasNoTrans, m, n, k,
-        1, x + offsetA * job.m * job.k, job.transposeA ? m : k, y + offsetB * job.k * job.n, job.transposeB ? k : n,
-        job.accumulate ? 1 : 0, z + index * job.m * job.n, n)
+      try OpenBLASCall.run {
+        cblas_dgemm(
+          CblasRowMajor, job.transposeA ? CblasTrans : CblasNoTrans, job.transposeB ? CblasTrans : CblasNoTrans, m, n, k,
+          1, x + offsetA * job.m * job.k, job.transposeA ? m : k, y + offsetB * job.k * job.n, job.transposeB ? k : n,
+          job.accumulate ? 1 : 0, z + index * job.m * job.n, n)
+      }
     }
   }
 
@@ -130,9 +132,13 @@ enum SingleMatrix {
         a, stride: strideA, transposed: transposeA, b, stride: strideB, transposed: transposeB, into: c,
         stride: strideC, beta: beta, m, n, k)
     #else
-      try cblas_sgemm(
-        CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans, blasSize(m),
-        blasSize(n), blasSize(k), 1, a, blasSize(strideA), b, blasSize(strideB), beta, c, blasSize(strideC))
+      let (rows, columns, depth) = try (blasSize(m), blasSize(n), blasSize(k))
+      let (stepA, stepB, stepC) = try (blasSize(strideA), blasSize(strideB), blasSize(strideC))
+      try OpenBLASCall.run {
+        cblas_sgemm(
+          CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans, rows,
+          columns, depth, 1, a, stepA, b, stepB, beta, c, stepC)
+      }
     #endif
   }
 }

@@ -85,6 +85,7 @@
     }
 
     private func convolution(_ key: OneDNNKey) throws(CetError) -> OneDNNConvolution? {
+      try SystemMemory.checkHeadroom()
       guard 1...3 ~= key.geometry.spatialRank else { return nil }
       return try cache.convolution(key) { () throws(CetError) in try compile(key) }
     }
@@ -191,6 +192,7 @@
       stride strideB: Int, transposed transposeB: Bool, into c: UnsafeMutablePointer<Float>, stride strideC: Int,
       alpha: Float = 1, beta: Float, _ m: Int, _ n: Int, _ k: Int
     ) throws(CetError) {
+      try SystemMemory.checkHeadroom()
       let (no, yes) = (CChar(UInt8(ascii: "N")), CChar(UInt8(ascii: "T")))
       try withOneThread { () throws(CetError) in
         try check(
@@ -217,6 +219,7 @@
     }
 
     private func withCall(_ context: ComputeContext, _ body: (inout Call) throws(CetError) -> Void) throws(CetError) {
+      try SystemMemory.checkHeadroom()
       try withOneThread { () throws(CetError) in
         var stream: dnnl_stream_t?
         try OneDNN.check(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags.rawValue), "stream")

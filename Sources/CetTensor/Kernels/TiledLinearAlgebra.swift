@@ -49,7 +49,7 @@ extension LinearAlgebra {
       guard try factor(a + k * n + k, n: column.count, stride: n) else { return false }
       let below = tiles(column.upperBound..<n)
       try workers.forEach(below.count) { index in
-        SerialKernels.run {
+        try OpenBLASCall.serial {
           cblas_dtrsm(
             CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, Int32(below[index].count),
             Int32(column.count), 1, a + k * n + k, stride, a + below[index].lowerBound * n + k, stride)
@@ -60,7 +60,7 @@ extension LinearAlgebra {
         let (i, j) = pairs[index]
         let target = a + i.lowerBound * n + j.lowerBound
         if i == j {
-          SerialKernels.run {
+          try OpenBLASCall.serial {
             cblas_dsyrk(
               CblasRowMajor, CblasLower, CblasNoTrans, Int32(i.count), Int32(column.count), -1, a + i.lowerBound * n + k,
               stride, 1, target, stride)
@@ -93,14 +93,14 @@ extension LinearAlgebra {
     let (rows, columns) = (tiles(0..<(n - first)), tiles(0..<first))
     let step = Int32(stride)
     try workers.forEach(rows.count) { index in
-      SerialKernels.run {
+      try OpenBLASCall.serial {
         cblas_dtrmm(
           CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, Int32(rows[index].count), Int32(first), -1, l,
           step, b + rows[index].lowerBound * stride, step)
       }
     }
     try workers.forEach(columns.count) { index in
-      SerialKernels.run {
+      try OpenBLASCall.serial {
         cblas_dtrmm(
           CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, Int32(n - first), Int32(columns[index].count), 1,
           c, step, b + columns[index].lowerBound, step)
