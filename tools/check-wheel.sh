@@ -3,13 +3,14 @@
 # usage: tools/check-wheel.sh BUILD
 set -eu
 cd "$(dirname "$0")/.."
-build=$1
+build=$(cd "$1" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 set -- "$build"/*.whl
 [ -f "$1" ] || { echo "check-wheel: no wheel in $build" >&2; exit 1; }
 [ $# = 1 ] || { echo "check-wheel: several wheels in $build: $*" >&2; exit 1; }
-digits=$PWD/Tests/Fixtures/digits_cnn
+sources=$PWD
+digits=$sources/Tests/Fixtures/digits_cnn
 python3 -m venv "$work/venv"
 "$work/venv/bin/python" -m pip --quiet --disable-pip-version-check install "$1"
 # From another folder, and with no variable that could lead to another library.
@@ -24,6 +25,12 @@ assert cet.library_path().startswith(environment), cet.library_path()
 model, data = cet.Model(f"{digits}/model.onnx"), cet.Calibration.from_npz(f"{digits}/calibration.npz")
 quantized = cet.quantize(model, data, cet.plan(model, data, target_ratio=8, samples=64))
 quantized.save("small.onnx")
+with open("/proc/self/maps") as maps:
+    loaded = {line.split()[-1] for line in maps if ".so" in line}
+foreign = [path for path in loaded if not path.startswith(environment) and any(
+    name in path for name in ("openblas", "dnnl", "gomp", "gfortran", "libzip"))]
+assert not foreign, foreign
 print(f"check-wheel: {quantized!r}")
 END
 [ -s small.onnx ]
+"$sources/tools/check-private.sh" "$(echo "$work"/venv/lib/python*/site-packages/cet/libcet.so.*)" "$build"

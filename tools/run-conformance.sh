@@ -1,35 +1,54 @@
 #!/bin/sh
-# Compiles the header in every language version it promises, then builds and runs the C programs of
-# Tests/Conformance against a built libcet.so.
+# Compiles the headers in every language version they promise, with gcc and, where it is, with clang; then builds and runs
+# the programs of Tests/Conformance against a built libcet.so, and abi/*/program.c, which was linked with a former header.
 # usage: tools/run-conformance.sh [libcet.so] [program...]      (default: the distribution build, all programs)
 # CC, CXX and WRAPPER (for instance "valgrind -q --error-exitcode=9") may be set.
 set -eu
 cd "$(dirname "$0")/.."
 library=${1:-.build-dist/release/libcet.so}
 [ $# -eq 0 ] || shift
-[ -f "$library" ] || { echo "run-conformance: no $library; build with CET_DIST=1" >&2; exit 1; }
+[ -f "$library" ] || { echo "run-conformance: no $library; make lib builds it" >&2; exit 1; }
 cc=${CC:-cc}
 cxx=${CXX:-c++}
 warnings="-Wall -Wextra -Werror -pedantic"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp "$library" "$work/libcet.so.0"
-ln -s libcet.so.0 "$work/libcet.so"
+soname=$(tools/version.sh soname)
+cp "$library" "$work/$soname"
+ln -s "$soname" "$work/libcet.so"
 
-for standard in c99 c11; do
-  $cc -x c -std=$standard $warnings -Iinclude -fsyntax-only Tests/Conformance/header.c
+compilers="$cc,$cxx"
+if command -v clang++ >/dev/null; then compilers="$compilers clang,clang++"; fi
+for compiler in $compilers; do
+  # c2x and c++2b: the names of C23 and C++23 that older compilers know, too.
+  for standard in c99 c11 c17 c2x; do
+    ${compiler%,*} -x c -std=$standard $warnings -Iinclude -fsyntax-only Tests/Conformance/header.c
+  done
+  for standard in c++11 c++14 c++17 c++20 c++2b; do
+    ${compiler#*,} -x c++ -std=$standard $warnings -Iinclude -fsyntax-only Tests/Conformance/header.c
+  done
+  for standard in c++17 c++20 c++2b; do
+    ${compiler#*,} -std=$standard $warnings -fno-exceptions -fno-rtti -Iinclude -fsyntax-only Tests/Conformance/wrapper.cpp
+  done
 done
-for standard in c++11 c++17; do
-  $cxx -x c++ -std=$standard $warnings -Iinclude -fsyntax-only Tests/Conformance/header.c
-done
-echo "header: ok as C99, C11, C++11, C++17"
+echo "headers: ok as C99, C11, C17, C23 and C++11, 14, 17, 20, 23; the wrapper from C++17 on ($compilers)"
 
-[ $# -gt 0 ] || set -- header status host handles calibration models eigensolve communicator pipeline files addresses
 failed=0
-for program in "$@"; do
-  $cc -std=c99 $warnings -g -Iinclude "Tests/Conformance/$program.c" -o "$work/$program" \
-    -L"$work" -lcet -lpthread -lm -Wl,-rpath,"$work"
-  ${WRAPPER:-} "$work/$program" Tests/Fixtures || { echo "$program: exit status $?" >&2; failed=1; }
-done
+# Compiles a program and runs it: its name, then the compiler with what belongs to the program.
+try() {
+  program=$1
+  shift
+  "$@" $warnings -g -o "$work/$program" -L"$work" -lcet -lpthread -lm -Wl,-rpath,"$work"
+  ${WRAPPER:-} "$work/$program" Tests/Fixtures "$work" || { echo "$program: exit status $?" >&2; failed=1; }
+}
+if [ $# -eq 0 ]; then
+  set -- header status host handles calibration models eigensolve communicator pipeline files addresses
+  old=abi/$(tools/version.sh abi) # what was linked with the baseline's header runs with today's library
+  try old-program $cc -std=c99 "-I$old" "$old/program.c"
+  for standard in c++17 c++20; do
+    try "wrapper-$standard" $cxx -std=$standard -Iinclude Tests/Conformance/wrapper.cpp
+  done
+fi
+for program in "$@"; do try "$program" $cc -std=c99 -Iinclude "Tests/Conformance/$program.c"; done
 exit $failed

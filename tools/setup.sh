@@ -2,6 +2,7 @@
 # Installs what is missing, and nothing else.
 #   tools/setup.sh packages   system packages to build with
 #   tools/setup.sh python     the same, and a private Python environment in .venv
+#   tools/setup.sh packaging  the same, and what `make deb` and the checks of packages need
 #   tools/setup.sh tests      the same, and what the tests need beyond that
 # Tests that compare with PyTorch need torch. It is installed when pip offers a CPU build of it, or when CI or
 # CET_TORCH=1 is set: elsewhere pip's choice may be a CUDA build of several gigabytes. CET_TORCH=0 leaves it out.
@@ -36,9 +37,17 @@ if command -v apt-get >/dev/null; then
     need python3 command -v python3
     need python3-venv python3 -c 'import ensurepip, venv'
   fi
+  if [ "$what" = packaging ]; then
+    need dpkg-dev command -v dpkg-shlibdeps
+    need lintian command -v lintian
+    need xz-utils command -v xz
+    need cmake command -v cmake
+  fi
   if [ "$what" = tests ]; then
     need gcc command -v cc
     need g++ command -v c++
+    need cmake command -v cmake
+    need abigail-tools command -v abidiff
     need libc6-dev test -f /usr/include/stdio.h
   fi
   install() { $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }

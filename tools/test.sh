@@ -36,11 +36,14 @@ finish() {
 part "library" make --no-print-directory lib || finish
 part "demo" make --no-print-directory demo
 part "wheel" make --no-print-directory wheel
+part "set-up" tools/setup.sh tests || finish
 part "wheel used" tools/check-wheel.sh build
 part "install" tools/check-install.sh build
-part "set-up" tools/setup.sh tests || finish
 part "imports" tools/check-arrows.sh
+part "version" tools/check-version.sh
 part "exports" tools/check-exports.sh build/lib/libcet.so
+part "interface" tools/check-abi.sh
+part "debug symbols" tools/check-symbols.sh build
 # Optimised: the numerics are tested at the speed and with the arithmetic that users get.
 # The onnx package's own cases, for the Swift tests; models that the Swift tests write, for the Python tests.
 CET_ONNX_CASES=$PWD/build/onnx-cases

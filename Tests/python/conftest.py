@@ -14,7 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CET_BUILD", ROOT / "build")).resolve()
-os.environ["CET_LIBRARY"] = str(BUILD / "lib" / "libcet.so.0")
+os.environ["CET_LIBRARY"] = str(BUILD / "lib" / "libcet.so")
 sys.path.insert(0, str(ROOT / "bindings" / "python"))
 
 # A runner in the background may have been started with interrupts ignored, and programs inherit that.

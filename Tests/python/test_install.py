@@ -24,9 +24,10 @@ def prefix(tmp_path_factory, root, build):
 def test_install_lays_out_library_header_and_tool(prefix):
     names = sorted(str(path.relative_to(prefix)) for path in prefix.rglob("*") if not path.is_dir())
     assert names == [
-        "bin/cet-onnx", "include/cet/cet.h", "lib/cmake/cet/cetConfig.cmake", "lib/cmake/cet/cetConfigVersion.cmake",
-        "lib/libcet.so", "lib/libcet.so.0", "lib/libcet.so.0.1.0", "lib/pkgconfig/cet.pc"]
-    assert os.readlink(prefix / "lib" / "libcet.so.0") == "libcet.so.0.1.0"
+        "bin/cet-onnx", "include/cet/cet.h", "include/cet/cet.hpp", "lib/cmake/cet/cetConfig.cmake", "lib/cmake/cet/cetConfigVersion.cmake",
+        "lib/libcet.so", "lib/libcet.so.0.1", "lib/libcet.so.0.1.0", "lib/pkgconfig/cet.pc",
+        "share/man/man1/cet-onnx.1"]
+    assert os.readlink(prefix / "lib" / "libcet.so.0.1") == "libcet.so.0.1.0"
 
 
 def test_install_destdir_is_put_in_front(root, build, tmp_path):
@@ -66,6 +67,18 @@ def test_installed_library_serves_cmake(prefix, root, digits, tmp_path):
     call(tmp_path / "build" / "compress", digits / "model.onnx", digits / "calibration.npz", "8", tmp_path / "x.onnx")
 
 
+def test_installed_header_serves_rust(prefix, root, digits, tmp_path):
+    if shutil.which("bindgen") is None or shutil.which("rustc") is None:
+        pytest.skip("bindgen or rustc is not installed")
+    shutil.copy(root / "examples" / "rust" / "compress.rs", tmp_path)
+    call("bindgen", prefix / "include" / "cet" / "cet.h", "--allowlist-function", "cet_.*", "--allowlist-type", "cet_.*",
+         "--allowlist-var", "CET_.*", "--no-prepend-enum-name", "-o", tmp_path / "cet.rs", "--",
+         f"-I{call('cc', '-print-file-name=include').strip()}")
+    call("rustc", "-O", "compress.rs", "-L", prefix / "lib", "-C", f"link-arg=-Wl,-rpath,{prefix}/lib", cwd=tmp_path)
+    call(tmp_path / "compress", digits / "model.onnx", digits / "calibration.npz", "8", tmp_path / "x.onnx")
+    assert (tmp_path / "x.onnx").exists()
+
+
 def test_python_package_installs_with_pip(root, build, tmp_path, digits):
     source = tmp_path / "source"
     shutil.copytree(root / "bindings" / "python", source)
@@ -78,11 +91,11 @@ def test_python_package_installs_with_pip(root, build, tmp_path, digits):
 def test_python_package_with_the_library_inside_needs_no_setting(root, build, tmp_path, digits):
     site = tmp_path / "site"
     shutil.copytree(root / "bindings" / "python" / "cet", site / "cet")
-    shutil.copy(build / "lib" / "libcet.so.0", site / "cet" / "libcet.so.0")
+    shutil.copy(build / "lib" / "libcet.so.0.1", site / "cet" / "libcet.so.0.1")
     environment = {name: value for name, value in os.environ.items() if name != "CET_LIBRARY"}
     environment["PYTHONPATH"] = str(site)
     output = call(sys.executable, "-c", "import cet; print(cet.library_path())", env=environment, cwd="/")
-    assert output.strip() == str(site / "cet" / "libcet.so.0")
+    assert output.strip() == str(site / "cet" / "libcet.so.0.1")
 
 
 def test_python_example_is_ten_lines_that_work(root, digits, tmp_path):

@@ -10,7 +10,9 @@ from . import structs as s
 from .errors import error_for
 from .version import __version__
 
-_SONAME = "libcet.so.0"
+# Before 1.0 a minor version may break the interface, from then on a major one: the library's name says which it is.
+_major, _minor = __version__.split(".")[:2]
+_SONAME = f"libcet.so.0.{_minor}" if _major == "0" else f"libcet.so.{_major}"
 
 _handle = c.c_void_p
 _out = c.POINTER(c.c_void_p)

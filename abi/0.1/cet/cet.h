@@ -1,0 +1,1121 @@
+/*
+ * cet/cet.h - the C interface of libcet.
+ *
+ * libcet reads an ONNX model and calibration samples, decides for every weight tensor in how many bits
+ * a weight it is stored, 1 to 8, and writes a small ONNX file that a stock runtime opens.
+ *
+ *   #include <cet/cet.h>
+ *
+ *   cet_model *model = NULL;
+ *   cet_calibration *data = NULL;
+ *   cet_bit_plan *plan = NULL;
+ *   cet_quantized *small = NULL;
+ *   cet_plan_options options;
+ *   cet_plan_options_init(&options, sizeof options);
+ *   options.target_ratio = 11;
+ *   if (cet_model_load_file("m.onnx", &model) != CET_OK ||
+ *       cet_calibration_load_npz("calibration.npz", &data) != CET_OK ||
+ *       cet_plan(model, data, &options, &plan) != CET_OK ||
+ *       cet_quantize(model, data, plan, NULL, &small) != CET_OK ||
+ *       cet_quantized_save_file(small, "m.cet.onnx", NULL) != CET_OK)
+ *     fprintf(stderr, "%s\n", cet_last_error_message());
+ *   cet_quantized_free(small);
+ *   cet_plan_free(plan);
+ *   cet_calibration_free(data);
+ *   cet_model_free(model);
+ *
+ * Sections: 1 version, 2 status, 3 handles, options and shared types, 4 the one-call path,
+ * 5 the parts, 6 advanced, 7 experimental.
+ *
+ * Rules that hold everywhere
+ * --------------------------
+ * Status      Functions that can fail return cet_status: CET_OK is 0, failures are negative.
+ * Outputs     Out-parameters come last. On failure a handle or buffer out-parameter is set to NULL (when
+ *             the out-parameter itself is not NULL) and a caller's numeric buffer may be partly written.
+ * Ownership   Handles and buffers that the library returns belong to the caller: each handle has its own
+ *             _free function, buffers go to cet_free(). Pointers inside info and view structs are borrowed:
+ *             they stay valid until the handle they came from is freed.
+ *             What the caller passes in is read during the call only and never kept, but for the function and user
+ *             data of a cet_communicator.
+ * Strings     UTF-8, NUL-terminated. Paths are bytes that open(2) takes.
+ * Arrays      C order (last axis fastest), densely packed, native (little) byte order.
+ * Shapes      int64_t per axis; rank 0 is a scalar. An unknown or symbolic size of a model input is -1.
+ * Numbers     A double that is not known is NaN. Sizes in bytes are uint64_t; bits are bits of one code.
+ * Losses      Mean over the calibration samples, of the sum over a sample's positions when the output has more
+ *             than two axes (PyTorch's "batchmean"). Gradients and Hessian-vector products have the same
+ *             reduction. mse is half the squared distance.
+ * Threads     Different handles may be used by different threads at the same time. Functions that take a
+ *             `const` handle may run at the same time on one handle. Functions that take a handle without
+ *             `const` need it for themselves, as does _free. Nothing is shared between handles that a
+ *             caller can see. The thread-local error message is the only state outside handles.
+ * Callbacks   Run on the thread that called the library, during that call. A callback may not free or
+ *             change the handles of the call; it may use other handles.
+ * Silence     The library never prints, never exits, installs no signal handlers.
+ * Results     The same inputs, options and seed give the same bits for any number of threads.
+ */
+#ifndef CET_CET_H
+#define CET_CET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef CET_API
+#define CET_API extern
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ==== 1. Version ================================================================================= */
+
+#define CET_VERSION_MAJOR 0
+#define CET_VERSION_MINOR 1
+#define CET_VERSION_PATCH 0
+/* One comparable number: 10000 * major + 100 * minor + patch. */
+#define CET_VERSION_NUMBER (CET_VERSION_MAJOR * 10000 + CET_VERSION_MINOR * 100 + CET_VERSION_PATCH)
+
+/* CET_VERSION_NUMBER of the loaded library; compare it with the header's to find a mismatch. */
+CET_API uint32_t cet_version_number(void);
+
+/* "major.minor.patch" of the loaded library. Static, never freed. */
+CET_API const char *cet_version_string(void);
+
+/* ==== 2. Status ================================================================================== */
+
+typedef int32_t cet_status;
+enum {
+  CET_OK = 0,
+  /* A NULL, a handle of the wrong kind or already freed, an option out of range, options that exclude each
+     other, a pattern that matches nothing, calibration data that do not fit the model. */
+  CET_INVALID_ARGUMENT = -1,
+  /* The bytes are no ONNX model, or one that contradicts itself. */
+  CET_INVALID_MODEL = -2,
+  /* A node whose operator (or an option of it) the library does not execute; the message names it. */
+  CET_UNSUPPORTED_OPERATOR = -3,
+  /* Sizes that do not fit each other: expected and found are in the message. */
+  CET_SHAPE_MISMATCH = -4,
+  /* An iteration did not reach its tolerance and the options asked that this be a failure. */
+  CET_NOT_CONVERGED = -5,
+  /* No assignment of the allowed bits meets the target; the message has the reachable range. */
+  CET_INFEASIBLE_BUDGET = -6,
+  /* A file cannot be read or written. */
+  CET_IO = -7,
+  CET_OUT_OF_MEMORY = -8,
+  /* A callback asked to stop. */
+  CET_CANCELLED = -9,
+  /* A NaN or an infinity appeared in the computation. */
+  CET_NUMERIC = -10,
+  /* A defect of the library. */
+  CET_INTERNAL = -11
+};
+
+/* The name of a status in words ("invalid argument"); "unknown status" for other numbers. Static. */
+CET_API const char *cet_status_string(cet_status status);
+
+/*
+ * What went wrong in this thread's last call: one line that names the place (node, initializer, input) and
+ * says what was expected and what was found. "" when that call succeeded. Never NULL. The text is valid until
+ * this thread's next call of the library. The functions of sections 1 and 2 neither set nor clear it, nor do cet_free,
+ * cet_phase_string, cet_live_handle_count and the _free functions.
+ */
+CET_API const char *cet_last_error_message(void);
+
+/* ==== 3. Handles, options, shared types ========================================================== */
+
+/* A model as loaded; immutable. */
+typedef struct cet_model cet_model;
+/* Calibration samples. */
+typedef struct cet_calibration cet_calibration;
+/* Bits of every weight tensor, why, and what each choice costs; immutable. */
+typedef struct cet_bit_plan cet_bit_plan;
+/* Codes, scales and zero points of a plan's tensors, ready to be written; immutable. */
+typedef struct cet_quantized cet_quantized;
+/* The loss of a model over calibration samples, its gradient and its curvature. */
+typedef struct cet_curvature cet_curvature;
+/* Eigenpairs with residual norms; immutable. */
+typedef struct cet_spectrum cet_spectrum;
+/* The output tensors of a run; immutable. */
+typedef struct cet_outputs cet_outputs;
+
+/* NULL is a no-op for each. */
+CET_API void cet_model_free(cet_model *model);
+CET_API void cet_calibration_free(cet_calibration *calibration);
+CET_API void cet_plan_free(cet_bit_plan *plan);
+CET_API void cet_quantized_free(cet_quantized *quantized);
+CET_API void cet_curvature_free(cet_curvature *curvature);
+CET_API void cet_spectrum_free(cet_spectrum *spectrum);
+CET_API void cet_outputs_free(cet_outputs *outputs);
+
+/* Frees a string or buffer that the library returned through `char **` or `void **`. NULL is a no-op. */
+CET_API void cet_free(void *memory);
+
+/*
+ * Structs that start with `struct_size`
+ *
+ * cet_x_init(&x, sizeof x) zeroes x and sets struct_size. Zero stands for the default of every option, and NULL
+ * in place of an options pointer for all defaults. Later versions add fields at the end only: an options struct
+ * shorter than the library's is read as if zeros followed, a longer one is accepted when what the library does
+ * not know is zero. Info structs are filled as far as struct_size reaches. struct_size must be a multiple of 8.
+ */
+
+/* Element types, numbered as in ONNX (TensorProto.DataType). One byte per bool. */
+typedef int32_t cet_element_type;
+enum {
+  CET_FLOAT32 = 1,
+  CET_UINT8 = 2,
+  CET_INT8 = 3,
+  CET_UINT16 = 4,
+  CET_INT16 = 5,
+  CET_INT32 = 6,
+  CET_INT64 = 7,
+  CET_BOOL = 9,
+  CET_FLOAT16 = 10,
+  CET_FLOAT64 = 11,
+  CET_UINT32 = 12,
+  CET_UINT64 = 13
+};
+
+/* How bits are chosen. */
+typedef int32_t cet_method;
+enum {
+  CET_METHOD_DEFAULT = 0, /* cet */
+  CET_METHOD_CET = 1,     /* "cet": measured sensitivity table and exact knapsack */
+  CET_METHOD_PAPER = 2,   /* "paper": Algorithm 1 of the CET paper, taken literally */
+  CET_METHOD_HAWQ_V2 = 3, /* "hawq-v2": Hessian trace times squared quantization error */
+  CET_METHOD_MCKP = 4,    /* "mckp": Fisher information and knapsack */
+  CET_METHOD_UNIFORM = 5, /* "uniform": the same bits everywhere */
+  CET_METHOD_CLADO = 6    /* "clado": curvature of all pairs of tensors */
+};
+
+/* The loss whose change is predicted and measured. */
+typedef int32_t cet_loss;
+enum {
+  CET_LOSS_DEFAULT = 0,       /* cet_plan: kl, or mse when the output is no logits;
+                                 cet_curvature_create: cross-entropy when there are labels, else as cet_plan */
+  CET_LOSS_KL = 1,            /* "kl": KL divergence from the model's own float32 output (softmax, last axis) */
+  CET_LOSS_CROSS_ENTROPY = 2, /* "cross-entropy": against the labels */
+  CET_LOSS_MSE = 3,           /* "mse": squared difference from the model's own float32 output */
+  CET_LOSS_OUTPUT = 4         /* "output": the graph's output is the loss */
+};
+
+typedef int32_t cet_curvature_kind;
+enum {
+  CET_CURVATURE_DEFAULT = 0,     /* hessian */
+  CET_CURVATURE_HESSIAN = 1,     /* "hessian" */
+  CET_CURVATURE_GAUSS_NEWTON = 2 /* "gauss-newton" */
+};
+
+typedef int32_t cet_rounding;
+enum {
+  CET_ROUNDING_DEFAULT = 0,    /* compensated */
+  CET_ROUNDING_NEAREST = 1,    /* "nearest" */
+  CET_ROUNDING_GPTQ = 2,       /* "gptq": error compensated inside a tensor */
+  CET_ROUNDING_COMPENSATED = 3 /* "compensated": also across tensors, in topological order, where held-out samples
+                                  lose less; like gptq with fewer than 16 samples */
+};
+
+/* How many weights share one scale and zero point. */
+typedef int32_t cet_granularity;
+enum {
+  CET_GRANULARITY_DEFAULT = 0,    /* per-axis */
+  CET_GRANULARITY_PER_TENSOR = 1, /* "per-tensor" */
+  CET_GRANULARITY_PER_AXIS = 2,   /* "per-axis": one per output channel (table row) */
+  CET_GRANULARITY_BLOCK = 3       /* "block:N": one per block_size weights of an output channel */
+};
+
+/* How codes are written to the file. */
+typedef int32_t cet_encoding;
+enum {
+  CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
+  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 7 */
+  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on UINT2 (opset 25), UINT4 (21; 3 bits too) and UINT8 (13) */
+  CET_ENCODING_FLOAT = 3    /* "float": dequantized weights, no smaller than the original */
+};
+
+/* What codes stand for. A tensor's is CET_CODING_AFFINE or CET_CODING_TRELLIS. */
+typedef int32_t cet_coding;
+enum {
+  CET_CODING_DEFAULT = 0, /* auto; a tensor's: it is kept */
+  CET_CODING_AUTO = 1,    /* "auto": of each tensor and width the coding of less error, where the encoding holds both;
+                             affine with CET_ROUNDING_NEAREST */
+  CET_CODING_AFFINE = 2,  /* "affine": levels of a uniform grid */
+  CET_CODING_TRELLIS = 3  /* "trellis": steps through a trellis (arXiv 2406.11235), 1 to 6 bits, about 40 % less error at the
+                             same bits; not with "qdq" or per-tensor scales. Other tensors and widths are affine */
+};
+
+/* How much time the search for trellis codes may take: the paths that it keeps alive for large tensors. Small tensors get
+   up to 128; where versions of a tensor are compared all get fewer. */
+typedef int32_t cet_effort;
+enum {
+  CET_EFFORT_DEFAULT = 0, /* cet_plan: medium; cet_quantize: the plan's */
+  CET_EFFORT_LOW = 1,     /* "low": 8 */
+  CET_EFFORT_MEDIUM = 2,  /* "medium": 32 */
+  CET_EFFORT_HIGH = 3     /* "high": 128 */
+};
+
+/* Which end of the spectrum. */
+typedef int32_t cet_which;
+enum {
+  CET_WHICH_DEFAULT = 0, /* largest-magnitude */
+  CET_WHICH_LARGEST_MAGNITUDE = 1,
+  CET_WHICH_LARGEST = 2,
+  CET_WHICH_SMALLEST = 3
+};
+
+/* Why a tensor has its bits. */
+typedef int32_t cet_decision;
+enum {
+  CET_DECISION_CHOSEN = 1, /* by the method, within the budget */
+  CET_DECISION_FIXED = 2,  /* by a fix pattern */
+  CET_DECISION_KEPT = 3    /* stays float32: a keep pattern, or not quantizable; `reason` says which */
+};
+
+/* Set of allowed bits: the sum of CET_BITS(b), b from 1 to 8; 1 bit needs trellis codes. */
+#define CET_BITS(b) (1u << (b))
+
+/* Steps of a long call, in the order in which they may be reported. A call reports only those it does. */
+typedef int32_t cet_phase;
+enum {
+  CET_PHASE_PREPARE = 1,     /* graph and data are checked, the executor is set up */
+  CET_PHASE_STATISTICS = 2,  /* forward passes that gather input statistics */
+  CET_PHASE_SENSITIVITY = 3, /* loss of each tensor at each bit width */
+  CET_PHASE_CURVATURE = 4,   /* Hessian-vector products */
+  CET_PHASE_EIGENSOLVE = 5,  /* Krylov iteration */
+  CET_PHASE_ALLOCATE = 6,    /* bits are chosen */
+  CET_PHASE_ROUNDING = 7,    /* codes are computed */
+  CET_PHASE_MEASURE = 8,     /* the quantized model's loss is measured */
+  CET_PHASE_WRITE = 9        /* the file's bytes are made */
+};
+
+/* "statistics" and so on; "unknown phase" for other numbers. Static. Leaves the error message alone. */
+CET_API const char *cet_phase_string(cet_phase phase);
+
+/*
+ * Progress: `done` of `total` units of `phase` are complete (units differ between phases; `done` never falls
+ * within a phase). Non-zero return stops the call with CET_CANCELLED; nothing half-written stays behind.
+ */
+typedef int32_t (*cet_progress_fn)(cet_phase phase, uint64_t done, uint64_t total, void *user_data);
+
+typedef int32_t cet_log_level;
+enum { CET_LOG_INFO = 1, CET_LOG_WARNING = 2 };
+
+/* One line of text, valid during the callback. */
+typedef void (*cet_log_fn)(cet_log_level level, const char *message, void *user_data);
+
+/*
+ * A named, typed array. This struct never changes (it is passed in arrays), so it has no struct_size.
+ * `name` may be NULL where a function says so; `shape` may be NULL when rank is 0; `data` may be NULL when the
+ * array is empty; `byte_size` must be the product of shape times the element size.
+ */
+typedef struct cet_tensor {
+  const char *name;
+  const void *data;
+  uint64_t byte_size;
+  const int64_t *shape;
+  uint32_t rank;
+  cet_element_type element_type;
+} cet_tensor;
+
+/* ==== 4. The one-call path ======================================================================= */
+
+/* ---- Model ---- */
+
+/* Loads an ONNX file. External data are found next to it. Errors: IO, INVALID_MODEL, OUT_OF_MEMORY. */
+CET_API cet_status cet_model_load_file(const char *path, cet_model **model);
+
+/* Loads a model from memory (copied). A model with external data is refused (INVALID_MODEL): it needs a path. */
+CET_API cet_status cet_model_load_memory(const void *data, size_t size, cet_model **model);
+
+/* ---- Calibration samples ---- */
+
+/* An empty set. */
+CET_API cet_status cet_calibration_create(cet_calibration **calibration);
+
+/*
+ * Adds one batch; the arrays are copied. `inputs` holds one array per model input, matched by name. Axis 0 is
+ * the sample axis, n >= 1 samples, where the model leaves its size open. An input with a fixed axis 0 beside such
+ * inputs (a state [2, n, 128]) has its samples on the axis that carries the same symbolic size, or on its first open
+ * axis of size n; without one, like a scalar, it is one value for all samples of the batch. Batches may differ in
+ * n, in the sizes of other axes (sequence lengths) and in such values: an integer or bool among them may
+ * decide an If. All batches have the same names, element types and ranks.
+ * `labels` may be NULL (its name is ignored): class indices, any integer type, shape [n] or [n, positions...];
+ * either all batches have labels or none has.
+ * NaN or infinity in float data and negative labels are refused. Whether the data fit a model is checked by the
+ * call that brings both together.
+ * Errors: INVALID_ARGUMENT, SHAPE_MISMATCH, NUMERIC (NaN or infinity), OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_calibration_add_batch(
+    cet_calibration *calibration, const cet_tensor *inputs, size_t input_count, const cet_tensor *labels);
+
+/*
+ * Reads an .npz file, or a folder of .npy files, as one batch: arrays carry the model's input names (the
+ * member or file name without ".npy"), and `labels` the labels unless the model has an input of that name.
+ * Arrays that are no input of the model are ignored when it is used. float16 is widened to float32.
+ * Errors: IO (the file cannot be read or is damaged), INVALID_ARGUMENT (an unsupported array), others as for
+ * cet_calibration_add_batch.
+ */
+CET_API cet_status cet_calibration_load_npz(const char *path, cet_calibration **calibration);
+
+/* Number of samples over all batches. 0 for a bad handle. */
+CET_API uint64_t cet_calibration_sample_count(const cet_calibration *calibration);
+
+/* ---- Plan ---- */
+
+#define CET_NO_SHIFTS (-1)
+
+typedef struct cet_plan_options {
+  uint32_t struct_size;
+  uint32_t threads; /* 0: as many as there are processors */
+
+  /* Exactly one of these four is positive. */
+  double target_ratio;  /* 32 / mean code bits (of `bits`, whatever stores them); scales are not counted */
+  double target_bits;   /* mean code bits over the planned weights */
+  uint64_t target_size; /* bytes of the written file in `encoding`, everything counted, never exceeded */
+  double max_loss;      /* the smallest plan found whose loss change, measured on held-out samples, is at most this with
+                           95 % confidence (`predicted_high` of the summary) */
+
+  cet_method method;
+  cet_loss loss;
+  cet_curvature_kind curvature;
+  cet_rounding rounding;
+  cet_granularity granularity;
+  uint32_t block_size; /* weights in a block, with CET_GRANULARITY_BLOCK only */
+  cet_encoding encoding;
+  uint32_t bits; /* allowed bits, see CET_BITS; 0: 1, 2, 3, 4, 5, 6 and 8 where tensors may have trellis codes, else 2, 3, 4
+                    and 8 */
+
+  /* Patterns over initializer names: `*` any run of characters, `?` one character. One that matches no
+     quantizable tensor is an error. A tensor that several fix patterns match takes the last one's bits; keep
+     wins over fix. */
+  const char *const *keep_patterns; /* these tensors stay float32 */
+  uint64_t keep_count;
+  const char *const *fix_patterns; /* these tensors get fix_bits[i], 1 to 8 */
+  const int32_t *fix_bits;
+  uint64_t fix_count;
+
+  uint64_t seed;
+  uint64_t samples;        /* use the first so many samples; 0: all */
+  uint64_t max_memory;     /* bytes that the call may hold beyond model and calibration. What it needs is computed before it
+                              starts: fewer threads work where it is short, and CET_OUT_OF_MEMORY says what one needs.
+                              0: what is available; single values of the model may have 60 % of that */
+  uint32_t batch_size;     /* samples computed together; 0: chosen by the library */
+  uint32_t eigenpairs;     /* method paper: stiff axes, at most the weights there are; 0: chosen by the library */
+  uint32_t max_iterations; /* methods paper and hawq-v2: Hessian-vector products; 0: chosen by the library */
+  /* Copies of every image, each moved by up to a sixteenth of its size, that input statistics, the choice of bits and
+     the check of compensated rounding take beside the samples. 0: as many as make up to 256 images of them, at most 3
+     (none of more than 128 samples); CET_NO_SHIFTS: none; else 1 to 64. Images are inputs of rank 4, 16 x 16 or
+     larger, that a convolution reads. Copies are held in memory, so many times the size of the images, while a call
+     runs. Reported losses are of the samples alone. */
+  int32_t shifts;
+  const char *output; /* graph output that the loss reads; NULL: the first */
+
+  cet_progress_fn progress; /* may be NULL */
+  cet_log_fn log;           /* may be NULL */
+  void *user_data;          /* handed to both */
+
+  cet_coding coding;
+  cet_effort effort; /* of what rounds the plan, here and in cet_quantize */
+} cet_plan_options;
+
+CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);
+
+/*
+ * Chooses bits for every quantizable weight (Conv, ConvTranspose, Gemm, MatMul weights, Gather tables) so that
+ * the loss changes least within the budget.
+ * Errors: INVALID_ARGUMENT (options; data that do not fit the model), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR,
+ * INFEASIBLE_BUDGET, CANCELLED, NUMERIC, OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_plan(
+    const cet_model *model, const cet_calibration *calibration, const cet_plan_options *options,
+    cet_bit_plan **plan);
+
+/* One tensor of a plan. */
+typedef struct cet_plan_tensor {
+  uint32_t struct_size;
+  uint32_t rank;
+  const char *name;
+  const int64_t *shape;
+  uint64_t parameter_count;
+  int32_t bits; /* of one code; 32 when kept */
+  cet_decision decision;
+  int32_t axis;        /* quantization axis; -1: one scale for the whole tensor, or kept */
+  uint32_t block_size; /* 0: not blocked */
+  const char *reason;  /* one line */
+  /* Loss change this tensor alone is expected to cause: its entry in `sensitivity`. */
+  double predicted_loss_change;
+  /* Loss that one more byte for this tensor would save, at the chosen bits (dual price). */
+  double loss_per_byte;
+  uint64_t code_bytes;   /* packed codes in the file; "qdq" stores 3 bits in 4, 5 to 7 in 8 */
+  uint64_t stored_bytes; /* codes, scales, zero points */
+  /* By bits (index 1 to 8): loss change measured with only this tensor quantized, at temperature 1 (it may rise with bits
+     where differences are below the noise of the samples), and the same from curvature (half the quadratic form of the
+     error; theory against practice, Eq. 7). NaN where there is no value. */
+  double measured_loss[9];
+  double curvature_loss[9];
+  /* The table that the choice of bits rests on: loss change with only this tensor quantized, mean over held-out samples and
+     moved copies of them, "kl" at temperature 4; never rising with bits. Of methods "hawq-v2" and "mckp" their model of the
+     loss. NaN where there is no value. */
+  double sensitivity[9];
+  cet_coding coding;     /* of the chosen bits */
+  uint32_t trellis_bits; /* the set of bits (CET_BITS) whose losses above are of trellis codes; the others' of affine ones */
+} cet_plan_tensor;
+
+CET_API cet_status cet_plan_tensor_init(cet_plan_tensor *info, size_t size);
+
+/* Number of tensors, in graph order, kept ones included. 0 for a bad handle. */
+CET_API size_t cet_plan_tensor_count(const cet_bit_plan *plan);
+
+/* Pointers in `info` are borrowed from the plan. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_plan_get_tensor(const cet_bit_plan *plan, size_t index, cet_plan_tensor *info);
+
+/* The index of the tensor of this name. Errors: INVALID_ARGUMENT when there is none. */
+CET_API cet_status cet_plan_find_tensor(const cet_bit_plan *plan, const char *name, size_t *index);
+
+/* A plan as a whole. */
+typedef struct cet_plan_summary {
+  uint32_t struct_size;
+  uint32_t block_size;
+  cet_method method;
+  cet_loss loss;
+  cet_curvature_kind curvature;
+  cet_rounding rounding;
+  cet_granularity granularity;
+  cet_encoding encoding;
+  double ratio;                 /* 32 / mean_bits */
+  double mean_bits;             /* code bits per planned weight */
+  uint64_t parameter_count;     /* planned weights: chosen and fixed */
+  uint64_t code_bytes;          /* packed codes of the planned weights */
+  uint64_t stored_bytes;        /* the same with scales and zero points */
+  /* The whole written file, in `encoding`; over 2 GiB with its data file, at most; 0: not known, see
+     cet_plan_from_json. */
+  uint64_t file_bytes;
+  uint64_t model_bytes;         /* the model as it was loaded, external data included */
+  double predicted_loss_change; /* of the whole plan as it is rounded, on new samples: see predicted_low */
+  double measured_loss_change;  /* of the quantized model on the samples that it was fitted to; NaN before cet_quantize */
+  uint64_t seed;
+  uint64_t samples;            /* calibration samples used */
+  const char *library_version; /* of the library that made the plan */
+  const char *model_sha256;    /* 64 hexadecimal digits */
+  /* 95 % interval of predicted_loss_change. cet_plan rounds the plan from three quarters of the samples and measures it
+     on the rest; cet_plan_with_sensitivity scales such a measurement by the tables' losses. NaN: too few samples. */
+  double predicted_low;
+  double predicted_high;
+  /* Of the quantized model when it is rounded from three quarters of the samples, mean over the others (all in turn when
+     they are few; all at once with CET_ROUNDING_NEAREST, which is fitted to none), with the 95 % interval of new samples.
+     NaN and 0 before cet_quantize, or with too few samples. */
+  double held_out_loss;
+  double held_out_low;
+  double held_out_high;
+  uint64_t held_out_samples;
+  cet_coding coding; /* that was asked for */
+  uint32_t reserved;
+} cet_plan_summary;
+
+CET_API cet_status cet_plan_summary_init(cet_plan_summary *summary, size_t size);
+
+/* Pointers in `summary` are borrowed from the plan. */
+CET_API cet_status cet_plan_get_summary(const cet_bit_plan *plan, cet_plan_summary *summary);
+
+/* Notes for people: what was unusual about samples or model (few samples, samples that had to run one by one). A plan that
+   was carried out has those of both calls, each once. 0 for a bad handle. */
+CET_API size_t cet_plan_note_count(const cet_bit_plan *plan);
+
+/* One line, borrowed from the plan. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_plan_get_note(const cet_bit_plan *plan, size_t index, const char **note);
+
+/* The plan as a JSON document with everything in it, the sensitivity table included. *json goes to cet_free(). */
+CET_API cet_status cet_plan_to_json(const cet_bit_plan *plan, char **json);
+
+/*
+ * Reads such a document (NUL-terminated). A tensor whose "bits" were changed (1 to 8, or 32: kept) gets the reason "set
+ * by hand"; its bytes and its predicted loss change, and those of the plan, are computed anew from its own table, and
+ * file_bytes is 0 until cet_quantize. Errors: INVALID_ARGUMENT with line and column, or the member's path.
+ */
+CET_API cet_status cet_plan_from_json(const char *json, cet_bit_plan **plan);
+
+/* ---- Quantize ---- */
+
+typedef struct cet_quantize_options {
+  uint32_t struct_size;
+  uint32_t threads;      /* 0: as many as there are processors */
+  cet_rounding rounding; /* default: the plan's */
+  uint32_t batch_size;   /* samples computed together; 0: chosen by the library */
+  uint64_t samples;      /* use the first so many samples; 0: as many as the plan used */
+  uint64_t max_memory;   /* as in cet_plan_options; 0: the plan's */
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data;
+  cet_encoding encoding; /* that the result is for, its file_bytes and where its levels may lie; default: the plan's */
+  cet_effort effort;     /* default: the plan's */
+} cet_quantize_options;
+
+CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size_t size);
+
+/*
+ * Computes codes, scales, zero points and corrected biases for a plan. `calibration` may be NULL with
+ * CET_ROUNDING_NEAREST only; the loss is then not measured. The plan must be for this model: the SHA-256 of the file
+ * is compared, and the plan must have each of its weights and no other.
+ * Errors: as for cet_plan; INVALID_ARGUMENT when plan and model do not belong together.
+ */
+CET_API cet_status cet_quantize(
+    const cet_model *model, const cet_calibration *calibration, const cet_bit_plan *plan,
+    const cet_quantize_options *options, cet_quantized **quantized);
+
+/*
+ * One quantized initializer. Affine codes are w = scale * (code - zero_point / zero_point_unit).
+ *
+ * Trellis codes: the codes c of one index on `axis` are steps s = ((s << bits) | c) mod 2^trellis_state_bits from s = 0,
+ * with a level trellis_table[s] after each. Steps go through the other axes with the first of them fastest (of a
+ * convolution [M, C, H, W] through the C channels at one kernel position after the other), otherwise in C order. Every run
+ * of trellis_rotation levels (1, 2, 4, 8 or 16; it divides their number) is multiplied by the Hadamard matrix of its
+ * length over the square root of it: for half = 1, 2, 4 ... each pair (a, b) of levels whose places differ by `half`
+ * becomes (a + b, a - b), then all are multiplied by 1 / sqrt(trellis_rotation). w = scale * level. There is no zero point.
+ *
+ * Codes are unsigned, 0 to 2^bits - 1, in C order of `shape`, as one stream of bits, least significant bit
+ * first: code k is bits [k * bits, (k + 1) * bits) of the stream, and bit i of the stream is bit i % 8 of byte
+ * i / 8. The last byte is filled up with zeros: code_bytes = ceil(parameter_count * bits / 8). For 2, 4 and 8 bits
+ * this is ONNX's own packing of UINT2, UINT4 and UINT8.
+ *
+ * Scales and zero points: `scale_count` of each (no zero points with a trellis).
+ *   axis = -1: one for the tensor.
+ *   block_size = 0: one per index on `axis`.
+ *   block_size = B: the K weights that share an index on `axis`, in C order of the other axes, are cut into blocks
+ *   of B (the last may be shorter); block j of index i has entry i * ceil(K / B) + j.
+ */
+typedef struct cet_initializer_view {
+  uint32_t struct_size;
+  uint32_t rank;
+  const char *name;
+  const int64_t *shape;
+  uint64_t parameter_count;
+  int32_t bits;
+  int32_t axis;
+  uint32_t block_size;
+  uint32_t zero_point_unit; /* 1, or 2 (3 bits, and 2 except with "qdq"): zero points count in halves of a code */
+  const uint8_t *codes;
+  uint64_t code_bytes;
+  const float *scale;
+  const uint8_t *zero_point; /* NULL with a trellis */
+  uint64_t scale_count;
+  cet_coding coding;
+  uint32_t trellis_state_bits; /* 0 without a trellis */
+  const float *trellis_table;  /* 2^trellis_state_bits values, each a float16 number; NULL without a trellis */
+  uint32_t trellis_rotation;   /* levels that are rotated together, 1 where none are; 0 without a trellis */
+  uint32_t reserved;
+} cet_initializer_view;
+
+CET_API cet_status cet_initializer_view_init(cet_initializer_view *view, size_t size);
+
+/* Number of quantized initializers, in graph order; kept tensors are not among them. 0 for a bad handle. */
+CET_API size_t cet_quantized_initializer_count(const cet_quantized *quantized);
+
+/* Pointers in `view` are borrowed from `quantized`. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_quantized_get_initializer(
+    const cet_quantized *quantized, size_t index, cet_initializer_view *view);
+
+/* The index of the initializer of this name. Errors: INVALID_ARGUMENT when it is not quantized. */
+CET_API cet_status cet_quantized_find_initializer(
+    const cet_quantized *quantized, const char *name, size_t *index);
+
+/* Writes the float32 values of an initializer, C order. Errors: SHAPE_MISMATCH unless count is its number of
+   weights. */
+CET_API cet_status cet_quantized_dequantize(
+    const cet_quantized *quantized, size_t index, float *values, size_t count);
+
+/* A copy of the plan that was carried out, with the measured loss change and the file's exact size. */
+CET_API cet_status cet_quantized_get_plan(const cet_quantized *quantized, cet_bit_plan **plan);
+
+typedef struct cet_save_options {
+  uint32_t struct_size;
+  cet_encoding encoding; /* default: the plan's */
+  cet_progress_fn progress; /* may be NULL; heard while the file is made and checked */
+  void *user_data;          /* handed to progress */
+} cet_save_options;
+
+CET_API cet_status cet_save_options_init(cet_save_options *options, size_t size);
+
+/*
+ * Writes the ONNX file. It appears under `path` complete or not at all (an existing file is replaced, but a file that
+ * the model was loaded from, by whatever name, is INVALID_ARGUMENT).
+ * "qdq" raises the model's operator set and IR version where its codes need later ones, and converts nodes.
+ * Errors: IO; CANCELLED; INVALID_ARGUMENT when the encoding cannot hold the plan; UNSUPPORTED_OPERATOR for a node that the raised
+ * operator set has no form for, by name.
+ */
+CET_API cet_status cet_quantized_save_file(
+    const cet_quantized *quantized, const char *path, const cet_save_options *options);
+
+/* The same bytes in memory; *data goes to cet_free(). INVALID_ARGUMENT over 2 GiB, where a file has another beside it. */
+CET_API cet_status cet_quantized_save_memory(
+    const cet_quantized *quantized, const cet_save_options *options, void **data, size_t *size);
+
+/* ==== 5. The parts =============================================================================== */
+
+/* ---- Model: what is in it ---- */
+
+/* A graph input or output. */
+typedef struct cet_value_info {
+  uint32_t struct_size;
+  uint32_t rank; /* 0 with shape NULL: the model does not say */
+  const char *name;
+  const int64_t *shape;          /* -1: symbolic or unknown */
+  cet_element_type element_type; /* 0: the model does not say */
+  uint32_t reserved;
+} cet_value_info;
+
+CET_API cet_status cet_value_info_init(cet_value_info *info, size_t size);
+
+/* Inputs that a caller must feed: graph inputs without an initializer of the same name. 0 for a bad handle. */
+CET_API size_t cet_model_input_count(const cet_model *model);
+
+/* 1 in `reads` when `path` is the file that the model was loaded from, or one that holds its external data, under any
+   name (links included); else 0, also when there is no such file. */
+CET_API cet_status cet_model_reads_file(const cet_model *model, const char *path, uint32_t *reads);
+
+/* Pointers in `info` are borrowed from the model. */
+CET_API cet_status cet_model_get_input(const cet_model *model, size_t index, cet_value_info *info);
+
+/*
+ * A stretch of the parameter vector: one quantizable float constant (weights of Conv, ConvTranspose, Gemm, MatMul,
+ * LSTM, GRU and RNN, also behind operators that only move or cast elements, and Gather tables; initializers or
+ * Constant nodes, of the main graph or of branches). The vector holds them in graph order, each in C order, as
+ * float32.
+ */
+typedef struct cet_parameter_info {
+  uint32_t struct_size;
+  uint32_t rank;
+  const char *name;
+  const int64_t *shape;
+  uint64_t offset; /* of its first element in the vector */
+  uint64_t count;
+} cet_parameter_info;
+
+CET_API cet_status cet_parameter_info_init(cet_parameter_info *info, size_t size);
+
+/* 0 for a bad handle. */
+CET_API size_t cet_model_parameter_count(const cet_model *model);
+
+/* Pointers in `info` are borrowed from the model. */
+CET_API cet_status cet_model_get_parameter(const cet_model *model, size_t index, cet_parameter_info *info);
+
+/*
+ * A JSON document: inputs, outputs, opset, operators with counts and whether each has forward and exact
+ * second-derivative rules, parameters, bytes, the smallest reachable size. `compress` has a status, "yes", "needs data"
+ * (what the file leaves open decides) or "no", and its reason. Of a parameter, `computed` says that it is computed from
+ * constants, `kept` why it stays float. `unplanned` has weights that are computed from constants and stay so; `quantized`
+ * what is quantized already: `own` by this library (planned again from the decoded values), `others`, `float_weights` what
+ * is left. *json goes to cet_free().
+ */
+CET_API cet_status cet_model_inspect_json(const cet_model *model, char **json);
+
+/* ---- Calibration: what is in it ---- */
+
+/* Number of batches. 0 for a bad handle. */
+CET_API size_t cet_calibration_batch_count(const cet_calibration *calibration);
+
+/*
+ * The array of this name in a batch ("labels": the labels unless an input has that name). Fills `array`; its shape
+ * and data are borrowed from `calibration`, its name is NULL.
+ * Errors: INVALID_ARGUMENT when there is no such batch or array, or it has an unsupported element type.
+ */
+CET_API cet_status cet_calibration_get_array(
+    const cet_calibration *calibration, size_t batch, const char *name, cet_tensor *array);
+
+/* ---- Forward ---- */
+
+typedef struct cet_run_options {
+  uint32_t struct_size;
+  uint32_t threads;    /* that matrix products and convolutions may use; 0: as many as there are processors */
+  uint32_t batch_size; /* cet_run_samples: samples computed together; 0: what the model fixes, else 32 */
+  uint32_t reserved;
+} cet_run_options;
+
+CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
+
+/*
+ * Runs the model with the library's own executor. `inputs` holds one array per required model input, matched by
+ * name, and may hold some for initializers that are inputs as well. All values of the run together may have 60 % of the
+ * memory that is available: the node that would have more is refused before it runs. Errors: INVALID_ARGUMENT (names,
+ * element types, class numbers that are none), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR, OUT_OF_MEMORY (with the bytes).
+ */
+CET_API cet_status cet_run(
+    const cet_model *model, const cet_tensor *inputs, size_t input_count, const cet_run_options *options,
+    cet_outputs **outputs);
+
+/*
+ * Runs the model on samples of a calibration, as planning feeds them: from number `first` of `batch` on, at most
+ * batch_size of them. Inputs are cut along the axis that counts samples (cet_calibration_add_batch), those without one
+ * are given whole; float32 is narrowed to float16 where the model asks for that. `count` becomes the number of samples
+ * that were run; where none are left it is 0 and `outputs` NULL.
+ * Errors: as for cet_run; INVALID_ARGUMENT, SHAPE_MISMATCH for data that do not fit the model.
+ */
+CET_API cet_status cet_run_samples(
+    const cet_model *model, const cet_calibration *calibration, size_t batch, uint64_t first,
+    const cet_run_options *options, uint64_t *count, cet_outputs **outputs);
+
+/* Number of outputs, in the graph's order. 0 for a bad handle. */
+CET_API size_t cet_outputs_count(const cet_outputs *outputs);
+
+/* Fills `tensor`; its pointers are borrowed from `outputs`. */
+CET_API cet_status cet_outputs_get(const cet_outputs *outputs, size_t index, cet_tensor *tensor);
+
+/* The index of the output of this name. Errors: INVALID_ARGUMENT when there is none. */
+CET_API cet_status cet_outputs_find(const cet_outputs *outputs, const char *name, size_t *index);
+
+/* ---- Curvature ---- */
+
+/*
+ * Sums over processes, through an engine that the host brings (MPI: examples/mpi). values[i] becomes the sum of all
+ * ranks' values[i], on every rank, in place; the call returns when that is done. Called on the thread that called the
+ * library. Non-zero return stops the library's call with CET_CANCELLED, on this rank alone, and every later one.
+ */
+typedef int32_t (*cet_allreduce_fn)(double *values, size_t count, void *user_data);
+
+/* One process of several that share the calibration samples. */
+typedef struct cet_communicator {
+  uint32_t struct_size;
+  uint32_t rank; /* of this process, 0 to size - 1 */
+  uint32_t size; /* processes, 1 to 16 */
+  uint32_t reserved;
+  cet_allreduce_fn allreduce_sum;
+  void *user_data; /* handed to allreduce_sum; both are used until the handle that was made with them is freed */
+} cet_communicator;
+
+CET_API cet_status cet_communicator_init(cet_communicator *communicator, size_t size);
+
+/*
+ * Which samples are whose: rank `rank` of `size` adds `count` samples from number `first` on, of `total_samples` that
+ * are computed in batches of `batch_size`. Errors: INVALID_ARGUMENT, also when a rank would get no samples.
+ */
+CET_API cet_status cet_communicator_range(
+    uint64_t total_samples, uint64_t batch_size, uint32_t size, uint32_t rank, uint64_t *first, uint64_t *count);
+
+typedef struct cet_curvature_options {
+  uint32_t struct_size;
+  uint32_t threads; /* 0: as many as there are processors */
+  cet_loss loss;
+  cet_curvature_kind curvature;
+  uint64_t samples;    /* use the first so many samples; 0: all */
+  uint64_t max_memory; /* bytes that the handle tries not to exceed; 0: 60 % of what is available */
+  uint32_t batch_size; /* samples computed together; 0: chosen by the library */
+  uint32_t reserved;
+  const char *output;               /* graph output that the loss reads; NULL: the first */
+  const char *const *keep_patterns; /* initializers to leave out of the parameter vector, as in cet_plan */
+  uint64_t keep_count;
+  const cet_communicator *communicator; /* NULL: this process has all samples */
+  const char *const *only_patterns; /* leave out all others: the diagonal block of these; none: all */
+  uint64_t only_count;
+  /* Heard by cet_curvature_create, cet_curvature_loss and cet_curvature_gradient, on their caller's thread; used until the
+     handle is freed. Not called with a communicator. */
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data; /* handed to progress and log */
+} cet_curvature_options;
+
+CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, size_t size);
+
+/*
+ * The loss over the calibration samples as a function of the parameter vector, at the model's weights. The handle
+ * holds what it needs of both: model and calibration may be freed before it.
+ *
+ * Memory: what the handle will hold (weights, samples, references, buffers of each thread, sums) is computed before
+ * anything runs. What max_memory leaves beyond that keeps what products share; when it leaves too little, fewer threads
+ * work. Results do not depend on it. CET_OUT_OF_MEMORY when it is not enough for one thread: the message has the
+ * bytes that are. The default is taken when the handle is made, and divided by the ranks of a communicator.
+ *
+ * With a communicator each rank adds its own samples (cet_communicator_range), loads the same model and makes the same
+ * calls with the same vectors and options, those of cet_eigensolve_curvature and of the estimates included; only a
+ * state_path is each rank's own, and the samples in a spectrum's fingerprint are this rank's. Getters are free. Losses,
+ * gradients, products and so spectra are those of all samples, and the same bits on every rank and for any number of
+ * ranks. `samples` must be 0; batch_size 0 chooses by the samples of all ranks. When a call fails on one rank it fails
+ * on all, elsewhere with the same status and the number of that rank. INVALID_ARGUMENT on all ranks when samples are
+ * split otherwise than cet_communicator_range says.
+ *
+ * Errors: as for cet_plan; INVALID_ARGUMENT for cross-entropy without labels or with one that is no class of the model;
+ * OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_curvature_create(
+    const cet_model *model, const cet_calibration *calibration, const cet_curvature_options *options,
+    cet_curvature **curvature);
+
+/* Length n of the parameter vector. 0 for a bad handle. */
+CET_API size_t cet_curvature_dimension(const cet_curvature *curvature);
+
+/*
+ * hv = H v, exact up to rounding, mean over the samples. `v` and `hv` have n elements, n = cet_curvature_dimension,
+ * and do not overlap. Errors: SHAPE_MISMATCH (n), NUMERIC (v or hv has NaN or infinity).
+ */
+CET_API cet_status cet_curvature_apply(cet_curvature *curvature, const float *v, float *hv, size_t n);
+
+/*
+ * The same for `count` vectors, one after the other in `v` and `hv`: n * count elements each. The same bits as single
+ * products; weights and activations are read once for several vectors (`directions` of cet_curvature_info).
+ */
+CET_API cet_status cet_curvature_apply_block(
+    cet_curvature *curvature, const float *v, float *hv, size_t n, size_t count);
+
+/* The gradient, mean over the samples. */
+CET_API cet_status cet_curvature_gradient(cet_curvature *curvature, float *gradient, size_t n);
+
+/* The loss, mean over the samples. */
+CET_API cet_status cet_curvature_loss(cet_curvature *curvature, double *loss);
+
+typedef struct cet_curvature_info {
+  uint32_t struct_size;
+  uint32_t threads;         /* that compute; fewer than asked for when max_memory is short */
+  uint64_t dimension;       /* of the parameter vector */
+  uint64_t samples;         /* of all ranks */
+  uint64_t batches;         /* of this rank */
+  uint64_t kept_batches;    /* batches of which activations stay in memory between products */
+  uint64_t directions;      /* vectors whose products are computed in one pass */
+  uint64_t max_memory;      /* bytes: the option, or what its default came to */
+  uint64_t predicted_bytes; /* most that the handle holds, as computed before anything ran */
+  uint64_t peak_bytes;      /* most that it has held so far */
+  uint64_t least_bytes;     /* the smallest max_memory that suffices: one thread, nothing kept between products */
+} cet_curvature_info;
+
+CET_API cet_status cet_curvature_info_init(cet_curvature_info *info, size_t size);
+CET_API cet_status cet_curvature_get_info(const cet_curvature *curvature, cet_curvature_info *info);
+
+/* Notes for people, as those of a plan. 0 for a bad handle. */
+CET_API size_t cet_curvature_note_count(const cet_curvature *curvature);
+
+/* One line, borrowed from `curvature`. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_curvature_get_note(const cet_curvature *curvature, size_t index, const char **note);
+
+/* What is where in the parameter vector. 0 for a bad handle. */
+CET_API size_t cet_curvature_parameter_count(const cet_curvature *curvature);
+
+/* Pointers in `info` are borrowed from `curvature`. */
+CET_API cet_status cet_curvature_get_parameter(
+    const cet_curvature *curvature, size_t index, cet_parameter_info *info);
+
+/* ---- Eigenpairs ---- */
+
+/*
+ * A symmetric linear map that the host brings: result = A v, n elements each, not overlapping. Called on the thread
+ * that called cet_eigensolve. Non-zero return stops with CET_CANCELLED.
+ */
+typedef int32_t (*cet_apply_fn)(const float *v, float *result, size_t n, void *user_data);
+
+/* The same for `count` vectors of n elements, one after another without gaps, likewise the results. */
+typedef int32_t (*cet_apply_block_fn)(const float *v, float *result, size_t n, size_t count, void *user_data);
+
+/* What the vectors of a Krylov basis are stored as. */
+typedef int32_t cet_basis_type;
+enum {
+  CET_BASIS_DEFAULT = 0,  /* float32; for eigenpairs bfloat16 where max_memory is too small for float32 */
+  CET_BASIS_FLOAT32 = 1,
+  CET_BASIS_BFLOAT16 = 2  /* half the memory; residual norms end near 1e-3 of the |eigenvalue| where the wanted
+                             eigenvalues stand out, near 1e-2 in a flat spectrum (docs/numerics.md) */
+};
+
+typedef struct cet_eigensolve_options {
+  uint32_t struct_size;
+  uint32_t threads;          /* 0: as many as there are processors */
+  uint32_t count;            /* eigenpairs wanted; 0: 10; at most n */
+  cet_which which;
+  uint32_t krylov_dimension; /* basis vectors kept; at least count + max(2, block_size), rounded up to whole blocks;
+                                0: chosen by the library, fewer where max_memory asks for it */
+  uint32_t max_applies;      /* 0: chosen by the library */
+  double tolerance;          /* of the residual norm, relative to the pair's |eigenvalue|; 0: 1e-3, bfloat16: 1e-2.
+                                Single precision ends at 2e-6 of the largest |eigenvalue|, which always suffices. */
+  uint64_t seed;             /* of the start vector */
+  const float *start;        /* start vector of n elements; NULL: random */
+  uint32_t require_convergence; /* non-zero: CET_NOT_CONVERGED instead of pairs that missed the tolerance */
+  uint32_t reserved;
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data; /* handed to progress and log */
+  uint32_t block_size;       /* vectors that the map is applied to at once; 0: 1 */
+  cet_basis_type basis_type;
+  const char *basis_path;    /* folder for the basis as a memory-mapped file without a name, which goes with the
+                                process; NULL: in memory */
+  uint64_t max_memory;       /* bytes for the basis (unless it is in a file), 2 * block_size vectors of n floats and, from a
+                                megabyte on, the projections, matrices of krylov_dimension; what the map itself needs is
+                                not counted. 0: 60 % of what the system has available, less what a
+                                curvature will still take of it; it takes less where little is left. */
+  cet_apply_block_fn apply_block; /* of cet_eigensolve's map, for blocks; NULL: one vector after another */
+  const cet_spectrum *initial; /* pairs to start from, of the same parameters (or with the same fingerprint): those of
+                                  fewer samples, another loss, a former version of the weights; NULL: none */
+  const char *state_path;      /* file for the state after every restart. A solve of the same map with the same options
+                                  goes on from it, to the same bits as without interruption; that of another is refused
+                                  (INVALID_ARGUMENT). Removed when the solve ends. Where memory is short set
+                                  krylov_dimension or max_memory, too: what is available changes. NULL: none */
+  const char *fingerprint;     /* the host's name for its map, kept in spectra and states; NULL: none. A curvature adds
+                                  model, data, loss, curvature and parameters by itself. */
+  uint64_t total_max_memory;   /* cet_eigensolve_curvature only, in place of max_memory: bytes for what that counts and for
+                                  what the curvature holds, which takes less from then on (fewer directions, batches and
+                                  threads, the same products) where the basis needs room. 0: none */
+} cet_eigensolve_options;
+
+CET_API cet_status cet_eigensolve_options_init(cet_eigensolve_options *options, size_t size);
+
+/*
+ * Eigenpairs of a map given by a callback; `apply_data` is handed to it and to apply_block.
+ * Errors: INVALID_ARGUMENT, NUMERIC (the map gave NaN or infinity), NOT_CONVERGED, CANCELLED, OUT_OF_MEMORY (with the
+ * bytes that are needed), IO (no room for the basis file, or its folder cannot be written).
+ */
+CET_API cet_status cet_eigensolve(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_eigensolve_options *options,
+    cet_spectrum **spectrum);
+
+/* Eigenpairs of a curvature handle. With a communicator all ranks call it with the same options but for callbacks; when
+   one rank's callback cancels, all ranks get CET_CANCELLED. */
+CET_API cet_status cet_eigensolve_curvature(
+    cet_curvature *curvature, const cet_eigensolve_options *options, cet_spectrum **spectrum);
+
+typedef struct cet_spectrum_info {
+  uint32_t struct_size;
+  cet_which which;
+  uint64_t count;           /* pairs */
+  uint64_t dimension;       /* n */
+  uint64_t converged_count; /* pairs that met the tolerance */
+  uint64_t applies;         /* of the map */
+  uint64_t restarts;
+  uint64_t krylov_dimension; /* of the last basis */
+  double tolerance;
+} cet_spectrum_info;
+
+CET_API cet_status cet_spectrum_info_init(cet_spectrum_info *info, size_t size);
+CET_API cet_status cet_spectrum_get_info(const cet_spectrum *spectrum, cet_spectrum_info *info);
+
+/* Number of pairs. 0 for a bad handle. */
+CET_API size_t cet_spectrum_count(const cet_spectrum *spectrum);
+
+/* Each writes `count` entries, count = cet_spectrum_count (else SHAPE_MISMATCH), in the order asked for: by falling
+   magnitude, falling, or rising. */
+CET_API cet_status cet_spectrum_get_values(const cet_spectrum *spectrum, double *values, size_t count);
+/* ||A x - lambda x|| for the unit vector x of each pair. */
+CET_API cet_status cet_spectrum_get_residual_norms(const cet_spectrum *spectrum, double *norms, size_t count);
+/* 1 for a pair that met the tolerance, else 0. */
+CET_API cet_status cet_spectrum_get_converged(const cet_spectrum *spectrum, uint8_t *converged, size_t count);
+
+/* The unit eigenvector of pair `index`; n = dimension (else SHAPE_MISMATCH). The spectrum keeps vectors in the memory
+   (or file) of its basis. With bfloat16 and krylov_dimension + block_size < 2 * count they are rounded like it. */
+CET_API cet_status cet_spectrum_get_vector(const cet_spectrum *spectrum, size_t index, float *vector, size_t n);
+
+/*
+ * Writes a spectrum with its vectors and what it belongs to. The file (docs/spectrum-file.md) appears under `path`
+ * complete or not at all. Errors: IO.
+ */
+CET_API cet_status cet_spectrum_save_file(const cet_spectrum *spectrum, const char *path);
+
+/* Errors: IO (no such file, or a damaged one), OUT_OF_MEMORY. */
+CET_API cet_status cet_spectrum_load_file(const char *path, cet_spectrum **spectrum);
+
+/* INVALID_ARGUMENT, with the first difference, unless the spectrum is one of this curvature: same model, data, loss,
+   curvature, parameters and batches. */
+CET_API cet_status cet_spectrum_check_curvature(const cet_spectrum *spectrum, const cet_curvature *curvature);
+
+/* ---- Trace, diagonal, spectral density ---- */
+
+/* How a trace is estimated. */
+typedef int32_t cet_trace_method;
+enum {
+  CET_TRACE_DEFAULT = 0,       /* hutchinson */
+  CET_TRACE_HUTCHINSON = 1,    /* "hutchinson": mean of z'Hz over random signs z */
+  CET_TRACE_HUTCHPLUSPLUS = 2  /* "hutch++": half of the samples span a Krylov space Q, tr(Q'HQ) is exact, and
+                                  Hutchinson's method does the rest: less error where few eigenvalues stick out */
+};
+
+typedef struct cet_estimate_options {
+  uint32_t struct_size;
+  uint32_t threads;        /* 0: as many as there are processors */
+  uint32_t samples;        /* random vectors, each one product (density: one per step); 0: 32, density: 8 */
+  uint32_t steps;          /* density: Lanczos steps per random vector; 0: 40 */
+  uint64_t seed;
+  cet_trace_method method; /* trace only */
+  cet_basis_type basis_type; /* density and hutch++, which keep `steps` or samples / 2 vectors */
+  const char *basis_path;  /* as in cet_eigensolve_options */
+  uint64_t max_memory;     /* bytes for these vectors; 0: 60 % of what the system has available */
+  cet_progress_fn progress;
+  cet_log_fn log;
+  void *user_data;         /* handed to progress and log */
+} cet_estimate_options;
+
+CET_API cet_status cet_estimate_options_init(cet_estimate_options *options, size_t size);
+
+/*
+ * tr A with its standard error (infinite with one sample; NULL: not wanted).
+ * Errors of this and the following functions: INVALID_ARGUMENT, NUMERIC, CANCELLED, OUT_OF_MEMORY, IO.
+ */
+CET_API cet_status cet_trace_estimate(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, double *trace,
+    double *standard_error);
+CET_API cet_status cet_trace_estimate_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, double *trace, double *standard_error);
+
+/* The diagonal of A (mean of z * Az over random signs z), n elements, and the standard error of each element (may be
+   NULL). The mean over the samples exists for a diagonal A after one; elsewhere errors fall with the root of samples. */
+CET_API cet_status cet_diagonal_estimate(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, float *diagonal,
+    float *standard_errors);
+CET_API cet_status cet_diagonal_estimate_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, float *diagonal, float *standard_errors, size_t n);
+
+/*
+ * The density of A's eigenvalues (its integral is 1) by stochastic Lanczos quadrature: for each random vector `steps`
+ * nodes, ascending, with weights that sum to 1; where a Krylov space ends early the last nodes have weight 0.
+ * `count` is samples * steps (SHAPE_MISMATCH). The integral of f over the density is the mean over samples of the
+ * weighted sums of f(node), so that n times that estimates tr f(A).
+ */
+CET_API cet_status cet_spectral_density(
+    cet_apply_fn apply, void *apply_data, size_t n, const cet_estimate_options *options, double *nodes,
+    double *weights, size_t count);
+CET_API cet_status cet_spectral_density_curvature(
+    cet_curvature *curvature, const cet_estimate_options *options, double *nodes, double *weights, size_t count);
+
+/* The density at `count` points with every node widened to a Gaussian of standard deviation `width`, and its
+   standard error over the samples (NULL: not wanted; infinite with one sample). */
+CET_API cet_status cet_spectral_density_evaluate(
+    const double *nodes, const double *weights, size_t samples, size_t steps, double width, const double *points,
+    double *density, double *standard_errors, size_t count);
+
+/* ==== 6. Advanced ================================================================================ */
+
+/*
+ * A plan for another budget from the sensitivity table that `source` carries (a plan, also one read from JSON): no
+ * data, no forward passes. Method, loss, curvature, rounding, granularity and block size are the source's and must
+ * be left 0 or be the same in `options`, as must output. Encoding, bits, keep and fix patterns are the source's where
+ * left 0; every choice they leave open must be in the table. Bits that were set by hand are chosen anew. Samples, batch
+ * size and seed are not used. The source must be for this model, as in cet_quantize.
+ * Errors: INVALID_ARGUMENT (the table lacks what is asked for; plan and model do not belong together),
+ * INFEASIBLE_BUDGET.
+ */
+CET_API cet_status cet_plan_with_sensitivity(
+    const cet_model *model, const cet_bit_plan *source, const cet_plan_options *options, cet_bit_plan **plan);
+
+/*
+ * Float32 initializers that go with the codes: biases corrected for the quantization error. A host that replaces
+ * weights in memory replaces these too.
+ */
+typedef struct cet_correction_view {
+  uint32_t struct_size;
+  uint32_t added;   /* 1: `node` had no bias, and this initializer becomes its new bias input */
+  const char *name; /* of the initializer */
+  const char *node; /* name of the node that reads it, its first output when it has no name */
+  const float *values;
+  uint64_t count;
+} cet_correction_view;
+
+CET_API cet_status cet_correction_view_init(cet_correction_view *view, size_t size);
+
+/* 0 for a bad handle. */
+CET_API size_t cet_quantized_correction_count(const cet_quantized *quantized);
+
+/* Pointers in `view` are borrowed from `quantized`. */
+CET_API cet_status cet_quantized_get_correction(
+    const cet_quantized *quantized, size_t index, cet_correction_view *view);
+
+/* ==== 7. Experimental ============================================================================ */
+/* What is below may change or go in any version. */
+
+/* Handles of all kinds that exist in this process: a test compares it before and after. */
+CET_API uint64_t cet_live_handle_count(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CET_CET_H */

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Compares the interface with the baseline of its version in abi/ (libabigail's abidiff): what a program may rely on that was
+# linked with it. Structs may grow at their end, enumerators and functions may be added; anything else is a break and needs
+# another version (docs/adr/0053).
+#
+# The interface is taken from the header, by a library of empty functions that is compiled from it: libabigail does not
+# read Swift's debug information. A callback's type becomes a function as well, cet_progress_fn_called and so on, because a change
+# of the type alone counts as harmless. That libcet.so is what the header says is Swift's compiler's and check-exports.sh's to tell.
+# usage: tools/check-abi.sh [accept]      (accept: make today's header the baseline)
+set -eu
+cd "$(dirname "$0")/.."
+abi=$(tools/version.sh abi)
+baseline=abi/$abi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The interface of a folder of headers, as abidw describes it.
+describe() { # folder, output
+  sed "s/@ABI@/$abi/" link/cet.map.in >"$work/cet.map"
+  {
+    echo '#include <cet/cet.h>'
+    echo '#include <cet/cet.h>' | cc -E -P -x c -DCET_API=CET_FUNCTION "-I$1" - | tr '\n' ' ' | tr ';' '\n' |
+      sed -n 's/^ *CET_FUNCTION \(.*\)$/\1 { __builtin_trap(); }/p
+        s/^ *typedef \(.*\)(\*\(cet_[a-z_]*_fn\))\(.*\)$/\1 \2_called\3 { __builtin_trap(); }/p'
+  } >"$work/functions.c"
+  cc -std=c99 -g -fno-eliminate-unused-debug-types -fPIC -shared "-I$1" "$work/functions.c" -o "$work/libcet.so" \
+    "-Wl,-soname=$(tools/version.sh soname)" "-Wl,--version-script=$work/cet.map"
+  abidw --load-all-types --no-show-locs --no-corpus-path --no-comp-dir-path --out-file "$2" "$work/libcet.so"
+}
+
+if [ "${1:-}" = accept ]; then
+  mkdir -p "$baseline/cet"
+  cp include/cet/cet.h "$baseline/cet/cet.h"
+  describe "$baseline" "$baseline/libcet.abi"
+  echo "check-abi: $baseline is today's header"
+  exit
+fi
+[ -f "$baseline/libcet.abi" ] || { echo "check-abi: no baseline of $abi; \`tools/check-abi.sh accept\` makes one" >&2; exit 1; }
+
+compare() { abidiff --suppressions abi/suppressions.ini --non-reachable-types --no-added-syms "$baseline/libcet.abi" "$1"; }
+describe include "$work/today.abi"
+compare "$work/today.abi" || { echo "check-abi: include/cet/cet.h breaks the interface of $abi" >&2; exit 1; }
+
+# The comparison itself: what it must tell and what it must let pass.
+try() { # pass|fail, edit of the header, what it is
+  rm -rf "$work/edited"
+  cp -r "$baseline" "$work/edited"
+  sed -i "$2" "$work/edited/cet/cet.h"
+  ! cmp -s "$baseline/cet/cet.h" "$work/edited/cet/cet.h" || { echo "check-abi: the edit '$3' finds no place" >&2; exit 1; }
+  describe "$work/edited" "$work/edited.abi"
+  if compare "$work/edited.abi" >/dev/null; then found=pass; else found=fail; fi
+  [ $found = "$1" ] || { echo "check-abi: $3 is a $found for abidiff, expected $1" >&2; exit 1; }
+}
+try pass 's/^} cet_save_options;/  uint64_t more;\n&/' "a field at a struct's end"
+try pass 's/^CET_API void cet_free(/CET_API void cet_new(void);\n&/' "a new function"
+try pass 's/CET_INTERNAL = -11/&, CET_NEW = -12/' "a new enumerator"
+try fail 's/^  cet_method method;/  uint64_t more;\n&/' "a field within a struct"
+try fail 's/CET_IO = -7/CET_IO = -17/' "an enumerator's value"
+try fail '/^CET_API void cet_free(/d' "a function that is gone"
+try fail 's/^CET_API void cet_free(void \*/CET_API void cet_free(int size, void */' "a parameter"
+try fail '/^typedef .*cet_progress_fn/s/uint64_t done/uint32_t done/' "a callback's parameter"
+try fail 's/^} cet_tensor;/  uint64_t more;\n&/' "a field at the end of cet_tensor, which is passed in arrays"
+echo "check-abi: programs linked with the baseline of $abi go on with today's header"
