@@ -4,6 +4,8 @@
 # make bench    compare Hessian-vector products with PyTorch's (half an hour, 18 GiB of memory)
 # make install  copy them to PREFIX (default /usr/local); DESTDIR is put in front
 # make wheel    build a Python wheel with the library inside, into build/
+# make server   start the example of an inference server (examples/server)
+# make test-server  set it up and test it; make serve  build its C counterpart
 # make clean    remove what was built
 
 PREFIX ?= /usr/local
@@ -20,7 +22,7 @@ BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-.PHONY: all lib demo test bench install wheel clean
+.PHONY: all lib demo test bench install wheel server serve test-server clean
 
 all: lib
 
@@ -54,6 +56,19 @@ $(STAGED):
 wheel: lib
 	tools/setup.sh python
 	tools/wheel.sh $(BUILD) $(PYTHON)
+
+server: lib
+	examples/server/setup.sh
+	CET_LIBRARY=$(BUILD)/lib/libcet.so PYTHONPATH=bindings/python:examples/server exec examples/server/.venv/bin/python -m cet_server
+
+serve: lib
+	examples/server/setup.sh
+	examples/server/build.sh $(BUILD) $(BUILD)/serve
+
+test-server: lib
+	tools/setup.sh python
+	examples/server/setup.sh
+	$(PYTHON) -m pytest -q -rs Tests/python/test_server.py Tests/python/test_server_parts.py
 
 clean:
 	rm -rf .build $(SCRATCH) $(BUILD)
