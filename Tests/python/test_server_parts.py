@@ -1,6 +1,9 @@
 """Parts of the example server (examples/server) that need no server: settings and the bounded choice of samples."""
 
+import contextlib
+import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "examples" / "server"))
 
+from cet_server.priority import LowPriority  # noqa: E402
 from cet_server.reservoir import Reservoir  # noqa: E402
 from cet_server.settings import Settings, SettingsError  # noqa: E402
 
@@ -72,3 +76,28 @@ def test_settings_that_are_wrong_are_told_in_one_line(variable, value, words):
     with pytest.raises(SettingsError) as told:
         Settings.read({f"CET_SERVER_{variable}": value})
     assert f"CET_SERVER_{variable} is" in str(told.value) and words in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_priority_is_lowered_of_the_librarys_threads_alone(model, calibration):
+    import cet
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    low, library, python = LowPriority(3), set(), set()
+    release = threading.Event()
+    other = threading.Thread(target=release.wait)
+    other.start()
+
+    def look(phase, done, total):
+        low.lower()
+        known = {thread.native_id for thread in threading.enumerate()}
+        for name in os.listdir("/proc/self/task"):
+            with contextlib.suppress(ProcessLookupError):
+                (python if int(name) in known else library).add(os.getpriority(os.PRIO_PROCESS, int(name)))
+
+    try:
+        cet.plan(model, calibration, target_ratio=11, method="uniform", threads=1, progress=look)
+    finally:
+        release.set()
+        other.join()
+    assert own + 3 in library and python == {own}

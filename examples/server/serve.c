@@ -21,7 +21,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { BUDGETS = 2, POOL = 256, RANK = 8, NICENESS = 10 };
+enum { BUDGETS = 2, POOL = 256, RANK = 8, NICENESS = 19 };
 
 static const OrtApi *ort;
 
@@ -106,7 +106,8 @@ static void make_sessions(server *s) /* of all budgets from one plan, into `fres
 static void *plan_again(void *argument)
 {
   server *s = argument;
-  setpriority(PRIO_PROCESS, 0, NICENESS); /* on Linux of this thread, and of those that it starts */
+  /* On Linux of this thread, and of those that it starts. */
+  setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICENESS);
   make_sessions(s);
   atomic_store(&s->done, true);
   return NULL;

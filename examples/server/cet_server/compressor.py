@@ -12,6 +12,7 @@ import cet
 import numpy as np
 import onnxruntime
 
+from .priority import LowPriority
 from .reservoir import Sample
 from .settings import Settings
 
@@ -53,12 +54,21 @@ class Compressor:
         """Ends a call that is under way, in any thread, and all later ones."""
         self._stopping.set()
 
-    def versions(self, gathered: Sequence[Sample] = ()) -> dict[str, Version]:
-        """A version for every model name, from the gathered samples and, up to the limit, supplied ones."""
+    def versions(self, gathered: Sequence[Sample] = (), niceness: int = 0) -> dict[str, Version]:
+        """A version for every model name, from the gathered samples and, up to the limit, supplied ones. niceness: how much
+        lower than the process's the priority of libcet's threads is."""
         started = time.monotonic()
         settings = self._settings
         data = self._calibration(gathered)
-        common = {"threads": settings.threads, "progress": self._attend}
+        priority = LowPriority(niceness)
+
+        def attend(phase: str, done: int, total: int) -> None:
+            """Heard several times a second; what it raises ends the library's call."""
+            if self._stopping.is_set():
+                raise Stopped(phase)
+            priority.lower()
+
+        common = {"threads": settings.threads, "progress": attend}
         (first, ratio), *others = settings.ratios.items()
         plan = cet.plan(self._model, data, target_ratio=ratio, **common)
         plans = {first: plan}
@@ -89,11 +99,6 @@ class Compressor:
         summary = quantized.plan.summary
         session = onnxruntime.InferenceSession(content, self._options, providers=["CPUExecutionProvider"])
         return Version(self._number, session, summary.ratio, len(content), summary.held_out_loss)
-
-    def _attend(self, phase: str, done: int, total: int) -> None:
-        """Heard several times a second; what it raises ends the library's call."""
-        if self._stopping.is_set():
-            raise Stopped(phase)
 
 
 def checked_inputs(session: onnxruntime.InferenceSession, batch: Mapping[str, np.ndarray]) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-import os
 import threading
 from typing import Mapping
 
@@ -20,14 +19,13 @@ _log = logging.getLogger(__name__)
 
 
 class Replanner:
-    """One thread of low priority that plans; threads of libcet inherit it. At most one plan at a time, and one that is asked for
-    while another is made is that one."""
+    """One thread that plans. At most one plan at a time, and one that is asked for while another is made is that one."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
         self._compressor = Compressor(settings)
         self._reservoir = Reservoir(settings.gather)
-        self._thread = concurrent.futures.ThreadPoolExecutor(1, "planning", initializer=_lower, initargs=(settings.niceness,))
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "planning")
         self._lock = threading.Lock()
         self._running: concurrent.futures.Future | None = None
         self._planned_at = 0
@@ -65,7 +63,7 @@ class Replanner:
 
     def _replan(self) -> None:
         try:
-            versions = self._compressor.versions(self._reservoir.samples())
+            versions = self._compressor.versions(self._reservoir.samples(), self._settings.niceness)
         except Stopped:
             _log.info("planning ended with the server")
             raise
@@ -74,8 +72,3 @@ class Replanner:
             raise
         for name, version in versions.items():
             self.models[name].swap(version)
-
-
-def _lower(niceness: int) -> None:
-    """Of the calling thread alone: on Linux a priority belongs to a thread, and threads inherit it."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -36,8 +36,8 @@ class Settings:
     """A new plan by itself after so many samples since the last; 0: only when the repository's `load` asks for it."""
     threads: int = 1
     """That libcet may use."""
-    niceness: int = 10
-    """Of the thread that plans, and of those that it starts. With 19 it can hold the interpreter's lock for long where others compute."""
+    niceness: int = 19
+    """How much lower than the server's the priority of libcet's threads is."""
     log_level: str = "INFO"
 
     @classmethod
