@@ -3,17 +3,13 @@
 # make lib      build the library and the tool into build/
 # make bench    compare Hessian-vector products with PyTorch's (half an hour, 18 GiB of memory)
 # make install  copy them to PREFIX (default /usr/local); DESTDIR is put in front
-<<<<<<< HEAD
 # make uninstall  remove what install put there
 # make wheel    build a Python wheel with the library and all it needs inside, into build/
 # make tarball  build a tarball that works wherever it is unpacked, into build/
 # make deb      build Debian packages, into build/deb
 # make test-packages  build both and try them
-=======
-# make wheel    build a Python wheel with the library inside, into build/
 # make server   start the example of an inference server (examples/server)
 # make test-server  set it up and test it; make serve  build its C counterpart
->>>>>>> server
 # make clean    remove what was built
 
 PREFIX ?= /usr/local
@@ -32,11 +28,7 @@ BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-<<<<<<< HEAD
-.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages clean
-=======
-.PHONY: all lib demo test bench install wheel server serve test-server clean
->>>>>>> server
+.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages server serve test-server clean
 
 all: lib
 
