@@ -42,7 +42,7 @@ class Server:
         (folder / "work").mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CET_")}
         environment.update(
-            CET_LIBRARY=str(BUILD / "lib" / "libcet.so.0"), PYTHONPATH=f"{ROOT / 'bindings' / 'python'}:{HERE}",
+            CET_LIBRARY=str(BUILD / "lib" / "libcet.so"), PYTHONPATH=f"{ROOT / 'bindings' / 'python'}:{HERE}",
             PYTHONDONTWRITEBYTECODE="1", TMPDIR=str(folder / "work"), HOME=str(folder / "work"), CET_SERVER_PORT=str(self.port),
             **{f"CET_SERVER_{name.upper()}": str(value) for name, value in settings.items()})
         self._log = open(folder / "log", "ab")
@@ -272,7 +272,7 @@ def test_wrong_settings_end_the_start_in_one_line(tmp_path):
     def run(**settings):
         return subprocess.run(
             [PYTHON, "-m", "cet_server"], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=dict(
-                os.environ, CET_LIBRARY=str(BUILD / "lib" / "libcet.so.0"), PYTHONPATH=f"{ROOT / 'bindings' / 'python'}:{HERE}",
+                os.environ, CET_LIBRARY=str(BUILD / "lib" / "libcet.so"), PYTHONPATH=f"{ROOT / 'bindings' / 'python'}:{HERE}",
                 **settings))
     wrong = run(CET_SERVER_RATIO="many")
     assert (wrong.returncode, wrong.stderr) == (2, "cet_server: CET_SERVER_RATIO is 'many', expected float\n")
