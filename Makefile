@@ -37,6 +37,7 @@ lib:
 	@mkdir -p $(SCRATCH)
 	sed 's/@ABI@/$(ABI)/' link/cet.map.in >$(SCRATCH)/cet.map
 	$(SWIFT_BUILD) --product cet
+	@rm -f $(SCRATCH)/release/cet-onnx # linked anew: the build does not see when the library's name changes
 	$(SWIFT_BUILD) --product cet-onnx --static-swift-stdlib -Xlinker -L$(SCRATCH)/release
 	tools/stage.sh $(SCRATCH)/release $(BUILD)
 
