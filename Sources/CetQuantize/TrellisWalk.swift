@@ -11,7 +11,7 @@ import CetTensor
 public struct TrellisWalk: Sendable, Hashable {
   /// Columns that lie between two of one position: entries of all axes but the first.
   private let positions: Int
-  /// n, the steps of a run: 16, in rows of 512 and more 64, or a smaller power of two that divides the columns; 1: nothing is
+  /// n, the steps of a run: 16, in rows of 1024 and more 64, or a smaller power of two that divides the columns; 1: nothing is
   /// rotated.
   public let rotation: Int
 
@@ -20,7 +20,7 @@ public struct TrellisWalk: Sendable, Hashable {
 
   /// With longer runs the error of most rows falls no further. The longer a row is, the larger single weights of it are, and
   /// those of 30 times the mean need more others to be spread over.
-  private static func longestRotation(columns: Int) -> Int { columns < 512 ? 16 : 64 }
+  private static func longestRotation(columns: Int) -> Int { columns < 1024 ? 16 : 64 }
 
   private init(positions: Int, rotation: Int) {
     self.positions = positions

@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [([3, 48], 16), ([3, 24], 8), ([2, 4, 3, 3], 4), ([2, 5], 1), ([2, 2], 2), ([3, 1536], 64), ([1, 544], 32)])
+  @Test(arguments: [([3, 48], 16), ([3, 24], 8), ([2, 4, 3, 3], 4), ([2, 5], 1), ([2, 2], 2), ([3, 1536], 64), ([1, 1056], 32), ([1, 544], 16)])
   func rotation_isThePowerOfTwoThatDividesARow_upTo16Or64(_ shape: [Int], _ expected: Int) {
     #expect(TrellisWalk(shape, axis: 0).rotation == expected)
     #expect(TrellisWalk(shape, axis: 0, blockSize: 2).rotation == 1)
