@@ -54,9 +54,14 @@ public struct ConstantFolding: Sendable {
     self.left = left
   }
 
-  /// Weights that must be written out although they stay float: something that they are computed from is changed.
+  /// Weights that must be written out although they stay float: something that they are computed from is changed, or a node
+  /// that makes them makes one that is quantized, too.
   public func disturbed(by changed: Set<String>, except quantized: Set<String>) -> [Weight] {
-    weights.filter { !quantized.contains($0.name) && !$0.reads.isDisjoint(with: changed) }
+    weights.filter { weight in
+      guard !quantized.contains(weight.name) else { return false }
+      return !weight.reads.isDisjoint(with: changed)
+        || weight.nodes.contains { index.nodes[$0].outputs.contains(where: quantized.contains) }
+    }
   }
 
   /// Drops the nodes that make these weights, and what only those read.
@@ -119,8 +124,9 @@ private struct FoldFinder {
   }
 
   func folded(_ name: String) -> Outcome {
-    guard let place = index.producer(of: name), index.nodes[place].outputs.count == 1, !index.isOutput(name),
-      let (nodes, reads) = sources(of: place)
+    // This library splits what it decodes as one; others' nodes with several outputs are not followed.
+    guard let place = index.producer(of: name), index.nodes[place].outputs.count == 1 || encoded.contains(name),
+      !index.isOutput(name), let (nodes, reads) = sources(of: place)
     else { return .unknown }
     let leaves = reads.compactMap { index.constants[$0] }
     let producers = Set(nodes.map { index.nodes[$0].firstOutput })
