@@ -25,7 +25,7 @@ struct Tool: ParsableCommand {
     let arguments = Array(CommandLine.arguments.dropFirst())
     guard !arguments.isEmpty else {
       writeError(helpMessage() + "\n")
-      Glibc.exit(2)
+      end(2)
     }
     do {
       try checkCommand(arguments[0])
@@ -36,10 +36,18 @@ struct Tool: ParsableCommand {
     } catch {
       if exitCode(for: error).isSuccess, !(error is Failure) {
         print(fullMessage(for: error))
-        Glibc.exit((try? flushStandardOutput()) == nil ? 1 : 0)
+        end((try? flushStandardOutput()) == nil ? 1 : 0)
       }
-      Glibc.exit(Ending(error, arguments).show())
+      end(Ending(error, arguments).show())
     }
+    end(0)
+  }
+
+  /// Ends without taking down what the libraries set up: OpenBLAS would wait for a thread of its own, which under a limit on
+  /// addresses waits for memory for ever.
+  private static func end(_ code: Int32) -> Never {
+    fflush(nil)
+    _exit(code)
   }
 
   static var commands: [String] { configuration.subcommands.compactMap { $0.configuration.commandName } }

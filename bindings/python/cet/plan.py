@@ -282,7 +282,8 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
       rounding: "compensated" (default), "gptq", "nearest".
       granularity: "per-axis" (default), "per-tensor", "block:N".
       encoding: "planes" (default), "qdq", "float".
-      coding: "auto" (default): of each tensor and width the coding of less error; "affine": uniform grids; "trellis".
+      coding: "auto" (default): of each tensor and width the coding of less error, with rounding "nearest" affine; "affine":
+        uniform grids; "trellis".
       bits: allowed widths, default (1, 2, 3, 4, 5, 6, 8) where tensors may have trellis codes, else (2, 3, 4, 8).
       keep: patterns (* and ?) of initializers that stay float32. fix: {pattern: bits}; the last match counts.
       output: graph output that the loss reads, default the first.

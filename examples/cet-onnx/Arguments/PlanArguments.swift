@@ -70,7 +70,7 @@ struct MethodArguments: ParsableArguments {
   @Option(help: "How codes are written. (default: planes)")
   var encoding: Encoding?
 
-  @Option(help: "What codes stand for; auto takes the coding of less error where the encoding holds both. (default: auto)")
+  @Option(help: "What codes stand for; auto takes the coding of less error where the encoding holds both, with rounding nearest affine. (default: auto)")
   var coding: Coding?
 
   @Option(help: "How long trellis codes are searched for: by 8, 32 or 128 paths in large tensors. (default: medium)")
