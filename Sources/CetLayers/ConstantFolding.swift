@@ -124,8 +124,9 @@ private struct FoldFinder {
   }
 
   func folded(_ name: String) -> Outcome {
-    // This library splits what it decodes as one; others' nodes with several outputs are not followed.
-    guard let place = index.producer(of: name), index.nodes[place].outputs.count == 1 || encoded.contains(name),
+    // This library splits what it decodes as one, weights all of them; other nodes with several outputs are not followed.
+    guard let place = index.producer(of: name),
+      index.nodes[place].outputs.count == 1 || index.nodes[place].outputs.allSatisfy(encoded.contains),
       !index.isOutput(name), let (nodes, reads) = sources(of: place)
     else { return .unknown }
     let leaves = reads.compactMap { index.constants[$0] }

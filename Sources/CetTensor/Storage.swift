@@ -65,7 +65,9 @@ public final class Storage: @unchecked Sendable {
   fileprivate static func allocate(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
     var memory: UnsafeMutableRawPointer?
     // Small pieces come from what is kept back.
-    guard byteCount < 1 << 16 || SystemMemory.hasRoom(for: byteCount), byteCount >= 0, posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory else {
+    guard byteCount >= 0, byteCount < 1 << 16 || SystemMemory.hasRoom(for: byteCount),
+      posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory
+    else {
       throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
     }
     return memory

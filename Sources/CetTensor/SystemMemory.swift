@@ -15,6 +15,9 @@ public enum SystemMemory {
   /// memory for that it aborts: so it looks while there is some.
   private static let unwinder: Void = ck_find_unwinder()
 
+  /// Whether there is a limit on the process's addresses.
+  static var isLimited: Bool { addressBytes != nil }
+
   /// Whether the process may have so many bytes of addresses more and keeps some: true without a limit on them.
   static func hasRoom(for byteCount: Int) -> Bool { addressBytes.map { byteCount <= $0 - headroom } ?? true }
 

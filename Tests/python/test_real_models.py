@@ -115,6 +115,6 @@ def test_real_model_is_compressed(package, name, file, make):
     kept = sum(4 * int(np.prod(tensor.shape)) for tensor in plan.tensors if tensor.bits == 32)
     assert len(written) - kept < 0.6 * (path.stat().st_size - kept)
     for actual, expected in zip(run(written, batches[0]), run(small.to_bytes(encoding="float"), batches[0])):
-        # Probabilities next to 0 are 0 or 2^-25, whatever the last bits in front of them are.
-        scale = max(1e-3, float(np.abs(expected).max()))
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * scale)
+        scale = max(1e-6, float(np.abs(expected).max()))
+        # onnxruntime's Sigmoid makes probabilities next to 0 from values next to 1: they are off by the last digit of 1.
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * scale + 2**-24)

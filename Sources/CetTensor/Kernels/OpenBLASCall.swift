@@ -20,17 +20,17 @@ private final class OpenBLASBuffers: @unchecked Sendable {
   static let shared = OpenBLASBuffers()
   private let lock = Lock()
   private var calls = 0
-  /// Calls that have run at the same time: so many buffers there are.
-  private var most = 0
+  /// Buffers that were made here.
+  private var made = 0
 
   /// Of a buffer: 128 MB on x86-64, less elsewhere.
   private static let byteCount = 128 << 20
 
   func enter() throws(CetError) {
     let isIn = lock.withLock {
-      guard calls < most || make(calls + 1) else { return false }
+      // Without a limit on addresses OpenBLAS makes its buffers itself.
+      guard calls < made || !SystemMemory.isLimited || make(calls + 1) else { return false }
       calls += 1
-      most = max(most, calls)
       return true
     }
     guard isIn else {
@@ -50,6 +50,7 @@ private final class OpenBLASBuffers: @unchecked Sendable {
       if let buffer = blas_memory_alloc(1) { buffers.append(buffer) }
     }
     for buffer in buffers { blas_memory_free(buffer) }
+    made = max(made, buffers.count)
     return buffers.count == count
   }
 }

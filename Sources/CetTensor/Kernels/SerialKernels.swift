@@ -18,8 +18,8 @@ public enum KernelThreads {
   public static func run<Result, Failure>(_ threads: Int, _ body: () throws(Failure) -> Result) throws(Failure) -> Result {
     // A library's thread takes memory for good, OpenBLAS's 128 MB: none is made that no processor could run, and none at all
     // where addresses are short.
-    let isPossible = threads > 1 && SystemMemory.hasRoom(for: threads << 28)
-    let threads = isPossible ? Int32(clamping: min(threads, Workers.processorCount)) : 1
+    let most = min(threads, Workers.processorCount)
+    let threads: Int32 = most > 1 && SystemMemory.hasRoom(for: most << 28) ? Int32(clamping: most) : 1
     #if CET_ONEDNN
       let before = omp_get_max_threads()
       omp_set_num_threads(threads)
