@@ -118,6 +118,14 @@ public struct Calibration: Sendable {
     batches = [Batch(inputs: inputs, labels: labels, sampleCount: count)]
   }
 
+  /// Arrays from a file of the library's own, which the model checks like those of any file.
+  init(saved arrays: [(inputs: [(name: String, tensor: Tensor)], labels: Tensor?)]) {
+    isFromFile = true
+    batches = arrays.map { inputs, labels in
+      Batch(inputs: inputs, labels: labels, sampleCount: Calibration.sampleCount(inputs, labels: labels) ?? 0)
+    }
+  }
+
   /// An array of a batch by its name; `labels` are the labels unless an input has that name.
   public func array(_ name: String, in batch: Batch) throws(CetError) -> Tensor {
     if let tensor = batch.input(name) ?? (name == "labels" ? batch.labels : nil) { return tensor }

@@ -10,6 +10,9 @@ public func cet_calibration_free(_ calibration: OpaquePointer?) { Handle.free(ca
 @implementation @_cdecl("cet_plan_free")
 public func cet_plan_free(_ plan: OpaquePointer?) { Handle.free(plan, as: PlanObject.self) }
 
+@implementation @_cdecl("cet_session_free")
+public func cet_session_free(_ session: OpaquePointer?) { Handle.free(session, as: SessionObject.self) }
+
 @implementation @_cdecl("cet_quantized_free")
 public func cet_quantized_free(_ quantized: OpaquePointer?) { Handle.free(quantized, as: QuantizedObject.self) }
 

@@ -123,6 +123,14 @@ final class PlanObject: HandleObject {
   }
 }
 
+final class SessionObject: HandleObject {
+  override class var tag: UInt64 { 0x7365_7373_5f5f_7463 }
+  override class var kind: String { "session" }
+  let session: PlanningSession
+
+  init(_ session: PlanningSession) { self.session = session }
+}
+
 final class QuantizedObject: HandleObject {
   override class var tag: UInt64 { 0x7175_616e_745f_7463 }
   override class var kind: String { "quantized" }

@@ -19,14 +19,11 @@ private func patterns(
 }
 
 extension PlanOptions {
-  init(_ pointer: UnsafePointer<cet_plan_options>?) throws(CetError) {
+  /// - Parameter usual: the target where none is set; nil: one must be.
+  init(_ pointer: UnsafePointer<cet_plan_options>?, usual: Target? = nil) throws(CetError) {
     let c = try SizedStruct.read(pointer, cet_plan_options(), "cet_plan_options")
-    var targets: [Target] = []
-    if c.target_ratio != 0 { targets.append(.ratio(c.target_ratio)) }
-    if c.target_bits != 0 { targets.append(.bits(c.target_bits)) }
-    if c.target_size != 0 { targets.append(.size(try size(c.target_size, "target_size"))) }
-    if c.max_loss != 0 { targets.append(.maximumLoss(c.max_loss)) }
-    guard let target = targets.first, targets.count == 1 else {
+    let targets = try c.targets
+    guard let target = targets.first ?? usual, targets.count <= 1 else {
       let found = targets.isEmpty ? "none" : "\(targets.count)"
       throw invalid("exactly one of target_ratio, target_bits, target_size and max_loss must be set, found \(found)")
     }
@@ -77,7 +74,7 @@ extension PlanOptions {
     if let asked = loss, asked != source.loss {
       throw invalid("option loss: the plan's table was made with \(source.loss.rawValue), got \(asked.rawValue)")
     }
-    loss = source.loss
+    loss = source.options.loss
     if let output, output != source.options.output {
       throw invalid("option output: the plan's table was made with \(source.options.output ?? "the first one"), got \(output)")
     }
@@ -92,6 +89,20 @@ extension PlanOptions {
     if c.keep_count == 0 { keep = source.options.keep }
     if c.fix_count == 0 { fix = source.options.fix }
     try validate()
+  }
+}
+
+extension cet_plan_options {
+  /// Those that are set.
+  var targets: [Target] {
+    get throws(CetError) {
+      var targets: [Target] = []
+      if target_ratio != 0 { targets.append(.ratio(target_ratio)) }
+      if target_bits != 0 { targets.append(.bits(target_bits)) }
+      if target_size != 0 { targets.append(.size(try size(target_size, "target_size"))) }
+      if max_loss != 0 { targets.append(.maximumLoss(max_loss)) }
+      return targets
+    }
   }
 }
 

@@ -8,25 +8,21 @@ struct PairedMeasurement {
   private let bound: BoundModel
   private let batches: [FittingBatch]
   private let samples: Int
-  private let needsVariance: Bool
   /// The two networks at every batch.
   private let fp32: [ForwardCursor]
   let quantized: [ForwardCursor]
 
-  /// - Parameter needsVariance: whether the covariance of the unquantized network's inputs is asked for.
-  init(
-    _ bound: BoundModel, _ batches: [FittingBatch], fp32: [ForwardCursor], quantized: [ForwardCursor], needsVariance: Bool
-  ) {
+  init(_ bound: BoundModel, _ batches: [FittingBatch], fp32: [ForwardCursor], quantized: [ForwardCursor]) {
     self.bound = bound
     self.batches = batches
     samples = batches.reduce(0) { $0 + $1.sampleCount }
-    self.needsVariance = needsVariance
     self.fp32 = fp32
     self.quantized = quantized
   }
 
   /// Statistics of layer `index`, to which all cursors run.
-  func statistics(_ index: Int) throws(CetError) -> PairedStatistics {
+  /// - Parameter needsVariance: whether the covariance of the unquantized network's inputs is asked for.
+  func statistics(_ index: Int, needsVariance: Bool) throws(CetError) -> PairedStatistics {
     let layer = bound.layers[index]
     let residual = bound.residual(of: index)
     do {
@@ -37,13 +33,13 @@ struct PairedMeasurement {
       }
       let parts = FittingBatch.parts(reaching.count, columns: layer.columns).map { Array(reaching[$0]) }
       return residual == nil && layer.isDepthwise
-        ? try depthwise(index, parts) : try grouped(index, residual, parts)
+        ? try depthwise(index, parts, needsVariance) : try grouped(index, residual, parts, needsVariance)
     } catch {
       throw error.at("initializer '\(layer.name)'")
     }
   }
 
-  private func grouped(_ index: Int, _ residual: Residual?, _ parts: [[Int]]) throws(CetError) -> PairedStatistics {
+  private func grouped(_ index: Int, _ residual: Residual?, _ parts: [[Int]], _ needsVariance: Bool) throws(CetError) -> PairedStatistics {
     let layer = bound.layers[index]
     let rows = layer.channels / layer.groups
     var sums: [PairedMoments] = []
@@ -88,7 +84,7 @@ struct PairedMeasurement {
     return PairedStatistics(groups: try sums.map { sum throws(CetError) in try sum.statistics(order) })
   }
 
-  private func depthwise(_ index: Int, _ parts: [[Int]]) throws(CetError) -> PairedStatistics {
+  private func depthwise(_ index: Int, _ parts: [[Int]], _ needsVariance: Bool) throws(CetError) -> PairedStatistics {
     let layer = bound.layers[index]
     func moments() throws(CetError) -> DepthwiseMoments {
       try DepthwiseMoments(columns: layer.columns, groups: layer.groups, needsVariance: needsVariance)

@@ -23,11 +23,17 @@ public struct SequentialPass {
   private let options: SequentialOptions
   private let rules: CodeRules
   private let effort: RoundingEffort
+  private let variances: OutputVariances
 
   /// Bytes of activations that are kept for reuse between the layers.
   public static let idleLimit = 1 << 28
 
-  public init(_ bound: BoundModel, _ options: SequentialOptions, rules: CodeRules, effort: RoundingEffort = RoundingEffort(.comparison)) {
+  /// - Parameter variances: those that are known for the batches, and where new ones go.
+  public init(
+    _ bound: BoundModel, _ options: SequentialOptions, rules: CodeRules, effort: RoundingEffort = RoundingEffort(.comparison),
+    variances: OutputVariances = OutputVariances()
+  ) {
+    self.variances = variances
     self.bound = bound
     self.options = options
     self.rules = rules
@@ -53,7 +59,10 @@ public struct SequentialPass {
         guard let format = formats[index] else { continue }
         try progress(done, order.count)
         if shared == nil || bound.residual(of: index) != nil || bound.residual(of: run[0]) != nil {
-          shared = try FactoredStatistics(networks.statistics(index), bound.workers)
+          // What layers that share statistics have in common is measured for all of them, or is known of all.
+          let isKnown = run.allSatisfy { variances[$0] != nil }
+          shared = try FactoredStatistics(
+            networks.statistics(index, needsVariance: options.matchesVariance && !isKnown), bound.workers)
         }
         if let shared { result[index] = try layer(index, format, shared) }
         done += 1
@@ -92,7 +101,7 @@ public struct SequentialPass {
     }
     return PairedMeasurement(
       bound, batches, fp32: try cursors(bound.weights),
-      quantized: try cursors(bound.weights.merging(bound.replacements(fixed)) { $1 }), needsVariance: options.matchesVariance)
+      quantized: try cursors(bound.weights.merging(bound.replacements(fixed)) { $1 }))
   }
 
   /// Paired statistics with the factors of every group's C_q.
@@ -116,7 +125,10 @@ public struct SequentialPass {
         target, format, rules: rules, factors: factored.factors, effort: effort, bound.workers
       ) { matrix, exponent throws(CetError) in
         guard options.matchesVariance else { return }
-        try matchVariance(&matrix, view.matrix.scaled(byPowerOfTwo: -exponent), factored.paired)
+        let reference = try variances.value(index, exponent) { () throws(CetError) in
+          try variance(view.matrix.scaled(byPowerOfTwo: -exponent), factored.paired)
+        }
+        try matchVariance(&matrix, reference, factored.paired)
       }
       return QuantizedLayer(
         tensor: try view.assembled(matrix), bias: try correctedBias(index, view.matrix, matrix, factored.paired))
@@ -141,20 +153,28 @@ public struct SequentialPass {
   }
 
   /// Step 7b: scales rows so that each output varies as much as in the unquantized network.
-  private func matchVariance(_ matrix: inout QuantizedMatrix, _ weights: WeightMatrix, _ statistics: PairedStatistics) throws(CetError) {
-    let rows = weights.rows / max(1, statistics.groups.count)
+  /// - Parameter reference: variances of the unquantized network's outputs.
+  private func matchVariance(_ matrix: inout QuantizedMatrix, _ reference: [Double], _ statistics: PairedStatistics) throws(CetError) {
+    let rows = matrix.rows / max(1, statistics.groups.count)
     let rounded = matrix.dequantize()
-    var before: [Double] = []
     var after: [Double] = []
     for (g, group) in statistics.groups.enumerated() {
-      let range = range(g, rows, weights.columns)
-      before += try OutputCorrection.variance(
-        Array(weights.values[range]), rows: rows, covariance: group.covarianceF, workers: bound.workers)
       after += try OutputCorrection.variance(
-        Array(rounded[range]), rows: rows, covariance: group.covariance, workers: bound.workers)
+        Array(rounded[range(g, rows, matrix.columns)]), rows: rows, covariance: group.covariance, workers: bound.workers)
     }
     try matrix.scaleRows(
-      by: OutputCorrection.varianceFactors(reference: before, quantized: after, granularity: rules.granularity))
+      by: OutputCorrection.varianceFactors(reference: reference, quantized: after, granularity: rules.granularity))
+  }
+
+  /// Variances of the unquantized network's outputs.
+  private func variance(_ weights: WeightMatrix, _ statistics: PairedStatistics) throws(CetError) -> [Double] {
+    let rows = weights.rows / max(1, statistics.groups.count)
+    var result: [Double] = []
+    for (g, group) in statistics.groups.enumerated() {
+      result += try OutputCorrection.variance(
+        Array(weights.values[range(g, rows, weights.columns)]), rows: rows, covariance: group.covarianceF, workers: bound.workers)
+    }
+    return result
   }
 
   /// Entries of the rows of one group.

@@ -174,6 +174,13 @@ public final class Lock: @unchecked Sendable {
     mutex.deallocate()
   }
 
+  /// nil where another thread holds the lock.
+  public func ifFree<Result, Failure>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result? {
+    guard pthread_mutex_trylock(mutex) == 0 else { return nil }
+    defer { pthread_mutex_unlock(mutex) }
+    return try body()
+  }
+
   public func withLock<Result, Failure>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }

@@ -129,6 +129,8 @@ typedef struct cet_model cet_model;
 typedef struct cet_calibration cet_calibration;
 /* Bits of every weight tensor, why, and what each choice costs; immutable. */
 typedef struct cet_bit_plan cet_bit_plan;
+/* A model with samples whose statistics and losses are taken once, for plans of any budget. */
+typedef struct cet_session cet_session;
 /* Codes, scales and zero points of a plan's tensors, ready to be written; immutable. */
 typedef struct cet_quantized cet_quantized;
 /* The loss of a model over calibration samples, its gradient and its curvature. */
@@ -142,6 +144,7 @@ typedef struct cet_outputs cet_outputs;
 CET_API void cet_model_free(cet_model *model);
 CET_API void cet_calibration_free(cet_calibration *calibration);
 CET_API void cet_plan_free(cet_bit_plan *plan);
+CET_API void cet_session_free(cet_session *session);
 CET_API void cet_quantized_free(cet_quantized *quantized);
 CET_API void cet_curvature_free(cet_curvature *curvature);
 CET_API void cet_spectrum_free(cet_spectrum *spectrum);
@@ -720,6 +723,82 @@ CET_API size_t cet_calibration_batch_count(const cet_calibration *calibration);
  */
 CET_API cet_status cet_calibration_get_array(
     const cet_calibration *calibration, size_t batch, const char *name, cet_tensor *array);
+
+/* ---- Session: many budgets of one model ---- */
+
+/*
+ * A session takes the statistics and the table of losses of a model and its samples once. After that a plan for any budget takes
+ * milliseconds, and cet_session_quantize needs no statistics of the samples again. A server keeps one for each model:
+ *
+ *   cet_session_create(model, NULL, &options, &session);     options.target_...: see there
+ *   cet_session_add_batch(session, inputs, 1, NULL);         as often as there are batches
+ *   cet_session_plan(session, &small, &plan);                the first call makes the table
+ *   cet_session_quantize(session, plan, NULL, &quantized);   then swap weights in: cet_quantized_get_initializer,
+ *                                                            cet_quantized_dequantize, cet_quantized_get_correction
+ *   cet_session_save(session, "m.cet-session");              the next process begins with cet_session_load
+ *
+ * Threads: all functions but _free may be called on one session by several threads at a time. The first call that needs the table makes
+ * it; the others wait meanwhile, and hear their own callbacks. Results are the same whatever the order of the calls.
+ */
+
+/*
+ * `calibration` may be NULL: batches are added then. `options` hold for all plans; progress, log and user_data are not used. A
+ * target in them is that of the plan that is rounded and judged once: held-out samples decide how it is rounded, and predictions
+ * of all others are scaled from its loss. Without a target: 3 bits a weight, or the fewest that are possible.
+ * The session holds what it needs of both handles. Errors: INVALID_ARGUMENT, also for the methods "paper" and "clado", which keep no table.
+ */
+CET_API cet_status cet_session_create(
+    const cet_model *model, const cet_calibration *calibration, const cet_plan_options *options, cet_session **session);
+
+/* As cet_calibration_add_batch. Errors: also INVALID_ARGUMENT once the table is there. */
+CET_API cet_status cet_session_add_batch(
+    cet_session *session, const cet_tensor *inputs, size_t input_count, const cet_tensor *labels);
+
+/* One batch of a cet_batch_fn: borrowed until its next call, or until cet_session_pull_batches returns. */
+typedef struct cet_batch {
+  const cet_tensor *inputs;
+  size_t input_count;
+  const cet_tensor *labels; /* may be NULL */
+} cet_batch;
+
+/* Fills `batch`, which is zero, and returns 1; 0: there are no more; negative: stop with CET_CANCELLED. */
+typedef int32_t (*cet_batch_fn)(cet_batch *batch, void *user_data);
+
+/* Adds batches until `next` has no more. After a failure the batches before it stay added. */
+CET_API cet_status cet_session_pull_batches(cet_session *session, cet_batch_fn next, void *user_data);
+
+/* Samples of the session; once the table is there, those that it was made of. 0 for a bad handle. */
+CET_API uint64_t cet_session_sample_count(const cet_session *session);
+
+/* Makes the table where there is none, so that no later call has to: a server calls it before it takes requests. progress and
+   log may be NULL. Errors: as for cet_plan. */
+CET_API cet_status cet_session_prepare(cet_session *session, cet_progress_fn progress, cet_log_fn log, void *user_data);
+
+/*
+ * A plan within the budget of `options`: cet_plan_with_sensitivity on the session's table. Of the other options what is left 0 is the
+ * session's. Callbacks are heard while the table is made.
+ */
+CET_API cet_status cet_session_plan(cet_session *session, const cet_plan_options *options, cet_bit_plan **plan);
+
+/*
+ * Carries a plan out (of this session or any other for the same model and loss) as the session's judged plan was, fitted to the samples
+ * that are not held out, a quarter of all: held_out_loss is that of the very codes. cet_quantize takes all samples, searches longer
+ * and finds out how to round for each plan anew, in some ten times the time. `samples` and `batch_size` must be 0 or the session's.
+ * Fewer than 32 samples are too few to leave some out: codes are fitted to all, and held_out_loss is cross-validated.
+ * Errors: as for cet_quantize.
+ */
+CET_API cet_status cet_session_quantize(
+    cet_session *session, const cet_bit_plan *plan, const cet_quantize_options *options, cet_quantized **quantized);
+
+/*
+ * Writes table and samples, in a versioned file that names the model by its SHA-256 and has checksums (docs/session-file.md); makes
+ * the table where there is none. It appears under `path` complete or not at all. It holds the samples as they are: who may read
+ * it may read them. Errors: IO; as for cet_plan.
+ */
+CET_API cet_status cet_session_save(cet_session *session, const char *path);
+
+/* Errors: IO (no such file, a damaged one), INVALID_ARGUMENT (another model's), OUT_OF_MEMORY. */
+CET_API cet_status cet_session_load(const cet_model *model, const char *path, cet_session **session);
 
 /* ---- Forward ---- */
 

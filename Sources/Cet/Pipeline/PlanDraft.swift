@@ -6,7 +6,7 @@ import CetTensor
 /// What may be chosen for each layer, and what every choice costs.
 struct PlanDraft {
   let model: LoadedModel
-  let options: PlanOptions
+  private(set) var options: PlanOptions
   /// Allowed bits of each layer, ascending; one entry when fixed, none when kept.
   let widths: [[Int]]
   /// What codes of each layer and width stand for: expected at first, known once they are rounded.
@@ -69,6 +69,14 @@ struct PlanDraft {
   func knowing(_ codings: [[Int: Coding]]) -> PlanDraft {
     var draft = self
     for (index, known) in codings.enumerated() { draft.codings[index].merge(known) { $1 } }
+    return draft
+  }
+
+  /// The draft with a target of so many bits a weight, or of the fewest that can be reached.
+  func aiming(atBits bits: Double) -> PlanDraft {
+    var draft = self
+    let lowest = Double(codeBits(widths.map(\.first))) / Double(max(1, plannedCount))
+    draft.options.target = .bits(max(bits, lowest * (1 + 1e-12)))
     return draft
   }
 

@@ -34,14 +34,29 @@ struct PlanRounding {
   /// The codes that are written, fitted to all samples.
   func layers(_ recipe: RoundingRecipe) throws(CetError) -> (layers: [Int: QuantizedLayer], session: Session) {
     let work = try Work(self, recipe.reduced)
-    let layers =
-      switch recipe.pass {
-      case .nearest: try work.parallel(.nearest, [])
-      case .parallel: try work.parallel(.gptq, session.fitting(.gptq), purpose: .result)
-      case .sequential(let options):
-        try work.sequential(options, session.fitting(.compensated), purpose: .result)
-      }
-    return (layers, work.session)
+    return (try work.layers(recipe.pass, recipe.pass == .nearest ? [] : session.fitting(.compensated), purpose: .result), work.session)
+  }
+
+  /// Codes as they are compared, fitted to the samples that are not held out, and what every sample loses with them: of very
+  /// codes that are handed over a held-out loss is known, and nothing is rounded twice. nil where the samples are too few for that.
+  func heldInLayers(
+    _ recipe: RoundingRecipe
+  ) throws(CetError) -> (layers: [Int: QuantizedLayer], session: Session, verdict: Verdict, loss: Double)? {
+    let (fitting, heldOut) = try session.split()
+    let samples = heldOut.reduce(0) { $0 + session.batches[$1].sampleCount }
+    guard fitting.count < session.batches.count, SamplePolicy.heldOutFolds(heldOut: samples).count == 1 else { return nil }
+    let work = try Work(self, recipe.reduced)
+    let batches = recipe.pass == .nearest ? [] : try session.fitting(.compensated, fitting)
+    let layers = try work.layers(recipe.pass, batches, variances: session.heldInVariances)
+    try monitor.report(.measure, 0, of: 1)
+    let losses = try work.session.change(layers)
+    try monitor.report(.measure, 1, of: 1)
+    var (unseen, seen) = (SampleLosses(), SampleLosses())
+    for (index, loss) in losses.enumerated() {
+      if heldOut.contains(index) { unseen.append(loss) } else { seen.append(loss) }
+    }
+    let sum = losses.reduce(0) { $0 + $1.plain.reduce(0, +) }
+    return (layers, work.session, Verdict(recipe, unseen: unseen, seen: seen), sum / Double(max(1, session.sampleCount)))
   }
 
   // MARK: Judging
@@ -102,13 +117,7 @@ struct PlanRounding {
   func judge(_ recipe: RoundingRecipe) throws(CetError) -> Verdict {
     let folds = try self.folds()
     let work = try Work(self, recipe.reduced)
-    let found = try trial(recipe.pass, work, folds) { number throws(CetError) in
-      switch recipe.pass {
-      case .nearest: try work.parallel(.nearest, [])
-      case .parallel: try work.parallel(.gptq, folds[number].fit)
-      case .sequential(let options): try work.sequential(options, folds[number].fit)
-      }
-    }
+    let found = try trial(recipe.pass, work, folds) { number throws(CetError) in try work.layers(recipe.pass, folds[number].fit) }
     return try verdict(recipe, work, folds, found)
   }
 
@@ -219,6 +228,17 @@ struct PlanRounding {
       Dictionary(reduced.map { (session.bound.layers[$0].name, $1) }, uniquingKeysWith: { first, _ in first })
     }
 
+    func layers(
+      _ pass: RoundingRecipe.Pass, _ batches: [FittingBatch], purpose: RoundingEffort.Purpose = .comparison,
+      variances: OutputVariances = OutputVariances()
+    ) throws(CetError) -> [Int: QuantizedLayer] {
+      switch pass {
+      case .nearest: try parallel(.nearest, [])
+      case .parallel: try parallel(.gptq, batches, purpose: purpose)
+      case .sequential(let options): try sequential(options, batches, purpose: purpose, variances: variances)
+      }
+    }
+
     /// Every layer by itself (Steps 0 to 2 and 4, or nearest).
     func parallel(
       _ rounding: Rounding, _ batches: [FittingBatch], _ bits: [Int: Int]? = nil, purpose: RoundingEffort.Purpose = .comparison
@@ -238,10 +258,12 @@ struct PlanRounding {
 
     /// Layer after layer (Step 7); layers without input statistics first, so that the pass absorbs their error, and
     /// recurrent weights and those of loops, whose inputs they make themselves.
-    /// - Parameter alone: all layers by themselves, fitted to the same batches; nil: not known.
+    /// - Parameters:
+    ///   - alone: all layers by themselves, fitted to the same batches; nil: not known.
+    ///   - variances: of the unquantized network on these batches, as far as they are known.
     func sequential(
       _ options: SequentialOptions, _ batches: [FittingBatch], purpose: RoundingEffort.Purpose = .comparison,
-      alone: [Int: QuantizedLayer]? = nil
+      alone: [Int: QuantizedLayer]? = nil, variances: OutputVariances = OutputVariances()
     ) throws(CetError) -> [Int: QuantizedLayer] {
       let bits = rounding.bits
       let observed = Set(try session.bound.observable(Array(bits.keys), batches)).subtracting(nearest)
@@ -255,7 +277,7 @@ struct PlanRounding {
       }
       let formats = Dictionary(
         uniqueKeysWithValues: bits.map { ($0, CodeFormat(bits: $1, coding: rounding.codings[$0][$1] ?? .affine)) })
-      let pass = SequentialPass(session.bound, options, rules: rounding.rules, effort: RoundingEffort(purpose, rounding.effort))
+      let pass = SequentialPass(session.bound, options, rules: rounding.rules, effort: RoundingEffort(purpose, rounding.effort), variances: variances)
       return try pass.run(formats, fixed: fixed, batches) { done, total throws(CetError) in
         try rounding.monitor.report(.rounding, done, of: total)
       }

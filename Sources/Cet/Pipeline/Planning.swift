@@ -12,13 +12,15 @@ public func makePlan(
   let options = options.settled
   try options.validate()
   return try monitor.attended { () throws(CetError) in
-    try SerialKernels.run { () throws(CetError) in try measuredPlan(model, data, options, monitor) }
+    try SerialKernels.run { () throws(CetError) in try measuredPlan(model, data, options, monitor).plan }
   }
 }
 
-private func measuredPlan(
-  _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
-) throws(CetError) -> CompressionPlan {
+/// A plan with its table of losses, and the session that measured them.
+/// - Parameter usualBits: bits a weight that take the place of the options' target, or the fewest that can be reached.
+func measuredPlan(
+  _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, usualBits: Double? = nil, _ monitor: Monitor
+) throws(CetError) -> (plan: CompressionPlan, session: Session) {
   let samples = try data.prefix(options.samples)
   var session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,
@@ -29,6 +31,7 @@ private func measuredPlan(
     + options.encoding.notes(model.found.layers)
   for note in notes { monitor.log(.warning, note) }
   var draft = try PlanDraft(model, options, reached: session.bound.reached(session.batches))
+  if let usualBits { draft = draft.aiming(atBits: usualBits) }
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
   try session.reserve(.planning, draft.widths, rounding: options.rounding, maxMemory: options.maxMemory, monitor)
@@ -53,7 +56,7 @@ private func measuredPlan(
   plan.notes = notes + plan.notes
   plan.notes += method.notes(table, loss: session.loss)
   try monitor.report(.allocate, 1, of: 1)
-  return plan
+  return (plan, session)
 }
 
 extension Session {
@@ -156,8 +159,13 @@ public func makePlan(
   if case .maximumLoss(let loss) = options.target, let upper = result.prediction?.bound, upper > loss * (1 + 1e-9) {
     throw CetError(.infeasibleBudget, "max_loss \(loss) cannot be reached: the most bits allowed lose \(upper) as predicted")
   }
+  result.adoptJudgement(of: plan)
+  // What the table's figures are of, and what was unusual about their samples, holds for every plan that is made from it.
+  let chosenAnew = "set by hand in the plan before, were chosen anew"
+  let former = plan.notes.filter { !$0.hasSuffix(chosenAnew) }
+  result.notes = former + result.notes.filter { !former.contains($0) }
   for tensor in plan.tensors where tensor.reason == CompressionPlan.byHand {
-    result.notes.append("bits of '\(tensor.name)', set by hand in the plan before, were chosen anew")
+    result.notes.append("bits of '\(tensor.name)', \(chosenAnew)")
   }
   return result
 }
@@ -167,6 +175,17 @@ extension CompressionPlan {
   mutating func predict(from anchor: PredictionAnchor?) {
     self.anchor = anchor
     prediction = tableLoss.flatMap { anchor?.prediction(tableLoss: $0) }
+  }
+}
+
+extension CompressionPlan {
+  /// The judgement of a plan that gives every tensor the same codes.
+  fileprivate mutating func adoptJudgement(of plan: CompressionPlan) {
+    guard let judged = plan.judgement, options.encoding == plan.options.encoding, options.effort == plan.options.effort,
+      zip(tensors, plan.tensors).allSatisfy({ $0.bits == $1.bits && $0.coding == $1.coding })
+    else { return }
+    judgement = judged
+    prediction = judged.expected ?? prediction
   }
 }
 

@@ -30,21 +30,9 @@ public struct Correction: Sendable {
 public func quantizeModel(
   _ model: LoadedModel, _ data: Calibration?, _ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor
 ) throws(CetError) -> QuantizedModel {
-  try options.validate()
-  var plan = plan
-  if let encoding = options.encoding, encoding != plan.options.encoding {
-    // What was found out about rounding holds for the levels of the other encoding.
-    plan.options.encoding = encoding
-    plan.judgement = nil
-    try plan.leaveTrellis()
-  }
-  if let effort = options.effort { plan.options.effort = effort }
-  plan = try model.fitted(plan)
-  plan.modelBytes = model.byteCount
+  let plan = try model.ready(plan, options)
+  let bits = plan.bits(of: model.found.layers)
   let rounding = options.rounding ?? plan.options.rounding
-  // A fitted plan has its tensors in the layers' order.
-  let bits = Dictionary(
-    plan.tensors.enumerated().filter(\.element.isPlanned).map { ($0.offset, $0.element.bits) }, uniquingKeysWith: { first, _ in first })
   guard let data else {
     guard rounding == .nearest else {
       throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
@@ -53,6 +41,24 @@ public func quantizeModel(
   }
   return try monitor.attended { () throws(CetError) in
     try SerialKernels.run { () throws(CetError) in try carryOut(model, data, plan, bits, rounding, options, monitor) }
+  }
+}
+
+extension LoadedModel {
+  /// A plan as it will be carried out.
+  func ready(_ plan: CompressionPlan, _ options: QuantizeOptions) throws(CetError) -> CompressionPlan {
+    try options.validate()
+    var plan = plan
+    if let encoding = options.encoding, encoding != plan.options.encoding {
+      // What was found out about rounding holds for the levels of the other encoding.
+      plan.options.encoding = encoding
+      plan.judgement = nil
+      try plan.leaveTrellis()
+    }
+    if let effort = options.effort { plan.options.effort = effort }
+    plan = try fitted(plan)
+    plan.modelBytes = byteCount
+    return plan
   }
 }
 
@@ -135,24 +141,34 @@ private func carryOut(
   try monitor.report(.measure, 0, of: 1)
   let before = try session.bound.meanLoss(session.batches, references: references, changed: [:])
   let after = try session.bound.meanLoss(session.batches, references: references, changed: changed)
-  guard after.isFinite else { throw CetError(.numeric, "the loss of the quantized model is not finite") }
   try monitor.report(.measure, 1, of: 1)
   var done = plan
   done.options.rounding = rounding
-  done.judgement = judgement
-  done.heldOutLoss = judgement.heldOut
-  done.measuredLossChange = after - before
   done.notes += news
-  // One batch, with what the written file must compute on it.
-  let inputs = session.batches[0]
-  let output = session.bound.model.graph.outputs.map(\.name)
-  let expected = try session.bound.programs.forward(inputs, outputs: output)
-    .run(inputs, weights: session.bound.weights.merging(changed) { $1 })
-  // The probe's tensors keep the arena alive as long as the result lives.
-  session.bound.context.arena.trim()
-  return try QuantizedModel(
-    model, plan: done, layers: layers, biasNames: session.bound.biasNames,
-    probe: Probe(inputs: inputs, outputs: expected.map { x throws(CetError) in try x.rowMajor() }))
+  return try session.result(done, layers, judgement, loss: after - before)
+}
+
+extension Session {
+  /// - Parameter loss: change over all samples.
+  func result(
+    _ plan: CompressionPlan, _ layers: [Int: QuantizedLayer], _ judgement: PlanJudgement, loss: Double
+  ) throws(CetError) -> QuantizedModel {
+    guard loss.isFinite else { throw CetError(.numeric, "the loss of the quantized model is not finite") }
+    var done = plan
+    done.judgement = judgement
+    done.heldOutLoss = judgement.heldOut
+    done.measuredLossChange = loss
+    // One batch, with what the written file must compute on it.
+    let inputs = batches[0]
+    let output = bound.model.graph.outputs.map(\.name)
+    let expected = try bound.programs.forward(inputs, outputs: output)
+      .run(inputs, weights: bound.weights.merging(bound.replacements(layers)) { $1 })
+    // The probe's tensors keep the arena alive as long as the result lives.
+    bound.context.arena.trim()
+    return try QuantizedModel(
+      model, plan: done, layers: layers, biasNames: bound.biasNames,
+      probe: Probe(inputs: inputs, outputs: expected.map { x throws(CetError) in try x.rowMajor() }))
+  }
 }
 
 /// How the plan's bits are rounded best: as planning found out for these samples, or found out now.

@@ -28,6 +28,10 @@ struct Session {
   private let copies = Once<[[Batch]]>()
   /// Every batch, followed by its shifted copies, with the rows that count in statistics.
   private let fittingCache = Once<[[FittingBatch]]>()
+  /// Of the samples that are not held out.
+  let heldInVariances = OutputVariances()
+  private let referenceCache = Once<[Tensor]>()
+  private let unchangedCache = Once<SampleLosses>()
 
   /// - Parameters:
   ///   - data: fitted to the model.
@@ -48,8 +52,7 @@ struct Session {
     let name = try Session.outputName(graph, output)
     let interruption = Interruption(monitor.check)
     let workers = Workers(threads: threads, interruption: interruption)
-    let context = ComputeContext(
-      memoryLimit: max(memoryLimit(maxMemory), Session.leastValueLimit), interruption: interruption)
+    let context = Session.context(maxMemory, interruption)
     var cut = try BatchCut(
       data, size: batchSize, usual: max(1, (totalSamples ?? data.sampleCount) / parts),
       fixedSize: SampleAxes.fixedBatchSize(of: model.requiredInputs))
@@ -121,6 +124,20 @@ struct Session {
     return session
   }
 
+  /// This session for a call of its own: with its own wish to stop and its own threads. What was found out about the samples is shared.
+  func forCall(threads: Int, maxMemory: Int? = nil, _ monitor: Monitor) throws(CetError) -> Session {
+    var session = self
+    let interruption = Interruption(monitor.check)
+    session.bound = try BoundModel(
+      found, output: bound.output, loss: loss, workers: Workers(threads: threads, interruption: interruption),
+      context: Session.context(maxMemory, interruption))
+    return session
+  }
+
+  private static func context(_ maxMemory: Int?, _ interruption: Interruption) -> ComputeContext {
+    ComputeContext(memoryLimit: max(memoryLimit(maxMemory), leastValueLimit), interruption: interruption)
+  }
+
   /// Before any work starts.
   mutating func limit(threads: Int) { bound.limit(threads: threads) }
 
@@ -153,13 +170,33 @@ struct Session {
 
   /// The unquantized outputs; throws when one is not finite, because no loss could be compared then.
   func references() throws(CetError) -> [Tensor] {
-    let outputs = try bound.referenceOutputs(batches)
-    for (index, output) in outputs.enumerated() where output.type == .float32 {
-      for i in 0..<output.count where !output.floats[i].isFinite {
-        throw CetError(.numeric, "the model's output '\(bound.output)' is not finite for calibration batch \(index)")
+    try referenceCache.value { () throws(CetError) in
+      let outputs = try bound.referenceOutputs(batches)
+      for (index, output) in outputs.enumerated() where output.type == .float32 {
+        for i in 0..<output.count where !output.floats[i].isFinite {
+          throw CetError(.numeric, "the model's output '\(bound.output)' is not finite for calibration batch \(index)")
+        }
       }
+      return outputs
     }
-    return outputs
+  }
+
+  func unchangedLosses() throws(CetError) -> SampleLosses {
+    try unchangedCache.value { () throws(CetError) in
+      try bound.sampleLosses(batches, references: references(), changed: [:])
+    }
+  }
+
+  /// What every sample loses more with these layers quantized, batch by batch.
+  func change(_ layers: [Int: QuantizedLayer]) throws(CetError) -> [SampleLosses] {
+    let before = try unchangedLosses()
+    let change = try bound.sampleLosses(batches, references: references(), changed: bound.replacements(layers)) - before
+    var first = 0
+    return batches.map { batch in
+      let range = first..<first + batch.sampleCount
+      first = range.upperBound
+      return SampleLosses(plain: Array(change.plain[range]), judged: Array(change.judged[range]))
+    }
   }
 }
 

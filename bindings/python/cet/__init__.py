@@ -44,12 +44,13 @@ from .library import library_path, library_version
 from .model import Model, Parameter, inspect, run, run_samples
 from .plan import Plan, PlanSummary, PlanTensor, plan
 from .quantized import Correction, Initializer, Quantized, quantize
+from .session import Session
 from .version import __version__
 
 __all__ = [
     "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "Hessian", "IOFailure",
     "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged",
-    "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch",
+    "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "Session", "ShapeMismatch",
     "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "diagonal", "eigsh", "inspect", "library_path",
     "library_version", "mpi", "plan", "quantize", "run", "run_samples", "spectral_density", "trace",
 ]

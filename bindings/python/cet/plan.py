@@ -189,7 +189,7 @@ class Plan(Handle):
     def replan(self, model: Model, **options) -> "Plan":
         """A plan for another budget from this plan's sensitivity table: no data, no forward passes. Options as for
         `cet.plan`."""
-        call = _PlanCall(**options)
+        call = PlanCall(**options)
         return call.callbacks.made(
             Plan, lib.cet_plan_with_sensitivity, model._handle, self._handle, c.byref(call.options))
 
@@ -214,11 +214,11 @@ class Plan(Handle):
         return "\n".join(lines)
 
 
-class _PlanCall:
+class PlanCall:
     """Options of one planning call with all that they point to."""
 
     def __init__(
-        self, *, target_ratio: Optional[float] = None, target_bits: Optional[float] = None,
+        self, *, needs_target: bool = True, target_ratio: Optional[float] = None, target_bits: Optional[float] = None,
         target_size: Optional[int] = None, max_loss: Optional[float] = None, method: Optional[str] = None,
         loss: Optional[str] = None, curvature: Optional[str] = None, rounding: Optional[str] = None,
         granularity: Optional[str] = None, encoding: Optional[str] = None,
@@ -231,10 +231,11 @@ class _PlanCall:
     ):
         targets = dict(target_ratio=target_ratio, target_bits=target_bits, target_size=target_size, max_loss=max_loss)
         given = [name for name, value in targets.items() if value is not None]
-        if len(given) != 1:
+        if len(given) > 1 or needs_target and not given:
             raise InvalidArgument(f"give exactly one of {', '.join(targets)}" + (f", not {' and '.join(given)}" if given else ""))
-        if not targets[given[0]] > 0:
-            raise InvalidArgument(f"{given[0]} is {targets[given[0]]}, expected a positive number")
+        for name in given:
+            if not targets[name] > 0:
+                raise InvalidArgument(f"{name} is {targets[name]}, expected a positive number")
         self.callbacks = Callbacks(progress, log)
         options = self.options = initialized(s.PlanOptions)
         options.threads = threads
@@ -298,5 +299,5 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
     Callbacks:
       progress(phase, done, total); an exception raised in it cancels the call. log(level, message).
     """
-    call = _PlanCall(**options)
+    call = PlanCall(**options)
     return call.callbacks.made(Plan, lib.cet_plan, model._handle, calibration._handle, c.byref(call.options))

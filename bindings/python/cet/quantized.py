@@ -196,6 +196,22 @@ def _save_options(encoding: Optional[str], callbacks: Callbacks) -> s.SaveOption
     return options
 
 
+def quantize_options(
+    callbacks: Callbacks, *, rounding: Optional[str] = None, samples: Optional[int] = None, batch_size: Optional[int] = None,
+    max_memory: Optional[int] = None, threads: int = 0, encoding: Optional[str] = None, effort: Optional[str] = None,
+) -> s.QuantizeOptions:
+    options = initialized(s.QuantizeOptions)
+    options.threads = threads
+    options.rounding = w.code("rounding", rounding, w.ROUNDINGS)
+    options.encoding = w.code("encoding", encoding, w.ENCODINGS)
+    options.effort = w.code("effort", effort, w.EFFORTS)
+    options.batch_size = batch_size or 0
+    options.samples = samples or 0
+    options.max_memory = max_memory or 0
+    options.progress, options.log = callbacks.progress, callbacks.log
+    return options
+
+
 def quantize(
     model: Model, calibration: Optional[Calibration], plan: Plan, *, rounding: Optional[str] = None,
     samples: Optional[int] = None, batch_size: Optional[int] = None, max_memory: Optional[int] = None,
@@ -208,14 +224,8 @@ def quantize(
     progress(phase, done, total); an exception raised in it cancels the call. log(level, message).
     """
     callbacks = Callbacks(progress, log)
-    options = initialized(s.QuantizeOptions)
-    options.threads = threads
-    options.rounding = w.code("rounding", rounding, w.ROUNDINGS)
-    options.encoding = w.code("encoding", encoding, w.ENCODINGS)
-    options.effort = w.code("effort", effort, w.EFFORTS)
-    options.batch_size = batch_size or 0
-    options.samples = samples or 0
-    options.max_memory = max_memory or 0
-    options.progress, options.log = callbacks.progress, callbacks.log
+    options = quantize_options(
+        callbacks, rounding=rounding, samples=samples, batch_size=batch_size, max_memory=max_memory, threads=threads,
+        encoding=encoding, effort=effort)
     data = None if calibration is None else calibration._handle
     return callbacks.made(Quantized, lib.cet_quantize, model._handle, data, plan._handle, c.byref(options))

@@ -1,0 +1,90 @@
+import CetFormats
+import CetTensor
+
+/// Sessions as files (docs/session-file.md).
+extension PlanningSession {
+  private static let magic = "CETSESS1"
+
+  /// Writes the table of losses and the samples; makes the table where there is none. The file appears complete or not at all.
+  public func save(path: String, _ monitor: Monitor) throws(CetError) {
+    let known = try findings(monitor)
+    try monitor.report(.write, 0, of: 1)
+    func described(_ name: String, _ tensor: Tensor) -> JSON {
+      .object([
+        .init("name", .string(name)), .init("element_type", .integer(Int(tensor.type.rawValue))),
+        .init("shape", .array(tensor.shape.map { .integer($0) })),
+      ])
+    }
+    let batches = known.samples.batches.map { batch in
+      JSON.object([
+        .init("inputs", .array(batch.inputs.map { described($0.name, $0.tensor) })),
+        .init("labels", batch.labels.map { described("labels", $0) } ?? .null),
+      ])
+    }
+    let header = JSON.object([
+      .init("library_version", .string(CompressionPlan.libraryVersion)), .init("plan", known.plan.json()),
+      .init("samples", .string(known.fingerprint)), .init("batches", .array(batches)),
+    ])
+    let file = try RecordFile.Writer(path: path, magic: PlanningSession.magic, header: header)
+    for batch in known.samples.batches {
+      for tensor in batch.inputs.map(\.tensor) + [batch.labels].compactMap({ $0 }) {
+        try monitor.check()
+        let whole = try tensor.rowMajor()
+        try file.add(UnsafeRawBufferPointer(start: whole.pointer, count: whole.byteCount))
+      }
+    }
+    // The file is there after this: no later wish to stop can undo it.
+    try monitor.report(.write, 1, of: 1)
+    try file.finish()
+  }
+
+  /// Reads a session that was saved for this model.
+  public convenience init(_ model: LoadedModel, path: String) throws(CetError) {
+    guard let file = try RecordFile.Reader.open(path: path, magic: PlanningSession.magic, what: "session file") else {
+      throw CetError(.io, "cannot read '\(path)': \(systemErrorText())")
+    }
+    let known: Known
+    do throws(CetError) {
+      known = Known(try CompressionPlan(json: file.header.required("plan").value), try PlanningSession.samples(file))
+      try file.finish()
+      let expected = try file.header.required("samples")
+      guard try expected.string() == known.fingerprint else { throw expected.error("the samples are others") }
+    } catch {
+      guard error.code == .invalidArgument else { throw error }
+      throw CetError(.io, "session file '\(path)' is damaged: \(error.message)")
+    }
+    let samples = try known.samples.fitted(to: model.requiredInputs, fixed: model.overridableInputs)
+    self.init(model, Known(try model.fitted(known.plan), samples))
+  }
+
+  private static func samples(_ file: RecordFile.Reader) throws(CetError) -> Calibration {
+    Calibration(
+      saved: try file.header.required("batches").array().map { batch throws(CetError) in
+        (
+          inputs: try batch.required("inputs").array().map { field throws(CetError) in
+            (try field.required("name").string(), try tensor(field, file))
+          },
+          labels: try batch.optional("labels").map { field throws(CetError) in try tensor(field, file) }
+        )
+      })
+  }
+
+  private static func tensor(_ fields: JSONFields, _ file: RecordFile.Reader) throws(CetError) -> Tensor {
+    let number = try fields.required("element_type")
+    guard let type = ElementType(rawValue: Int32(try number.integer(0...255))), type.bitWidth >= 8 else {
+      throw number.error("expected the number of an element type")
+    }
+    let shape = try fields.required("shape").array().map { size throws(CetError) in try size.integer(0...(1 << 46)) }
+    guard let count = shape.validatedCount, count <= file.remaining / type.byteWidth else {
+      throw fields.error("an array of shape \(shape.shapeText) is larger than the file")
+    }
+    let tensor = try Tensor(uninitialized: type, shape)
+    try file.read(into: UnsafeMutableRawBufferPointer(start: tensor.pointer, count: tensor.byteCount))
+    if type == .bool {
+      // A Swift Bool must be 0 or 1.
+      let bytes = tensor.pointer.assumingMemoryBound(to: UInt8.self)
+      for index in 0..<count where bytes[index] != 0 { bytes[index] = 1 }
+    }
+    return tensor
+  }
+}
