@@ -138,6 +138,15 @@ void whole_path(const char *folder) {
   options.target_bits = 7;
   CHECK(take(take(cet::plan(model, carried_out, options)).summary()).mean_bits <= 7);
 
+  cet::session session = take(cet::session::create(model, &data));
+  CHECK(session.sample_count() == samples && session.prepare().has_value());
+  options.target_bits = 5;
+  cet::bit_plan again = take(session.plan(options));
+  CHECK(take(again.summary()).mean_bits <= 5 && take(session.quantize(again)).size() == 2);
+  refused(CET_INVALID_ARGUMENT, "no batch can be added", session.add_batch(input));
+  CHECK(session.save(std::string(folder) + "/wrapper.session").has_value());
+  CHECK(take(cet::session::load(model, std::string(folder) + "/wrapper.session")).sample_count() == samples);
+
   cet::buffer bytes = take(small.save_memory());
   CHECK(bytes.size() == take(carried_out.summary()).file_bytes);
   const std::string path = std::string(folder) + "/wrapper.onnx";

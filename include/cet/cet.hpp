@@ -411,6 +411,41 @@ inline result<quantized> quantize(
   return detail::made<quantized>(status, raw);
 }
 
+/* Statistics and losses of a model and its samples, taken once, for plans of any budget. Several threads may use it at a time. */
+class session : public detail::owner<cet_session, cet_session_free> {
+ public:
+  using owner::owner;
+  /* `data` may be null: batches are added then. */
+  static result<session> create(const model &model, const calibration *data = nullptr, const plan_options &options = {}) {
+    cet_session *raw = nullptr;
+    cet_status status = cet_session_create(model.get(), data == nullptr ? nullptr : data->get(), &options, &raw);
+    return detail::made<session>(status, raw);
+  }
+  static result<session> load(const model &model, const std::string &path) {
+    cet_session *raw = nullptr;
+    cet_status status = cet_session_load(model.get(), path.c_str(), &raw);
+    return detail::made<session>(status, raw);
+  }
+  result<void> add_batch(span<const cet_tensor> inputs, const cet_tensor *labels = nullptr) {
+    return detail::done(cet_session_add_batch(get(), inputs.data(), inputs.size(), labels));
+  }
+  std::uint64_t sample_count() const noexcept { return cet_session_sample_count(get()); }
+  result<void> prepare(cet_progress_fn progress = nullptr, cet_log_fn log = nullptr, void *user_data = nullptr) {
+    return detail::done(cet_session_prepare(get(), progress, log, user_data));
+  }
+  result<bit_plan> plan(const plan_options &options) {
+    cet_bit_plan *raw = nullptr;
+    cet_status status = cet_session_plan(get(), &options, &raw);
+    return detail::made<bit_plan>(status, raw);
+  }
+  result<quantized> quantize(const bit_plan &plan, const quantize_options &options = {}) {
+    cet_quantized *raw = nullptr;
+    cet_status status = cet_session_quantize(get(), plan.get(), &options, &raw);
+    return detail::made<quantized>(status, raw);
+  }
+  result<void> save(const std::string &path) { return detail::done(cet_session_save(get(), path.c_str())); }
+};
+
 /* ==== Curvature and eigenpairs =================================================================== */
 
 /* The loss as a function of the parameter vector: its value, gradient and Hessian-vector products. */

@@ -36,7 +36,7 @@ class Version:
 
 
 class Compressor:
-    """Makes one version of every budget from one plan. For one thread at a time."""
+    """Makes one version of every budget from one session of libcet. For one thread at a time."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -69,14 +69,11 @@ class Compressor:
             priority.lower()
 
         common = {"threads": settings.threads, "progress": attend}
-        (first, ratio), *others = settings.ratios.items()
-        plan = cet.plan(self._model, data, target_ratio=ratio, **common)
-        plans = {first: plan}
-        for name, other in others:
-            # The same table of losses for another budget: milliseconds.
-            plans[name] = plan.replan(self._model, target_ratio=other, threads=settings.threads)
+        session = cet.Session(self._model, data, target_ratio=next(iter(settings.ratios.values())), threads=settings.threads)
+        # One table of losses for all budgets: the first plan takes seconds, the others milliseconds.
+        plans = {name: session.plan(target_ratio=ratio, **common) for name, ratio in settings.ratios.items()}
         self._number += 1
-        made = {name: self._version(cet.quantize(self._model, data, each, **common)) for name, each in plans.items()}
+        made = {name: self._version(session.quantize(plan, **common)) for name, plan in plans.items()}
         for name, version in made.items():
             _log.info(
                 "%s version %d: ratio %.2f, %d bytes, held-out loss %.2e", name, version.number, version.ratio,
