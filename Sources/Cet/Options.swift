@@ -11,6 +11,7 @@ public typealias Coding = CetQuantize.Coding
 public typealias CodingPolicy = CetQuantize.CodingPolicy
 public typealias Effort = CetMeasure.RoundingEffort.Level
 public typealias Encoding = CetEncode.Encoding
+public typealias Runtime = CetEncode.Runtime
 
 /// The words that stand for a choice are the same in C, JSON, Python and on the command line.
 public enum Rounding: String, Sendable, CaseIterable {
@@ -52,6 +53,12 @@ public struct PlanOptions: Sendable, Equatable {
   public var rounding = Rounding.compensated
   public var granularity = Granularity.perAxis
   public var encoding = Encoding.planes
+  /// Whether the encoding is the library's choice, by the model and the runtime.
+  public var choosesEncoding = false
+  /// Whether the granularity is the encoding's usual one.
+  public var usesUsualGranularity = false
+  /// The oldest that the file must open in; nil: none is named.
+  public var runtime: Runtime?
   public var coding = CodingPolicy.auto
   public var effort = Effort.medium
   /// Ascending, without repetition; nil: what pays for the coding.
@@ -84,9 +91,12 @@ public struct PlanOptions: Sendable, Equatable {
   private var hasTrellis: Bool { codeRules(.small).hasTrellis }
 
   /// With the choices that are left to the library made. Nearest codes are those of a grid, unless a trellis is asked for.
-  var settled: PlanOptions {
+  func settled(for model: LoadedModel) -> PlanOptions {
     var options = self
-    if coding == .auto, rounding == .nearest { options.coding = .affine }
+    if choosesEncoding { options.encoding = .chosen(for: model.found.layers, runtime) }
+    if usesUsualGranularity { options.granularity = options.encoding.usualGranularity }
+    (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
+    if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis { options.coding = .affine }
     options.bits = options.widths
     return options
   }

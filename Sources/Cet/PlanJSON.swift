@@ -200,6 +200,7 @@ extension PlanOptions {
       .init("rounding", .string(rounding.rawValue)),
       .init("granularity", .string(granularity.description)),
       .init("encoding", .string(encoding.rawValue)),
+      .init("min_runtime", .text(runtime?.description)),
       .init("coding", .string(coding.rawValue)),
       .init("effort", .string(effort.rawValue)),
       .init("bits", .array(widths.map { .integer($0) })),
@@ -231,6 +232,7 @@ extension PlanOptions {
     curvature = try fields.required("curvature").choice()
     rounding = try fields.required("rounding").choice()
     encoding = try fields.required("encoding").choice()
+    runtime = try fields.optional("min_runtime").map { field throws(CetError) in try Runtime(field.string()) }
     let granularityField = try fields.required("granularity")
     guard let granularity = Granularity(try granularityField.string()) else {
       throw granularityField.error("expected per-tensor, per-axis or block:N")

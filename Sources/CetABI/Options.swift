@@ -32,8 +32,12 @@ extension PlanOptions {
     loss = try CetABI.loss(c.loss)
     curvature = try CetABI.curvature(c.curvature) ?? curvature
     rounding = try CetABI.rounding(c.rounding) ?? rounding
-    granularity = try CetABI.granularity(c.granularity, blockSize: c.block_size) ?? granularity
-    encoding = try CetABI.encoding(c.encoding) ?? encoding
+    choosesEncoding = c.encoding == CET_ENCODING_AUTO
+    encoding = try choosesEncoding ? encoding : CetABI.encoding(c.encoding) ?? encoding
+    runtime = try c.min_runtime.map { chars throws(CetError) in try Runtime(text(chars, "min_runtime")) }
+    let granularity = try CetABI.granularity(c.granularity, blockSize: c.block_size)
+    usesUsualGranularity = granularity == nil
+    self.granularity = granularity ?? encoding.usualGranularity
     coding = try CetABI.coding(c.coding) ?? coding
     effort = try CetABI.effort(c.effort) ?? effort
     if c.bits != 0 {
@@ -82,7 +86,9 @@ extension PlanOptions {
     samples = source.options.samples
     seed = source.options.seed
     shifts = source.options.shifts
-    if c.encoding == 0 { encoding = source.options.encoding }
+    if c.encoding == 0 || choosesEncoding { encoding = source.options.encoding }
+    (choosesEncoding, usesUsualGranularity) = (false, false)
+    if runtime == nil { runtime = source.options.runtime }
     if c.bits == 0 { bits = source.options.bits }
     try same(c.coding, &coding, source.options.coding, "coding")
     if c.effort == 0 { effort = source.options.effort }

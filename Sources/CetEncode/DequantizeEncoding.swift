@@ -25,10 +25,10 @@ struct DequantizeEncoding: NodeEncoding {
   /// DequantizeLinear has whole zero points: 3 bits lie in 4 there and have room for doubled codes, 2 bits have none.
   static func zeroUnit(bits: Int) -> Int { bits == 3 ? 2 : 1 }
 
-  static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
+  static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
     let width = storage(bits: format.bits, zeroUnit: zeroUnit(bits: format.bits)).bitWidth
     func packed(_ count: Int) -> Int { BitPacking.packedByteCount(count: count, bits: width) }
-    return (packed(count), 4 * scaleCount + packed(scaleCount))
+    return (packed(rows * columns), 4 * rows * blocks + packed(rows * blocks))
   }
 
   /// Runtimes replace DequantizeLinear in front of a matrix product by a kernel that rounds the activations as well: measured
@@ -43,7 +43,7 @@ struct DequantizeEncoding: NodeEncoding {
     ]
   }
 
-  init(opset: Int, names: NameScope) { self.names = names }
+  init(opset: Int, names: NameScope, runtime: Runtime?) { self.names = names }
 
   /// The type that holds codes of this width; there is none of 3 bits.
   private static func storage(bits: Int, zeroUnit: Int) -> ElementType {

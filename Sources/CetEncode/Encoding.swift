@@ -9,6 +9,7 @@ public enum Encoding: String, Sendable, CaseIterable {
   case planes
   case qdq
   case float
+  case ort
 
   /// The list of encodings: each says everything else in a file of its own.
   var rules: any WeightEncoding.Type {
@@ -16,6 +17,7 @@ public enum Encoding: String, Sendable, CaseIterable {
     case .planes: PlaneEncoding.self
     case .qdq: DequantizeEncoding.self
     case .float: FloatEncoding.self
+    case .ort: KernelEncoding.self
     }
   }
 
@@ -27,6 +29,28 @@ public enum Encoding: String, Sendable, CaseIterable {
   /// - Parameter trellis: the code of tensors that have trellis codes.
   public func codeRules(_ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil) -> CodeRules {
     CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil) { rules.zeroUnit(bits: $0) }
+  }
+
+  /// The granularity where none is asked for.
+  public var usualGranularity: Granularity { self == .ort ? .block(128) : .perAxis }
+
+  /// Of the widths that are allowed those that a layer may have: where a kernel computes with some of them, these.
+  public func widths(_ allowed: [Int], of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> [Int] {
+    guard self == .ort else { return allowed }
+    let kernels = KernelEncoding.kernelWidths(layer, granularity, runtime)
+    let possible = allowed.filter(kernels.contains)
+    return possible.isEmpty ? allowed : possible
+  }
+
+  /// The encoding that keeps most weights small in files that open in `runtime`: onnxruntime's kernels where they compute with
+  /// more than half of them, else bit planes, which open everywhere and are unpacked when a file is loaded.
+  public static func chosen(for layers: [LinearLayer], _ runtime: Runtime?) -> Encoding {
+    guard let runtime else { return .planes }
+    let count = layers.reduce(0.0) { $0 + Double($1.count) }
+    let inKernels = layers.reduce(0.0) { sum, layer in
+      KernelEncoding.kernelWidths(layer, Encoding.ort.usualGranularity, runtime).isEmpty ? sum : sum + Double(layer.count)
+    }
+    return 2 * inKernels > count ? .ort : .planes
   }
 
   /// What a caller should know before trusting the figures.
@@ -47,16 +71,17 @@ protocol WeightEncoding {
   /// alone, so that the size of a file is known before its codes are.
   static func zeroUnit(bits: Int) -> Int
 
-  /// Bytes of `count` codes, and of `scaleCount` scales with the zero points that affine codes have. What tensors share, such
-  /// as a trellis' table, is left out.
-  static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int)
+  /// Bytes of rows of codes, and of scales, one a block of each row, with the zero points that affine codes have. What tensors
+  /// share, such as a trellis' table, is left out.
+  static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int)
 
   static func notes(_ layers: [LinearLayer]) -> [String]
 
   /// - Parameters:
   ///   - opset: of the model that weights are written into.
   ///   - names: what is taken in it.
-  init(opset: Int, names: NameScope)
+  ///   - runtime: the oldest that the file must open in; nil: none is named.
+  init(opset: Int, names: NameScope, runtime: Runtime?)
 
   /// The tensors that take the weights' places; nil where nodes make the value from what was added to `initializers`.
   mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?]
@@ -66,6 +91,17 @@ protocol WeightEncoding {
   var nodes: [Node] { get }
   var minimumOpset: Int? { get }
   var minimumIRVersion: Int64? { get }
+  /// Operator sets of other domains.
+  var domains: [String: Int] { get }
+
+  /// What takes the place of a node that reads a weight in a form of its own; nil: it stays.
+  mutating func reading(_ node: Node) -> [Node]?
+}
+
+extension WeightEncoding {
+  var domains: [String: Int] { [:] }
+
+  mutating func reading(_ node: Node) -> [Node]? { nil }
 }
 
 /// An encoding whose weights are made by nodes, in float32.

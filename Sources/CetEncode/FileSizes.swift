@@ -9,8 +9,10 @@ public struct FileSizes: Sendable {
   private let file: ModelFile
   private let encoding: Encoding
   private let granularity: Granularity
+  private let runtime: Runtime?
 
-  public init(_ found: LinearLayers, of file: ModelFile, encoding: Encoding, granularity: Granularity) {
+  public init(_ found: LinearLayers, of file: ModelFile, encoding: Encoding, granularity: Granularity, runtime: Runtime? = nil) {
+    self.runtime = runtime
     self.found = found
     self.file = file
     self.encoding = encoding
@@ -22,8 +24,8 @@ public struct FileSizes: Sendable {
     _ shape: [Int], axis: Int?, _ format: CodeFormat, granularity: Granularity, encoding: Encoding
   ) -> (codes: Int, stored: Int) {
     let order = RowOrder(shape, axis: granularity == .perTensor ? nil : axis)
-    let scaleCount = order.rows * (axis == nil ? 1 : order.blockCount(size: granularity.blockSize))
-    let bytes = encoding.rules.storedBytes(count: shape.elementCount, scaleCount: scaleCount, format)
+    let bytes = encoding.rules.storedBytes(
+      rows: order.rows, columns: order.columns, blocks: axis == nil ? 1 : order.blockCount(size: granularity.blockSize), format)
     return (bytes.codes, bytes.codes + bytes.grids)
   }
 
@@ -43,6 +45,6 @@ public struct FileSizes: Sendable {
       contents[index] = LayerContent(sizeOf: form, biasCount: addsBiases && layer.usesStatistics ? layer.channels : nil)
     }
     let rewriting = Rewriting(found, original: file.model, biasNames: found.layers.map(\.biasName))
-    return try ModelWriter.size(edit: rewriting.edit(contents, encoding: encoding, metadata: metadata), of: file)
+    return try ModelWriter.size(edit: rewriting.edit(contents, encoding: encoding, runtime: runtime, metadata: metadata), of: file)
   }
 }

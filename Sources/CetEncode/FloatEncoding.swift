@@ -17,13 +17,13 @@ struct FloatEncoding: WeightEncoding {
   static func zeroUnit(bits: Int) -> Int { PlaneEncoding.zeroUnit(bits: bits) }
 
   /// What bit planes would take, because the floats take as much as unquantized ones.
-  static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
-    PlaneEncoding.storedBytes(count: count, scaleCount: scaleCount, format)
+  static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
+    PlaneEncoding.storedBytes(rows: rows, columns: columns, blocks: blocks, format)
   }
 
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }
 
-  init(opset: Int, names: NameScope) {}
+  init(opset: Int, names: NameScope, runtime: Runtime?) {}
 
   mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?] {
     try weights.map { weight throws(CetError) in

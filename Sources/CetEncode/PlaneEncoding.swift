@@ -39,13 +39,13 @@ struct PlaneEncoding: NodeEncoding {
 
   static func zeroUnit(bits: Int) -> Int { bits <= 3 ? 2 : 1 }
 
-  static func storedBytes(count: Int, scaleCount: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
-    (BitPacking.packedByteCount(count: count, bits: format.bits), (format.coding.isTrellis ? 4 : 5) * scaleCount)
+  static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
+    (BitPacking.packedByteCount(count: rows * columns, bits: format.bits), (format.coding.isTrellis ? 4 : 5) * rows * blocks)
   }
 
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }
 
-  init(opset: Int, names: NameScope) {
+  init(opset: Int, names: NameScope, runtime: Runtime?) {
     self.opset = max(opset, PlaneEncoding.sufficientOpset)
     self.names = names
   }

@@ -19,12 +19,12 @@ public struct Rewriting: Sendable {
 
   /// - Parameter contents: by layer index; layers that are missing stay as they are.
   public func edit(
-    _ contents: [Int: LayerContent], encoding: Encoding, metadata: [(key: String, value: String)]
+    _ contents: [Int: LayerContent], encoding: Encoding, runtime: Runtime? = nil, metadata: [(key: String, value: String)]
   ) throws(CetError) -> ModelEdit {
     var edit = ModelEdit()
     edit.metadata = metadata
     let model = found.model
-    var written = encoding.rules.init(opset: model.opset, names: found.names)
+    var written = encoding.rules.init(opset: model.opset, names: found.names, runtime: runtime)
     let indices = found.layers.indices.filter { contents[$0] != nil }
     let tensors = try written.add(indices.compactMap { index in contents[index].map { WrittenWeight($0, of: found.layers[index]) } })
     for (index, tensor) in zip(indices, tensors) {
@@ -48,6 +48,15 @@ public struct Rewriting: Sendable {
       }
     }
     try replaceComputed(Set(contents.keys.map { found.layers[$0].name }), in: &edit)
+    for index in indices {
+      let node = found.layers[index].node
+      let standing = edit.replacedNodes[node.firstOutput] ?? [node]
+      let replaced = standing.map { written.reading($0) }
+      if replaced.contains(where: { $0 != nil }) {
+        edit.replacedNodes[node.firstOutput] = zip(standing, replaced).flatMap { $1 ?? [$0] }
+      }
+    }
+    edit.domains = written.domains
     edit.initializers += written.initializers
     edit.leadingNodes = written.nodes
     edit.minimumOpset = written.minimumOpset

@@ -33,12 +33,21 @@ struct WrittenWeight {
   var elementType = ElementType.float32
   /// Whether something else than a layer reads it, such as Transpose.
   var isMoved = false
+  /// nil: only the form counts.
+  var layer: LinearLayer?
 
   init(_ content: LayerContent, of layer: LinearLayer) {
     form = content.form
     tensor = content.tensor
     elementType = layer.elementType
     isMoved = layer.isMoved
+    self.layer = layer
+  }
+
+  /// Widths at which a kernel computes with it.
+  func kernelWidths(_ runtime: Runtime) -> Set<Int> {
+    guard let layer, form.axis == layer.axis, form.zeroUnit == 1, form.coding == .affine else { return [] }
+    return KernelEncoding.kernelWidths(layer, form.blockSize > 0 ? .block(form.blockSize) : .perAxis, runtime)
   }
 
   init(_ tensor: QuantizedTensor) {

@@ -18,6 +18,8 @@ public struct ModelEdit: Sendable {
   /// of the raised operator set, replacements of the model's; `OpsetRaise` converts those and the model's own.
   public var minimumOpset: Int?
   public var minimumIRVersion: Int64?
+  /// Operator sets of other domains that the edit's nodes are of, where the model imports none of the domain.
+  public var domains: [String: Int] = [:]
   /// Functions to drop; nothing may call them any more.
   public var removedFunctions: Set<FunctionKey> = []
   /// Added to, or replaced in, the model's metadata_props.
@@ -58,6 +60,7 @@ public struct ModelEdit: Sendable {
     }
     result.graph.nodes = leadingNodes + nodes
     if let minimumOpset { result.opsets[""] = max(model.opset, minimumOpset) }
+    result.opsets.merge(domains) { known, _ in known }
     if let minimumIRVersion { result.irVersion = max(model.irVersion, minimumIRVersion) }
     if result.irVersion < 4 {
       // Before IR 4 every initializer is an input as well.

@@ -71,6 +71,9 @@ struct ModelRewriter {
     if let minimum = edit.minimumOpset, model.opsets[""] == nil {
       output.message(ModelField.opsetImport, encoder.opset("", minimum))
     }
+    for (domain, version) in edit.domains.sorted(by: { $0.key < $1.key }) where model.opsets[domain] == nil {
+      output.message(ModelField.opsetImport, encoder.opset(domain, version))
+    }
     for (key, value) in metadata { output.message(ModelField.metadata, encoder.entry(key, value)) }
     return output
   }

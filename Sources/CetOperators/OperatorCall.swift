@@ -153,7 +153,7 @@ public enum OperatorRegistry {
     elementwiseOperators + logicOperators + shapeOperators + movementOperators + linearOperators + poolOperators
     + normalizationOperators + reductionOperators + indexOperators + quantizationOperators + resizeOperators
     + einsumOperators + recurrentOperators + attentionOperators + controlFlowOperators + lossOperators
-    + signalOperators + visionOperators + microsoftOperators
+    + signalOperators + visionOperators + microsoftOperators + blockQuantizedOperators
 
   private static let table: [String: OperatorEntry] = Dictionary(
     entries.map { (key($0.domain, $0.type), $0) }, uniquingKeysWith: { first, _ in first })

@@ -233,7 +233,11 @@ enum {
   CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
   CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 7 */
   CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on UINT2 (opset 25), UINT4 (21; 3 bits too) and UINT8 (13) */
-  CET_ENCODING_FLOAT = 3    /* "float": dequantized weights, no smaller than the original */
+  CET_ENCODING_FLOAT = 3,   /* "float": dequantized weights, no smaller than the original */
+  CET_ENCODING_ORT = 4,     /* "ort": operands of onnxruntime's MatMulNBits (2, 4, 8 bits) and GatherBlockQuantized (4, 8), which stay as
+                               small in memory; blocks of 16 to 256 weights, default 128; other tensors as "planes" */
+  CET_ENCODING_AUTO = 5     /* "auto", for planning: "ort" where min_runtime names an onnxruntime whose kernels take more than half of
+                               the weights, else "planes" */
 };
 
 /* What codes stand for. A tensor's is CET_CODING_AFFINE or CET_CODING_TRELLIS. */
@@ -419,6 +423,9 @@ typedef struct cet_plan_options {
 
   cet_coding coding;
   cet_effort effort; /* of what rounds the plan, here and in cet_quantize */
+  /* The oldest runtime that the file must open in: "ort-1.20" or later, "openvino-2026" or later. Kernels of "ort" are those
+     that it has (2 and 8 bits from ort-1.24 on). NULL: none is named. */
+  const char *min_runtime;
 } cet_plan_options;
 
 CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);

@@ -32,7 +32,7 @@ struct PlanDraft {
     try model.checkWeights()
     let rules = options.codeRules(model.trellisCode)
     func possible(_ index: Int, _ widths: [Int]) -> [Int] {
-      widths.filter { rules.expected(bits: $0, columns: model.found.layers[index].columns) != nil }
+      options.encoding.widths(widths, of: model.found.layers[index], options.granularity, options.runtime).filter { rules.expected(bits: $0, columns: model.found.layers[index].columns) != nil }
     }
     choices = try options.choices(for: model.found.layers.map(\.name)).enumerated().map { index, choice throws(CetError) in
       if case .kept = choice { return choice }
@@ -60,7 +60,7 @@ struct PlanDraft {
     codings = zip(model.found.layers, widths).map { layer, widths in
       Dictionary(uniqueKeysWithValues: widths.map { ($0, rules.expected(bits: $0, columns: layer.columns)?.coding ?? .affine) })
     }
-    sizes = FileSizes(model.found, of: model.file, encoding: options.encoding, granularity: options.granularity)
+    sizes = FileSizes(model.found, of: model.file, encoding: options.encoding, granularity: options.granularity, runtime: options.runtime)
     // A model that the operator set of the fewest bits has no form for is refused before anything is measured.
     _ = try fileBytes(widths.map(\.first))
   }

@@ -9,7 +9,7 @@ import CetTensor
 public func makePlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
 ) throws(CetError) -> CompressionPlan {
-  let options = options.settled
+  let options = options.settled(for: model)
   try options.validate()
   return try monitor.attended { () throws(CetError) in
     try SerialKernels.run { () throws(CetError) in try measuredPlan(model, data, options, monitor).plan }

@@ -39,7 +39,7 @@ public final class PlanningSession: @unchecked Sendable {
   ///   - options: for all plans, whatever their target.
   ///   - target: of the plan that is judged, from which others' losses are predicted; nil: 3 bits a weight, or the fewest possible.
   public init(_ model: LoadedModel, _ data: Calibration?, _ options: PlanOptions, target: Target?) throws(CetError) {
-    var options = options.settled
+    var options = options.settled(for: model)
     usualBits = target == nil ? 3 : nil
     if let target { options.target = target }
     try options.validate()

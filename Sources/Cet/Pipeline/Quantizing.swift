@@ -210,7 +210,7 @@ public final class QuantizedModel: @unchecked Sendable {
     let metadata = FileMetadata.entries(model, plan: plan)
     let sizes = layers.mapValues { LayerContent(sizeOf: $0.tensor.form, biasCount: $0.bias?.count) }
     plan.fileBytes = try ModelWriter.size(
-      edit: rewriting.edit(sizes, encoding: plan.options.encoding, metadata: metadata), of: model.file)
+      edit: rewriting.edit(sizes, encoding: plan.options.encoding, runtime: plan.options.runtime, metadata: metadata), of: model.file)
     self.plan = plan
     let indices = layers.keys.sorted()
     tensors = indices.compactMap { layers[$0]?.tensor }
@@ -225,7 +225,7 @@ public final class QuantizedModel: @unchecked Sendable {
 
   private func edit(_ encoding: Encoding) throws(CetError) -> ModelEdit {
     try rewriting.edit(
-      layers.mapValues { LayerContent($0) }, encoding: encoding, metadata: FileMetadata.entries(model, plan: plan))
+      layers.mapValues { LayerContent($0) }, encoding: encoding, runtime: plan.options.runtime, metadata: FileMetadata.entries(model, plan: plan))
   }
 
   /// The file's bytes. They are read back and run before they are handed over.

@@ -227,7 +227,7 @@ class PlanCall:
         fix: Optional[Mapping[str, int]] = None, seed: int = 0, samples: Optional[int] = None,
         batch_size: Optional[int] = None, max_memory: Optional[int] = None, threads: int = 0,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
-        output: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
+        output: Optional[str] = None, min_runtime: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
     ):
         targets = dict(target_ratio=target_ratio, target_bits=target_bits, target_size=target_size, max_loss=max_loss)
         given = [name for name, value in targets.items() if value is not None]
@@ -265,6 +265,7 @@ class PlanCall:
         options.eigenpairs = eigenpairs or 0
         options.max_iterations = max_iterations or 0
         options.output = None if output is None else name_bytes(output)
+        options.min_runtime = None if min_runtime is None else name_bytes(min_runtime)
         options.progress, options.log = self.callbacks.progress, self.callbacks.log
 
 
@@ -282,7 +283,9 @@ def plan(model: Model, calibration: Calibration, **options) -> Plan:
       curvature: "hessian" (default), "gauss-newton".
       rounding: "compensated" (default), "gptq", "nearest".
       granularity: "per-axis" (default), "per-tensor", "block:N".
-      encoding: "planes" (default), "qdq", "float".
+      encoding: "planes" (default), "qdq", "float", "ort" (onnxruntime's own operators, in blocks of 128 weights), "auto" (what
+        keeps most weights small in memory in files that open in min_runtime).
+      min_runtime: the oldest runtime that the file must open in, "ort-1.20" or later, "openvino-2026" or later.
       coding: "auto" (default): of each tensor and width the coding of less error, with rounding "nearest" affine; "affine":
         uniform grids; "trellis".
       bits: allowed widths, default (1, 2, 3, 4, 5, 6, 8) where tensors may have trellis codes, else (2, 3, 4, 8).

@@ -83,6 +83,7 @@ class PlanOptions(Struct):
         ("user_data", c.c_void_p),
         ("coding", c.c_int32),
         ("effort", c.c_int32),
+        ("min_runtime", c.c_char_p),
     ]
 
 

@@ -10,7 +10,7 @@ METHODS = {"cet": 1, "paper": 2, "hawq-v2": 3, "mckp": 4, "uniform": 5, "clado":
 LOSSES = {"kl": 1, "cross-entropy": 2, "mse": 3, "output": 4}
 CURVATURES = {"hessian": 1, "gauss-newton": 2}
 ROUNDINGS = {"nearest": 1, "gptq": 2, "compensated": 3}
-ENCODINGS = {"planes": 1, "qdq": 2, "float": 3}
+ENCODINGS = {"planes": 1, "qdq": 2, "float": 3, "ort": 4, "auto": 5}
 CODINGS = {"auto": 1, "affine": 2, "trellis": 3}
 EFFORTS = {"low": 1, "medium": 2, "high": 3}
 # SciPy's names beside the library's.

@@ -67,8 +67,11 @@ struct MethodArguments: ParsableArguments {
   @Option(help: "How many weights share one scale. (default: per-axis)")
   var granularity: Granularity?
 
-  @Option(help: "How codes are written. (default: planes)")
+  @Option(help: "How codes are written: bit planes that every runtime unpacks, DequantizeLinear, onnxruntime's own operators, or what min-runtime has. (default: planes)")
   var encoding: Encoding?
+
+  @Option(help: ArgumentHelp("The oldest runtime that the file must open in: ort-1.20 or later, openvino-2026.", valueName: "runtime"))
+  var minRuntime: String?
 
   @Option(help: "What codes stand for; auto takes the coding of less error where the encoding holds both, with rounding nearest affine. (default: auto)")
   var coding: Coding?
@@ -161,13 +164,14 @@ func withPlanOptions<Result>(
   return try withCStrings(method.keep) { keep in
     try withCStrings(method.fix.map(\.pattern)) { patterns in
       try method.fix.map(\.bits).withUnsafeBufferPointer { fixBits in
-        try withCStrings(method.lossOutput.map { [$0] } ?? []) { output in
+        try withCStrings([method.lossOutput ?? "", method.minRuntime ?? ""]) { texts in
           options.keep_patterns = keep.baseAddress
           options.keep_count = UInt64(keep.count)
           options.fix_patterns = patterns.baseAddress
           options.fix_bits = fixBits.baseAddress
           options.fix_count = UInt64(patterns.count)
-          options.output = output.first ?? nil
+          options.output = method.lossOutput == nil ? nil : texts[0]
+          options.min_runtime = method.minRuntime == nil ? nil : texts[1]
           return try body(options)
         }
       }
@@ -181,7 +185,7 @@ func quantizeOptions(
   var options: cet_quantize_options = try initialized(cet_quantize_options_init)
   options.threads = effort.threads.number
   options.rounding = method.rounding.code
-  options.encoding = method.encoding.code
+  options.encoding = method.encoding?.followingPlan ?? 0
   options.effort = method.effort.code
   options.batch_size = effort.batchSize.number
   options.samples = UInt64(effort.samples.number)

@@ -47,7 +47,7 @@ struct CompressCommand: ParsableCommand {
       command: "compress", input: input, output: output, plan: done, notes: monitor.notes,
       seconds: monotonicSeconds() - started)
     if let report { try files.stage(Report(outcome).html, as: report) }
-    let encoding = method.encoding.code
+    let encoding = method.encoding?.followingPlan ?? 0
     if output == "-" {
       try files.complete(output: quantized.bytes(encoding: encoding))
     } else {

@@ -43,7 +43,7 @@ struct SweepCommand: ParsableCommand {
     let calibration = try files.calibration(data.data)
     let plans = try makePlans(model, calibration, monitor)
     try files.makeFolder(output)
-    let encoding = method.encoding.code
+    let encoding = method.encoding?.followingPlan ?? 0
     var models: [(path: String, save: (String) throws -> Void)] = []
     var outcomes: [Outcome] = []
     for (ratio, plan) in zip(ratios.values, plans) {

@@ -71,15 +71,20 @@ enum Rounding: String, Word {
 }
 
 enum Encoding: String, Word {
-  case planes, qdq, float
+  case planes, qdq, float, ort, auto
 
   var code: Int32 {
     switch self {
     case .planes: Int32(CET_ENCODING_PLANES)
     case .qdq: Int32(CET_ENCODING_QDQ)
     case .float: Int32(CET_ENCODING_FLOAT)
+    case .ort: Int32(CET_ENCODING_ORT)
+    case .auto: Int32(CET_ENCODING_AUTO)
     }
   }
+
+  /// For calls that follow a plan, which knows what "auto" came to.
+  var followingPlan: Int32 { self == .auto ? Int32(CET_ENCODING_DEFAULT) : code }
 }
 
 enum Coding: String, Word {

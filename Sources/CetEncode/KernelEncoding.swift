@@ -1,0 +1,170 @@
+import CetGraph
+import CetLayers
+import CetQuantize
+import CetTensor
+
+/// Writes quantized tensors as operands of onnxruntime's own operators, which compute with the codes as they are: weights stay as
+/// small in memory as they are in the file. MatMulNBits takes the place of MatMul and Gemm, GatherBlockQuantized that of
+/// Gather; everything else becomes bit planes.
+///
+/// MatMulNBits (com.microsoft) has the matrix as rows [N, ⌈K / B⌉, B · bits / 8] of uint8, filled up to whole blocks, with one scale
+/// a block and zero points packed like the codes, whole bytes a row. Activations stay float: accuracy_level 1. B is a power of two
+/// from 16 to 256, which are the sizes that all of its releases compute right.
+/// GatherBlockQuantized has 4 bits as UINT4, which needs operator set 21, and 8 bits as uint8.
+struct KernelEncoding: WeightEncoding {
+  static let makesFilesSmaller = true
+  /// UINT4 since.
+  static let sufficientOpset = 21
+  static let carriesTrellis = false
+  private static let domain = "com.microsoft"
+
+  private var planes: PlaneEncoding
+  private let runtime: Runtime
+  private var own: [Initializer] = []
+  private var names: NameScope { planes.names }
+  private var hasTypedTable = false
+  private var kernels: [String: Kernel] = [:]
+
+  private enum Kernel {
+    case product(operands: [String], attributes: [String: Attribute])
+    case table(operands: [String], attributes: [String: Attribute])
+  }
+
+  var initializers: [Initializer] { own + planes.initializers }
+  var nodes: [Node] { planes.nodes }
+  var minimumOpset: Int? { hasTypedTable ? KernelEncoding.sufficientOpset : planes.minimumOpset }
+  var minimumIRVersion: Int64? { hasTypedTable ? 10 : nil }
+  var domains: [String: Int] { kernels.isEmpty ? [:] : [KernelEncoding.domain: 1] }
+
+  /// The kernels have whole zero points; 3 bits lie in planes.
+  static func zeroUnit(bits: Int) -> Int { bits == 3 ? 2 : 1 }
+
+  static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
+    let packed = BitPacking.packedByteCount(count: rows * columns, bits: format.bits)
+    return (packed, 4 * rows * blocks + rows * BitPacking.packedByteCount(count: blocks, bits: format.bits))
+  }
+
+  static func notes(_ layers: [LinearLayer]) -> [String] { [] }
+
+  init(opset: Int, names: NameScope, runtime: Runtime?) {
+    planes = PlaneEncoding(opset: opset, names: names, runtime: runtime)
+    self.runtime = runtime ?? .usual
+  }
+
+  /// Widths at which a kernel computes with a layer's weight; none where it is no operand of one.
+  static func kernelWidths(_ layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> Set<Int> {
+    guard layer.elementType == .float32, layer.shape.count == 2, !layer.isMoved else { return [] }
+    let runtime = runtime ?? .usual
+    switch layer.kind {
+    case .matrix where blockSize(granularity.blockSize, columns: layer.columns) != nil && isProduct(layer.node, layer.name):
+      return granularity == .perTensor ? [] : runtime.productWidths
+    case .table where blockSize(granularity.blockSize, columns: layer.columns) != nil && layer.node.operatorType == "Gather":
+      return granularity == .perTensor ? [] : runtime.tableWidths
+    default: return []
+    }
+  }
+
+  /// The weight itself is the right operand, and nothing is scaled.
+  private static func isProduct(_ node: Node, _ weight: String) -> Bool {
+    guard node.domain.isEmpty, node.input(1) == weight else { return false }
+    func isOne(_ name: String) -> Bool { if case .float(let value)? = node.attributes[name] { value == 1 } else { true } }
+    switch node.operatorType {
+    case "MatMul": return true
+    case "Gemm": return isOne("alpha") && (node.input(2).isEmpty || isOne("beta"))
+    default: return false
+    }
+  }
+
+  /// That the kernels know for blocks of this size, 0 for one a row; nil: none.
+  private static func blockSize(_ asked: Int, columns: Int) -> Int? {
+    var size = 16
+    while size < (asked == 0 ? columns : asked) { size *= 2 }
+    return size <= 256 && (asked == 0 || asked == size) ? size : nil
+  }
+
+  mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?] {
+    var rest: [WrittenWeight] = []
+    for weight in weights {
+      guard weight.kernelWidths(runtime).contains(weight.form.bits), let layer = weight.layer else {
+        rest.append(weight)
+        continue
+      }
+      if case .table = layer.kind { try addTable(weight) } else { try addProduct(weight) }
+    }
+    _ = try planes.add(rest)
+    return weights.map { _ in nil }
+  }
+
+  private mutating func addProduct(_ weight: WrittenWeight) throws(CetError) {
+    let form = weight.form
+    let order = form.order
+    guard let block = KernelEncoding.blockSize(form.blockSize, columns: order.columns) else { return }
+    let blocks = (order.columns + block - 1) / block
+    let bits = form.bits
+    let operands = takeNames(form.name)
+    own += [
+      Initializer(
+        name: operands[0],
+        tensor: try weight.filled(.uint8, [order.rows, blocks, block * bits / 8]) { tensor in
+          BitPacking.pack(order.paddedRows(tensor.codes, width: blocks * block), bits: bits)
+        }),
+      Initializer(name: operands[1], tensor: try weight.filled(.float32, [order.rows * blocks]) { $0.scales }),
+      Initializer(
+        name: operands[2],
+        tensor: try weight.filled(.uint8, [order.rows * BitPacking.packedByteCount(count: blocks, bits: bits)]) { tensor in
+          KernelEncoding.packedRows(tensor.zeroPoints, columns: blocks, bits: bits)
+        }),
+    ]
+    kernels[form.name] = .product(
+      operands: operands,
+      attributes: [
+        "K": .int(Int64(order.columns)), "N": .int(Int64(order.rows)), "bits": .int(Int64(bits)), "block_size": .int(Int64(block)),
+        "accuracy_level": .int(1),
+      ])
+  }
+
+  private mutating func addTable(_ weight: WrittenWeight) throws(CetError) {
+    let form = weight.form
+    let (rows, columns) = (form.order.rows, form.order.columns)
+    guard let block = KernelEncoding.blockSize(form.blockSize, columns: columns) else { return }
+    let blocks = (columns + block - 1) / block
+    let type: ElementType = form.bits == 4 ? .uint4 : .uint8
+    if type == .uint4 { hasTypedTable = true }
+    let operands = takeNames(form.name)
+    own += [
+      Initializer(name: operands[0], tensor: try weight.filled(type, [rows, columns]) { $0.codes }),
+      Initializer(name: operands[1], tensor: try weight.filled(.float32, [rows, blocks]) { $0.scales }),
+      Initializer(name: operands[2], tensor: try weight.filled(type, [rows, blocks]) { $0.zeroPoints }),
+    ]
+    var attributes: [String: Attribute] = ["gather_axis": .int(0), "quantize_axis": .int(1), "block_size": .int(Int64(block))]
+    if type == .uint8 { attributes["bits"] = .int(8) }
+    kernels[form.name] = .table(operands: operands, attributes: attributes)
+  }
+
+  private mutating func takeNames(_ name: String) -> [String] { ["q", "scale", "zero"].map { planes.names.takeValue("\(name).cet.\($0)") } }
+
+  /// Each row by itself, in whole bytes.
+  private static func packedRows(_ values: [UInt8], columns: Int, bits: Int) -> [UInt8] {
+    guard columns > 0 else { return [] }
+    return stride(from: 0, to: values.count, by: columns).flatMap { BitPacking.pack(Array(values[$0..<$0 + columns]), bits: bits) }
+  }
+
+  mutating func reading(_ node: Node) -> [Node]? {
+    guard let name = node.inputs.first(where: { kernels[$0] != nil }), let kernel = kernels[name] else { return nil }
+    switch kernel {
+    case .table(let operands, let attributes):
+      return [
+        Node(
+          "GatherBlockQuantized", domain: KernelEncoding.domain, inputs: [operands[0], node.input(1), operands[1], operands[2]],
+          outputs: node.outputs, attributes: attributes)
+      ]
+    case .product(let operands, let attributes):
+      // The addend of Gemm is added behind.
+      let addend = node.operatorType == "Gemm" ? node.input(2) : ""
+      let output = addend.isEmpty ? node.firstOutput : planes.names.takeValue("\(node.firstOutput).cet.sum")
+      let product = Node(
+        "MatMulNBits", domain: KernelEncoding.domain, inputs: [node.input(0)] + operands, outputs: [output], attributes: attributes)
+      return addend.isEmpty ? [product] : [product, Node("Add", inputs: [output, addend], outputs: [node.firstOutput])]
+    }
+  }
+}
