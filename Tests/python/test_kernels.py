@@ -1,0 +1,161 @@
+"""Files of encoding `ort`: what onnxruntime's own operators make of the codes, against the dequantized model."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import helper, numpy_helper
+
+import cet
+
+RANDOM = np.random.default_rng(0)
+IDS = RANDOM.integers(0, 50, (32, 6)).astype(np.int64)
+
+
+def weight(name, *shape):
+    return numpy_helper.from_array((RANDOM.standard_normal(shape) * 0.2).astype(np.float32), name)
+
+
+def made(nodes, initializers, outputs, inputs=None, opset=13):
+    inputs = inputs or [helper.make_tensor_value_info("ids", 7, ["N", 6])]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8).SerializeToString()
+
+
+def text_model(opset=13):
+    """A table, products with and without an addend behind, Gemm in both directions; sizes that are no multiples of blocks."""
+    node = helper.make_node
+    return made(
+        [node("Gather", ["E", "ids"], ["e"]), node("MatMul", ["e", "W"], ["a"]), node("Tanh", ["a"], ["t"]),
+         node("MatMul", ["t", "V"], ["u"]), node("Add", ["u", "v"], ["s"]), node("ReduceMean", ["s"], ["r"], axes=[1], keepdims=0),
+         node("Gemm", ["r", "G", "g"], ["z"], transB=1), node("Relu", ["z"], ["zz"]), node("Gemm", ["zz", "H"], ["y"])],
+        [weight("E", 50, 90), weight("W", 90, 200), weight("V", 200, 77), weight("v", 77), weight("G", 130, 77), weight("g", 130),
+         weight("H", 130, 5)],
+        [helper.make_tensor_value_info("y", 1, ["N", 5])], opset=opset)
+
+
+def session_output(content, feeds):
+    return ort.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+
+
+def dequantized(content, quantized):
+    """The original with decoded weights and corrected biases, by the onnx package."""
+    model = onnx.load_model_from_string(content)
+    values = {name: quantized[name].dequantize() for name, bits in quantized.plan.bits.items() if bits < 32}
+    values.update({correction.name: correction.values for correction in quantized.corrections if not correction.added})
+    for initializer in model.graph.initializer:
+        if initializer.name in values:
+            shaped = np.asarray(values[initializer.name], np.float32).reshape(tuple(initializer.dims))
+            initializer.CopyFrom(numpy_helper.from_array(shaped, initializer.name))
+    return model.SerializeToString()
+
+
+def compressed(content, feeds, **options):
+    model, data = cet.Model(content), cet.Calibration(feeds)
+    options = {"encoding": "ort", "rounding": "nearest", **options}
+    plan = cet.plan(model, data, **options)
+    return cet.quantize(model, data, plan)
+
+
+def operators(content):
+    return sorted(node.op_type for node in onnx.load_model_from_string(content).graph.node if node.domain == "com.microsoft")
+
+
+@pytest.mark.parametrize("granularity", [None, "per-axis", "block:16", "block:32", "block:64", "block:256"])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_kernels_of_every_width_and_block_give_the_dequantized_model(bits, granularity):
+    content = text_model()
+    small = compressed(content, {"ids": IDS}, bits=[bits], target_bits=bits, granularity=granularity)
+    written = small.to_bytes()
+    expected = session_output(dequantized(content, small), {"ids": IDS})
+    np.testing.assert_allclose(session_output(written, {"ids": IDS}), expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(cet.run(cet.Model(written), {"ids": IDS})["y"], expected, atol=1e-5 * np.abs(expected).max())
+    assert operators(written).count("MatMulNBits") == 4
+    assert operators(written).count("GatherBlockQuantized") == (0 if bits == 2 else 1)
+    assert small.plan.summary.file_bytes == len(written)
+
+
+@pytest.mark.parametrize("options", [
+    {"bits": [3], "target_bits": 3},  # no kernel has 3 bits
+    {"bits": [4], "target_bits": 4, "granularity": "block:24"},  # nor blocks of 24
+    {"bits": [4], "target_bits": 4, "granularity": "per-tensor"},
+])
+def test_kernels_leave_what_they_have_not_to_planes(options):
+    content = text_model()
+    small = compressed(content, {"ids": IDS}, **options)
+    written = small.to_bytes()
+    assert operators(written) == []
+    expected = session_output(dequantized(content, small), {"ids": IDS})
+    np.testing.assert_allclose(session_output(written, {"ids": IDS}), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_kernels_compensated_rounding_keeps_the_measured_loss():
+    content = text_model()
+    model, data = cet.Model(content), cet.Calibration({"ids": IDS})
+    small = cet.quantize(model, data, cet.plan(model, data, encoding="ort", target_bits=4.5))
+    reference, found = (session_output(each, {"ids": IDS}) for each in (content, small.to_bytes()))
+
+    def log_probabilities(x):
+        x = x.astype(np.float64)
+        return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+
+    p, q = log_probabilities(reference), log_probabilities(found)
+    assert (np.exp(p) * (p - q)).sum(axis=-1).mean() == pytest.approx(small.plan.measured_loss_change, rel=1e-3, abs=1e-7)
+
+
+def test_kernels_for_an_old_runtime_have_4_bits_alone():
+    small = compressed(text_model(), {"ids": IDS}, bits=[2, 4, 8], target_bits=4, min_runtime="ort-1.20")
+    model = onnx.load_model_from_string(small.to_bytes())
+    widths = {attribute.i for node in model.graph.node if node.op_type == "MatMulNBits"
+              for attribute in node.attribute if attribute.name == "bits"}
+    assert widths == {4}
+
+
+@pytest.mark.parametrize("runtime, encoding", [
+    ("ort-1.24", "ort"), ("ort-1.20", "ort"), ("openvino-2026", "planes"), (None, "planes")])
+def test_encoding_auto_follows_the_runtime(runtime, encoding):
+    small = compressed(text_model(), {"ids": IDS}, encoding="auto", target_bits=5, min_runtime=runtime)
+    assert small.plan.summary.encoding == encoding
+
+
+def test_encoding_auto_of_a_convolutional_model_is_planes():
+    node = helper.make_node
+    content = made(
+        [node("Conv", ["x", "C"], ["c"]), node("GlobalAveragePool", ["c"], ["p"]), node("Flatten", ["p"], ["y"])],
+        [weight("C", 16, 3, 3, 3)], [helper.make_tensor_value_info("y", 1, ["N", 16])],
+        inputs=[helper.make_tensor_value_info("x", 1, ["N", 3, 8, 8])])
+    x = RANDOM.standard_normal((16, 3, 8, 8)).astype(np.float32)
+    small = compressed(content, {"x": x}, encoding="auto", target_bits=4, min_runtime="ort-1.24")
+    assert small.plan.summary.encoding == "planes"
+
+
+@pytest.mark.parametrize("text", ["ort-1.19", "ort-2", "ort-1.2O", "tensorrt-10", "openvino-2025", ""])
+def test_min_runtime_that_is_not_known_is_refused(text):
+    with pytest.raises(cet.InvalidArgument, match="min_runtime"):
+        compressed(text_model(), {"ids": IDS}, target_bits=4, min_runtime=text)
+
+
+def test_kernels_do_not_take_weights_that_they_would_get_wrong():
+    """Scaled products, transposed inputs, weights that two nodes read, 16-bit floats, left operands."""
+    node = helper.make_node
+    content = made(
+        [node("Gemm", ["x", "A"], ["a"], alpha=0.5), node("Gemm", ["a", "B", "b"], ["c"], beta=2.0),
+         node("MatMul", ["c", "S"], ["d"]), node("MatMul", ["d", "S"], ["e"]), node("Transpose", ["T"], ["tt"], perm=[1, 0]),
+         node("MatMul", ["e", "tt"], ["y"])],
+        [weight("A", 24, 32), weight("B", 32, 40), weight("b", 40), weight("S", 40, 40), weight("T", 8, 40)],
+        [helper.make_tensor_value_info("y", 1, ["N", 8])], inputs=[helper.make_tensor_value_info("x", 1, ["N", 24])])
+    x = RANDOM.standard_normal((16, 24)).astype(np.float32)
+    small = compressed(content, {"x": x}, bits=[4], target_bits=4)
+    written = small.to_bytes()
+    assert operators(written) == []
+    expected = session_output(dequantized(content, small), {"x": x})
+    np.testing.assert_allclose(session_output(written, {"x": x}), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_file_with_kernels_is_planned_again_for_what_is_float():
+    """What the kernels hold stays as it is."""
+    content = text_model()
+    small = compressed(content, {"ids": IDS}, bits=[4], target_bits=4, keep="H").to_bytes()
+    again = compressed(small, {"ids": IDS}, bits=[4], target_bits=4)
+    assert set(again.plan.bits) == {"H"}
+    assert operators(again.to_bytes()).count("MatMulNBits") == 4
