@@ -1,3 +1,4 @@
+import CetGraph
 import CetTensor
 
 /// The oldest runtime that a written file must open in. The words are the same in C, JSON, Python and on the command line.
@@ -34,7 +35,7 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
   /// Widths that MatMulNBits computes with.
   var productWidths: Set<Int> {
     switch self {
-    case .onnxruntime(let minor): minor >= 24 ? [2, 4, 8] : [4]
+    case .onnxruntime(let minor): minor >= 24 ? [2, 4, 8] : minor >= 23 ? [4, 8] : [4]
     case .openvino: []
     }
   }
@@ -42,11 +43,36 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
   /// Widths that GatherBlockQuantized reads.
   var tableWidths: Set<Int> {
     switch self {
-    case .onnxruntime(let minor): minor >= 24 ? [4, 8] : [4]
+    case .onnxruntime(let minor): minor >= 23 ? [4, 8] : [4]
     case .openvino: []
     }
   }
 
   /// What a file is written for that names no runtime: all of the kernels.
   static let usual = Runtime.onnxruntime(minor: 24)
+}
+
+extension Runtime {
+  /// Minor versions of onnxruntime with the operator set and format version up to which they load models, as tried with releases
+  /// from 1.20.1 to 1.32.0: each entry holds from its version on.
+  private static let loading: [(minor: Int, opset: Int, irVersion: Int64)] = [
+    (20, 21, 10), (21, 22, 10), (23, 23, 11), (24, 25, 13), (25, 26, 13), (32, 28, 14),
+  ]
+
+  /// The oldest onnxruntime of those tried that opens a model, as far as versions and this library's kernels tell, and what older
+  /// ones lack; nil: none does.
+  public static func oldest(for model: Model) -> (runtime: Runtime, reason: String?)? {
+    guard let entry = loading.first(where: { model.opset <= $0.opset && model.irVersion <= $0.irVersion }) else { return nil }
+    var (minor, reason) = (entry.minor, entry.minor > 20 ? "operator set \(model.opset), IR version \(model.irVersion)" : nil)
+    for node in model.graph.nodes.flattened where node.domain == "com.microsoft" {
+      guard ["MatMulNBits", "GatherBlockQuantized"].contains(node.operatorType) else { continue }
+      let bits = if case .int(let value)? = node.attributes["bits"] { Int(clamping: value) } else { 4 }
+      let needed = [20, 23, 24].first { tried in
+        let runtime = Runtime.onnxruntime(minor: tried)
+        return (node.operatorType == "MatMulNBits" ? runtime.productWidths : runtime.tableWidths).contains(bits)
+      }
+      if let needed, needed > minor { (minor, reason) = (needed, "\(node.operatorType) with \(bits) bits") }
+    }
+    return (.onnxruntime(minor: minor), reason)
+  }
 }

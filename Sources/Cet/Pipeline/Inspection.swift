@@ -1,3 +1,4 @@
+import CetEncode
 import CetFormats
 import CetGraph
 import CetLayers
@@ -16,7 +17,7 @@ extension LoadedModel {
 
   /// What the model consists of: operators (those of functions, branches and bodies as well) and whether they have
   /// exact derivatives, inputs, outputs, parameters, whether it can be compressed, what is quantized in it already, and the
-  /// smallest file that 2 bits everywhere would give. One JSON document.
+  /// smallest file that the fewest bits everywhere would give. One JSON document.
   public func inspectJSON() throws(CetError) -> String {
     let model = file.model
     let judgement = judgement()
@@ -70,6 +71,7 @@ extension LoadedModel {
       ])
     }
     let weights = parameters.reduce(0) { $0 + $1.count }
+    let oldest = Runtime.oldest(for: model)
     let document = JSON.object([
       .init("ir_version", .integer(model.irVersion)),
       .init("opsets", .object(model.opsets.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) })),
@@ -81,6 +83,7 @@ extension LoadedModel {
       .init("inputs", values(model.graph.requiredInputs)), .init("outputs", values(model.graph.outputs)),
       .init("operators", .array(operators)), .init("parameters", .array(list)),
       .init("unplanned", .array(left)), .init("quantized", existing.json),
+      .init("oldest_runtime", .text(oldest?.runtime.description)), .init("oldest_runtime_reason", .text(oldest?.reason)),
     ])
     return document.serialized()
   }

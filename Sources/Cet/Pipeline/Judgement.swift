@@ -41,11 +41,14 @@ extension LoadedModel {
     return boundJudgement()
   }
 
-  /// With 2 bits everywhere, in bit planes.
+  /// With the fewest bits that each tensor can have, in bit planes.
   func smallestFileBytes() throws(CetError) -> Int {
-    let bits = found.layers.indices.map { found.obstacle($0) == nil ? 2 : nil }
+    let rules = Encoding.planes.codeRules(.perAxis, coding: .auto, trellis: trellisCode)
+    let formats = found.layers.enumerated().map { index, layer in
+      found.obstacle(index) == nil ? PlanOptions.allowedBits.lazy.compactMap { rules.expected(bits: $0, columns: layer.columns) }.first : nil
+    }
     return try FileSizes(found, of: file, encoding: .planes, granularity: .perAxis)
-      .bytes(bits.map { $0.map { CodeFormat(bits: $0) } }, addsBiases: true, metadata: FileMetadata.ofUnknownLosses(self, bits: bits))
+      .bytes(formats, addsBiases: true, metadata: FileMetadata.ofUnknownLosses(self, bits: formats.map { $0?.bits }))
   }
 
   private func boundJudgement() -> Judgement {

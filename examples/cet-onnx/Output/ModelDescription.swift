@@ -17,6 +17,8 @@ struct ModelDescription {
     var parameters: [Parameter]
     var unplanned: [Unplanned]
     var quantized: Quantized?
+    var oldest_runtime: String?
+    var oldest_runtime_reason: String?
   }
 
   /// Whether the model can be compressed.
@@ -103,7 +105,23 @@ struct ModelDescription {
     return "not known: " + missing.map(\.operator).joined(separator: ", ")
   }
 
-  var text: String {
+  /// - Parameter withRuntimes: whether every release that was tried gets a line.
+  func text(withRuntimes: Bool) -> String { text + (withRuntimes ? "\n" + runtimes.text : "") }
+
+  /// Releases of onnxruntime in which the limits were tried, by minor version.
+  private static let tried = [20, 21, 22, 23, 24, 25, 26, 28, 30, 32]
+
+  private var runtimes: Table {
+    var table = Table([("runtime", .left), ("opens the file", .left)])
+    let oldest = document.oldest_runtime.flatMap { Int($0.dropFirst("ort-1.".count)) }
+    for minor in ModelDescription.tried {
+      let opens = oldest.map { minor >= $0 } ?? false
+      table.add(["onnxruntime 1.\(minor)", opens ? "yes" : "no: needs \(document.oldest_runtime_reason ?? "a later release")"])
+    }
+    return table
+  }
+
+  private var text: String {
     var operators = Table([("operator", .left), ("nodes", .right), ("runs", .left), ("exact HVP rule", .left)])
     for entry in document.operators {
       operators.add([
@@ -132,8 +150,10 @@ struct ModelDescription {
     lines.append(("file", "\(grouped(document.file_bytes)) B"))
     if let smallest = document.smallest_file_bytes {
       let ratio = Double(document.file_bytes) / Double(max(1, smallest))
-      lines.append(("smallest file", "\(grouped(smallest)) B (\(fixed(ratio))x, 2 bits everywhere)"))
+      lines.append(("smallest file", "\(grouped(smallest)) B (\(fixed(ratio))x, the fewest bits everywhere)"))
     }
+    let runtime = document.oldest_runtime.map { "onnxruntime 1.\($0.dropFirst("ort-1.".count)) and later" } ?? "no onnxruntime known"
+    lines.append(("opens in", runtime + (document.oldest_runtime_reason.map { " (\($0))" } ?? "")))
     lines.append(("compress", document.compress.status + (document.compress.reason.map { ": \($0)" } ?? "")))
     return lines
   }
