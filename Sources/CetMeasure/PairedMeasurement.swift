@@ -39,7 +39,7 @@ struct PairedMeasurement {
       return residual == nil && layer.isDepthwise
         ? try depthwise(index, parts) : try grouped(index, residual, parts)
     } catch {
-      throw error.at("initializer '\(layer.name)'")
+      throw error.at(.initializer(layer.name))
     }
   }
 

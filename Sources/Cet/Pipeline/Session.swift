@@ -47,7 +47,7 @@ struct Session {
     let graph = model.found.model.graph
     let name = try Session.outputName(graph, output)
     let interruption = Interruption(monitor.check)
-    let workers = Workers(threads: threads, interruption: interruption)
+    let workers = Workers(threads: threads, interruption: interruption, host: monitor.threads)
     let context = ComputeContext(
       memoryLimit: max(memoryLimit(maxMemory), Session.leastValueLimit), interruption: interruption)
     var cut = try BatchCut(
