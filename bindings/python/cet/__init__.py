@@ -24,6 +24,7 @@ Arrays that the package returns are copies and outlive the objects they came fro
 from . import mpi
 from .calibration import Calibration
 from .communicator import Communicator
+from .dlpack import DLPackArray
 from .errors import (
     Cancelled,
     CetError,
@@ -40,16 +41,16 @@ from .errors import (
 )
 from .estimates import SpectralDensity, diagonal, spectral_density, trace
 from .hessian import CurvatureInfo, Hessian, Spectrum, eigsh
-from .library import library_path, library_version
-from .model import Model, Parameter, inspect, run, run_samples
+from .library import build_info, library_path, library_version
+from .model import Model, ModelInfo, Parameter, inspect, run, run_samples
 from .plan import Plan, PlanSummary, PlanTensor, plan
 from .quantized import Correction, Initializer, Quantized, quantize
 from .version import __version__
 
 __all__ = [
-    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "Hessian", "IOFailure",
-    "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged",
+    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "DLPackArray", "Hessian", "IOFailure",
+    "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "ModelInfo", "NotConverged",
     "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "ShapeMismatch",
-    "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "diagonal", "eigsh", "inspect", "library_path",
-    "library_version", "mpi", "plan", "quantize", "run", "run_samples", "spectral_density", "trace",
+    "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "build_info", "diagonal", "eigsh", "inspect",
+    "library_path", "library_version", "mpi", "plan", "quantize", "run", "run_samples", "spectral_density", "trace",
 ]
