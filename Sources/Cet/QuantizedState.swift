@@ -10,10 +10,9 @@ extension QuantizedModel {
   /// The file appears complete or not at all.
   public func saveState(path: String) throws(CetError) {
     let indices = layers.keys.sorted()
-    let entries = indices.compactMap { index in layers[index].map { QuantizedModel.entry(index, $0) } }
     let header = JSON.object([
       .init("library_version", .string(CompressionPlan.libraryVersion)), .init("model_sha256", .string(model.sha256)),
-      .init("plan", plan.json()), .init("layers", .array(entries)),
+      .init("plan", plan.json()), .init("biases", .array(indices.map { .integer(layers[$0]?.bias?.count) })),
     ])
     let file = try RecordFile.Writer(path: path, magic: QuantizedModel.magic, header: header)
     for index in indices {
@@ -26,15 +25,6 @@ extension QuantizedModel {
     try file.finish()
   }
 
-  private static func entry(_ index: Int, _ layer: QuantizedLayer) -> JSON {
-    let form = layer.tensor.form
-    return .object([
-      .init("index", .integer(index)), .init("bits", .integer(form.bits)), .init("axis", .integer(form.axis)),
-      .init("block_size", .integer(form.blockSize)), .init("zero_point_unit", .integer(form.zeroUnit)),
-      .init("trellis_state_bits", .integer(form.coding.trellis?.stateBits)), .init("bias", .integer(layer.bias?.count)),
-    ])
-  }
-
   /// The quantized model of a file, which must have been made from `model`. What it writes is not run before: the samples
   /// for that are not in the file.
   public convenience init(statePath path: String, of model: LoadedModel) throws(CetError) {
@@ -44,35 +34,42 @@ extension QuantizedModel {
     let digest: String
     do { digest = try file.header.required("model_sha256").string() } catch { throw QuantizedModel.damaged(path, error) }
     guard digest == model.sha256 else {
-      throw CetError(.invalidArgument, "the quantized file '\(path)' is of the model with SHA-256 \(digest), this one has \(model.sha256)")
-        .with(.expected, digest).with(.got, model.sha256)
+      throw CetError(
+        .invalidArgument, "the quantized file '\(path)' is of the model with SHA-256 \(digest), this one has \(model.sha256)"
+      ).with(.expected, digest).with(.got, model.sha256)
     }
     var layers: [Int: QuantizedLayer] = [:]
     let plan: CompressionPlan
     do throws(CetError) {
       plan = try model.fitted(CompressionPlan(json: file.header.required("plan").value))
-      for entry in try file.header.required("layers").array() {
-        let index = try entry.required("index").integer(0...max(0, plan.tensors.count - 1))
-        layers[index] = try QuantizedModel.layer(entry, model.found.layers[index], file)
+      let biases = try file.header.required("biases").array()
+      let planned = plan.tensors.indices.filter { plan.tensors[$0].isPlanned }
+      guard biases.count == planned.count else {
+        throw CetError(.io, "\(biases.count) biases go with \(planned.count) quantized tensors")
       }
-      for (index, tensor) in plan.tensors.enumerated() where (tensor.isPlanned ? tensor.bits : nil) != layers[index]?.tensor.bits {
-        throw CetError(.io, "plan and codes of initializer '\(tensor.name)' do not agree")
+      for (index, bias) in zip(planned, biases) {
+        let count: Int? = bias.value == .null ? nil : try bias.integer(0...Int.max)
+        layers[index] = try model.layer(index, plan, biasCount: count, file)
       }
       try file.finish()
     } catch { throw QuantizedModel.damaged(path, error) }
     try self.init(model, plan: plan, layers: layers, biasNames: model.found.layers.map(\.biasName), probe: nil)
   }
 
-  private static func layer(
-    _ entry: JSONFields, _ layer: LinearLayer, _ file: RecordFile.Reader
+  private static func damaged(_ path: String, _ error: CetError) -> CetError {
+    CetError(.io, "quantized file '\(path)' is damaged: \(error.message)")
+  }
+}
+
+extension LoadedModel {
+  /// Codes, scales and bias of a layer. What form they have follows from the plan.
+  fileprivate func layer(
+    _ index: Int, _ plan: CompressionPlan, biasCount: Int?, _ file: RecordFile.Reader
   ) throws(CetError) -> QuantizedLayer {
-    let stateBits = try entry.optional("trellis_state_bits").map { field throws(CetError) in try field.integer(1...16) }
-    let form = try QuantizedForm(
-      name: layer.name, shape: layer.shape, bits: try entry.required("bits").integer(PlanOptions.allowedBits),
-      axis: try entry.optional("axis").map { field throws(CetError) in try field.integer(0...64) },
-      blockSize: try entry.required("block_size").integer(0...(1 << 31)),
-      zeroUnit: try entry.required("zero_point_unit").integer(1...2),
-      coding: try stateBits.map { bits throws(CetError) in .trellis(try TrellisCode(stateBits: bits)) } ?? .affine)
+    let (layer, tensor) = (found.layers[index], plan.tensors[index])
+    let form = try plan.options.codeRules(trellisCode).form(
+      name: layer.name, shape: layer.shape, axis: layer.axis,
+      CodeFormat(bits: tensor.bits, coding: Coding(tensor.coding, trellis: trellisCode)))
     let packed = try file.array(UInt8(0), count: BitPacking.packedByteCount(count: form.count, bits: form.bits))
     let codes = [UInt8](unsafeUninitializedCapacity: form.count) { target, count in
       if let base = target.baseAddress {
@@ -82,7 +79,6 @@ extension QuantizedModel {
     }
     let scales = try file.array(Float(0), count: form.scaleCount)
     let zeroPoints = try file.array(UInt8(0), count: form.zeroPointCount)
-    let biasCount = try entry.optional("bias").map { field throws(CetError) in try field.integer(0...Int.max) }
     guard biasCount == nil || biasCount == layer.channels && layer.biasName != nil else {
       throw CetError(.io, "initializer '\(layer.name)' has a bias of \(biasCount ?? 0) values")
     }
@@ -91,9 +87,5 @@ extension QuantizedModel {
       throw CetError(.io, "initializer '\(layer.name)' has a scale or a bias of \(value)")
     }
     return QuantizedLayer(tensor: try QuantizedTensor(form, codes: codes, scales: scales, zeroPoints: zeroPoints), bias: bias)
-  }
-
-  private static func damaged(_ path: String, _ error: CetError) -> CetError {
-    CetError(.io, "quantized file '\(path)' is damaged: \(error.message)")
   }
 }
