@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import json
 
 import numpy as np
 import onnx
@@ -165,3 +166,68 @@ def test_damaged_states_are_refused_everywhere(model, quantized, tmp_path):
         path.write_bytes(whole[:place])
         with pytest.raises(cet.IOFailure):
             cet.Quantized.load_state(model, path)
+
+
+def _checksum(sections):
+    """As docs/spectrum-file.md says."""
+    value, factor, mask = 0xCBF29CE484222325, 0x9E3779B97F4A7C15, (1 << 64) - 1
+    for section in sections:
+        words = [len(section)] + list(np.frombuffer(section + bytes(-len(section) % 8), "<u8").tolist())
+        for word in words:
+            value = (value ^ word) * factor & mask
+            value ^= value >> 29
+    return value.to_bytes(8, "little")
+
+
+def _sections(quantized, header):
+    """Lengths of the arrays of a state, tensor after tensor."""
+    planned = [tensor for tensor in header["plan"]["tensors"] if tensor["bits"] < 32]
+    for tensor, bias in zip(planned, header["biases"]):
+        count = int(np.prod(tensor["shape"]))
+        rows = next(initializer for initializer in quantized if initializer.name == tensor["name"]).scale.size
+        yield -(-count * tensor["bits"] // 8)
+        yield 4 * rows
+        yield 0 if tensor.get("coding") == "trellis" else rows
+        if bias is not None:
+            yield 4 * bias
+
+
+def test_states_that_contradict_themselves_are_refused(model, quantized, tmp_path):
+    path = tmp_path / "state"
+    quantized.save_state(path)
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[8:16], "little")
+    header, contents = json.loads(whole[16:16 + length]), whole[16 + length:-8]
+    arrays, place = [], 0
+    for size in _sections(quantized, header):
+        arrays.append(contents[place:place + size])
+        place += size
+    assert place == len(contents)
+
+    def written(changed, arrays=arrays):
+        text = json.dumps(changed).encode()
+        sections = [whole[:8], len(text).to_bytes(8, "little"), text, *arrays]
+        path.write_bytes(b"".join(sections) + _checksum(sections))
+        return cet.Quantized.load_state(model, path)
+
+    def refused(changed, arrays=arrays):
+        with pytest.raises(cet.IOFailure):
+            written(changed, arrays)
+
+    assert written(header).to_bytes() == quantized.to_bytes()
+    biases, plan = header["biases"], header["plan"]
+    for value in (-1, 0, 1, 7, 1 << 62, 10 ** 30, "x", []):
+        refused({**header, "biases": [value, *biases[1:]]})
+    for changed in ({}, {**header, "biases": []}, {**header, "biases": biases[1:]}, {**header, "plan": {}}):
+        refused(changed)
+    for field, values in {"bits": (0, 1, 3, 9, 32, -1), "shape": ([1], [-1], []), "name": ("other",)}.items():
+        for value in values:
+            changed = json.loads(json.dumps(header))
+            changed["plan"]["tensors"][0][field] = value
+            refused(changed)
+    for options in ({"granularity": "per-tensor"}, {"granularity": "block:5"}):
+        refused({**header, "plan": {**plan, "options": {**plan["options"], **options}}})
+    with pytest.raises(cet.InvalidArgument) as caught:
+        written({**header, "model_sha256": "0" * 64})
+    assert caught.value.expected == "0" * 64 and caught.value.got == model.sha256
+    refused(header, [arrays[0], np.full(len(arrays[1]) // 4, np.nan, np.float32).tobytes(), *arrays[2:]])

@@ -16,9 +16,15 @@ Calls release the interpreter's lock. Model, Plan, Quantized and Spectrum are im
 threads at once; Calibration and Hessian lock themselves. Ctrl-C cancels a running call of `plan`, `quantize`,
 `eigsh`, `trace`, `diagonal` and `spectral_density` and raises KeyboardInterrupt.
 
+Errors
+------
+What fails raises a `CetError`, one class per status. Its message names the place; `node`, `initializer`, `input`, `expected`,
+`got` and `bytes_needed` are parts of it by themselves.
+
 Memory
 ------
-Arrays that the package returns are copies and outlive the objects they came from.
+Arrays that the package returns are copies and outlive the objects they came from. Where arrays are taken, anything with
+`__dlpack__` in the processor's memory will do (PyTorch's bfloat16 too).
 """
 
 from . import mpi
