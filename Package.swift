@@ -23,6 +23,7 @@ let package = Package(
   targets: [
     // C: the public header, the vector kernels, and the system libraries' module maps.
     .target(name: "CCet"),
+    .target(name: "CDLPack"),
     .target(
       name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=off"])]),
     .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
@@ -47,7 +48,7 @@ let package = Package(
     .target(name: "CetMeasure", dependencies: ["CetAutodiff", "CetQuantize", "CetLayers"]),
     .target(name: "Cet", dependencies: ["CetMeasure", "CetEncode", "CetAllocate"]),
     .target(
-      name: "CetABI", dependencies: ["Cet", "CCet"],
+      name: "CetABI", dependencies: ["Cet", "CCet", "CDLPack"],
       swiftSettings: distribution ? [.unsafeFlags(["-static-stdlib"])] : [],
       linkerSettings: distribution
         ? [

@@ -14,11 +14,17 @@ baseline=abi/$abi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The interface of a folder of headers, as abidw describes it.
+# The interface of a folder of headers, as abidw describes it. Enumerations get the name of the type before them, and a function
+# that takes one: without they are told apart by their number alone, and a new one would be a change of all that follow.
 describe() { # folder, output
   sed "s/@ABI@/$abi/" link/cet.map.in >"$work/cet.map"
+  mkdir -p "$work/named/cet"
+  sed -E '/^typedef int32_t (cet_[a-z_]+);$/ { h; p; s/^typedef int32_t (.*);$/enum \1_values {/; x; d; }
+    /^enum \{/ { G; s/^enum \{(.*)\n(.*)$/\2\1/; }' "$1/cet/cet.h" >"$work/named/cet/cet.h"
+  set -- "$work/named" "$2"
   {
     echo '#include <cet/cet.h>'
+    sed -nE 's/^enum (cet_[a-z_]+_values).*/void \1_taken(enum \1 value) { __builtin_trap(); }/p' "$work/named/cet/cet.h"
     echo '#include <cet/cet.h>' | cc -E -P -x c -DCET_API=CET_FUNCTION "-I$1" - | tr '\n' ' ' | tr ';' '\n' |
       sed -n 's/^ *CET_FUNCTION \(.*\)$/\1 { __builtin_trap(); }/p
         s/^ *typedef \(.*\)(\*\(cet_[a-z_]*_fn\))\(.*\)$/\1 \2_called\3 { __builtin_trap(); }/p'
@@ -54,6 +60,7 @@ try() { # pass|fail, edit of the header, what it is
 try pass 's/^} cet_save_options;/  uint64_t more;\n&/' "a field at a struct's end"
 try pass 's/^CET_API void cet_free(/CET_API void cet_new(void);\n&/' "a new function"
 try pass 's/CET_INTERNAL = -11/&, CET_NEW = -12/' "a new enumerator"
+try pass 's/^typedef int32_t cet_status;/typedef int32_t cet_new;\nenum { CET_NEW = 1, CET_NEWER = 2 };\n&/' "a new enumeration"
 try fail 's/^  cet_method method;/  uint64_t more;\n&/' "a field within a struct"
 try fail 's/CET_IO = -7/CET_IO = -17/' "an enumerator's value"
 try fail '/^CET_API void cet_free(/d' "a function that is gone"

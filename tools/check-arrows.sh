@@ -20,7 +20,7 @@ allowed() {
   CetEncode) echo "CetTensor CetGraph CetONNX CetLayers CetQuantize" ;;
   CetMeasure) echo "CetTensor CetGraph CetOperators CetAutodiff CetQuantize CetLayers" ;;
   Cet) echo "CetTensor CetFormats CetGraph CetONNX CetOperators CetLayers CetAutodiff CetSpectral CetQuantize CetAllocate CetEncode CetMeasure" ;;
-  CetABI) echo "CetTensor Cet CCet" ;;
+  CetABI) echo "CetTensor Cet CCet CDLPack" ;;
   *) return 1 ;;
   esac
 }

@@ -41,11 +41,12 @@ public struct Calibration: Sendable {
     guard let first = inputs.first else { throw CetError(.invalidArgument, "a batch needs at least one input") }
     guard let count = Calibration.sampleCount(inputs, labels: labels), count > 0 else {
       throw CetError(
-        .shapeMismatch, "input '\(first.name)' has shape \(first.tensor.shape.shapeText), expected samples on axis 0")
+        .shapeMismatch, "input '\(first.name)' has shape \(first.tensor.shape.shapeText), expected samples on axis 0"
+      ).with(.input, first.name).with(.expected, "samples on axis 0").with(.got, first.tensor.shape.shapeText)
     }
     for (index, input) in inputs.enumerated() {
       guard !inputs[..<index].contains(where: { $0.name == input.name }) else {
-        throw CetError(.invalidArgument, "input '\(input.name)' appears twice in the batch")
+        throw CetError(.invalidArgument, "input '\(input.name)' appears twice in the batch").with(.input, input.name)
       }
       if !Calibration.goes(input.tensor.shape, with: count) {
         try checkSampleAxis("input '\(input.name)'", input.tensor, count)
@@ -85,15 +86,17 @@ public struct Calibration: Sendable {
     let place = "batch \(batches.count)"
     for (name, tensor) in inputs {
       guard let other = former.input(name) else {
-        throw CetError(.invalidArgument, "\(place): input '\(name)' is not in batch 0")
+        throw CetError(.invalidArgument, "\(place): input '\(name)' is not in batch 0").with(.input, name)
       }
       guard other.type == tensor.type else {
         throw CetError(.invalidArgument, "\(place): input '\(name)' is \(tensor.type), in batch 0 it is \(other.type)")
+          .with(.input, name).with(.expected, "\(other.type)").with(.got, "\(tensor.type)")
       }
       guard other.rank == tensor.rank else {
         throw CetError(
           .shapeMismatch,
-          "\(place): input '\(name)' has shape \(tensor.shape.shapeText), in batch 0 \(other.shape.shapeText)")
+          "\(place): input '\(name)' has shape \(tensor.shape.shapeText), in batch 0 \(other.shape.shapeText)"
+        ).with(.input, name).with(.expected, other.shape.shapeText).with(.got, tensor.shape.shapeText)
       }
     }
     guard inputs.count == former.inputs.count else {
@@ -163,7 +166,7 @@ public struct Calibration: Sendable {
       do {
         result.batches.append(try fit(batch, to: required, firstSample: result.sampleCount))
       } catch {
-        throw CetError(error.code, place + error.message)
+        throw error.prefixed(place)
       }
     }
     return result
@@ -183,15 +186,17 @@ public struct Calibration: Sendable {
         let names = (batch.inputs.map(\.name) + (batch.labels == nil ? [] : ["labels"])).map { "'\($0)'" }
         throw CetError(
           .invalidArgument,
-          "the calibration has no array for model input '\(info.name)' (it has \(names.joined(separator: ", ")))")
+          "the calibration has no array for model input '\(info.name)' (it has \(names.joined(separator: ", ")))"
+        ).with(.input, info.name)
       }
       if info.type == .float16, tensor.type == .float32 { tensor = try narrowed(tensor) }
+      tensor = try widened(tensor, for: info)
       inputs.append((info.name, tensor))
     }
     if !isFromFile {
       for (name, _) in batch.inputs where !required.contains(where: { $0.name == name }) {
         let names = required.map { "'\($0.name)'" }.joined(separator: ", ")
-        throw CetError(.invalidArgument, "the model has no input '\(name)' (it has \(names))")
+        throw CetError(.invalidArgument, "the model has no input '\(name)' (it has \(names))").with(.input, name)
       }
     }
     let axes = try SampleAxes(required, inputs.map(\.tensor))
@@ -201,7 +206,8 @@ public struct Calibration: Sendable {
       if let axis, input.tensor.shape[axis] != axes.count {
         throw CetError(
           .shapeMismatch,
-          "input '\(input.name)' has shape \(input.tensor.shape.shapeText), expected \(axes.count) samples on axis \(axis)")
+          "input '\(input.name)' has shape \(input.tensor.shape.shapeText), expected \(axes.count) samples on axis \(axis)"
+        ).with(.input, input.name).with(.expected, "\(axes.count) samples on axis \(axis)").with(.got, input.tensor.shape.shapeText)
       }
       if isFromFile { try checkFinite("input '\(input.name)'", input.tensor, firstSample: firstSample) }
     }

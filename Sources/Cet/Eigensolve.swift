@@ -104,7 +104,7 @@ public func eigensolve(
       type: settings.basisType)
   }
   let pairs = try CetSpectral.eigensolve(
-    map, settings, workers: Workers(threads: options.threads, interruption: Interruption(monitor.check)),
+    map, settings, workers: monitor.workers(options.threads),
     checkpoint: try state?.checkpoint()
   ) { applies, _ throws(CetError) in try monitor.report(.eigensolve, min(applies, limit), of: limit) }
   state?.remove()

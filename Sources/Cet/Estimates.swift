@@ -41,7 +41,7 @@ public func spectralDensity(
 ) throws(CetError) -> SpectralDensity {
   let total = Int.saturatingProduct(options.densitySamples, min(options.densitySteps, map.dimension))
   let result = try estimateDensity(
-    map, options.probes(options.densitySamples), workers: Workers(threads: options.threads, interruption: Interruption(monitor.check))
+    map, options.probes(options.densitySamples), workers: monitor.workers(options.threads)
   ) { done throws(CetError) in try monitor.report(.curvature, done, of: total) }
   try monitor.report(.curvature, total, of: total)
   return result
@@ -51,7 +51,7 @@ public func spectralDensity(
 private func reserve(_ map: some LinearMap, bytesPerElement width: Int) throws(CetError) {
   let need = Int.saturatingProduct(map.dimension, width)
   guard let available = SystemMemory.availableBytes, need > available else { return }
-  throw CetError(.outOfMemory, "vectors of dimension \(map.dimension) need \(need) bytes, \(available) are available")
+  throw CetError(.outOfMemory, "vectors of dimension \(map.dimension) need \(need) bytes, \(available) are available", bytesNeeded: need)
 }
 
 /// Trace and standard error.
@@ -67,7 +67,7 @@ public func traceEstimate(
     return (value.trace, value.standardError)
   case .hutchPlusPlus:
     let value = try estimateTraceDeflated(
-      map, options.probes(samples), workers: Workers(threads: options.threads, interruption: Interruption(monitor.check)), progress: progress)
+      map, options.probes(samples), workers: monitor.workers(options.threads), progress: progress)
     return (value.trace, value.standardError)
   }
 }

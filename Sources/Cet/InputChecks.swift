@@ -24,11 +24,13 @@ extension ValueInfo {
 func checkInput(_ info: ValueInfo, _ tensor: Tensor, sampleAxis: Int?) throws(CetError) {
   if let type = info.type, type != tensor.type {
     throw CetError(.invalidArgument, "input '\(info.name)' is \(tensor.type), the model needs \(type)")
+      .with(.input, info.name).with(.expected, "\(type)").with(.got, "\(tensor.type)")
   }
   guard let shape = info.shape else { return }
   let mismatch = CetError(
     .shapeMismatch,
-    "input '\(info.name)' has shape \(tensor.shape.shapeText), the model needs \(info.shapeText)")
+    "input '\(info.name)' has shape \(tensor.shape.shapeText), the model needs \(info.shapeText)"
+  ).with(.input, info.name).with(.expected, info.shapeText).with(.got, tensor.shape.shapeText)
   guard shape.count == tensor.rank else { throw mismatch }
   for (axis, dimension) in shape.enumerated() {
     guard case .fixed(let size) = dimension else { continue }
@@ -46,15 +48,15 @@ public func checkRunInputs(_ required: [ValueInfo], optional: [ValueInfo] = [], 
   for (index, input) in inputs.enumerated() {
     guard (required + optional).contains(where: { $0.name == input.0 }) else {
       let names = required.map { "'\($0.name)'" }.joined(separator: ", ")
-      throw CetError(.invalidArgument, "the model has no input '\(input.0)' (it has \(names))")
+      throw CetError(.invalidArgument, "the model has no input '\(input.0)' (it has \(names))").with(.input, input.0)
     }
     guard !inputs[..<index].contains(where: { $0.0 == input.0 }) else {
-      throw CetError(.invalidArgument, "input '\(input.0)' appears twice")
+      throw CetError(.invalidArgument, "input '\(input.0)' appears twice").with(.input, input.0)
     }
   }
   for info in required {
     guard let input = inputs.first(where: { $0.0 == info.name }) else {
-      throw CetError(.invalidArgument, "model input '\(info.name)' is missing")
+      throw CetError(.invalidArgument, "model input '\(info.name)' is missing").with(.input, info.name)
     }
     try checkInput(info, input.1, sampleAxis: nil)
   }
@@ -66,7 +68,8 @@ public func checkRunInputs(_ required: [ValueInfo], optional: [ValueInfo] = [], 
 func checkSampleAxis(_ subject: String, _ tensor: Tensor, _ count: Int) throws(CetError) {
   guard tensor.shape.first == count else {
     throw CetError(
-      .shapeMismatch, "\(subject) has shape \(tensor.shape.shapeText), expected \(count) samples on axis 0")
+      .shapeMismatch, "\(subject) has shape \(tensor.shape.shapeText), expected \(count) samples on axis 0"
+    ).with(.expected, "\(count) samples on axis 0").with(.got, tensor.shape.shapeText)
   }
 }
 
@@ -104,6 +107,12 @@ func classIndices(_ labels: Tensor, firstSample: Int) throws(CetError) -> Tensor
   case .uint64: return try widened(UInt64.self)
   default: throw CetError(.invalidArgument, "labels are \(labels.type), expected integers (class indices)")
   }
+}
+
+/// float16 and bfloat16 as float32 where a model wants that, which is exact; others as they are.
+public func widened(_ tensor: Tensor, for info: ValueInfo?) throws(CetError) -> Tensor {
+  guard info?.type == .float32, tensor.type == .float16 || tensor.type == .bfloat16 else { return tensor }
+  return try Conversion.convert(tensor, to: .float32, ComputeContext())
 }
 
 /// float32 as float16.

@@ -28,6 +28,8 @@ public final class Monitor: @unchecked Sendable {
 
   private let progress: Progress?
   private let log: Log?
+  /// Threads that the call's work runs on, in place of the library's own.
+  public let threads: HostThreads?
   private let owner = pthread_self()
   private let lock = Lock()
   private var stopped = false
@@ -36,10 +38,14 @@ public final class Monitor: @unchecked Sendable {
   private var attendance: Attendance?
   private var waiting: [(LogLevel, String)] = []
 
-  public init(progress: Progress? = nil, log: Log? = nil) {
+  public init(progress: Progress? = nil, log: Log? = nil, threads: HostThreads? = nil) {
     self.progress = progress
     self.log = log
+    self.threads = threads
   }
+
+  /// Workers of a call that the host may stop.
+  func workers(_ count: Int) -> Workers { Workers(threads: count, interruption: Interruption(check), host: threads) }
 
   /// How long the host hears nothing at most.
   private static let silence = 0.25

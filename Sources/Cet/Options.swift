@@ -115,7 +115,7 @@ public struct PlanOptions: Sendable, Equatable {
     guard !widths.isEmpty else { throw CetError(.invalidArgument, "option bits: expected at least one of \(allowed)") }
     for value in widths { try check(PlanOptions.allowedBits.contains(value), "bits", value, allowed) }
     guard zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 }) else {
-      throw CetError(.invalidArgument, "option bits: expected rising values, got \(widths)")
+      throw CetError(.invalidArgument, "option bits", expected: "rising values", got: "\(widths)")
     }
     for rule in fix {
       try check(PlanOptions.allowedBits.contains(rule.bits), "fix '\(rule.pattern)'", rule.bits, "\(allowed) bits")
@@ -186,7 +186,7 @@ public struct CurvatureOptions: Sendable, Equatable {
 }
 
 private func check<Value>(_ condition: Bool, _ option: String, _ found: Value, _ expected: String) throws(CetError) {
-  guard condition else { throw CetError(.invalidArgument, "option \(option): expected \(expected), got \(found)") }
+  guard condition else { throw CetError(.invalidArgument, "option \(option)", expected: "\(expected)", got: "\(found)") }
 }
 
 private func checkCounts(samples: Int?, batchSize: Int?, maxMemory: Int?, threads: Int) throws(CetError) {

@@ -42,12 +42,9 @@ func boundary<Count: FixedWidthInteger>(counting body: () throws -> Count) -> Co
 }
 
 private func report(_ error: any Error) -> cet_status {
-  if let error = error as? CetError {
-    LastError.set(error.message)
-    return error.code.rawValue
-  }
-  LastError.set("unexpected error: \(error)")
-  return CetError.Code.internal.rawValue
+  let known = error as? CetError ?? CetError(.internal, "unexpected error: \(error)")
+  LastError.set(known)
+  return known.code.rawValue
 }
 
 // MARK: Arguments
@@ -84,22 +81,42 @@ func element<Element>(_ array: [Element], _ index: Int, _ kind: StaticString) th
 /// Throws unless a caller's buffer has the length that the result needs.
 func checkCount(_ found: Int, _ expected: Int, _ name: StaticString) throws(CetError) {
   guard found == expected else {
-    throw CetError(.shapeMismatch, "argument '\(name)': expected \(expected), got \(UInt(bitPattern: found))")
+    throw CetError(.shapeMismatch, "argument '\(name)'", expected: "\(expected)", got: "\(UInt(bitPattern: found))")
   }
+}
+
+/// Throws when memory that a call writes shares bytes with other memory of that call.
+func checkDisjoint<A, B>(
+  _ a: (base: UnsafePointer<A>, count: Int, name: StaticString),
+  _ b: (base: UnsafeMutablePointer<B>, count: Int, name: StaticString)
+) throws(CetError) {
+  let bytes = (
+    Int.saturatingProduct(a.count, MemoryLayout<A>.stride), Int.saturatingProduct(b.count, MemoryLayout<B>.stride))
+  if overlaps(UnsafeRawPointer(a.base), bytes.0, UnsafeRawPointer(b.base), bytes.1) {
+    throw invalid("arguments '\(a.name)' and '\(b.name)' overlap")
+  }
+}
+
+/// Whether two stretches of memory share bytes.
+func overlaps(_ a: UnsafeRawPointer, _ aBytes: Int, _ b: UnsafeRawPointer, _ bBytes: Int) -> Bool {
+  guard aBytes > 0, bBytes > 0 else { return false }
+  let (first, second) = (UInt(bitPattern: a), UInt(bitPattern: b))
+  return first < second ? second - first < UInt(aBytes) : first - second < UInt(bBytes)
 }
 
 // MARK: Memory for the caller
 
 /// A NUL-terminated copy for cet_free().
 func copyForCaller(_ text: String) throws(CetError) -> UnsafeMutablePointer<CChar> {
-  guard let copy = strdup(text) else { throw CetError(.outOfMemory, "cannot allocate \(text.utf8.count) bytes") }
+  let count = text.utf8.count
+  guard let copy = strdup(text) else { throw CetError(.outOfMemory, "cannot allocate \(count) bytes", bytesNeeded: count) }
   return copy
 }
 
 /// A copy for cet_free(); never NULL, also for no bytes.
 func copyForCaller(_ bytes: [UInt8]) throws(CetError) -> UnsafeMutableRawPointer {
   guard let copy = malloc(max(1, bytes.count)) else {
-    throw CetError(.outOfMemory, "cannot allocate \(bytes.count) bytes")
+    throw CetError(.outOfMemory, "cannot allocate \(bytes.count) bytes", bytesNeeded: bytes.count)
   }
   bytes.withUnsafeBytes { copy.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(copy), byteCount: $0.count) }
   return copy

@@ -11,8 +11,9 @@ public func cet_curvature_create(
     // First of all: what is wrong with the rest is told to the other processes.
     let communicator = try communicator(options)
     let c = try communicator.agree { try SizedStruct.read(options, cet_curvature_options(), "cet_curvature_options") }
+    let threads = try communicator.agree { try hostThreads(c.executor) }
     return try CurvatureObject(
-      Curvature(communicator, host: { monitor(c.progress, c.log, c.user_data) }) {
+      Curvature(communicator, host: { monitor(c.progress, c.log, c.user_data, threads: threads) }) {
         let model = try Handle.get(model, as: ModelObject.self).model
         let data = try Handle.get(calibration, as: CalibrationObject.self).calibration
         return (model, try data.fitted(to: model.requiredInputs, fixed: model.overridableInputs), try CurvatureOptions(options))
@@ -65,6 +66,7 @@ private func apply(
     let hv = try required(hv, "hv")
     try checkCount(n, curvature.dimension, "n")
     guard count >= 0, count <= Int.max / 4 / max(1, n) else { throw invalid("count: \(UInt(bitPattern: count)) vectors") }
+    try checkDisjoint((v, n * count, "v"), (hv, n * count, "hv"))
     try checkFinite(v, n * count, "v")
     product = UnsafePointer(hv)
     return (v, hv)

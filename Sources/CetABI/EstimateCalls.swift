@@ -21,7 +21,7 @@ private func estimate<Result>(
   _ map: some LinearMap, _ pointer: UnsafePointer<cet_estimate_options>?, _ body: (EstimateOptions, Monitor) throws(CetError) -> Result
 ) throws(CetError) -> Result {
   let c = try SizedStruct.read(pointer, cet_estimate_options(), "cet_estimate_options")
-  let monitor = monitor(c.progress, c.log, c.user_data)
+  let monitor = try monitor(c.progress, c.log, c.user_data, executor: c.executor)
   defer { monitor.flush() }
   let options = try EstimateOptions(c)
   guard let curvature = map as? Curvature else { return try body(options, monitor) }
@@ -88,6 +88,9 @@ private func writeDiagonal(
   _ standardErrors: UnsafeMutablePointer<Float>?
 ) throws(CetError) {
   let diagonal = try required(diagonal, "diagonal")
+  if let standardErrors {
+    try checkDisjoint((UnsafePointer(diagonal), map.dimension, "diagonal"), (standardErrors, map.dimension, "standard_errors"))
+  }
   try estimate(map, options) { options, monitor throws(CetError) in
     try diagonalEstimate(map, options, monitor, diagonal: diagonal, standardErrors: standardErrors)
   }
@@ -123,6 +126,7 @@ private func writeDensity(
   try estimate(map, options) { options, monitor throws(CetError) in
     let steps = options.densitySteps
     try checkCount(count, .saturatingProduct(options.densitySamples, steps), "count")
+    try checkDisjoint((UnsafePointer(nodes), count, "nodes"), (weights, count, "weights"))
     let density = try spectralDensity(map, options, monitor)
     for (probe, (values, shares)) in zip(density.nodes, density.weights).enumerated() {
       for k in 0..<steps {
@@ -149,6 +153,11 @@ public func cet_spectral_density_evaluate(
     guard count > 0 else { return }
     let points = try required(points, "points")
     let density = try required(density, "density")
+    try checkDisjoint((points, count, "points"), (density, count, "density"))
+    if let standardErrors {
+      try checkDisjoint((points, count, "points"), (standardErrors, count, "standard_errors"))
+      try checkDisjoint((UnsafePointer(density), count, "density"), (standardErrors, count, "standard_errors"))
+    }
     func rows(_ values: UnsafePointer<Double>) -> [[Double]] {
       (0..<samples).map { Array(UnsafeBufferPointer(start: values + $0 * steps, count: steps)) }
     }

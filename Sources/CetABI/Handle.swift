@@ -6,7 +6,9 @@ class HandleObject {
   class var tag: UInt64 { 0 }
   class var kind: String { "handle" }
   /// Memory behind the pointers that the caller borrows.
-  let memory = BorrowedMemory()
+  let memory: BorrowedMemory
+
+  init(_ memory: BorrowedMemory = BorrowedMemory()) { self.memory = memory }
 }
 
 /// An opaque handle is the address of a box with a tag and a reference. The tag is looked at before anything else,
@@ -97,7 +99,7 @@ final class BorrowedMemory {
 
   private func allocate(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
     guard let block = malloc(max(1, byteCount)) else {
-      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
+      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes", bytesNeeded: byteCount)
     }
     blocks.append(block)
     return block

@@ -15,7 +15,36 @@ struct BorrowedShape {
   }
 }
 
+extension cet_model_info {
+  fileprivate init(_ metadata: ModelMetadata, byteCount: Int, _ memory: BorrowedMemory) throws(CetError) {
+    self.init()
+    ir_version = metadata.irVersion
+    model_version = metadata.version
+    producer_name = try memory.string(metadata.producer)
+    producer_version = try memory.string(metadata.producerVersion)
+    domain = try memory.string(metadata.domain)
+    graph_name = try memory.string(metadata.graphName)
+    documentation = try memory.string(metadata.documentation)
+    file_bytes = UInt64(clamping: byteCount)
+  }
+}
+
 extension BorrowedMemory {
+  func values(_ values: [ValueInfo]) throws(CetError) -> [cet_value_info] {
+    try values.map { value throws(CetError) in
+      let sizes = value.shape?.map { dimension in
+        if case .fixed(let size) = dimension { size } else { -1 }
+      }
+      let borrowed = try BorrowedShape(value.name, sizes, self)
+      var info = cet_value_info()
+      info.rank = borrowed.rank
+      info.name = borrowed.name
+      info.shape = borrowed.shape
+      info.element_type = value.type?.rawValue ?? 0
+      return info
+    }
+  }
+
   func parameters(_ parameters: [ParameterSlot]) throws(CetError) -> [cet_parameter_info] {
     try parameters.map { parameter throws(CetError) in
       let borrowed = try BorrowedShape(parameter.name, parameter.shape, self)
@@ -35,24 +64,34 @@ final class ModelObject: HandleObject {
   override class var kind: String { "model" }
   let model: LoadedModel
   private(set) var inputs: [cet_value_info] = []
+  private(set) var outputs: [cet_value_info] = []
   private(set) var parameters: [cet_parameter_info] = []
+  private(set) var info = cet_model_info()
+  private(set) var opsets: [(domain: UnsafePointer<CChar>, version: Int)] = []
+  private(set) var entries: [(key: UnsafePointer<CChar>, value: UnsafePointer<CChar>)] = []
+  private let lock = Lock()
+  private var digest: UnsafePointer<CChar>?
 
   init(_ model: LoadedModel) throws(CetError) {
     self.model = model
     super.init()
-    inputs = try model.requiredInputs.map { input throws(CetError) in
-      let sizes = input.shape?.map { dimension in
-        if case .fixed(let size) = dimension { size } else { -1 }
-      }
-      let borrowed = try BorrowedShape(input.name, sizes, memory)
-      var info = cet_value_info()
-      info.rank = borrowed.rank
-      info.name = borrowed.name
-      info.shape = borrowed.shape
-      info.element_type = input.type?.rawValue ?? 0
-      return info
-    }
+    inputs = try memory.values(model.requiredInputs)
+    outputs = try memory.values(model.outputs)
     parameters = try memory.parameters(model.parameters)
+    let metadata = model.metadata
+    info = try cet_model_info(metadata, byteCount: model.byteCount, memory)
+    opsets = try metadata.opsets.map { set throws(CetError) in (try memory.string(set.domain), set.version) }
+    entries = try metadata.entries.map { key, value throws(CetError) in (try memory.string(key), try memory.string(value)) }
+  }
+
+  /// Read through when first asked for.
+  func sha256() throws(CetError) -> UnsafePointer<CChar> {
+    try lock.withLock { () throws(CetError) in
+      if let digest { return digest }
+      let made = try memory.string(model.sha256)
+      digest = made
+      return made
+    }
   }
 }
 

@@ -7,7 +7,13 @@ func optional<Value: FixedWidthInteger>(_ value: Value, _ name: StaticString) th
   value == 0 ? nil : try size(value, name)
 }
 
-func threads(_ value: UInt32) -> Int { value == 0 ? Workers.processorCount : Int(value) }
+/// 0 stands for as many as there are processors.
+func checkedThreads(_ value: UInt32) throws(CetError) -> Int {
+  guard value <= UInt32(CET_MAX_THREADS) else {
+    throw CetError(.invalidArgument, "option threads", expected: "at most \(CET_MAX_THREADS)", got: "\(value)")
+  }
+  return value == 0 ? min(Workers.processorCount, Int(CET_MAX_THREADS)) : Int(value)
+}
 
 private func patterns(
   _ pointer: UnsafePointer<UnsafePointer<CChar>?>?, _ count: UInt64, _ name: StaticString
@@ -56,7 +62,7 @@ extension PlanOptions {
     eigenpairs = try optional(c.eigenpairs, "eigenpairs")
     maxIterations = try optional(c.max_iterations, "max_iterations")
     output = try c.output.map { chars throws(CetError) in try text(chars, "output") }
-    threads = CetABI.threads(c.threads)
+    threads = try checkedThreads(c.threads)
     shifts = c.shifts == 0 ? nil : c.shifts == CET_NO_SHIFTS ? 0 : Int(c.shifts)
     try validate()
   }
@@ -121,7 +127,7 @@ extension QuantizeOptions {
     samples = try optional(c.samples, "samples")
     batchSize = try optional(c.batch_size, "batch_size")
     maxMemory = try optional(c.max_memory, "max_memory")
-    threads = CetABI.threads(c.threads)
+    threads = try checkedThreads(c.threads)
     try validate()
   }
 }
@@ -138,7 +144,7 @@ extension CurvatureOptions {
     output = try c.output.map { chars throws(CetError) in try text(chars, "output") }
     keep = try patterns(c.keep_patterns, c.keep_count, "keep_patterns")
     only = try patterns(c.only_patterns, c.only_count, "only_patterns")
-    threads = CetABI.threads(c.threads)
+    threads = try checkedThreads(c.threads)
     guard c.reserved == 0 else { throw invalid("cet_curvature_options: reserved is \(c.reserved), expected 0") }
     try validate()
   }
@@ -155,13 +161,24 @@ func communicator(_ pointer: UnsafePointer<cet_curvature_options>?) throws(CetEr
   return try Communicator(rank: Int(c.rank), size: Int(c.size)) { sum($0, $1, userData) }
 }
 
-/// The monitor of a call whose options carry these callbacks.
-func monitor(_ progress: cet_progress_fn?, _ log: cet_log_fn?, _ userData: UnsafeMutableRawPointer?) -> Monitor {
-  Monitor(
+/// The monitor of a call whose options carry these callbacks and these threads.
+func monitor(
+  _ progress: cet_progress_fn?, _ log: cet_log_fn?, _ userData: UnsafeMutableRawPointer?,
+  executor: UnsafePointer<cet_executor>?
+) throws(CetError) -> Monitor {
+  monitor(progress, log, userData, threads: try hostThreads(executor))
+}
+
+/// Without a log of its own a call writes to the process's, if there is one.
+func monitor(
+  _ progress: cet_progress_fn?, _ log: cet_log_fn?, _ userData: UnsafeMutableRawPointer?, threads: HostThreads? = nil
+) -> Monitor {
+  let hook = log.map { ProcessLog.Hook(function: $0, userData: userData) } ?? ProcessLog.current
+  return Monitor(
     progress: progress.map { callback in
       { phase, done, total in callback(phase.rawValue, UInt64(clamping: done), UInt64(clamping: total), userData) == 0 }
     },
-    log: log.map { callback in
-      { level, message in message.withCString { callback(level.rawValue, $0, userData) } }
-    })
+    log: hook.map { hook in
+      { level, message in message.withCString { hook.function(level.rawValue, $0, hook.userData) } }
+    }, threads: threads)
 }

@@ -12,7 +12,7 @@ public func cet_plan(
     let data = try Handle.get(calibration, as: CalibrationObject.self).calibration
     let asked = try PlanOptions(options)
     let c = try SizedStruct.read(options, cet_plan_options(), "cet_plan_options")
-    let monitor = monitor(c.progress, c.log, c.user_data)
+    let monitor = try monitor(c.progress, c.log, c.user_data, executor: c.executor)
     defer { monitor.flush() }
     return try PlanObject(makePlan(model, data.fitted(to: model.requiredInputs, fixed: model.overridableInputs), asked, monitor))
   }

@@ -18,7 +18,7 @@ public func cet_quantize(
     } else if (asked.rounding ?? plan.options.rounding) != .nearest {
       throw invalid("the calibration handle is NULL: only the rounding 'nearest' needs no data")
     }
-    let monitor = monitor(c.progress, c.log, c.user_data)
+    let monitor = try monitor(c.progress, c.log, c.user_data, executor: c.executor)
     defer { monitor.flush() }
     return QuantizedObject(try quantizeModel(model, data, plan, asked, monitor))
   }
@@ -63,6 +63,44 @@ public func cet_quantized_dequantize(
     try checkCount(count, tensor.count, "count")
     guard count > 0 else { return }
     try required(values, "values").update(from: tensor.dequantized(), count: count)
+  }
+}
+
+@implementation @_cdecl("cet_quantized_dequantize_as")
+public func cet_quantized_dequantize_as(
+  _ quantized: OpaquePointer?, _ index: Int, _ type: cet_element_type, _ values: UnsafeMutableRawPointer?, _ byteSize: UInt64
+) -> cet_status {
+  boundary {
+    let tensor = try element(Handle.get(quantized, as: QuantizedObject.self).tensors, index, "initializer")
+    let type = try floatType(type)
+    guard byteSize == UInt64(tensor.count * type.byteWidth) else {
+      throw CetError(
+        .shapeMismatch, "argument 'byte_size'", expected: "\(tensor.count * type.byteWidth)", got: "\(byteSize)")
+    }
+    guard tensor.count > 0 else { return }
+    write(tensor.dequantized(), as: type, to: try required(values, "values"))
+  }
+}
+
+/// One of the types that weights are handed out in.
+func floatType(_ number: cet_element_type) throws(CetError) -> ElementType {
+  guard let type = ElementType(rawValue: number), [.float32, .float16, .bfloat16].contains(type) else {
+    throw CetError(.invalidArgument, "argument 'element_type'", expected: "float32, float16 or bfloat16", got: "\(number)")
+  }
+  return type
+}
+
+/// Rounds to the nearest, ties to even.
+func write(_ values: [Float], as type: ElementType, to target: UnsafeMutableRawPointer) {
+  values.withUnsafeBufferPointer { values in
+    if type == .float32 {
+      if let base = values.baseAddress { target.copyMemory(from: base, byteCount: 4 * values.count) }
+      return
+    }
+    for (index, value) in values.enumerated() {
+      let bits = type == .float16 ? HalfPrecision.half(from: value) : HalfPrecision.bfloat16(from: value)
+      target.storeBytes(of: bits, toByteOffset: 2 * index, as: UInt16.self)
+    }
   }
 }
 

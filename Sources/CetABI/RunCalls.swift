@@ -8,13 +8,22 @@ public func cet_run(
   _ options: UnsafePointer<cet_run_options>?, _ outputs: UnsafeMutablePointer<OpaquePointer?>?
 ) -> cet_status {
   boundary(making: outputs, "outputs") {
-    let model = try Handle.get(model, as: ModelObject.self).model
-    let c = try SizedStruct.read(options, cet_run_options(), "cet_run_options")
-    let arrays = try copied(inputs, inputCount).map { ($0.name, $0.tensor) }
-    try checkRunInputs(model.requiredInputs, optional: model.overridableInputs, arrays)
-    guard c.batch_size == 0, c.reserved == 0 else { throw invalid("cet_run_options: batch_size is for cet_run_samples") }
-    return try OutputsObject(runModel(model, inputs: arrays, threads: checkedThreads(c.threads)))
+    try OutputsObject(run(Handle.get(model, as: ModelObject.self).model, inputs, inputCount, options))
   }
+}
+
+/// Outputs of a run on a caller's arrays.
+func run(
+  _ model: LoadedModel, _ inputs: UnsafePointer<cet_tensor>?, _ inputCount: Int, _ options: UnsafePointer<cet_run_options>?
+) throws(CetError) -> [(name: String, tensor: Tensor)] {
+  let c = try SizedStruct.read(options, cet_run_options(), "cet_run_options")
+  let known = model.requiredInputs + model.overridableInputs
+  let arrays = try copied(inputs, inputCount).map { input throws(CetError) in
+    (input.name, try widened(input.tensor, for: known.first { $0.name == input.name }))
+  }
+  try checkRunInputs(model.requiredInputs, optional: model.overridableInputs, arrays)
+  guard c.batch_size == 0, c.reserved == 0 else { throw invalid("cet_run_options: batch_size is for cet_run_samples") }
+  return try runModel(model, inputs: arrays, threads: checkedThreads(c.threads))
 }
 
 @implementation @_cdecl("cet_run_samples")

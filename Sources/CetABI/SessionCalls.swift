@@ -67,7 +67,7 @@ public func cet_session_plan(
     let c = try SizedStruct.read(options, cet_plan_options(), "cet_plan_options")
     // What is wrong with them is said before anything is measured.
     _ = try PlanOptions(options)
-    let monitor = monitor(c.progress, c.log, c.user_data)
+    let monitor = try monitor(c.progress, c.log, c.user_data, executor: c.executor)
     defer { monitor.flush() }
     return try PlanObject(session.plan(PlanOptions(options, sensitivityOf: session.table(monitor)), monitor))
   }
@@ -82,7 +82,7 @@ public func cet_session_quantize(
     let session = try Handle.get(session, as: SessionObject.self).session
     let plan = try Handle.get(plan, as: PlanObject.self).plan
     let c = try SizedStruct.read(options, cet_quantize_options(), "cet_quantize_options")
-    let monitor = monitor(c.progress, c.log, c.user_data)
+    let monitor = try monitor(c.progress, c.log, c.user_data, executor: c.executor)
     defer { monitor.flush() }
     return QuantizedObject(try session.quantize(plan, QuantizeOptions(c), monitor))
   }

@@ -11,7 +11,7 @@ public func cet_eigensolve(
     let c = try SizedStruct.read(options, cet_eigensolve_options(), "cet_eigensolve_options")
     let map = try hostMap(apply, c.apply_block, applyData, n)
     guard c.total_max_memory == 0 else { throw invalid("option total_max_memory: a callback's own memory is not known") }
-    return try solve(map, EigensolveOptions(c, dimension: n), monitor(c.progress, c.log, c.user_data))
+    return try solve(map, EigensolveOptions(c, dimension: n), try monitor(c.progress, c.log, c.user_data, executor: c.executor))
   }
 }
 
@@ -29,7 +29,7 @@ public func cet_eigensolve_curvature(
         return (c, try EigensolveOptions(c, dimension: curvature.dimension))
       }
       options.maxMemory = try curvature.memory(for: options)
-      let host = monitor(c.progress, c.log, c.user_data)
+      let host = try monitor(c.progress, c.log, c.user_data, executor: c.executor)
       return try curvature.attended(host) { [options] () throws(CetError) in
         try solve(curvature, options, host, identity: curvature.fingerprint)
       }
@@ -73,7 +73,7 @@ extension EigensolveOptions {
     }
     maxApplies = try optional(c.max_applies, "max_applies")
     guard c.tolerance >= 0, c.tolerance < 1 else {
-      throw invalid("option tolerance: expected 0 or a number below 1, got \(c.tolerance)")
+      throw CetError(.invalidArgument, "option tolerance", expected: "0 or a number below 1", got: "\(c.tolerance)")
     }
     if c.tolerance > 0 { tolerance = c.tolerance }
     seed = c.seed
@@ -103,11 +103,6 @@ private func solve(
 ) throws(CetError) -> SpectrumObject {
   defer { monitor.flush() }
   return SpectrumObject(try eigensolve(map, options, monitor, identity: identity))
-}
-
-func checkedThreads(_ value: UInt32) throws(CetError) -> Int {
-  guard threads(value) <= 1024 else { throw invalid("option threads: expected at most 1024, got \(value)") }
-  return threads(value)
 }
 
 @implementation @_cdecl("cet_spectrum_get_info")

@@ -85,3 +85,13 @@ public func cet_spectrum_info_init(_ info: UnsafeMutablePointer<cet_spectrum_inf
 public func cet_correction_view_init(_ view: UnsafeMutablePointer<cet_correction_view>?, _ size: Int) -> cet_status {
   boundary { try SizedStruct.initialize(view, size, "cet_correction_view") }
 }
+
+@implementation @_cdecl("cet_model_info_init")
+public func cet_model_info_init(_ info: UnsafeMutablePointer<cet_model_info>?, _ size: Int) -> cet_status {
+  boundary { try SizedStruct.initialize(info, size, "cet_model_info") }
+}
+
+@implementation @_cdecl("cet_executor_init")
+public func cet_executor_init(_ executor: UnsafeMutablePointer<cet_executor>?, _ size: Int) -> cet_status {
+  boundary { try SizedStruct.initialize(executor, size, "cet_executor") }
+}

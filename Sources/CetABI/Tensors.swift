@@ -12,18 +12,18 @@ func copied(_ source: cet_tensor, _ name: String) throws(CetError) -> Tensor {
     guard let sizes = source.shape else { throw invalid("'\(name)' has rank \(source.rank) and shape NULL") }
     shape = try (0..<Int(source.rank)).map { axis throws(CetError) in
       guard let size = Int(exactly: sizes[axis]), size >= 0 else {
-        throw CetError(.shapeMismatch, "'\(name)' has size \(sizes[axis]) on axis \(axis)")
+        throw CetError(.shapeMismatch, "'\(name)' has size \(sizes[axis]) on axis \(axis)").with(.input, name)
       }
       return size
     }
   }
   guard let count = shape.validatedCount else {
-    throw CetError(.shapeMismatch, "'\(name)' has shape \(shape.shapeText), which is too large")
+    throw CetError(.shapeMismatch, "'\(name)' has shape \(shape.shapeText), which is too large").with(.input, name)
   }
   let needed = count * type.byteWidth
   guard source.byte_size == UInt64(needed) else {
-    throw CetError(
-      .shapeMismatch, "'\(name)' has \(source.byte_size) bytes, shape \(shape.shapeText) \(type) needs \(needed)")
+    throw CetError(.shapeMismatch, "'\(name)' has \(source.byte_size) bytes, shape \(shape.shapeText) \(type) needs \(needed)")
+      .with(.input, name).with(.expected, "\(needed) bytes").with(.got, "\(source.byte_size) bytes")
   }
   let tensor = try Tensor(uninitialized: type, shape)
   guard needed > 0 else { return tensor }
@@ -40,7 +40,7 @@ func copied(_ source: cet_tensor, _ name: String) throws(CetError) -> Tensor {
 }
 
 private let accepted: Set<ElementType> = [
-  .float32, .uint8, .int8, .uint16, .int16, .int32, .int64, .bool, .float16, .float64, .uint32, .uint64,
+  .float32, .uint8, .int8, .uint16, .int16, .int32, .int64, .bool, .float16, .float64, .uint32, .uint64, .bfloat16,
 ]
 
 func copied(_ tensors: UnsafePointer<cet_tensor>?, _ count: Int) throws(CetError) -> [(name: String, tensor: Tensor)] {

@@ -50,7 +50,9 @@ public final class BatchProgram {
   }
 
   func parameter(_ name: String) throws(CetError) -> Value {
-    guard let value = parameters[name] else { throw CetError(.internal, "initializer '\(name)' is not in the model") }
+    guard let value = parameters[name] else {
+      throw CetError(.internal, "initializer '\(name)' is not in the model").with(.initializer, name)
+    }
     return value
   }
 

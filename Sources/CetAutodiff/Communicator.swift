@@ -13,10 +13,10 @@ public final class Communicator: @unchecked Sendable {
   /// - Parameter sum: replaces numbers by their sums over all processes; gives 0 when it succeeded.
   public init(rank: Int, size: Int, sum: @escaping (UnsafeMutablePointer<Double>, Int) -> Int32) throws(CetError) {
     guard size >= 1, size <= ShardTree.leafCount else {
-      throw CetError(.invalidArgument, "communicator: expected 1 to \(ShardTree.leafCount) ranks, got \(size)")
+      throw CetError(.invalidArgument, "communicator", expected: "1 to \(ShardTree.leafCount) ranks", got: "\(size)")
     }
     guard rank >= 0, rank < size else {
-      throw CetError(.invalidArgument, "communicator: expected a rank below the size, \(size), got \(rank)")
+      throw CetError(.invalidArgument, "communicator", expected: "a rank below the size, \(size)", got: "\(rank)")
     }
     self.rank = rank
     self.size = size

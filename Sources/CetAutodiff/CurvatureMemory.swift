@@ -46,7 +46,8 @@ public struct CurvatureMemory: Sendable {
     guard least <= limit else {
       throw CetError(
         .outOfMemory,
-        "curvature needs at least \(least) bytes (weights, samples and references \(needs.fixed), sums \(needs.sums), buffers \(run)), max_memory is \(limit)")
+        "curvature needs at least \(least) bytes (weights, samples and references \(needs.fixed), sums \(needs.sums), buffers \(run)), max_memory is \(limit)",
+        bytesNeeded: least)
     }
     var workers = max(1, min(threads, needs.run.count, run == 0 ? threads : (limit - needs.fixed - needs.sums) / run))
     var used = needs.fixed + needs.sums + workers * run

@@ -64,7 +64,7 @@ public enum Differentiate {
     do {
       return try body()
     } catch {
-      throw error.at("node '\(step.origin)' (derivative of \(step.primitive.name))")
+      throw error.at(.node(step.origin, "(derivative of \(step.primitive.name))"))
     }
   }
 }

@@ -84,7 +84,7 @@ extension Step {
     do {
       return try body()
     } catch {
-      throw error.at("node '\(origin)'")
+      throw error.at(.node(origin))
     }
   }
 }

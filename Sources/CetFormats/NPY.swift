@@ -34,7 +34,7 @@ enum NPY {
     // An archive can name, and unpack to, more than there is.
     let held = count * (header.isHalf ? header.width + 4 : header.isFortran ? 2 * header.width : header.width)
     if let available = SystemMemory.availableBytes, held > available {
-      throw CetError(.outOfMemory, "needs \(held) bytes for its shape \(header.shape.shapeText), \(available) are available")
+      throw CetError(.outOfMemory, "needs \(held) bytes for its shape \(header.shape.shapeText), \(available) are available", bytesNeeded: held)
     }
     let raw = try Storage(byteCount: count * header.width)
     try source.read(into: UnsafeMutableRawBufferPointer(start: raw.pointer, count: raw.byteCount))

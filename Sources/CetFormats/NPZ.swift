@@ -30,7 +30,7 @@ public struct NamedArrays {
     do {
       arrays.append((name, try NPY.read(source())))
     } catch {
-      let located = CetError(error.code, "\(place) \(error.message)")
+      let located = error.prefixed("\(place) ")
       guard error.code == .invalidArgument else { throw located }
       unusable[name] = located
     }

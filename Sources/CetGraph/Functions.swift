@@ -68,12 +68,13 @@ extension Model {
     for node in graph.nodes.flattened {
       let size = count(node, 0)
       guard size < .max else {
-        throw CetError(.invalidModel, "node '\(node.displayName)': functions nest deeper than \(Model.callDepthLimit), or without end")
+        throw CetError(.invalidModel, "functions nest deeper than \(Model.callDepthLimit), or without end").at(.node(node.displayName))
       }
       guard size <= Model.unfoldedNodeLimit else {
         throw CetError(
           .unsupportedOperator,
-          "node '\(node.displayName)': function \(node.operatorType) unfolds into \(size == 1 << 40 ? "more than \(size)" : "\(size)") nodes, expected at most \(Model.unfoldedNodeLimit)")
+          "function \(node.operatorType) unfolds into \(size == 1 << 40 ? "more than \(size)" : "\(size)") nodes, expected at most \(Model.unfoldedNodeLimit)"
+        ).at(.node(node.displayName))
       }
     }
   }

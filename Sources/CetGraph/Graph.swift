@@ -6,6 +6,12 @@ public struct Model: Sendable {
   /// Operator set version by domain; the default domain is "".
   public var opsets: [String: Int]
   public var producer: String
+  public var producerVersion = ""
+  /// Who the model comes from, as a reverse domain name.
+  public var domain = ""
+  /// The producer's number for this version of the model.
+  public var version: Int64 = 0
+  public var documentation = ""
   public var graph: Graph
   public var functions: [Function]
   public var metadata: [(key: String, value: String)]

@@ -96,7 +96,8 @@ struct RisingNode {
   func refusal(_ reason: String) -> CetError {
     CetError(
       .unsupportedOperator,
-      "node '\(original.displayName)': \(original.operatorType) of operator set \(version) cannot be written for operator set \(raise.target): \(reason)")
+      "\(original.operatorType) of operator set \(version) cannot be written for operator set \(raise.target): \(reason)"
+    ).at(.node(original.displayName))
   }
 
   /// The name of a value that belongs to this node.
@@ -111,7 +112,7 @@ struct RisingNode {
   }
 
   private func malformed(_ name: String) -> CetError {
-    CetError(.invalidModel, "node '\(original.displayName)': attribute '\(name)' is of another kind than its operator has")
+    CetError(.invalidModel, "attribute '\(name)' is of another kind than its operator has").at(.node(original.displayName))
   }
 
   func int(_ name: String) throws(CetError) -> Int64? {

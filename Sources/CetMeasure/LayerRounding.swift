@@ -22,7 +22,7 @@ public struct LayerRounding {
     do {
       view = try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, bound.weightValues(layer))
     } catch {
-      throw error.at("initializer '\(layer.name)'")
+      throw error.at(.initializer(layer.name))
     }
   }
 
@@ -34,7 +34,7 @@ public struct LayerRounding {
       return QuantizedLayer(
         tensor: try view.assembled(matrix), bias: factors == nil ? nil : try correctedBias(matrix))
     } catch {
-      throw error.at("initializer '\(layer.name)'")
+      throw error.at(.initializer(layer.name))
     }
   }
 
@@ -47,7 +47,7 @@ public struct LayerRounding {
       let trial = CodingTrial(view.matrix, layer, factors, rules)
       return CodeFormat(bits: bits, coding: try trial.best(codings, bits: bits, bound.workers))
     } catch {
-      throw error.at("initializer '\(layer.name)'")
+      throw error.at(.initializer(layer.name))
     }
   }
 

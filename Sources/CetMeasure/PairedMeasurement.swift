@@ -35,7 +35,7 @@ struct PairedMeasurement {
       return residual == nil && layer.isDepthwise
         ? try depthwise(index, parts, needsVariance) : try grouped(index, residual, parts, needsVariance)
     } catch {
-      throw error.at("initializer '\(layer.name)'")
+      throw error.at(.initializer(layer.name))
     }
   }
 

@@ -36,14 +36,12 @@ struct Patches {
       form = .windows(Windows(transposed: geometry), group: group)
     case .leftMatrix:
       guard input.rank >= 2, input.shape[input.rank - 2] == columns else {
-        throw CetError(
-          .shapeMismatch, "node '\(node.displayName)': input \(input.shape.shapeText) does not have \(columns) rows")
+        throw CetError(.shapeMismatch, "input \(input.shape.shapeText) does not have \(columns) rows").at(.node(node.displayName))
       }
       form = .columns
     case .matrix:
       guard input.shape.last == columns else {
-        throw CetError(
-          .shapeMismatch, "node '\(node.displayName)': input \(input.shape.shapeText) does not end with \(columns)")
+        throw CetError(.shapeMismatch, "input \(input.shape.shapeText) does not end with \(columns)").at(.node(node.displayName))
       }
       form = .rows
     case .transposedConvolution, .blocks, .table, .other:

@@ -133,7 +133,7 @@ public struct SequentialPass {
       return QuantizedLayer(
         tensor: try view.assembled(matrix), bias: try correctedBias(index, view.matrix, matrix, factored.paired))
     } catch {
-      throw error.at("initializer '\(layer.name)'")
+      throw error.at(.initializer(layer.name))
     }
   }
 

@@ -45,7 +45,7 @@ extension ModelReader {
     do {
       return (fields.name, try value(fields))
     } catch {
-      throw error.at("attribute '\(fields.name)'")
+      throw error.at(.attribute(fields.name))
     }
   }
 

@@ -14,7 +14,7 @@ enum GraphCheck {
         try check(function.nodes, in: &scopes)
         try checkOutputs(function.outputs, in: scopes)
       } catch {
-        throw CetError(error.code, "function '\(function.name)': \(error.message)")
+        throw error.prefixed("function '\(function.name)': ")
       }
     }
   }
@@ -23,15 +23,14 @@ enum GraphCheck {
   private static func checkOpsets(_ model: Model) throws(CetError) {
     guard let opset = model.opsets[""] else {
       if let node = model.graph.nodes.first(where: { $0.domain.isEmpty }) {
-        throw CetError(
-          .invalidModel, "node '\(node.displayName)': the model imports no operator set for \(node.operatorType)")
+        throw CetError(.invalidModel, "the model imports no operator set for \(node.operatorType)").at(.node(node.displayName))
       }
       return
     }
     guard ModelReader.supportedOpsets.contains(opset) else {
       let range = ModelReader.supportedOpsets
       throw CetError(
-        .invalidModel, "expected operator set \(range.lowerBound) to \(range.upperBound), got \(opset)")
+        .invalidModel, "", expected: "operator set \(range.lowerBound) to \(range.upperBound)", got: "\(opset)")
     }
   }
 
@@ -42,13 +41,13 @@ enum GraphCheck {
       guard !name.isEmpty else { throw CetError(.invalidModel, "graph '\(graph.name)': an initializer has no name") }
       try checkBytes(of: name)
       guard constants.insert(name).inserted else {
-        throw CetError(.invalidModel, "initializer '\(name)': the graph defines it twice")
+        throw CetError(.invalidModel, "the graph defines it twice").at(.initializer(name))
       }
     }
     do {
       try checkInputs(graph.inputs.map(\.name))
     } catch {
-      throw CetError(error.code, "graph '\(graph.name)': \(error.message)")
+      throw error.prefixed("graph '\(graph.name)': ")
     }
     scopes.append(constants.union(graph.inputs.map(\.name)))
     defer { scopes.removeLast() }
@@ -59,14 +58,14 @@ enum GraphCheck {
   private static func check(_ nodes: [Node], in scopes: inout [Set<String>]) throws(CetError) {
     for node in nodes {
       for input in node.inputs where !input.isEmpty && !isKnown(input, in: scopes) {
-        throw CetError(
-          .invalidModel, "node '\(node.displayName)': nothing before it produces its input '\(input)'")
+        throw CetError(.invalidModel, "nothing before it produces its input '\(input)'")
+          .at(.node(node.displayName)).with(.input, input)
       }
       for graph in node.subgraphs { try check(graph, in: &scopes) }
       for output in node.outputs where !output.isEmpty {
         try checkBytes(of: output)
         guard scopes[scopes.count - 1].insert(output).inserted else {
-          throw CetError(.invalidModel, "node '\(node.displayName)': its output '\(output)' exists already")
+          throw CetError(.invalidModel, "its output '\(output)' exists already").at(.node(node.displayName))
         }
       }
     }

@@ -58,7 +58,7 @@ final class FileBytes: @unchecked Sendable {
   private static func allocate(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
     var memory: UnsafeMutableRawPointer?
     guard posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory else {
-      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes for the model")
+      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes for the model", bytesNeeded: byteCount)
     }
     return memory
   }

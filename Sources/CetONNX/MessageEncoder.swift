@@ -17,7 +17,7 @@ struct MessageEncoder {
       do {
         output.message(NodeField.attribute, try attribute(name, value))
       } catch {
-        throw error.at("node '\(node.displayName)'")
+        throw error.at(.node(node.displayName))
       }
     }
     output.optionalString(NodeField.domain, node.domain)
@@ -78,7 +78,7 @@ struct MessageEncoder {
       data(raw, into: &output)
       return output
     } catch {
-      throw error.at("initializer '\(initializer.name)'")
+      throw error.at(.initializer(initializer.name))
     }
   }
 
@@ -97,8 +97,8 @@ struct MessageEncoder {
 
   mutating func graph(_ graph: Graph) throws(CetError) -> WireWriter {
     guard graph.opaqueInitializers.isEmpty else {
-      throw CetError(
-        .invalidArgument, "initializer '\(graph.opaqueInitializers[0])' is of a type that cannot be written anew")
+      let name = graph.opaqueInitializers[0]
+      throw CetError(.invalidArgument, "initializer '\(name)' is of a type that cannot be written anew").with(.initializer, name)
     }
     var output = WireWriter()
     for node in graph.nodes { output.message(GraphField.node, try self.node(node)) }

@@ -17,7 +17,7 @@ public final class ModelFile: @unchecked Sendable {
     do {
       try self.init(source: source, path: path)
     } catch {
-      throw CetError(error.code, "model '\(path)': \(error.message)")
+      throw error.prefixed("model '\(path)': ")
     }
   }
 
@@ -32,12 +32,12 @@ public final class ModelFile: @unchecked Sendable {
   }
 
   private init(source: FileBytes, path: String?) throws(CetError) {
-    guard source.byteCount > 0 else { throw CetError(.invalidModel, "expected an ONNX model, got 0 bytes") }
+    guard source.byteCount > 0 else { throw CetError(.invalidModel, "", expected: "an ONNX model", got: "0 bytes") }
     var reader = ModelReader(source: source, folder: try path.map(ExternalDataFolder.init(modelPath:)))
     do {
       model = try reader.model()
     } catch where error.message.hasPrefix("byte ") {
-      throw CetError(error.code, "not a readable ONNX file: \(error.message)")
+      throw error.prefixed("not a readable ONNX file: ")
     }
     externalTensors = reader.externalTensors.sorted { $0.message.lowerBound < $1.message.lowerBound }
     self.source = source

@@ -19,7 +19,8 @@ struct ModelReader {
   mutating func model() throws(CetError) -> Model {
     var reader = WireReader(source.base, 0..<source.byteCount)
     var irVersion: Int64?
-    var producer = ""
+    var producer = (name: "", version: "")
+    var (domain, version, documentation) = ("", Int64(0), "")
     var graph: Graph?
     var opsets: [String: Int] = [:]
     var functions: [Function] = []
@@ -27,7 +28,11 @@ struct ModelReader {
     while let field = try reader.next() {
       switch field.number {
       case ModelField.irVersion: irVersion = try reader.integer(field)
-      case ModelField.producerName: producer = try reader.string(field)
+      case ModelField.producerName: producer.name = try reader.string(field)
+      case ModelField.producerVersion: producer.version = try reader.string(field)
+      case ModelField.domain: domain = try reader.string(field)
+      case ModelField.modelVersion: version = try reader.integer(field)
+      case ModelField.documentation: documentation = try reader.string(field)
       case ModelField.opsetImport: try opset(reader.message(field), into: &opsets)
       case ModelField.functions: functions.append(try function(reader.message(field)))
       case ModelField.metadata: metadata.append(try entry(reader.message(field)))
@@ -38,13 +43,15 @@ struct ModelReader {
       }
     }
     guard let graph else {
-      throw CetError(.invalidModel, "expected an ONNX model, got \(source.byteCount) bytes without a graph")
+      throw CetError(.invalidModel, "", expected: "an ONNX model", got: "\(source.byteCount) bytes without a graph")
     }
     guard let irVersion, irVersion >= 3 else {
-      throw CetError(.invalidModel, "expected IR version 3 or later, got \(irVersion.map(String.init) ?? "none")")
+      throw CetError(.invalidModel, "", expected: "IR version 3 or later", got: irVersion.map(String.init) ?? "none")
     }
-    let model = Model(
-      irVersion: irVersion, opsets: opsets, producer: producer, graph: graph, functions: functions, metadata: metadata)
+    var model = Model(
+      irVersion: irVersion, opsets: opsets, producer: producer.name, graph: graph, functions: functions, metadata: metadata)
+    model.producerVersion = producer.version
+    (model.domain, model.version, model.documentation) = (domain, version, documentation)
     try GraphCheck.check(model)
     return model
   }
@@ -96,7 +103,7 @@ struct ModelReader {
         }
       }
     } catch {
-      throw error.at("node '\(node.displayName)'")
+      throw error.at(.node(node.displayName))
     }
     return node
   }

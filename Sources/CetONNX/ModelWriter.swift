@@ -105,7 +105,7 @@ public enum ModelWriter {
     }
     var names: Set<String> = []
     for initializer in edit.initializers where !names.insert(initializer.name).inserted {
-      throw CetError(.invalidArgument, "the edit gives initializer '\(initializer.name)' twice")
+      throw CetError(.invalidArgument, "the edit gives initializer '\(initializer.name)' twice").with(.initializer, initializer.name)
     }
     do {
       try GraphCheck.check(edit.applied(to: model))

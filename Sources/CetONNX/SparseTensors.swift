@@ -26,7 +26,7 @@ extension ModelReader {
     do {
       return ReadTensor(name: name, tensor: try ModelReader.dense(values, indices, shape: sizes.map { Int($0) }))
     } catch {
-      throw error.at("sparse initializer '\(name)'")
+      throw error.prefixed("sparse initializer '\(name)': ").with(.initializer, name)
     }
   }
 

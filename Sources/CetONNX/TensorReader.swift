@@ -30,7 +30,7 @@ extension ModelReader {
     do {
       return ReadTensor(name: fields.name, tensor: try contents(fields, message))
     } catch {
-      throw fields.name.isEmpty ? error : error.at("initializer '\(fields.name)'")
+      throw fields.name.isEmpty ? error : error.at(.initializer(fields.name))
     }
   }
 
@@ -109,8 +109,9 @@ extension ModelReader {
       let needed = TensorData.packedByteCount(type, count: count)
       guard raw.count == needed else {
         let subject = fields.name.isEmpty ? "the tensor" : "initializer '\(fields.name)'"
-        throw CetError(
-          .invalidModel, "\(subject) has \(raw.count) bytes, shape \(shape.shapeText) \(type) needs \(needed)")
+        let error = CetError(.invalidModel, "\(subject) has \(raw.count) bytes, shape \(shape.shapeText) \(type) needs \(needed)")
+          .with(.expected, "\(needed) bytes").with(.got, "\(raw.count) bytes")
+        throw fields.name.isEmpty ? error : error.with(.initializer, fields.name)
       }
       return try TensorData.tensor(type, shape, raw: source.slice(raw), keeper: source)
     }

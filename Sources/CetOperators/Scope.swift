@@ -80,14 +80,15 @@ public final class Scope {
   }
 
   private func lower(_ node: Node) throws(CetError) {
-    let place = "node '\(node.displayName)' (\(node.operatorType))"
+    let place = CetError.Place.node(node.displayName, "(\(node.operatorType))")
     let inputs: [Value?] = try node.inputs.map { name throws(CetError) in
       if name.isEmpty || omitted.contains(name) { return nil }
       guard let value = values[name] else {
         if model.graph.opaqueInitializers.contains(name) {
-          throw CetError(.unsupportedOperator, "\(place): initializer '\(name)' is of a type or size that is not read")
+          throw CetError(.unsupportedOperator, "initializer '\(name)' is of a type or size that is not read")
+            .at(place).with(.initializer, name)
         }
-        throw CetError(.invalidModel, "\(place): input '\(name)' is not known here")
+        throw CetError(.invalidModel, "input '\(name)' is not known here").at(place).with(.input, name)
       }
       return value
     }
@@ -101,7 +102,7 @@ public final class Scope {
         outputs = try inlined(function, node, inputs)
       } else {
         if let obstacle = OperatorRegistry.obstacle(to: node, opsets: model.opsets) {
-          throw CetError(.unsupportedOperator, "\(obstacle)").at("node '\(node.displayName)'")
+          throw CetError(.unsupportedOperator, "\(obstacle)").at(.node(node.displayName))
         }
         guard let entry = OperatorRegistry.entry(domain: node.domain, type: node.operatorType) else { return }
         let call = OperatorCall(

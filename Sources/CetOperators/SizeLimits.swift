@@ -20,7 +20,7 @@ extension Emitter {
   public func reserve(_ count: Int, width: Int = 8, _ what: @autoclosure () -> String) throws(CetError) {
     let bytes = Int.saturatingProduct(count, width)
     guard bytes <= context.memoryLimit else {
-      throw CetError(.outOfMemory, "\(what()) needs \(bytes) bytes, max_memory is \(context.memoryLimit)")
+      throw CetError(.outOfMemory, "\(what()) needs \(bytes) bytes, max_memory is \(context.memoryLimit)", bytesNeeded: bytes)
     }
   }
 
@@ -44,7 +44,8 @@ extension Emitter {
         let beside = others > 0 ? " beside \(others) of constants" : ""
         throw CetError(
           .outOfMemory,
-          "a result of \(type.element) \(type.shape.shapeText) needs \(bytes) bytes\(beside), max_memory is \(context.memoryLimit)")
+          "a result of \(type.element) \(type.shape.shapeText) needs \(bytes) bytes\(beside), max_memory is \(context.memoryLimit)",
+          bytesNeeded: sum)
       }
     }
     if isComputed { computedBytes = sum }

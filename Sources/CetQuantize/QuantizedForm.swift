@@ -19,7 +19,7 @@ public struct QuantizedForm: Sendable, Equatable {
   public init(
     name: String, shape: [Int], bits: Int, axis: Int?, blockSize: Int = 0, zeroUnit: Int = 1, coding: Coding = .affine
   ) throws(CetError) {
-    func mismatch(_ text: String) -> CetError { CetError(.shapeMismatch, "initializer '\(name)': \(text)") }
+    func mismatch(_ text: String) -> CetError { CetError(.shapeMismatch, text).at(.initializer(name)) }
     guard shape.validatedCount != nil, (1...8).contains(bits), blockSize >= 0 else {
       throw mismatch("shape \(shape.shapeText) with \(bits) bits is not possible")
     }

@@ -13,7 +13,7 @@ public struct QuantizedTensor: Sendable, Equatable {
   public subscript<Value>(dynamicMember member: KeyPath<QuantizedForm, Value>) -> Value { form[keyPath: member] }
 
   public init(_ form: QuantizedForm, codes: [UInt8], scales: [Float], zeroPoints: [UInt8]) throws(CetError) {
-    func mismatch(_ text: String) -> CetError { CetError(.shapeMismatch, "initializer '\(form.name)': \(text)") }
+    func mismatch(_ text: String) -> CetError { CetError(.shapeMismatch, text).at(.initializer(form.name)) }
     guard codes.count == form.count else {
       throw mismatch("\(codes.count) codes do not fill shape \(form.shape.shapeText)")
     }

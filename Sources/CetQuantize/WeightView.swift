@@ -17,7 +17,7 @@ public struct WeightView: Sendable {
     self.axis = axis
     let order = RowOrder(shape, axis: axis)
     guard values.count == shape.elementCount else {
-      throw CetError(.shapeMismatch, "initializer '\(name)': shape \(shape.shapeText) got \(values.count) values")
+      throw CetError(.shapeMismatch, "shape \(shape.shapeText) got \(values.count) values").at(.initializer(name))
     }
     matrix = try WeightMatrix(order.rowsFirst(values), rows: order.rows, columns: order.columns)
   }

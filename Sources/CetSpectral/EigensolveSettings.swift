@@ -113,7 +113,8 @@ public struct EigensolveSizes: Sendable, Equatable {
       guard total(need) <= limit else {
         throw CetError(
           .outOfMemory,
-          "\(wanted) eigenpairs of dimension \(n) need \(total(need)) bytes (a \(options.basisType.rawValue) basis of \(capacity) vectors, blocks of \(width)\(need.projection > 0 ? ", projections of \(need.projection) bytes" : "")), max_memory is \(limit)")
+          "\(wanted) eigenpairs of dimension \(n) need \(total(need)) bytes (a \(options.basisType.rawValue) basis of \(capacity) vectors, blocks of \(width)\(need.projection > 0 ? ", projections of \(need.projection) bytes" : "")), max_memory is \(limit)",
+          bytesNeeded: total(need))
       }
     }
     basisBytes = need.basis

@@ -61,7 +61,8 @@ public struct ProbeOptions: Sendable {
     let need = floats + (basisFolder == nil ? basis : 0)
     if let limit = maximumMemory, need > limit {
       throw CetError(
-        .outOfMemory, "a \(basisType.rawValue) basis of \(vectors) vectors of \(n) elements needs \(need) bytes, max_memory is \(limit)")
+        .outOfMemory, "a \(basisType.rawValue) basis of \(vectors) vectors of \(n) elements needs \(need) bytes, max_memory is \(limit)",
+        bytesNeeded: need)
     }
   }
 }

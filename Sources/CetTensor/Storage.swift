@@ -68,7 +68,7 @@ public final class Storage: @unchecked Sendable {
     guard byteCount >= 0, byteCount < 1 << 16 || SystemMemory.hasRoom(for: byteCount),
       posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory
     else {
-      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
+      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes", bytesNeeded: byteCount)
     }
     return memory
   }

@@ -87,7 +87,7 @@ public struct Tensor: @unchecked Sendable {
   /// The elements in C order as a Swift array; the element type must be the tensor's.
   public func array<Element: TensorElement>(as: Element.Type = Element.self) throws(CetError) -> [Element] {
     guard type == Element.elementType else {
-      throw CetError(.invalidArgument, "expected a \(Element.elementType) tensor, got \(type)")
+      throw CetError(.invalidArgument, "", expected: "a \(Element.elementType) tensor", got: "\(type)")
     }
     let plain = try rowMajor()
     return Array(UnsafeBufferPointer(start: plain.elements(as: Element.self), count: plain.count))

@@ -1,23 +1,34 @@
 import CKernels
 import Glibc
 
+/// Threads that the host brings: calls `body` once for each index below `count`, on any threads and in any order, one after
+/// another or at the same time, and returns when all have returned.
+public struct HostThreads: Sendable {
+  let run: @Sendable (_ count: Int, _ body: (Int) -> Void) -> Void
+
+  public init(_ run: @escaping @Sendable (_ count: Int, _ body: (Int) -> Void) -> Void) { self.run = run }
+}
+
 /// Fork-join over independent tasks. The caller's thread is worker 0, so callbacks run on it.
 /// Kernels called by a worker run on that worker's thread alone (`SerialKernels`).
 public struct Workers: Sendable {
   public let threads: Int
   /// Asked before every task.
   public let interruption: Interruption?
+  /// In place of threads of the library's own.
+  private let host: HostThreads?
 
-  public init(threads: Int, interruption: Interruption? = nil) {
+  public init(threads: Int, interruption: Interruption? = nil, host: HostThreads? = nil) {
     self.threads = max(1, threads)
     self.interruption = interruption
+    self.host = host
   }
 
   /// Addresses that a thread takes: its stack, and a heap of its own.
   private static let threadBytes = 72 << 20
 
   /// Fewer of them, which are asked to end as these are.
-  public func limited(to most: Int) -> Workers { Workers(threads: min(most, threads), interruption: interruption) }
+  public func limited(to most: Int) -> Workers { Workers(threads: min(most, threads), interruption: interruption, host: host) }
 
   /// As many as pay where `count` elements are gone through once: starting and ending a thread takes up to 100 µs.
   public func limited(forOnePassOver count: Int) -> Workers { limited(to: count >> 18) }
@@ -53,6 +64,14 @@ public struct Workers: Sendable {
             try interruption?.check()
             return try compute(index)
           }, combine: combine)
+        if let host, min(threads, count) > 1 {
+          // Tasks are taken in order by bodies that run, and none waits but for tasks that were taken: bodies that run one
+          // after another do all in the first.
+          host.run(min(threads, count)) { index in SerialKernels.run { job.work(progress: index == 0 ? progress : nil) } }
+          SerialKernels.run { job.work(progress: progress) }
+          if let error = job.firstError { throw error }
+          return
+        }
         var spawned: [pthread_t] = []
         for _ in 1..<max(1, min(threads, count)) where SystemMemory.hasRoom(for: Workers.threadBytes) {
           var thread = pthread_t()

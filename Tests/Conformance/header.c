@@ -6,21 +6,24 @@
 
 /* Sizes are multiples of 8 and only grow; offsets never change. */
 SAME(size_tensor, sizeof(cet_tensor) == 40);
-SAME(size_plan_options, sizeof(cet_plan_options) == 192);
+SAME(size_plan_options, sizeof(cet_plan_options) == 208);
 SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 312);
 SAME(size_plan_summary, sizeof(cet_plan_summary) == 192);
-SAME(size_quantize_options, sizeof(cet_quantize_options) == 64);
+SAME(size_quantize_options, sizeof(cet_quantize_options) == 72);
 SAME(size_initializer_view, sizeof(cet_initializer_view) == 112);
 SAME(size_save_options, sizeof(cet_save_options) == 24);
 SAME(size_value_info, sizeof(cet_value_info) == 32);
 SAME(size_parameter_info, sizeof(cet_parameter_info) == 40);
 SAME(size_run_options, sizeof(cet_run_options) == 16);
-SAME(size_curvature_options, sizeof(cet_curvature_options) == 112);
+SAME(size_curvature_options, sizeof(cet_curvature_options) == 120);
 SAME(size_communicator, sizeof(cet_communicator) == 32);
 SAME(size_curvature_info, sizeof(cet_curvature_info) == 80);
-SAME(size_estimate_options, sizeof(cet_estimate_options) == 72);
-SAME(size_eigensolve_options, sizeof(cet_eigensolve_options) == 144);
+SAME(size_estimate_options, sizeof(cet_estimate_options) == 80);
+SAME(size_eigensolve_options, sizeof(cet_eigensolve_options) == 152);
 SAME(size_spectrum_info, sizeof(cet_spectrum_info) == 64);
+SAME(size_buffer, sizeof(cet_buffer) == 40);
+SAME(size_executor, sizeof(cet_executor) == 24);
+SAME(size_model_info, sizeof(cet_model_info) == 72);
 SAME(size_correction_view, sizeof(cet_correction_view) == 40);
 SAME(offset_tensor_type, offsetof(cet_tensor, element_type) == 36);
 SAME(offset_options_ratio, offsetof(cet_plan_options, target_ratio) == 8);

@@ -101,6 +101,14 @@ void whole_path(const char *folder) {
   CHECK(model.parameter_count() == 2 && take(model.parameter(1)).offset == 192);
   CHECK(take(model.inspect_json()).find("Gemm") != std::string::npos);
   const std::vector<float> reference = logits(model, input);
+  CHECK(model.output_count() == 1 && take(model.info()).ir_version == 8 && std::string(take(model.sha256())).size() == 64);
+  std::vector<float> into(samples * classes);
+  const std::array<std::int64_t, 2> out_shape{samples, classes};
+  cet_buffer buffers[] = {{"logits", into.data(), into.size() * sizeof(float), out_shape.data(), 2, CET_FLOAT32}};
+  CHECK(model.run_into(input, buffers).has_value() && into == reference);
+  buffers[0].byte_size = 4;
+  const cet::result<void> wrong = model.run_into(input, buffers);
+  CHECK(!wrong && wrong.error().expected == "1280 bytes" && wrong.error().got == "4 bytes" && wrong.error().node.empty());
 
   cet::calibration data = take(cet::calibration::create());
   CHECK(data.add_batch(input).has_value() && data.sample_count() == samples && data.batch_count() == 1);

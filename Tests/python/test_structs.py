@@ -97,13 +97,11 @@ def test_errors_every_status_has_a_class(header):
 
 
 def test_element_types_have_the_headers_numbers(header):
-    import numpy as np
-
-    from cet.native import _TYPES
+    from cet.native import TYPE_NAMES
 
     block = header[header.index("CET_FLOAT32 = 1"):header.index("How bits are chosen")]
     expected = {value: name.lower() for name, value in constants(block, "CET_").items()}
-    assert {number: np.dtype(kind).name for number, kind in _TYPES.items()} == expected
+    assert TYPE_NAMES == expected
 
 
 def test_version_is_the_headers(header):

@@ -35,8 +35,10 @@
  * Ownership   Handles and buffers that the library returns belong to the caller: each handle has its own
  *             _free function, buffers go to cet_free(). Pointers inside info and view structs are borrowed:
  *             they stay valid until the handle they came from is freed.
- *             What the caller passes in is read during the call only and never kept, but for the function and user
- *             data of a cet_communicator.
+ *             What the caller passes in is read during the call only and never kept, but for the functions and user
+ *             data of a cet_communicator, a cet_executor or callbacks of a cet_curvature, and of cet_set_log.
+ * Overlap     Memory that a call writes shares no bytes with other memory that it writes or reads, unless it says so;
+ *             where that can be told it is INVALID_ARGUMENT.
  * Strings     UTF-8, NUL-terminated. Paths are bytes that open(2) takes.
  * Arrays      C order (last axis fastest), densely packed, native (little) byte order.
  * Shapes      int64_t per axis; rank 0 is a scalar. An unknown or symbolic size of a model input is -1.
@@ -47,9 +49,10 @@
  * Threads     Different handles may be used by different threads at the same time. Functions that take a
  *             `const` handle may run at the same time on one handle. Functions that take a handle without
  *             `const` need it for themselves, as does _free. Nothing is shared between handles that a
- *             caller can see. The thread-local error message is the only state outside handles.
- * Callbacks   Run on the thread that called the library, during that call. A callback may not free or
- *             change the handles of the call; it may use other handles.
+ *             caller can see. The thread's last error is the only state outside handles, and what cet_set_log sets.
+ * Limits      At most CET_MAX_THREADS threads. Sizes and counts of 64 bits that are above INT64_MAX are INVALID_ARGUMENT.
+ * Callbacks   Run on the thread that called the library, during that call (but for a cet_executor's function). A callback
+ *             may not free or change the handles of the call; it may use other handles.
  * Silence     The library never prints, never exits, installs no signal handlers.
  * Results     The same inputs, options and seed give the same bits for any number of threads.
  */
@@ -59,8 +62,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What is visible outside of the library. A host that wraps the header may define it before. */
 #ifndef CET_API
+#if defined(_WIN32)
+#define CET_API extern __declspec(dllimport)
+#elif defined(__GNUC__)
+#define CET_API extern __attribute__((visibility("default")))
+#else
 #define CET_API extern
+#endif
+#endif
+
+/* Marks what a later version will not have any more, and what to use instead; nothing is so marked in this one. Define
+   CET_NO_DEPRECATED for a build without the warnings. */
+#if defined(CET_NO_DEPRECATED)
+#define CET_DEPRECATED(instead)
+#elif defined(__GNUC__)
+#define CET_DEPRECATED(instead) __attribute__((deprecated(instead)))
+#elif defined(_MSC_VER)
+#define CET_DEPRECATED(instead) __declspec(deprecated(instead))
+#else
+#define CET_DEPRECATED(instead)
 #endif
 
 #ifdef __cplusplus
@@ -87,7 +109,7 @@ typedef int32_t cet_status;
 enum {
   CET_OK = 0,
   /* A NULL, a handle of the wrong kind or already freed, an option out of range, options that exclude each
-     other, a pattern that matches nothing, calibration data that do not fit the model. */
+     other, arguments that overlap, a pattern that matches nothing, calibration data that do not fit the model. */
   CET_INVALID_ARGUMENT = -1,
   /* The bytes are no ONNX model, or one that contradicts itself. */
   CET_INVALID_MODEL = -2,
@@ -117,9 +139,40 @@ CET_API const char *cet_status_string(cet_status status);
  * What went wrong in this thread's last call: one line that names the place (node, initializer, input) and
  * says what was expected and what was found. "" when that call succeeded. Never NULL. The text is valid until
  * this thread's next call of the library. The functions of sections 1 and 2 neither set nor clear it, nor do cet_free,
- * cet_phase_string, cet_live_handle_count and the _free functions.
+ * cet_phase_string, cet_set_log, cet_live_handle_count and the _free functions.
  */
 CET_API const char *cet_last_error_message(void);
+
+/* The same as an object that a binding keeps across threads and calls; immutable. NULL stands for no error: it has the
+   status CET_OK, the message "" and no details. */
+typedef struct cet_error cet_error;
+
+/* Parts of a message by themselves. */
+typedef int32_t cet_error_detail;
+enum {
+  CET_ERROR_NODE = 1,        /* name of the node, its first output when it has no name */
+  CET_ERROR_INITIALIZER = 2, /* name of the weight tensor */
+  CET_ERROR_INPUT = 3,       /* name of the model input or the array for it, or the node's input */
+  CET_ERROR_EXPECTED = 4,    /* in words of the message: a shape, a type, a number, a range */
+  CET_ERROR_GOT = 5
+};
+
+/* A copy of this thread's last error; free it with cet_error_free. NULL when the last call succeeded (and when memory is
+   short). These functions neither set nor clear the thread's message. */
+CET_API cet_error *cet_error_copy_last(void);
+CET_API void cet_error_free(cet_error *error);
+
+CET_API cet_status cet_error_status(const cet_error *error);
+
+/* One line, borrowed from `error`. Never NULL. */
+CET_API const char *cet_error_message(const cet_error *error);
+
+/* NULL when the error does not have this detail. Borrowed from `error`; names as the model has them, control characters
+   included. */
+CET_API const char *cet_error_get(const cet_error *error, cet_error_detail detail);
+
+/* Of CET_OUT_OF_MEMORY: bytes that what was asked for needs, in place of max_memory or of what is available. 0: not known. */
+CET_API uint64_t cet_error_bytes_needed(const cet_error *error);
 
 /* ==== 3. Handles, options, shared types ========================================================== */
 
@@ -176,7 +229,8 @@ enum {
   CET_FLOAT16 = 10,
   CET_FLOAT64 = 11,
   CET_UINT32 = 12,
-  CET_UINT64 = 13
+  CET_UINT64 = 13,
+  CET_BFLOAT16 = 16
 };
 
 /* How bits are chosen. */
@@ -281,7 +335,8 @@ enum {
 /* Set of allowed bits: the sum of CET_BITS(b), b from 1 to 8; 1 bit needs trellis codes. */
 #define CET_BITS(b) (1u << (b))
 
-/* Steps of a long call, in the order in which they may be reported. A call reports only those it does. */
+/* Steps of a long call, in the order in which they may be reported. A call reports only those it does: cet_plan and
+   cet_quantize 1 to 8, saving 9, cet_curvature_* 1 and 4, estimates 4, cet_eigensolve* 5. */
 typedef int32_t cet_phase;
 enum {
   CET_PHASE_PREPARE = 1,     /* graph and data are checked, the executor is set up */
@@ -309,6 +364,44 @@ enum { CET_LOG_INFO = 1, CET_LOG_WARNING = 2 };
 
 /* One line of text, valid during the callback. */
 typedef void (*cet_log_fn)(cet_log_level level, const char *message, void *user_data);
+
+/*
+ * Where lines go of calls whose options carry no log, cet_quantized_save_file among them; NULL (as at the start): nowhere.
+ * The one setting of the whole process: for programs, not for libraries in them. May be called at any time on any thread; a
+ * call that began before keeps to what was set then, so that `user_data` must outlive it. `log` runs on the threads of the
+ * calls, on several at a time.
+ */
+CET_API void cet_set_log(cet_log_fn log, void *user_data);
+
+/* The most that an option `threads` may be; more is INVALID_ARGUMENT. */
+#define CET_MAX_THREADS 1024
+
+/* A part of the library's work, for the host's threads. */
+typedef void (*cet_body_fn)(size_t index, void *body_data);
+
+/*
+ * Calls body(i, body_data) once for every i below `count` and returns when all have returned. On any threads and in any
+ * order: bodies may run at the same time, or one after another on the calling thread (where the first does all the work).
+ */
+typedef void (*cet_parallel_for_fn)(size_t count, cet_body_fn body, void *body_data, void *user_data);
+
+/*
+ * Threads that the host brings in place of the library's own, in the options of calls that compute. `count` is at most the
+ * option `threads`. The results are the same bits. parallel_for is called on the thread that called the library or, when the
+ * call has a progress or log callback (which that thread then waits to hear), on one that the library starts for the call.
+ * It may be called by several at a time, and runs to its end also when a call is cancelled. Threads need the stack of a
+ * usual one (8 MiB).
+ * Bodies use one thread each: OpenBLAS and oneDNN start none in such calls. cet_run has no bodies; there `threads` are those
+ * of OpenBLAS and OpenMP, which are the process's.
+ */
+typedef struct cet_executor {
+  uint32_t struct_size;
+  uint32_t reserved;
+  cet_parallel_for_fn parallel_for;
+  void *user_data; /* handed to parallel_for */
+} cet_executor;
+
+CET_API cet_status cet_executor_init(cet_executor *executor, size_t size);
 
 /*
  * A named, typed array. This struct never changes (it is passed in arrays), so it has no struct_size.
@@ -345,7 +438,8 @@ CET_API cet_status cet_calibration_create(cet_calibration **calibration);
  * inputs (a state [2, n, 128]) has its samples on the axis that carries the same symbolic size, or on its first open
  * axis of size n; without one, like a scalar, it is one value for all samples of the batch. Batches may differ in
  * n, in the sizes of other axes (sequence lengths) and in such values: an integer or bool among them may
- * decide an If. All batches have the same names, element types and ranks.
+ * decide an If. All batches have the same names, element types and ranks. Element types are the model's own, but float16
+ * and bfloat16 serve for float32 too (exactly), and float32 for float16 (rounded).
  * `labels` may be NULL (its name is ignored): class indices, any integer type, shape [n] or [n, positions...];
  * either all batches have labels or none has.
  * NaN or infinity in float data and negative labels are refused. Whether the data fit a model is checked by the
@@ -426,6 +520,7 @@ typedef struct cet_plan_options {
   /* The oldest runtime that the file must open in: "ort-1.20" or later, "openvino-2026" or later. Kernels of "ort" are those
      that it has (2 and 8 bits from ort-1.24 on). NULL: none is named. */
   const char *min_runtime;
+  const cet_executor *executor; /* NULL: threads of the library's own */
 } cet_plan_options;
 
 CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);
@@ -558,6 +653,7 @@ typedef struct cet_quantize_options {
   void *user_data;
   cet_encoding encoding; /* that the result is for, its file_bytes and where its levels may lie; default: the plan's */
   cet_effort effort;     /* default: the plan's */
+  const cet_executor *executor; /* NULL: threads of the library's own */
 } cet_quantize_options;
 
 CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size_t size);
@@ -633,6 +729,13 @@ CET_API cet_status cet_quantized_find_initializer(
 CET_API cet_status cet_quantized_dequantize(
     const cet_quantized *quantized, size_t index, float *values, size_t count);
 
+/*
+ * The same rounded to `element_type`: CET_FLOAT32, CET_FLOAT16 or CET_BFLOAT16, to the nearest, ties to even, beyond its
+ * range to infinity. Errors: INVALID_ARGUMENT (another type), SHAPE_MISMATCH unless byte_size is that of all weights.
+ */
+CET_API cet_status cet_quantized_dequantize_as(
+    const cet_quantized *quantized, size_t index, cet_element_type element_type, void *values, uint64_t byte_size);
+
 /* A copy of the plan that was carried out, with the measured loss change and the file's exact size. */
 CET_API cet_status cet_quantized_get_plan(const cet_quantized *quantized, cet_bit_plan **plan);
 
@@ -659,7 +762,30 @@ CET_API cet_status cet_quantized_save_file(
 CET_API cet_status cet_quantized_save_memory(
     const cet_quantized *quantized, const cet_save_options *options, void **data, size_t *size);
 
+/*
+ * Writes codes, scales, zero points, corrected biases and the plan, so that cet_quantized_load_state makes the same handle
+ * without the calibration. The file (docs/quantized-file.md) appears under `path` complete or not at all. Errors: IO.
+ */
+CET_API cet_status cet_quantized_save_state(const cet_quantized *quantized, const char *path);
+
+/*
+ * `model` is the one that was quantized, told by the SHA-256 of its file. What the handle writes has the same bytes as what
+ * the saved one wrote, but is not run on a batch of samples before: there are none.
+ * Errors: IO (no such file, or a damaged one), INVALID_ARGUMENT (another model), OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_quantized_load_state(const cet_model *model, const char *path, cet_quantized **quantized);
+
 /* ==== 5. The parts =============================================================================== */
+
+/* ---- The library: how it was built ---- */
+
+/*
+ * A JSON document for reports of defects and benchmarks: `version`; `compilers`; `instruction_set` ("avx512f", "avx2" or
+ * "default") that the kernels run on; `processors` that the process may run on, the default of every `threads`; `blas` with
+ * `name`, `configuration` (its version is in it), `core` and `threading` ("pthreads", "openmp" or "sequential"); `onednn`,
+ * its version or null. Members may be added. *json goes to cet_free().
+ */
+CET_API cet_status cet_build_info_json(char **json);
 
 /* ---- Model: what is in it ---- */
 
@@ -684,6 +810,47 @@ CET_API cet_status cet_model_reads_file(const cet_model *model, const char *path
 
 /* Pointers in `info` are borrowed from the model. */
 CET_API cet_status cet_model_get_input(const cet_model *model, size_t index, cet_value_info *info);
+
+/* Outputs, in the graph's order. 0 for a bad handle. */
+CET_API size_t cet_model_output_count(const cet_model *model);
+
+/* Pointers in `info` are borrowed from the model. */
+CET_API cet_status cet_model_get_output(const cet_model *model, size_t index, cet_value_info *info);
+
+/* Where a model comes from, in its own words; "" where it says nothing. */
+typedef struct cet_model_info {
+  uint32_t struct_size;
+  uint32_t reserved;
+  int64_t ir_version;
+  int64_t model_version; /* the producer's number for this version of the model */
+  const char *producer_name;
+  const char *producer_version;
+  const char *domain;
+  const char *graph_name;
+  const char *documentation;
+  uint64_t file_bytes; /* as it was loaded, external data included */
+} cet_model_info;
+
+CET_API cet_status cet_model_info_init(cet_model_info *info, size_t size);
+
+/* Pointers in `info` are borrowed from the model. */
+CET_API cet_status cet_model_get_info(const cet_model *model, cet_model_info *info);
+
+/* SHA-256 of the model file without external data, 64 hexadecimal digits, borrowed from the model: what plans, spectra and
+   saved states are held against. The file is read through when this is first asked for. */
+CET_API cet_status cet_model_get_sha256(const cet_model *model, const char **digest);
+
+/* Operator sets that the model imports, the default domain "" first. 0 for a bad handle. */
+CET_API size_t cet_model_opset_count(const cet_model *model);
+
+/* `domain` is borrowed from the model. */
+CET_API cet_status cet_model_get_opset(const cet_model *model, size_t index, const char **domain, int64_t *version);
+
+/* Entries of metadata_props, in the file's order. 0 for a bad handle. */
+CET_API size_t cet_model_metadata_count(const cet_model *model);
+
+/* `key` and `value` are borrowed from the model. */
+CET_API cet_status cet_model_get_metadata(const cet_model *model, size_t index, const char **key, const char **value);
 
 /*
  * A stretch of the parameter vector: one quantizable float constant (weights of Conv, ConvTranspose, Gemm, MatMul,
@@ -822,13 +989,34 @@ CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
 
 /*
  * Runs the model with the library's own executor. `inputs` holds one array per required model input, matched by
- * name, and may hold some for initializers that are inputs as well. All values of the run together may have 60 % of the
- * memory that is available: the node that would have more is refused before it runs. Errors: INVALID_ARGUMENT (names,
- * element types, class numbers that are none), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR, OUT_OF_MEMORY (with the bytes).
+ * name, and may hold some for initializers that are inputs as well. float16 and bfloat16 serve for float32 too. All values
+ * of the run together may have 60 % of the memory that is available: the node that would have more is refused before it runs.
+ * Errors: INVALID_ARGUMENT (names, element types, class numbers that are none), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR,
+ * OUT_OF_MEMORY (with the bytes).
  */
 CET_API cet_status cet_run(
     const cet_model *model, const cet_tensor *inputs, size_t input_count, const cet_run_options *options,
     cet_outputs **outputs);
+
+/* Memory of the caller's for one output, as cet_tensor describes an array; never changes either. */
+typedef struct cet_buffer {
+  const char *name; /* of the output */
+  void *data;
+  uint64_t byte_size;
+  const int64_t *shape;
+  uint32_t rank;
+  cet_element_type element_type;
+} cet_buffer;
+
+/*
+ * The same into buffers of the caller's: outputs in any order, each at most once; those without a buffer are dropped.
+ * Nothing is written unless all fit. Buffers may share memory with inputs, which are read before.
+ * Errors: as for cet_run; SHAPE_MISMATCH unless element type, shape and byte_size are those of the output (expected and got
+ * are details of the error); INVALID_ARGUMENT for overlapping buffers.
+ */
+CET_API cet_status cet_run_into(
+    const cet_model *model, const cet_tensor *inputs, size_t input_count, const cet_run_options *options,
+    const cet_buffer *outputs, size_t output_count);
 
 /*
  * Runs the model on samples of a calibration, as planning feeds them: from number `first` of `batch` on, at most
@@ -849,6 +1037,37 @@ CET_API cet_status cet_outputs_get(const cet_outputs *outputs, size_t index, cet
 
 /* The index of the output of this name. Errors: INVALID_ARGUMENT when there is none. */
 CET_API cet_status cet_outputs_find(const cet_outputs *outputs, const char *name, size_t *index);
+
+/* ---- DLPack ---- */
+
+/*
+ * Arrays of other libraries, and arrays for them (https://dmlc.github.io/dlpack). The structs are those of the host's
+ * dlpack.h, version 1.x, which may be included before or after this header, or not at all.
+ */
+struct DLManagedTensor;
+struct DLManagedTensorVersioned;
+
+/*
+ * Describes such an array for the library. `tensor` borrows shape and elements from `array`, which stays its owner's, and
+ * `name` (may be NULL). Memory of the processor, in C order without gaps; byte_offset is heeded.
+ * Errors: INVALID_ARGUMENT (another device, version, element type, or strides), SHAPE_MISMATCH.
+ */
+CET_API cet_status cet_tensor_from_dlpack(
+    const struct DLManagedTensorVersioned *array, const char *name, cet_tensor *tensor);
+CET_API cet_status cet_tensor_from_dlpack_unversioned(
+    const struct DLManagedTensor *array, const char *name, cet_tensor *tensor);
+
+/*
+ * An output as such an array, without a copy: marked read-only, in memory that lives until array->deleter is called, also
+ * when `outputs` is freed before. Errors: INVALID_ARGUMENT (index out of range, an element type that DLPack lacks).
+ */
+CET_API cet_status cet_outputs_to_dlpack(
+    const cet_outputs *outputs, size_t index, struct DLManagedTensorVersioned **array);
+
+/* The values of an initializer, as cet_quantized_dequantize_as gives them, in memory of their own that may be written. */
+CET_API cet_status cet_quantized_to_dlpack(
+    const cet_quantized *quantized, size_t index, cet_element_type element_type,
+    struct DLManagedTensorVersioned **array);
 
 /* ---- Curvature ---- */
 
@@ -898,6 +1117,7 @@ typedef struct cet_curvature_options {
   cet_progress_fn progress;
   cet_log_fn log;
   void *user_data; /* handed to progress and log */
+  const cet_executor *executor; /* NULL: threads of the library's own; its function is used until the handle is freed */
 } cet_curvature_options;
 
 CET_API cet_status cet_curvature_options_init(cet_curvature_options *options, size_t size);
@@ -1035,6 +1255,7 @@ typedef struct cet_eigensolve_options {
   uint64_t total_max_memory;   /* cet_eigensolve_curvature only, in place of max_memory: bytes for what that counts and for
                                   what the curvature holds, which takes less from then on (fewer directions, batches and
                                   threads, the same products) where the basis needs room. 0: none */
+  const cet_executor *executor; /* for the basis, a curvature has its own; NULL: threads of the library's own */
 } cet_eigensolve_options;
 
 CET_API cet_status cet_eigensolve_options_init(cet_eigensolve_options *options, size_t size);
@@ -1120,6 +1341,7 @@ typedef struct cet_estimate_options {
   cet_progress_fn progress;
   cet_log_fn log;
   void *user_data;         /* handed to progress and log */
+  const cet_executor *executor; /* for the vectors, a curvature has its own; NULL: threads of the library's own */
 } cet_estimate_options;
 
 CET_API cet_status cet_estimate_options_init(cet_estimate_options *options, size_t size);
@@ -1199,7 +1421,7 @@ CET_API cet_status cet_quantized_get_correction(
 /* ==== 7. Experimental ============================================================================ */
 /* What is below may change or go in any version. */
 
-/* Handles of all kinds that exist in this process: a test compares it before and after. */
+/* Handles of all kinds, and arrays lent through DLPack, that exist in this process: a test compares it before and after. */
 CET_API uint64_t cet_live_handle_count(void);
 
 #ifdef __cplusplus

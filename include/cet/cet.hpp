@@ -50,6 +50,13 @@ namespace cet {
 struct error {
   cet_status status = CET_INTERNAL;
   std::string message; /* one line */
+  /* Parts of it by themselves (cet_error_detail), empty where it has no such part. */
+  std::string node = {};
+  std::string initializer = {};
+  std::string input = {};
+  std::string expected = {};
+  std::string got = {};
+  std::uint64_t bytes_needed = 0; /* 0: not known */
 };
 
 /* A value or the error that came in its place; look before `*`. */
@@ -103,7 +110,22 @@ class [[nodiscard]] result<void> {
 namespace detail {
 
 /* Of the call that this thread has just made. */
-inline error failure(cet_status status) { return {status, cet_last_error_message()}; }
+inline error failure(cet_status status) {
+  error result{status, cet_last_error_message()};
+  cet_error *last = cet_error_copy_last();
+  auto part = [last](cet_error_detail detail) {
+    const char *text = cet_error_get(last, detail);
+    return std::string(text ? text : "");
+  };
+  result.node = part(CET_ERROR_NODE);
+  result.initializer = part(CET_ERROR_INITIALIZER);
+  result.input = part(CET_ERROR_INPUT);
+  result.expected = part(CET_ERROR_EXPECTED);
+  result.got = part(CET_ERROR_GOT);
+  result.bytes_needed = cet_error_bytes_needed(last);
+  cet_error_free(last);
+  return result;
+}
 
 inline result<void> done(cet_status status) {
   if (status != CET_OK) return failure(status);
@@ -212,6 +234,8 @@ using plan_tensor = detail::sized<cet_plan_tensor, cet_plan_tensor_init>;
 using plan_summary = detail::sized<cet_plan_summary, cet_plan_summary_init>;
 using initializer_view = detail::sized<cet_initializer_view, cet_initializer_view_init>;
 using correction_view = detail::sized<cet_correction_view, cet_correction_view_init>;
+using executor = detail::sized<cet_executor, cet_executor_init>;
+using model_info = detail::sized<cet_model_info, cet_model_info_init>;
 using value_info = detail::sized<cet_value_info, cet_value_info_init>;
 using parameter_info = detail::sized<cet_parameter_info, cet_parameter_info_init>;
 using curvature_info = detail::sized<cet_curvature_info, cet_curvature_info_init>;
@@ -287,6 +311,10 @@ class model : public detail::owner<cet_model, cet_model_free> {
   }
   std::size_t input_count() const noexcept { return cet_model_input_count(get()); }
   result<value_info> input(std::size_t index) const { return detail::filled<value_info>(cet_model_get_input, get(), index); }
+  std::size_t output_count() const noexcept { return cet_model_output_count(get()); }
+  result<value_info> output(std::size_t index) const { return detail::filled<value_info>(cet_model_get_output, get(), index); }
+  result<model_info> info() const { return detail::filled<model_info>(cet_model_get_info, get()); }
+  result<const char *> sha256() const { return detail::filled<const char *>(cet_model_get_sha256, get()); }
   std::size_t parameter_count() const noexcept { return cet_model_parameter_count(get()); }
   result<parameter_info> parameter(std::size_t index) const {
     return detail::filled<parameter_info>(cet_model_get_parameter, get(), index);
@@ -300,6 +328,9 @@ class model : public detail::owner<cet_model, cet_model_free> {
     cet_outputs *raw = nullptr;
     cet_status status = cet_run(get(), inputs.data(), inputs.size(), &options, &raw);
     return detail::made<outputs>(status, raw);
+  }
+  result<void> run_into(span<const cet_tensor> inputs, span<const cet_buffer> outputs, const run_options &options = {}) const {
+    return detail::done(cet_run_into(get(), inputs.data(), inputs.size(), &options, outputs.data(), outputs.size()));
   }
 };
 
@@ -381,6 +412,12 @@ class quantized : public detail::owner<cet_quantized, cet_quantized_free> {
   }
   result<void> save_file(const std::string &path, const save_options &options = {}) const {
     return detail::done(cet_quantized_save_file(get(), path.c_str(), &options));
+  }
+  result<void> save_state(const std::string &path) const { return detail::done(cet_quantized_save_state(get(), path.c_str())); }
+  static result<quantized> load_state(const model &model, const std::string &path) {
+    cet_quantized *raw = nullptr;
+    cet_status status = cet_quantized_load_state(model.get(), path.c_str(), &raw);
+    return detail::made<quantized>(status, raw);
   }
   result<buffer> save_memory(const save_options &options = {}) const {
     void *data = nullptr;

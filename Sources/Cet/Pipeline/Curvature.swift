@@ -38,8 +38,8 @@ public final class Curvature: LinearMap, @unchecked Sendable {
 
   /// - Parameters:
   ///   - communicator: nil: this process has all samples.
-  ///   - host: makes the monitor of a call on the thread that makes it: of this one, of `loss` and of `gradient`. Not asked
-  ///     with a communicator.
+  ///   - host: makes the monitor of a call on the thread that makes it: of this one, of `loss` and of `gradient`. With a
+  ///     communicator only its threads count.
   ///   - arguments: model, data fitted to it, and options; what is wrong with them is told to the other processes.
   public init(
     _ communicator: Communicator? = nil, host: @escaping () -> Monitor = { Monitor() },
@@ -47,7 +47,7 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   ) throws(CetError) {
     self.communicator = communicator
     self.host = host
-    let monitor = communicator == nil ? host() : Monitor()
+    let monitor = communicator == nil ? host() : Monitor(threads: host().threads)
     let (model, samples, options) = try communicator.agree {
       let (model, data, options) = try arguments()
       try options.validate()
@@ -218,11 +218,11 @@ extension CalibrationShare {
 
 /// Samples of one of `size` processes, when all add the same `total` samples in batches of `batchSize`.
 public func communicatorRange(total: Int, batchSize: Int, size: Int, rank: Int) throws(CetError) -> Range<Int> {
-  guard batchSize > 0 else { throw CetError(.invalidArgument, "batch_size: expected a positive number, got \(batchSize)") }
+  guard batchSize > 0 else { throw CetError(.invalidArgument, "batch_size", expected: "a positive number", got: "\(batchSize)") }
   guard size >= 1, size <= ShardTree.leafCount else {
-    throw CetError(.invalidArgument, "size: expected 1 to \(ShardTree.leafCount) ranks, got \(size)")
+    throw CetError(.invalidArgument, "size", expected: "1 to \(ShardTree.leafCount) ranks", got: "\(size)")
   }
-  guard rank >= 0, rank < size else { throw CetError(.invalidArgument, "rank: expected one below \(size), got \(rank)") }
+  guard rank >= 0, rank < size else { throw CetError(.invalidArgument, "rank", expected: "one below \(size)", got: "\(rank)") }
   let tree = ShardTree(batchCount: total / batchSize + (total % batchSize == 0 ? 0 : 1))
   guard tree.batchCount >= size else {
     throw CetError(

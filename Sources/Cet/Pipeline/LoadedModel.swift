@@ -28,6 +28,11 @@ public final class LoadedModel: @unchecked Sendable {
 
   public var requiredInputs: [ValueInfo] { file.model.graph.requiredInputs }
 
+  public var outputs: [ValueInfo] { file.model.graph.outputs }
+
+  /// What the file says about itself.
+  public var metadata: ModelMetadata { ModelMetadata(file.model) }
+
   /// Whether the model or some of its external data was read from the file at `path`.
   public func reads(path: String) -> Bool { file.reads(path: path) }
 
@@ -43,10 +48,10 @@ public final class LoadedModel: @unchecked Sendable {
   public var parameters: [ParameterSlot] { found.layers.parameters }
 
   /// The model file with external data.
-  var byteCount: Int { file.byteCount + file.externalByteCount }
+  public var byteCount: Int { file.byteCount + file.externalByteCount }
 
   /// SHA-256 of the model file, 64 hexadecimal digits.
-  var sha256: String {
+  public var sha256: String {
     lock.withLock {
       if let digest { return digest }
       let made = file.withBytes { SHA256.hexDigest(of: $0) }
@@ -63,8 +68,7 @@ public final class LoadedModel: @unchecked Sendable {
     for node in nodes {
       if let obstacle = OperatorRegistry.obstacle(to: node, in: file.model) {
         let quantized = existing.others.isEmpty ? nil : existing.summary
-        throw CetError(
-          .unsupportedOperator, "node '\(node.displayName)': \(obstacle)" + (quantized.map { " (\($0))" } ?? ""))
+        throw CetError(.unsupportedOperator, "\(obstacle)" + (quantized.map { " (\($0))" } ?? "")).at(.node(node.displayName))
       }
       if node.operatorType != "If" { for body in node.subgraphs { try check(body.nodes) } }
     }
@@ -77,6 +81,6 @@ public final class LoadedModel: @unchecked Sendable {
       throw CetError(.invalidModel, "the model has no quantizable weights (\(existing.summary ?? kinds))")
     }
     guard let reason = found.obstacle(0), !found.layers.indices.contains(where: { found.obstacle($0) == nil }) else { return }
-    throw CetError(.numeric, "nothing is left to quantize: initializer '\(first.name)' \(reason)")
+    throw CetError(.numeric, "nothing is left to quantize: initializer '\(first.name)' \(reason)").with(.initializer, first.name)
   }
 }

@@ -57,7 +57,8 @@ struct LossLimit {
     guard let loss = plan.prediction?.bound, loss > limit else { return plan }
     throw CetError(
       .infeasibleBudget,
-      "max_loss \(limit) cannot be reached: the most bits allowed lose up to \(loss) on held-out samples (95 % confidence)")
+      "max_loss \(limit) cannot be reached: the most bits allowed lose up to \(loss) on held-out samples (95 % confidence)"
+    ).with(.expected, "at most \(limit)").with(.got, "\(loss)")
   }
 
   /// Throws when a rounded plan exceeds its limit.
@@ -65,6 +66,7 @@ struct LossLimit {
     guard let loss = expected?.bound, loss > limit * (1 + 1e-9) else { return }
     throw CetError(
       .infeasibleBudget,
-      "the plan was made for max_loss \(limit), rounded it loses up to \(loss) on held-out samples (95 % confidence): plan again with these samples")
+      "the plan was made for max_loss \(limit), rounded it loses up to \(loss) on held-out samples (95 % confidence): plan again with these samples"
+    ).with(.expected, "at most \(limit)").with(.got, "\(loss)")
   }
 }

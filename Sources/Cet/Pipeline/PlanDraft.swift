@@ -116,19 +116,21 @@ struct PlanDraft {
       case .ratio(let asked):
         throw CetError(
           .infeasibleBudget,
-          "ratio \(PlanDraft.short(asked)) cannot be reached: the allowed bits give \(ratio(highest)) to \(ratio(lowest))")
+          "ratio \(PlanDraft.short(asked)) cannot be reached: the allowed bits give \(ratio(highest)) to \(ratio(lowest))"
+        ).with(.expected, "\(ratio(highest)) to \(ratio(lowest))").with(.got, PlanDraft.short(asked))
       default:
         let mean = PlanDraft.short(Double(codeBits(lowest)) / Double(plannedCount))
         let most = PlanDraft.short(Double(codeBits(highest)) / Double(plannedCount))
         throw CetError(.infeasibleBudget, "the target mean bits cannot be reached: the allowed bits give \(mean) to \(most)")
+          .with(.expected, "\(mean) to \(most)")
       }
     }
     if case .size(let bytes) = options.target {
       let least = try fileBytes(lowest)
       if least > bytes {
-        throw CetError(
-          .infeasibleBudget,
-          "a file of \(bytes) bytes cannot be reached: the allowed bits give \(least) to \(try fileBytes(highest)) bytes")
+        let range = "\(least) to \(try fileBytes(highest)) bytes"
+        throw CetError(.infeasibleBudget, "a file of \(bytes) bytes cannot be reached: the allowed bits give \(range)")
+          .with(.expected, range).with(.got, "\(bytes) bytes")
       }
     }
   }

@@ -97,7 +97,8 @@ private func nearest(
 ) throws(CetError) -> QuantizedModel {
   let interruption = Interruption(monitor.check)
   let bound = try BoundModel(
-    model.found, output: "", loss: plan.loss, workers: Workers(threads: options.threads, interruption: interruption),
+    model.found, output: "", loss: plan.loss,
+    workers: Workers(threads: options.threads, interruption: interruption, host: monitor.threads),
     context: ComputeContext(interruption: interruption))
   let (codings, rules) = (plan.codings(of: model), plan.options.codeRules(model.trellisCode))
   var layers: [Int: QuantizedLayer] = [:]
@@ -181,15 +182,15 @@ private func judgement(
 }
 
 /// What a written file must compute.
-private struct Probe: Sendable {
+struct Probe: Sendable {
   let inputs: Batch
   let outputs: [Tensor]
 }
 
 /// Codes, corrected biases, and the file that holds them.
 public final class QuantizedModel: @unchecked Sendable {
-  private let model: LoadedModel
-  private let layers: [Int: QuantizedLayer]
+  let model: LoadedModel
+  let layers: [Int: QuantizedLayer]
   private let rewriting: Rewriting
   private let probe: Probe?
   /// The plan that was carried out, with the measured loss change and the file's size.
@@ -198,7 +199,7 @@ public final class QuantizedModel: @unchecked Sendable {
   public let tensors: [QuantizedTensor]
   public let corrections: [Correction]
 
-  fileprivate init(
+  init(
     _ model: LoadedModel, plan: CompressionPlan, layers: [Int: QuantizedLayer], biasNames: [String?], probe: Probe?
   ) throws(CetError) {
     self.model = model

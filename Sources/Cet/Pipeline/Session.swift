@@ -51,7 +51,7 @@ struct Session {
     let graph = model.found.model.graph
     let name = try Session.outputName(graph, output)
     let interruption = Interruption(monitor.check)
-    let workers = Workers(threads: threads, interruption: interruption)
+    let workers = Workers(threads: threads, interruption: interruption, host: monitor.threads)
     let context = Session.context(maxMemory, interruption)
     var cut = try BatchCut(
       data, size: batchSize, usual: max(1, (totalSamples ?? data.sampleCount) / parts),
@@ -129,7 +129,7 @@ struct Session {
     var session = self
     let interruption = Interruption(monitor.check)
     session.bound = try BoundModel(
-      found, output: bound.output, loss: loss, workers: Workers(threads: threads, interruption: interruption),
+      found, output: bound.output, loss: loss, workers: Workers(threads: threads, interruption: interruption, host: monitor.threads),
       context: Session.context(maxMemory, interruption))
     return session
   }

@@ -40,7 +40,8 @@ extension Session {
     var need = memory(work, widths, rounding, costs, threads: 1)
     guard need.total <= limit else {
       throw CetError(
-        .outOfMemory, "\(work) needs at least \(need.total) bytes with one thread (\(need.text)), max_memory is \(limit)")
+        .outOfMemory, "\(work) needs at least \(need.total) bytes with one thread (\(need.text)), max_memory is \(limit)",
+        bytesNeeded: need.total)
     }
     let asked = bound.workers.threads
     var threads = asked

@@ -2,6 +2,10 @@
 enum ModelField {
   static let irVersion = 1
   static let producerName = 2
+  static let producerVersion = 3
+  static let domain = 4
+  static let modelVersion = 5
+  static let documentation = 6
   static let graph = 7
   static let opsetImport = 8
   static let metadata = 14

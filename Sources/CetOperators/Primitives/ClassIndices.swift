@@ -15,7 +15,7 @@ public struct ClassIndices: PiecewiseConstant {
 
   public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     guard inputs[0].element == .int64 else {
-      throw CetError(.shapeMismatch, "\(name): expected int64, got \(inputs[0].element)")
+      throw CetError(.shapeMismatch, name, expected: "int64", got: "\(inputs[0].element)")
     }
     return inputs
   }

@@ -45,7 +45,7 @@ extension Tensor {
   func require(_ shape: [Int], type: ElementType = .float32, _ what: String) throws(CetError) {
     guard self.type == type, self.shape == shape else {
       throw CetError(
-        .shapeMismatch, "\(what): expected \(type) \(shape.shapeText), got \(self.type) \(self.shape.shapeText)")
+        .shapeMismatch, what, expected: "\(type) \(shape.shapeText)", got: "\(self.type) \(self.shape.shapeText)")
     }
   }
 

@@ -16,14 +16,21 @@ Calls release the interpreter's lock. Model, Plan, Quantized and Spectrum are im
 threads at once; Calibration and Hessian lock themselves. Ctrl-C cancels a running call of `plan`, `quantize`,
 `eigsh`, `trace`, `diagonal` and `spectral_density` and raises KeyboardInterrupt.
 
+Errors
+------
+What fails raises a `CetError`, one class per status. Its message names the place; `node`, `initializer`, `input`, `expected`,
+`got` and `bytes_needed` are parts of it by themselves.
+
 Memory
 ------
-Arrays that the package returns are copies and outlive the objects they came from.
+Arrays that the package returns are copies and outlive the objects they came from. Where arrays are taken, anything with
+`__dlpack__` in the processor's memory will do (PyTorch's bfloat16 too).
 """
 
 from . import mpi
 from .calibration import Calibration
 from .communicator import Communicator
+from .dlpack import DLPackArray
 from .errors import (
     Cancelled,
     CetError,
@@ -40,17 +47,17 @@ from .errors import (
 )
 from .estimates import SpectralDensity, diagonal, spectral_density, trace
 from .hessian import CurvatureInfo, Hessian, Spectrum, eigsh
-from .library import library_path, library_version
-from .model import Model, Parameter, inspect, run, run_samples
+from .library import build_info, library_path, library_version
+from .model import Model, ModelInfo, Parameter, inspect, run, run_samples
 from .plan import Plan, PlanSummary, PlanTensor, plan
 from .quantized import Correction, Initializer, Quantized, quantize
 from .session import Session
 from .version import __version__
 
 __all__ = [
-    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "Hessian", "IOFailure",
-    "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "NotConverged",
+    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "DLPackArray", "Hessian", "IOFailure",
+    "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "ModelInfo", "NotConverged",
     "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "Session", "ShapeMismatch",
-    "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "diagonal", "eigsh", "inspect", "library_path",
-    "library_version", "mpi", "plan", "quantize", "run", "run_samples", "spectral_density", "trace",
+    "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "build_info", "diagonal", "eigsh", "inspect",
+    "library_path", "library_version", "mpi", "plan", "quantize", "run", "run_samples", "spectral_density", "trace",
 ]

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
+
+# CET_ERROR_NODE and so on, from 1.
+DETAILS = ("node", "initializer", "input", "expected", "got")
+
 
 class CetError(Exception):
-    """A call of the library failed. `status` is its cet_status; the message is one line that names the place."""
+    """A call of the library failed. `status` is its cet_status; the message is one line that names the place.
+
+    Parts of it by themselves, None where the error has no such part: `node`, `initializer` and `input` are names of the
+    model, `expected` and `got` words of the message, `bytes_needed` what memory did not suffice for.
+    """
 
     status = 0
+    node: Optional[str] = None
+    initializer: Optional[str] = None
+    input: Optional[str] = None
+    expected: Optional[str] = None
+    got: Optional[str] = None
+    bytes_needed: Optional[int] = None
 
 
 class InvalidArgument(CetError, ValueError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes as c
+import json
 import os
 from pathlib import Path
 
 from . import structs as s
-from .errors import error_for
+from .errors import DETAILS, error_for
 from .version import __version__
 
 # Before 1.0 a minor version may break the interface, from then on a major one: the library's name says which it is.
@@ -34,6 +35,14 @@ _PROTOTYPES = {
     "cet_status_string": (_string, [c.c_int32]),
     "cet_last_error_message": (_string, []),
     "cet_phase_string": (_string, [c.c_int32]),
+    "cet_error_copy_last": (_handle, []),
+    "cet_error_free": (None, [_handle]),
+    "cet_error_status": (c.c_int32, [_handle]),
+    "cet_error_message": (_string, [_handle]),
+    "cet_error_get": (_string, [_handle, c.c_int32]),
+    "cet_error_bytes_needed": (c.c_uint64, [_handle]),
+    "cet_set_log": (None, [s.LogFn, c.c_void_p]),
+    "cet_build_info_json": (s.Status, [_text_out]),
     "cet_free": (None, [c.c_void_p]),
     "cet_model_free": (None, [_handle]),
     "cet_calibration_free": (None, [_handle]),
@@ -47,6 +56,14 @@ _PROTOTYPES = {
     "cet_model_reads_file": (s.Status, [_handle, _string, _p(c.c_uint32)]),
     "cet_model_input_count": (_size, [_handle]),
     "cet_model_get_input": (s.Status, [_handle, _size, _p(s.ValueInfo)]),
+    "cet_model_output_count": (_size, [_handle]),
+    "cet_model_get_output": (s.Status, [_handle, _size, _p(s.ValueInfo)]),
+    "cet_model_get_info": (s.Status, [_handle, _p(s.ModelInfo)]),
+    "cet_model_get_sha256": (s.Status, [_handle, _p(_string)]),
+    "cet_model_opset_count": (_size, [_handle]),
+    "cet_model_get_opset": (s.Status, [_handle, _size, _p(_string), _p(c.c_int64)]),
+    "cet_model_metadata_count": (_size, [_handle]),
+    "cet_model_get_metadata": (s.Status, [_handle, _size, _p(_string), _p(_string)]),
     "cet_model_parameter_count": (_size, [_handle]),
     "cet_model_get_parameter": (s.Status, [_handle, _size, _p(s.ParameterInfo)]),
     "cet_model_inspect_json": (s.Status, [_handle, _text_out]),
@@ -70,6 +87,7 @@ _PROTOTYPES = {
     "cet_session_free": (None, [_handle]),
     "cet_session_create": (s.Status, [_handle, _handle, _p(s.PlanOptions), _out]),
     "cet_session_add_batch": (s.Status, [_handle, _p(s.Tensor), _size, _p(s.Tensor)]),
+    "cet_session_pull_batches": (s.Status, [_handle, s.BatchFn, c.c_void_p]),
     "cet_session_sample_count": (c.c_uint64, [_handle]),
     "cet_session_prepare": (s.Status, [_handle, s.ProgressFn, s.LogFn, c.c_void_p]),
     "cet_session_plan": (s.Status, [_handle, _p(s.PlanOptions), _out]),
@@ -80,6 +98,10 @@ _PROTOTYPES = {
     "cet_quantized_get_initializer": (s.Status, [_handle, _size, _p(s.InitializerView)]),
     "cet_quantized_find_initializer": (s.Status, [_handle, _string, c.POINTER(_size)]),
     "cet_quantized_dequantize": (s.Status, [_handle, _size, _float_array, _size]),
+    "cet_quantized_dequantize_as": (s.Status, [_handle, _size, c.c_int32, c.c_void_p, c.c_uint64]),
+    "cet_quantized_save_state": (s.Status, [_handle, _string]),
+    "cet_quantized_load_state": (s.Status, [_handle, _string, _out]),
+    "cet_quantized_to_dlpack": (s.Status, [_handle, _size, c.c_int32, _out]),
     "cet_quantized_get_plan": (s.Status, [_handle, _out]),
     "cet_quantized_correction_count": (_size, [_handle]),
     "cet_quantized_get_correction": (s.Status, [_handle, _size, _p(s.CorrectionView)]),
@@ -88,6 +110,10 @@ _PROTOTYPES = {
     "cet_run_samples": (
         s.Status, [_handle, _handle, _size, c.c_uint64, _p(s.RunOptions), _p(c.c_uint64), _out]),
     "cet_run": (s.Status, [_handle, _p(s.Tensor), _size, _p(s.RunOptions), _out]),
+    "cet_run_into": (s.Status, [_handle, _p(s.Tensor), _size, _p(s.RunOptions), _p(s.Buffer), _size]),
+    "cet_tensor_from_dlpack": (s.Status, [c.c_void_p, _string, _p(s.Tensor)]),
+    "cet_tensor_from_dlpack_unversioned": (s.Status, [c.c_void_p, _string, _p(s.Tensor)]),
+    "cet_outputs_to_dlpack": (s.Status, [_handle, _size, _out]),
     "cet_outputs_count": (_size, [_handle]),
     "cet_outputs_get": (s.Status, [_handle, _size, _p(s.Tensor)]),
     "cet_outputs_find": (s.Status, [_handle, _string, c.POINTER(_size)]),
@@ -127,7 +153,7 @@ _PROTOTYPES = {
         s.Status,
         [_double_array, _double_array, _size, _size, c.c_double, _double_array, _double_array, _double_array, _size]),
     "cet_live_handle_count": (c.c_uint64, []),
-    **{f"{struct._c_name_}_init": (s.Status, [_p(struct), _size]) for struct in s.ALL if struct is not s.Tensor},
+    **{f"{struct._c_name_}_init": (s.Status, [_p(struct), _size]) for struct in s.ALL if struct not in (s.Tensor, s.Buffer, s.Batch)},
 }
 
 
@@ -173,11 +199,28 @@ def library_version() -> str:
     return lib.cet_version_string().decode()
 
 
+def build_info() -> dict:
+    """What the library was built with and runs on: "compilers", "instruction_set", "processors", "blas", "onednn"."""
+    text = c.c_void_p()
+    check(lib.cet_build_info_json(c.byref(text)))
+    return json.loads(taken_text(text))
+
+
 def check(status: int) -> None:
     """Raises the exception of a failed call."""
-    if status:
-        message = lib.cet_last_error_message() or lib.cet_status_string(status)
-        raise error_for(status, message.decode("utf-8", "replace"))
+    if not status:
+        return
+    last = lib.cet_error_copy_last()
+    try:
+        message = lib.cet_error_message(last) or lib.cet_status_string(status)
+        error = error_for(status, message.decode("utf-8", "replace"))
+        for number, name in enumerate(DETAILS, 1):
+            text = lib.cet_error_get(last, number)
+            setattr(error, name, None if text is None else text.decode("utf-8", "replace"))
+        error.bytes_needed = lib.cet_error_bytes_needed(last) or None
+    finally:
+        lib.cet_error_free(last)
+    raise error
 
 
 def initialized(struct):

@@ -33,11 +33,31 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Input:
-    """A model input that must be fed. Unknown sizes are -1; `shape` and `dtype` are None when the model is silent."""
+    """A model input that must be fed, or an output. Unknown sizes are -1; `shape` and `dtype` are None when the model is silent."""
 
     name: str
     shape: Optional[Tuple[int, ...]]
     dtype: Optional[str]
+
+
+Output = Input
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Where a model comes from, in its own words; "" where it says nothing."""
+
+    ir_version: int
+    model_version: int
+    producer_name: str
+    producer_version: str
+    domain: str
+    graph_name: str
+    documentation: str
+    file_bytes: int
+    opsets: Dict[str, int]
+    """By domain; "" is the default one."""
+    metadata: Dict[str, str]
 
 
 class Model(Handle):
@@ -59,13 +79,46 @@ class Model(Handle):
     @property
     def inputs(self) -> List[Input]:
         """Inputs that a caller must feed, in the graph's order."""
+        return self._values(lib.cet_model_input_count, lib.cet_model_get_input)
+
+    @property
+    def outputs(self) -> List[Output]:
+        """Outputs, in the graph's order."""
+        return self._values(lib.cet_model_output_count, lib.cet_model_get_output)
+
+    def _values(self, count, get) -> list:
         result = []
-        for index in range(lib.cet_model_input_count(self._handle)):
+        for index in range(count(self._handle)):
             info = initialized(s.ValueInfo)
-            check(lib.cet_model_get_input(self._handle, index, c.byref(info)))
+            check(get(self._handle, index, c.byref(info)))
             shape = shape_of(info) if info.shape or info.rank else None
             result.append(Input(info.name.decode(), shape, TYPE_NAMES.get(info.element_type)))
         return result
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself."""
+        info = initialized(s.ModelInfo)
+        check(lib.cet_model_get_info(self._handle, c.byref(info)))
+        opsets, metadata = {}, {}
+        for index in range(lib.cet_model_opset_count(self._handle)):
+            domain, version = c.c_char_p(), c.c_int64()
+            check(lib.cet_model_get_opset(self._handle, index, c.byref(domain), c.byref(version)))
+            opsets[domain.value.decode()] = version.value
+        for index in range(lib.cet_model_metadata_count(self._handle)):
+            key, value = c.c_char_p(), c.c_char_p()
+            check(lib.cet_model_get_metadata(self._handle, index, c.byref(key), c.byref(value)))
+            metadata[key.value.decode()] = value.value.decode()
+        return ModelInfo(
+            info.ir_version, info.model_version, info.producer_name.decode(), info.producer_version.decode(),
+            info.domain.decode(), info.graph_name.decode(), info.documentation.decode(), info.file_bytes, opsets, metadata)
+
+    @property
+    def sha256(self) -> str:
+        """Of the model file without external data; computed when first asked for."""
+        digest = c.c_char_p()
+        check(lib.cet_model_get_sha256(self._handle, c.byref(digest)))
+        return digest.value.decode()
 
     @property
     def parameters(self) -> List[Parameter]:

@@ -12,6 +12,7 @@ from typing import Callable, Iterable, List, Mapping, Optional
 
 import numpy as np
 
+from . import dlpack
 from . import structs as s
 from .errors import Cancelled, InvalidArgument
 from .library import check, lib
@@ -22,7 +23,9 @@ _TYPES = {
     10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
 }
 _NUMBERS = {np.dtype(kind): number for number, kind in _TYPES.items()}
-TYPE_NAMES = {number: np.dtype(kind).name for number, kind in _TYPES.items()}
+# NumPy has no bfloat16: arrays of it come and go through DLPack, or as float32.
+BFLOAT16 = 16
+TYPE_NAMES = {**{number: np.dtype(kind).name for number, kind in _TYPES.items()}, BFLOAT16: "bfloat16"}
 
 Progress = Callable[[str, int, int], object]
 Log = Callable[[str, str], object]
@@ -73,13 +76,18 @@ def strings(values: Iterable[str]):
 
 
 class Tensors:
-    """NumPy arrays as cet_tensor structs, kept alive with them."""
+    """Arrays as cet_tensor structs, kept alive with them: what NumPy can look at, or what has `__dlpack__`."""
 
     def __init__(self, arrays: Mapping[Optional[str], np.ndarray]):
         self.count = len(arrays)
         self.array = (s.Tensor * self.count)()
         self._kept = []
         for target, (name, value) in zip(self.array, arrays.items()):
+            if hasattr(value, "__dlpack__") and not isinstance(value, (np.ndarray, np.generic)):
+                capsule = dlpack.borrow(value, None if name is None else name_bytes(name), target)
+                if capsule is not None:
+                    self._kept.append((value, capsule))
+                    continue
             # ascontiguousarray would make a scalar one-dimensional.
             array = np.asarray(value, order="C")
             array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -97,9 +105,12 @@ class Tensors:
 
 
 def copied(tensor: s.Tensor) -> np.ndarray:
-    """A copy of a borrowed tensor."""
-    kind = np.dtype(_TYPES[tensor.element_type])
+    """A copy of a borrowed tensor; bfloat16 as float32."""
     data = c.string_at(tensor.data, tensor.byte_size) if tensor.byte_size else b""
+    if tensor.element_type == BFLOAT16:
+        widened = np.frombuffer(data, np.uint16).astype(np.uint32) << 16
+        return widened.view(np.float32).reshape(shape_of(tensor))
+    kind = np.dtype(_TYPES[tensor.element_type])
     return np.frombuffer(bytearray(data), dtype=kind).reshape(shape_of(tensor))
 
 

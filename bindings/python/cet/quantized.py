@@ -14,7 +14,8 @@ from . import words as w
 from .calibration import Calibration
 from .library import check, initialized, lib
 from .model import Model
-from .native import Callbacks, Handle, Log, Progress, float_pointer, made, name_bytes, path_bytes, shape_of
+from .dlpack import DLPackArray
+from .native import TYPE_NAMES, Callbacks, Handle, Log, Progress, float_pointer, made, name_bytes, path_bytes, shape_of
 from .plan import Plan
 
 
@@ -108,6 +109,13 @@ class Initializer:
         stored = np.ctypeslib.as_array(self._view.zero_point, (self._view.scale_count,))
         return stored.astype(np.float32) / np.float32(self._view.zero_point_unit)
 
+    def dlpack(self, dtype: str = "float32") -> DLPackArray:
+        """The values as an array for DLPack 1.x, for instance `torch.from_dlpack(initializer.dlpack("bfloat16"))`.
+        dtype: "float32", "float16" or "bfloat16", rounded to the nearest."""
+        number = next((number for number, name in TYPE_NAMES.items() if name == dtype), 0)
+        return DLPackArray(
+            lambda: made(lib.cet_quantized_to_dlpack, self._quantized._handle, self._index, number).value)
+
     def dequantize(self) -> np.ndarray:
         """float32 values of `shape`."""
         values = np.empty(self.shape, np.float32)
@@ -181,6 +189,16 @@ class Quantized(Handle):
             return c.string_at(data, size.value)
         finally:
             lib.cet_free(data)
+
+    def save_state(self, path: Union[str, os.PathLike]) -> None:
+        """Writes codes, scales, zero points, corrected biases and the plan; `load_state` makes the same object of them
+        without samples."""
+        check(lib.cet_quantized_save_state(self._handle, path_bytes(path)))
+
+    @classmethod
+    def load_state(cls, model: Model, path: Union[str, os.PathLike]) -> "Quantized":
+        """Reads such a file. model: the one that was quantized."""
+        return cls(made(lib.cet_quantized_load_state, model._handle, path_bytes(path)))
 
     def __repr__(self) -> str:
         total = self.plan.summary

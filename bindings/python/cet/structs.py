@@ -84,6 +84,7 @@ class PlanOptions(Struct):
         ("coding", c.c_int32),
         ("effort", c.c_int32),
         ("min_runtime", c.c_char_p),
+        ("executor", c.c_void_p),
     ]
 
 
@@ -161,6 +162,7 @@ class QuantizeOptions(Struct):
         ("user_data", c.c_void_p),
         ("encoding", c.c_int32),
         ("effort", c.c_int32),
+        ("executor", c.c_void_p),
     ]
 
 
@@ -193,6 +195,41 @@ class SaveOptions(Struct):
     _c_name_ = "cet_save_options"
     _fields_ = [
         ("struct_size", c.c_uint32), ("encoding", c.c_int32), ("progress", ProgressFn), ("user_data", c.c_void_p)]
+
+
+class Buffer(Struct):
+    _c_name_ = "cet_buffer"
+    _fields_ = [
+        ("name", c.c_char_p),
+        ("data", c.c_void_p),
+        ("byte_size", c.c_uint64),
+        ("shape", c.POINTER(c.c_int64)),
+        ("rank", c.c_uint32),
+        ("element_type", c.c_int32),
+    ]
+
+
+class Executor(Struct):
+    _c_name_ = "cet_executor"
+    _fields_ = [
+        ("struct_size", c.c_uint32), ("reserved", c.c_uint32), ("parallel_for", c.c_void_p), ("user_data", c.c_void_p),
+    ]
+
+
+class ModelInfo(Struct):
+    _c_name_ = "cet_model_info"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("ir_version", c.c_int64),
+        ("model_version", c.c_int64),
+        ("producer_name", c.c_char_p),
+        ("producer_version", c.c_char_p),
+        ("domain", c.c_char_p),
+        ("graph_name", c.c_char_p),
+        ("documentation", c.c_char_p),
+        ("file_bytes", c.c_uint64),
+    ]
 
 
 class ValueInfo(Struct):
@@ -258,6 +295,7 @@ class CurvatureOptions(Struct):
         ("progress", ProgressFn),
         ("log", LogFn),
         ("user_data", c.c_void_p),
+        ("executor", c.c_void_p),
     ]
 
 
@@ -304,6 +342,7 @@ class EigensolveOptions(Struct):
         ("state_path", c.c_char_p),
         ("fingerprint", c.c_char_p),
         ("total_max_memory", c.c_uint64),
+        ("executor", c.c_void_p),
     ]
 
 
@@ -337,6 +376,7 @@ class EstimateOptions(Struct):
         ("progress", ProgressFn),
         ("log", LogFn),
         ("user_data", c.c_void_p),
+        ("executor", c.c_void_p),
     ]
 
 
@@ -352,8 +392,15 @@ class CorrectionView(Struct):
     ]
 
 
+class Batch(Struct):
+    _c_name_ = "cet_batch"
+    _fields_ = [("inputs", c.POINTER(Tensor)), ("input_count", c.c_size_t), ("labels", c.POINTER(Tensor))]
+
+
+BatchFn = c.CFUNCTYPE(c.c_int32, c.POINTER(Batch), c.c_void_p)
+
 ALL = [
     Tensor, PlanOptions, PlanTensorInfo, PlanSummaryInfo, QuantizeOptions, InitializerView, SaveOptions, ValueInfo,
     ParameterInfo, RunOptions, Communicator, CurvatureOptions, CurvatureInfo, EigensolveOptions, SpectrumInfo,
-    EstimateOptions, CorrectionView,
+    EstimateOptions, CorrectionView, Buffer, Executor, ModelInfo, Batch,
 ]
