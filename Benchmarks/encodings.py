@@ -1,14 +1,18 @@
-"""Run time of a model in onnxruntime under each encoding: one plan, its files in turns in one process.
+"""What a written file costs its runtime, encoding by encoding: bytes, time to load, peak memory, time a run.
 
-    python Benchmarks/encodings.py MODEL.onnx DATA.npz [--ratio 11] [--batch 1] [--rounds 9] [--threads 2]
+    python Benchmarks/encodings.py MODEL.onnx DATA.npz [--bits 4] [--ratio 11] [--batch 1] [--rounds 9] [--threads 2]
 
-The files are planes, qdq and float of one plan with codes to nearest, planes of one with trellis codes, and beside them the
-original. Prints medians of milliseconds a run, of loading, and bytes. `qdq folded` is qdq with session.disable_quant_qdq, which folds it like a constant.
+Each file is loaded and run in a process of its own, which tells its peak memory above that of the loaded onnxruntime; then all of
+them run in turns in one process, in another order each round, and the medians are printed. With --bits all tensors have that many
+bits, and codes are the nearest, which changes neither size nor speed; else they are planned for --ratio. `trellis` is planes with trellis
+codes, `qdq folded` is qdq with session.disable_quant_qdq, which folds it like a constant.
 """
 
 import pathlib
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -20,16 +24,59 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "bindings/python")]
 import arguments  # noqa: E402
 import cet  # noqa: E402
 
+FOLDED = "session.disable_quant_qdq"
+# Run by itself: what onnxruntime takes for one file. Linux counts the peak in kilobytes.
+ALONE = """
+import sys, time, numpy as np, onnxruntime as ort
+def peak():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+path, data, threads, folds = sys.argv[1:]
+inputs = dict(np.load(data))
+options = ort.SessionOptions()
+options.intra_op_num_threads = int(threads)
+options.log_severity_level = 3
+if folds == "1":
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+before, start = peak(), time.perf_counter()
+session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+loaded = time.perf_counter() - start
+for _ in range(3):
+    session.run(None, inputs)
+print(loaded, (peak() - before) / 1024)
+"""
 
-def session(model, threads, folds):
+
+def session(path, threads, folds):
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     if folds:
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-    start = time.perf_counter()
-    made = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return made, time.perf_counter() - start
+        options.add_session_config_entry(FOLDED, "1")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def files(a, model, folder):
+    """The files, by name."""
+    data = cet.Calibration.from_npz(a.data)
+    common = {"rounding": "nearest", "samples": 64}
+    if a.bits:
+        common.update(target_bits=a.bits, bits=[a.bits], method="uniform")
+    else:
+        common.update(target_ratio=a.ratio)
+    made = {"float32": pathlib.Path(a.model)}
+    wanted = {"planes": {"coding": "affine"}, "trellis": {"coding": "trellis"}, "qdq": {"encoding": "qdq"}, "ort": {"encoding": "ort"}}
+    for name, options in wanted.items():
+        try:
+            plan = cet.plan(model, data, **common, **options)
+        except cet.CetError as error:
+            print(f"{name:12} not made: {error}")
+            continue
+        made[name] = folder / f"{name}.onnx"
+        cet.quantize(model, None, plan, rounding="nearest").save(made[name])
+    if "qdq" in made:
+        made["qdq folded"] = made["qdq"]
+    return made
 
 
 def main():
@@ -37,37 +84,41 @@ def main():
     parser.add_argument("model", type=arguments.existing)
     parser.add_argument("data", type=arguments.arrays)
     parser.add_argument("--ratio", type=arguments.positive, default=11)
+    parser.add_argument("--bits", type=int, choices=range(2, 9))
     parser.add_argument("--batch", type=arguments.count, default=1)
     parser.add_argument("--rounds", type=arguments.count, default=9)
     parser.add_argument("--threads", type=arguments.count, default=2)
-    parser.add_argument("--bits", type=int, nargs="*", choices=range(2, 9))
     a = parser.parse_args()
     model = arguments.load_model(parser, a.model)
-    arrays = arguments.inputs(parser, a.data, [i.name for i in model.inputs])
-    plan = cet.plan(
-        model, cet.Calibration.from_npz(a.data), target_ratio=a.ratio, encoding="qdq", rounding="nearest", samples=128, bits=a.bits)
-    small = cet.quantize(model, None, plan, rounding="nearest")
-    coded = cet.quantize(model, None, cet.plan(
-        model, cet.Calibration.from_npz(a.data), target_ratio=a.ratio, coding="trellis", rounding="nearest", samples=128, bits=a.bits))
-    files = {"original": pathlib.Path(a.model).read_bytes()} | {e: small.to_bytes(encoding=e) for e in ("float", "planes", "qdq")}
-    files["trellis"] = coded.to_bytes()
-    runs = {name: (*session(data, a.threads, False), len(data)) for name, data in files.items()}
-    runs["qdq folded"] = (*session(files["qdq"], a.threads, True), len(files["qdq"]))
-    inputs = {i.name: arrays[i.name][: a.batch] for i in runs["original"][0].get_inputs()}
+    names = [i.name for i in model.inputs]
+    arrays = arguments.inputs(parser, a.data, names)
+    inputs = {name: arrays[name][: a.batch] for name in names}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        np.savez(folder / "inputs.npz", **inputs)
+        made = files(a, model, folder)
+        alone = {}
+        for name, path in made.items():
+            command = [sys.executable, "-c", ALONE, path, folder / "inputs.npz", str(a.threads), str(int(name == "qdq folded"))]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            alone[name] = [float(text) for text in done.stdout.split()]
+        runs = {name: session(path, a.threads, name == "qdq folded") for name, path in made.items()}
+        sizes = {name: path.stat().st_size for name, path in made.items()}
     times = {name: [] for name in runs}
     random = np.random.RandomState(0)
     for _ in range(a.rounds):
-        # In another order each round: which file came before is worth some per cent.
         for name in random.permutation(list(runs)):
-            made = runs[name][0]
-            made.run(None, inputs)
+            runs[name].run(None, inputs)
             count, start = 0, time.perf_counter()
-            while count < 5 or time.perf_counter() - start < 0.2:
-                made.run(None, inputs)
+            while count < 3 or time.perf_counter() - start < 0.2:
+                runs[name].run(None, inputs)
                 count += 1
             times[name].append((time.perf_counter() - start) / count)
-    for name, (_, load, size) in runs.items():
-        print(f"{name:12} {size:10,} bytes  load {1e3 * load:7.1f} ms  run {1e3 * statistics.median(times[name]):8.3f} ms")
+    for name in runs:
+        loaded, peak = alone[name]
+        print(
+            f"{name:12} {sizes[name]:11,} bytes  load {1e3 * loaded:7.1f} ms  peak {peak:7.1f} MB"
+            f"  run {1e3 * statistics.median(times[name]):8.3f} ms")
 
 
 if __name__ == "__main__":

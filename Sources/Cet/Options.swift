@@ -94,7 +94,7 @@ public struct PlanOptions: Sendable, Equatable {
   func settled(for model: LoadedModel) -> PlanOptions {
     var options = self
     if choosesEncoding { options.encoding = .chosen(for: model.found.layers, runtime) }
-    if usesUsualGranularity { options.granularity = options.encoding.usualGranularity }
+    if usesUsualGranularity { options.granularity = options.encoding.usualGranularity(of: model.found.layers, runtime) }
     (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
     if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis { options.coding = .affine }
     options.bits = options.widths

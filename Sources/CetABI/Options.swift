@@ -43,7 +43,7 @@ extension PlanOptions {
     runtime = try c.min_runtime.map { chars throws(CetError) in try Runtime(text(chars, "min_runtime")) }
     let granularity = try CetABI.granularity(c.granularity, blockSize: c.block_size)
     usesUsualGranularity = granularity == nil
-    self.granularity = granularity ?? encoding.usualGranularity
+    self.granularity = granularity ?? self.granularity
     coding = try CetABI.coding(c.coding) ?? coding
     effort = try CetABI.effort(c.effort) ?? effort
     if c.bits != 0 {

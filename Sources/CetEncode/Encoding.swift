@@ -31,8 +31,10 @@ public enum Encoding: String, Sendable, CaseIterable {
     CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil) { rules.zeroUnit(bits: $0) }
   }
 
-  /// The granularity where none is asked for.
-  public var usualGranularity: Granularity { self == .ort ? .block(128) : .perAxis }
+  /// The granularity where none is asked for: blocks where kernels take most of the weights.
+  public func usualGranularity(of layers: [LinearLayer], _ runtime: Runtime?) -> Granularity {
+    self == .ort && Encoding.chosen(for: layers, runtime ?? .usual) == .ort ? KernelEncoding.usualBlocks : .perAxis
+  }
 
   /// Of the widths that are allowed those that a layer may have: where a kernel computes with some of them, these.
   public func widths(_ allowed: [Int], of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> [Int] {
@@ -48,7 +50,7 @@ public enum Encoding: String, Sendable, CaseIterable {
     guard let runtime else { return .planes }
     let count = layers.reduce(0.0) { $0 + Double($1.count) }
     let inKernels = layers.reduce(0.0) { sum, layer in
-      KernelEncoding.kernelWidths(layer, Encoding.ort.usualGranularity, runtime).isEmpty ? sum : sum + Double(layer.count)
+      KernelEncoding.kernelWidths(layer, KernelEncoding.usualBlocks, runtime).isEmpty ? sum : sum + Double(layer.count)
     }
     return 2 * inKernels > count ? .ort : .planes
   }

@@ -17,6 +17,7 @@ struct KernelEncoding: WeightEncoding {
   static let sufficientOpset = 21
   static let carriesTrellis = false
   private static let domain = "com.microsoft"
+  static let usualBlocks = Granularity.block(128)
 
   private var planes: PlaneEncoding
   private let runtime: Runtime

@@ -25,7 +25,7 @@ import Testing
   }
 
   private static func encoded(_ tensor: QuantizedTensor) throws -> DequantizeEncoding {
-    var encoding = DequantizeEncoding(opset: 13, names: NameScope(Model(graph: Graph())))
+    var encoding = DequantizeEncoding(opset: 13, names: NameScope(Model(graph: Graph())), runtime: nil)
     _ = try encoding.add([WrittenWeight(tensor)])
     return encoding
   }
@@ -54,7 +54,7 @@ import Testing
 
   @Test(arguments: [0, 1, 2, nil] as [Int?]) func movedTensorsOfTwoBits_haveBlocks(_ axis: Int?) throws {
     let tensor = try Self.tensor(shape: [6, 4, 5], bits: 2, axis: axis)
-    var encoding = DequantizeEncoding(opset: 13, names: NameScope(Model(graph: Graph())))
+    var encoding = DequantizeEncoding(opset: 13, names: NameScope(Model(graph: Graph())), runtime: nil)
     var weight = WrittenWeight(tensor)
     weight.isMoved = true
     _ = try encoding.add([weight])
@@ -82,7 +82,7 @@ import Testing
       for block in [0, 4] {
         let unit = DequantizeEncoding.zeroUnit(bits: bits)
         let tensor = try Self.tensor(shape: [5, 7], bits: bits, axis: 0, blockSize: block, zeroUnit: unit)
-        let bytes = DequantizeEncoding.storedBytes(count: 35, scaleCount: tensor.scales.count, CodeFormat(bits: bits))
+        let bytes = DequantizeEncoding.storedBytes(rows: 5, columns: 7, blocks: tensor.scales.count / 5, CodeFormat(bits: bits))
         let held = try Self.encoded(tensor).initializers.map { initializer in
           (initializer.tensor.count * initializer.tensor.type.bitWidth + 7) / 8
         }

@@ -21,7 +21,7 @@ import Testing
   private static func unpacked(_ tensors: [QuantizedTensor], opset: Int) throws -> (values: [[Float]], nodes: [Node]) {
     let outputs = tensors.map { ValueInfo(name: $0.name, type: .float32, shape: nil) }
     var model = Model(opsets: ["": opset], graph: Graph(outputs: outputs))
-    var planes = PlaneEncoding(opset: model.opset, names: NameScope(model))
+    var planes = PlaneEncoding(opset: model.opset, names: NameScope(model), runtime: nil)
     _ = try planes.add(tensors.map { WrittenWeight($0) })
     model.graph.nodes = planes.nodes
     model.graph.initializers = planes.initializers
@@ -94,7 +94,7 @@ import Testing
   @Test func names_stayClearOfTheGraph() throws {
     let node = Node("Identity", inputs: ["x"], outputs: ["cet1"])
     let model = Model(graph: Graph(nodes: [node]))
-    var planes = PlaneEncoding(opset: model.opset, names: NameScope(model))
+    var planes = PlaneEncoding(opset: model.opset, names: NameScope(model), runtime: nil)
     _ = try planes.add([WrittenWeight(Self.tensor(shape: [2, 2], bits: 2, axis: 0))])
     #expect(planes.nodes.allSatisfy { !$0.outputs.contains("cet1") })
   }

@@ -27,8 +27,8 @@ import Testing
       }
     }
     let measurement = PairedMeasurement(
-      bound, all(batches), fp32: try cursors(bound.weights), quantized: try cursors(changed), needsVariance: true)
-    let group = try measurement.statistics(1).groups[0]
+      bound, all(batches), fp32: try cursors(bound.weights), quantized: try cursors(changed))
+    let group = try measurement.statistics(1, needsVariance: true).groups[0]
     let (f, q) = (try hidden(bound.weights), try hidden(changed))
     let difference = zip(f, q).map { zip($0, $1).map { $0 - $1 } }
     let (own, other, residual) = (PlainMoments(f), PlainMoments(q), PlainMoments(difference, q))
@@ -52,11 +52,11 @@ import Testing
       bound.model, batch: data, parameters: Array(changed.keys), stops: ["h"], outputs: ["y"], bound.context)
     let measurement = PairedMeasurement(
       bound, all([data]), fp32: [ForwardCursor(route, data, weights: bound.weights, bound.context)],
-      quantized: [ForwardCursor(route, data, weights: changed, bound.context)], needsVariance: false)
+      quantized: [ForwardCursor(route, data, weights: changed, bound.context)])
     let program = try bound.programs.forward(data, outputs: ["h"])
     let f = try program.run(data, weights: bound.weights)[0].rowMajor()
     let q = try program.run(data, weights: changed)[0].rowMajor()
-    for (number, group) in try measurement.statistics(1).groups.enumerated() {
+    for (number, group) in try measurement.statistics(1, needsVariance: false).groups.enumerated() {
       let channels = groups == 1 ? 0..<2 : number..<(number + 1)
       let (a, b) = (windows(f, channels: channels), windows(q, channels: channels))
       #expect(group.covarianceF.isEmpty && group.residual.isEmpty)

@@ -39,7 +39,7 @@ def test_links_lead_to_files(root, documents):
 def test_names_of_files_exist(root, documents):
     """`Folder/File.swift` in the modules or from the top, docs/x.md, tools/x.sh, and documents beside the one that names
     them."""
-    pattern = r"(?<![\w/.~$])((?:[\w-]+/)*[\w-]+\.(?:swift|md|sh|py|h|c))\b"
+    pattern = r"(?<![\w/.~$-])((?:[\w-]+/)*[\w-]+\.(?:swift|md|sh|py|h|c))\b"
     names = {path.name for folder in ("Sources", "Tests", "tools", "Benchmarks", "examples", "bindings", "include")
              for path in (root / folder).rglob("*")}
     for path, text in documents.items():
@@ -56,3 +56,16 @@ def test_targets_that_documents_name_exist(root, documents):
     for path, text in documents.items():
         for target in re.findall(r"\bmake ([a-z]+)\b(?=[ `.,;)]|$)", " ".join(re.findall(r"`[^`]*`|^    .*$", text, re.M))):
             assert target in targets, f"{path.relative_to(root)}: make {target}"
+
+
+def test_tests_that_answer_wishes_exist(root):
+    known = set()
+    for path in [*(root / "Tests").rglob("*.py"), *(root / "Tests").rglob("*.swift")]:
+        known |= set(re.findall(r"(?:def|func) ([A-Za-z0-9_]+)", path.read_text()))
+    rows = [line.split("|") for line in (root / "docs" / "asked-for.md").read_text().splitlines() if re.match(r"\| \d+ \|", line)]
+    assert [int(row[1]) for row in rows] == list(range(1, 35))
+    for row in rows:
+        names = re.findall(r"`(\w+)`", row[5])
+        assert row[3].strip() == "no" or names, row[2]
+        assert set(names) <= known, f"{row[2]}: {set(names) - known}"
+    assert sum(row[3].strip() == "yes" for row in rows) >= 31

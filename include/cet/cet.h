@@ -289,7 +289,8 @@ enum {
   CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on UINT2 (opset 25), UINT4 (21; 3 bits too) and UINT8 (13) */
   CET_ENCODING_FLOAT = 3,   /* "float": dequantized weights, no smaller than the original */
   CET_ENCODING_ORT = 4,     /* "ort": operands of onnxruntime's MatMulNBits (2, 4, 8 bits) and GatherBlockQuantized (4, 8), which stay as
-                               small in memory; blocks of 16 to 256 weights, default 128; other tensors as "planes" */
+                               small in memory; blocks of 16 to 256 weights, default 128 where kernels take most of the weights; other
+                               tensors as "planes" */
   CET_ENCODING_AUTO = 5     /* "auto", for planning: "ort" where min_runtime names an onnxruntime whose kernels take more than half of
                                the weights, else "planes" */
 };
