@@ -10,6 +10,7 @@
 # make test-packages  build both and try them
 # make server   start the example of an inference server (examples/server)
 # make test-server  set it up and test it; make serve  build its C counterpart
+# make site     build the documents as a site into build/site
 # make clean    remove what was built
 
 PREFIX ?= /usr/local
@@ -28,7 +29,7 @@ BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages server serve test-server clean
+.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages server serve test-server site clean
 
 all: lib
 
@@ -93,6 +94,9 @@ test-server: lib
 	tools/setup.sh python
 	examples/server/setup.sh
 	$(PYTHON) -m pytest -q -rs Tests/python/test_server.py Tests/python/test_server_parts.py
+
+site:
+	NO_MKDOCS_2_WARNING=1 tools/site.sh
 
 clean:
 	rm -rf .build $(SCRATCH) $(BUILD)

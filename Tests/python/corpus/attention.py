@@ -172,6 +172,19 @@ def microsoft():
     net = Net("com.microsoft FastGelu with bias")
     yield tail(net, net.ms("FastGelu", net.linear(net.x(6), 6, 8), net.draw(8)))
 
+    for bits in (2, 4, 8):
+        net = Net(f"com.microsoft MatMulNBits of {bits} bits")
+        blocks, codes = 2, net.random.integers(0, 256, (8, 2, 16 * bits // 8)).astype(np.uint8)
+        zero = net.random.integers(0, 256, 8 * -(-blocks * bits // 8)).astype(np.uint8)
+        h = net.ms("MatMulNBits", net.linear(net.x(3, 6), 6, 20), codes, 0.1 + net.random.random(16).astype(np.float32) / 2**bits,
+                   zero, K=20, N=8, bits=bits, block_size=16, accuracy_level=1)
+        yield tail(net, h)
+    net = Net("com.microsoft GatherBlockQuantized")
+    codes, zero = (net.random.integers(0, 256, shape).astype(np.uint8) for shape in ((10, 24), (10, 2)))
+    h = net.ms("GatherBlockQuantized", codes, net.ids(10, 3), 0.01 + net.random.random((10, 2)).astype(np.float32) / 256, zero,
+               gather_axis=0, quantize_axis=1, block_size=16, bits=8)
+    yield net.case(net.linear(h, 24, 4))
+
     net = Net("com.microsoft SkipLayerNormalization")
     x = net.x(3, 6)
     y = net.ms("SkipLayerNormalization", net.linear(x, 6, 8), net.linear(x, 6, 8), 1 + net.draw(8, scale=.2), net.draw(8),
