@@ -1,5 +1,6 @@
 import CCet
 import Cet
+import CetONNX
 import CetTensor
 
 @implementation @_cdecl("cet_model_load_file")
@@ -17,6 +18,23 @@ public func cet_model_load_memory(
     let data = try required(data, "data")
     guard size >= 0 else { throw invalid("argument 'size' is too large") }
     return try ModelObject(LoadedModel(bytes: UnsafeRawBufferPointer(start: data, count: size)))
+  }
+}
+
+@implementation @_cdecl("cet_model_load")
+public func cet_model_load(
+  _ source: UnsafePointer<cet_source>?, _ options: UnsafePointer<cet_load_options>?,
+  _ model: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary {
+    // First of all, so that every way out releases it.
+    let source = source.map { HostSource($0.pointee, "model") }
+    let model = try required(model, "model")
+    model.pointee = nil
+    try SystemMemory.checkHeadroom()
+    let c = try SizedStruct.read(options, cet_load_options(), "cet_load_options")
+    let file = try ModelFile(required(source, "source").checked(), external: externalSource(c))
+    model.pointee = try Handle.make(ModelObject(LoadedModel(file)))
   }
 }
 

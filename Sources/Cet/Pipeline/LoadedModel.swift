@@ -14,13 +14,13 @@ public final class LoadedModel: @unchecked Sendable {
   private var digest: String?
   let existing: ExistingQuantization
 
-  /// Maps the file; external data is looked for in the file's folder only.
+  /// Reads the file; external data is looked for in the file's folder only.
   public convenience init(path: String) throws(CetError) { try self.init(ModelFile(path: path)) }
 
   /// Copies the bytes.
   public convenience init(bytes: UnsafeRawBufferPointer) throws(CetError) { try self.init(ModelFile(copying: bytes)) }
 
-  init(_ file: ModelFile) throws(CetError) {
+  public init(_ file: ModelFile) throws(CetError) {
     self.file = file
     found = try LinearLayers(file.model)
     existing = ExistingQuantization(found)
