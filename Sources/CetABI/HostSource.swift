@@ -1,6 +1,5 @@
 import CCet
-import CetFormats
-import CetONNX
+import Cet
 import CetTensor
 
 /// Bytes that a host brings; it hears when the library needs them no more.
@@ -27,8 +26,6 @@ final class HostSource: ModelSource {
     return self
   }
 
-  var mark: FileMark? { nil }
-
   var borrowed: UnsafeRawBufferPointer? {
     c.borrowed == 0 ? nil : UnsafeRawBufferPointer(start: c.data, count: byteCount)
   }
@@ -42,8 +39,8 @@ final class HostSource: ModelSource {
       let asked = UInt64(buffer.count - done)
       let found = read(UInt64(offset + done), start + done, asked, c.user_data)
       guard found > 0, found <= Int64(asked) else {
-        throw CetError(
-          .io, "\(name): the read callback returned \(found) at byte \(offset + done) of \(byteCount), expected 1 to \(asked) bytes")
+        let place = "byte \(offset + done) of \(byteCount)"
+        throw CetError(.io, "\(name): the read callback returned \(found) at \(place), expected 1 to \(asked)")
       }
       done += Int(found)
     }

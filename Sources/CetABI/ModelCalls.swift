@@ -1,6 +1,5 @@
 import CCet
 import Cet
-import CetONNX
 import CetTensor
 
 @implementation @_cdecl("cet_model_load_file")
@@ -33,8 +32,8 @@ public func cet_model_load(
     model.pointee = nil
     try SystemMemory.checkHeadroom()
     let c = try SizedStruct.read(options, cet_load_options(), "cet_load_options")
-    let file = try ModelFile(required(source, "source").checked(), external: externalSource(c))
-    model.pointee = try Handle.make(ModelObject(LoadedModel(file)))
+    let loaded = try LoadedModel(required(source, "source").checked(), external: externalSource(c))
+    model.pointee = try Handle.make(ModelObject(loaded))
   }
 }
 

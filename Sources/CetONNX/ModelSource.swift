@@ -15,6 +15,7 @@ public protocol ModelSource: AnyObject {
 }
 
 extension ModelSource {
+  public var mark: FileMark? { nil }
   public func check(_ parts: [(offset: Int, bytes: UnsafeRawBufferPointer)]) throws(CetError) {}
 }
 
@@ -39,7 +40,6 @@ final class MemorySource: ModelSource {
 
   var byteCount: Int { bytes.count }
   var borrowed: UnsafeRawBufferPointer? { nil }
-  var mark: FileMark? { nil }
   func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) {
     buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + buffer.count]))
   }

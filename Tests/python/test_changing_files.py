@@ -143,6 +143,12 @@ def touch_names(path, state, other):
     os.remove(path.with_name("link"))
 
 
+def host(code, *arguments, **variables):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'bindings' / 'python'}:{ROOT / 'Tests' / 'python'}", **variables}
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=120)
+
+
 # A large pread of the library is cut in two, and in between the hook runs.
 SHIM = """
 #define _GNU_SOURCE
@@ -228,11 +234,7 @@ def test_file_changedInTheMiddleOfReading_isOfOneStateOrRefused(tmp_path):
     (tmp_path / "shim.c").write_text(SHIM)
     subprocess.run(["cc", "-shared", "-fPIC", "shim.c", "-o", "shim.so", "-ldl"], cwd=tmp_path, check=True)
     code = "import json, pathlib, sys, test_changing_files as t; print(json.dumps(t.outcomes(pathlib.Path(sys.argv[1]))))"
-    environment = {
-        **os.environ, "LD_PRELOAD": str(tmp_path / "shim.so"),
-        "PYTHONPATH": f"{ROOT / 'bindings' / 'python'}:{ROOT / 'Tests' / 'python'}"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120)
+    done = host(code, tmp_path, LD_PRELOAD=str(tmp_path / "shim.so"))
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     found = json.loads(done.stdout)
     assert re.match(r"IOFailure: .*w\.bin' was written to while it was read", found.pop("parts hidden"))
@@ -318,12 +320,6 @@ print(hashlib.sha256(small.to_bytes()).hexdigest(), hashlib.sha256(open(os.path.
 """
 
 
-def host(code, *arguments, **options):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings" / "python")}
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=120, **options)
-
-
 def test_files_cutOverwrittenOrRemovedAfterLoading_changeNoByteOfTheResult(tmp_path):
     results = {}
     for deed in ("nothing", "cut", "overwrite", "remove"):
@@ -402,24 +398,17 @@ def test_externalData_ofABytesModel_isTakenByLocation(tmp_path):
 # Saving
 
 SAVER = """
-import os, signal, sys, threading
+import os, sys
 import numpy as np
 import cet
 
-path, kill = sys.argv[1:]
+path = sys.argv[1]
 folder = os.path.dirname(path)
 model = cet.Model(os.path.join(folder, "m.onnx"))
 rng = np.random.default_rng(1)
 data = cet.Calibration({"x": rng.standard_normal((4, model.inputs[0].shape[1])).astype(np.float32)})
 plan = cet.plan(model, data, target_bits=8, method="uniform", rounding="nearest", coding="affine")
 small = cet.quantize(model, None, plan, rounding="nearest")
-def watch():
-    name = "." + os.path.basename(path) + ".cet-"
-    while not any(entry.startswith(name) for entry in os.listdir(folder)):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
-if kill == "kill":
-    threading.Thread(target=watch, daemon=True).start()
 small.save(path, encoding="float")
 """
 
@@ -431,14 +420,18 @@ def hidden(folder):
 def test_save_killedInTheMiddle_leavesWhatTheNextSaveRemoves(tmp_path):
     (tmp_path / "m.onnx").write_bytes(constant_model(1)[0])
     (tmp_path / "o.onnx").write_bytes(b"former")
-    done = host(SAVER, tmp_path / "o.onnx", "kill")
+    # When the bytes are written and the name is not given yet.
+    (tmp_path / "shim.c").write_text(
+        "#include <signal.h>\n#include <unistd.h>\nint fsync(int file) { (void)file; return kill(getpid(), SIGKILL); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "shim.c", "-o", "shim.so"], cwd=tmp_path, check=True)
+    done = host(SAVER, tmp_path / "o.onnx", LD_PRELOAD=str(tmp_path / "shim.so"))
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert (tmp_path / "o.onnx").read_bytes() == b"former"
     left = hidden(tmp_path)
     assert len(left) == 1 and left[0].startswith(".o.onnx.cet-") and left[0].endswith(".tmp"), left
-    assert host(SAVER, tmp_path / "other.onnx", "no").returncode == 0
+    assert host(SAVER, tmp_path / "other.onnx").returncode == 0
     assert hidden(tmp_path) == left, "another target's"
-    done = host(SAVER, tmp_path / "o.onnx", "no")
+    done = host(SAVER, tmp_path / "o.onnx")
     assert done.returncode == 0, done.stderr[-2000:]
     assert hidden(tmp_path) == []
     assert (tmp_path / "o.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()

@@ -332,7 +332,7 @@ typedef struct cet_tensor {
  * is replaced, by renaming another over it, is read as it was before or after, so this is the way to change a model that others
  * load; that a model and its external data belong together is up to who replaces both.
  * It costs as many bytes of memory as the model and its data have until the last handle made of it is freed, beside the
- * aligned copies of weights that are in use; and about a tenth of a second a 400 MB (docs/adr/0056).
+ * aligned copies of weights that are in use; and about a third of a second for 400 MB (docs/adr/0056).
  * Errors: IO (also a folder, device or pipe, and a file that says a wrong size, as those of /proc), INVALID_MODEL,
  * OUT_OF_MEMORY.
  */

@@ -6,6 +6,9 @@ import CetONNX
 import CetOperators
 import CetTensor
 
+/// What hosts bring a model as, for callers that see no further than here.
+public typealias ModelSource = CetONNX.ModelSource
+
 /// A model as it was given, and what in it can be quantized.
 public final class LoadedModel: @unchecked Sendable {
   let file: ModelFile
@@ -20,7 +23,14 @@ public final class LoadedModel: @unchecked Sendable {
   /// Copies the bytes.
   public convenience init(bytes: UnsafeRawBufferPointer) throws(CetError) { try self.init(ModelFile(copying: bytes)) }
 
-  public init(_ file: ModelFile) throws(CetError) {
+  /// Reads a model that a host brings; `external` gives its external data by location, nil when it has none.
+  public convenience init(
+    _ source: ModelSource, external: ((String) throws(CetError) -> ModelSource)?
+  ) throws(CetError) {
+    try self.init(ModelFile(source, external: external))
+  }
+
+  init(_ file: ModelFile) throws(CetError) {
     self.file = file
     found = try LinearLayers(file.model)
     existing = ExistingQuantization(found)
