@@ -20,6 +20,23 @@ public func cet_model_load_memory(
   }
 }
 
+@implementation @_cdecl("cet_model_load")
+public func cet_model_load(
+  _ source: UnsafePointer<cet_source>?, _ options: UnsafePointer<cet_load_options>?,
+  _ model: UnsafeMutablePointer<OpaquePointer?>?
+) -> cet_status {
+  boundary {
+    // First of all, so that every way out releases it.
+    let source = source.map { HostSource($0.pointee, "model") }
+    let model = try required(model, "model")
+    model.pointee = nil
+    try SystemMemory.checkHeadroom()
+    let c = try SizedStruct.read(options, cet_load_options(), "cet_load_options")
+    let loaded = try LoadedModel(required(source, "source").checked(), external: externalSource(c))
+    model.pointee = try Handle.make(ModelObject(loaded))
+  }
+}
+
 @implementation @_cdecl("cet_model_reads_file")
 public func cet_model_reads_file(
   _ model: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ reads: UnsafeMutablePointer<UInt32>?

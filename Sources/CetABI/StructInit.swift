@@ -1,5 +1,10 @@
 import CCet
 
+@implementation @_cdecl("cet_load_options_init")
+public func cet_load_options_init(_ options: UnsafeMutablePointer<cet_load_options>?, _ size: Int) -> cet_status {
+  boundary { try SizedStruct.initialize(options, size, "cet_load_options") }
+}
+
 @implementation @_cdecl("cet_plan_options_init")
 public func cet_plan_options_init(_ options: UnsafeMutablePointer<cet_plan_options>?, _ size: Int) -> cet_status {
   boundary { try SizedStruct.initialize(options, size, "cet_plan_options") }

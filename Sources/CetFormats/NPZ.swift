@@ -13,7 +13,12 @@ public struct NamedArrays {
   public init(path: String) throws(CetError) {
     var status = stat()
     guard stat(path, &status) == 0 else { throw CetError(.io, "cannot read '\(path)': \(systemErrorText())") }
-    if status.st_mode & S_IFMT == S_IFDIR { try readFolder(path) } else { try readArchive(path) }
+    switch status.st_mode & S_IFMT {
+    case S_IFDIR: try readFolder(path)
+    case S_IFREG: try readArchive(path)
+    // An archive is read from its end, and opening a pipe would wait for its other one.
+    default: throw CetError(.io, "cannot read '\(path)': expected a file or folder, got a device or pipe")
+    }
     if arrays.isEmpty {
       let reason = unusable.sorted { $0.key < $1.key }.first?.value.message ?? "there are no .npy arrays in it"
       throw CetError(.invalidArgument, "'\(path)': \(reason)")
@@ -37,16 +42,8 @@ public struct NamedArrays {
   }
 
   private mutating func readFolder(_ path: String) throws(CetError) {
-    guard let folder = opendir(path) else { throw CetError(.io, "cannot read '\(path)': \(systemErrorText())") }
-    defer { closedir(folder) }
-    var names: [String] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if name.hasSuffix(".npy"), name.utf8.count > 4 { names.append(name) }
-    }
-    for name in names.sorted() {
+    guard access(path, R_OK) == 0 else { throw CetError(.io, "cannot read '\(path)': \(systemErrorText())") }
+    for name in namesOfFiles(in: path) where name.hasSuffix(".npy") && name.utf8.count > 4 {
       try add(name, place: "'\(path)/\(name)'", FileSource(path: "\(path)/\(name)"))
     }
   }
@@ -72,29 +69,25 @@ public struct NamedArrays {
   }
 }
 
+/// An archive has checksums; a single file has none, and is read as one that others may write to.
 private final class FileSource: ByteSource {
-  private let file: UnsafeMutablePointer<FILE>
-  let byteCount: Int
+  private let file: SteadyFile
+  private var position = 0
+  var byteCount: Int { file.byteCount }
 
-  init(path: String) throws(CetError) {
-    guard let file = fopen(path, "rbe") else { throw CetError(.io, "cannot be opened: \(systemErrorText())") }
-    self.file = file
-    var status = stat()
-    byteCount = fstat(fileno(file), &status) == 0 ? Int(status.st_size) : 0
-  }
-
-  deinit { fclose(file) }
+  init(path: String) throws(CetError) { file = try SteadyFile(path: path, what: nil) }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
-    guard let start = buffer.baseAddress, buffer.count > 0 else { return }
-    let found = fread(start, 1, buffer.count, file)
-    guard found == buffer.count else {
-      throw CetError(.io, "ends too early: \(buffer.count) bytes expected, \(found) found")
+    let left = byteCount - position
+    guard buffer.count <= left else {
+      throw CetError(.io, "ends too early: \(buffer.count) bytes expected, \(left) found")
     }
+    try file.read(at: position, into: buffer)
+    position += buffer.count
   }
 
   func finish() throws(CetError) {
-    guard fgetc(file) == EOF else { throw CetError(.io, "has more bytes than its shape needs") }
+    guard position == byteCount else { throw CetError(.io, "has more bytes than its shape needs") }
   }
 }
 

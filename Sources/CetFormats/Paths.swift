@@ -19,6 +19,20 @@ public func resolvedPath(_ path: String) -> String? {
   return String(cString: resolved)
 }
 
+/// The names in a folder, in order; none when it cannot be read.
+func namesOfFiles(in folder: String) -> [String] {
+  guard let opened = opendir(folder) else { return [] }
+  defer { closedir(opened) }
+  var names: [String] = []
+  while let entry = readdir(opened) {
+    names.append(
+      withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      })
+  }
+  return names.sorted()
+}
+
 /// The system's text for the calling thread's last error.
 public func systemErrorText(_ code: Int32 = errno) -> String {
   var buffer = [CChar](repeating: 0, count: 256)

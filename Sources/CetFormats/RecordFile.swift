@@ -46,7 +46,9 @@ public enum RecordFile {
 
     /// nil when there is no file.
     public static func open(path: String, magic: String, what: String) throws(CetError) -> Reader? {
-      guard let file = fopen(path, "rbe") else {
+      // Without O_NONBLOCK opening a pipe would wait for its other end.
+      let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+      guard descriptor >= 0, let file = fdopen(descriptor, "rb") else {
         if errno == ENOENT { return nil }
         throw CetError(.io, "cannot read \(what) '\(path)': \(systemErrorText())")
       }

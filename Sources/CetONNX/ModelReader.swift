@@ -6,14 +6,14 @@ import CetTensor
 struct ModelReader {
   static let supportedOpsets = 6...28
 
-  let source: FileBytes
-  /// Where external data may lie; nil for a model from memory.
-  let folder: ExternalDataFolder?
+  let source: HeldBytes
+  /// Where external data lies; nil for a model that has none.
+  let external: ExternalData?
   var externalTensors: [ExternalTensor] = []
 
-  init(source: FileBytes, folder: ExternalDataFolder?) {
+  init(source: HeldBytes, external: ExternalData?) {
     self.source = source
-    self.folder = folder
+    self.external = external
   }
 
   mutating func model() throws(CetError) -> Model {

@@ -6,7 +6,7 @@ import CetTensor
 /// everything survive. Only tensors with external data change their form, because the files they point to
 /// need not be where the output goes.
 struct ModelRewriter {
-  private let source: FileBytes
+  private let source: HeldBytes
   private let externalTensors: [ExternalTensor]
   private let model: Model
   private let edit: ModelEdit
@@ -191,7 +191,7 @@ struct ModelRewriter {
     if let raise {
       let type = try string(NodeField.operatorType, of: message)
       if raise.changes(type, domain: canonicalDomain(try string(NodeField.domain, of: message)), from: version) {
-        var reader = ModelReader(source: source, folder: nil)
+        var reader = ModelReader(source: source, external: nil)
         for node in try raise.raised(reader.node(message), from: version) { output.message(field, try encoder.node(node)) }
         return
       }
@@ -240,7 +240,7 @@ struct ModelRewriter {
     let name = try string(ValueInfoField.name, of: message)
     let isInput = field.number == GraphField.input
     if let new = changed[name] {
-      let reader = ModelReader(source: source, folder: nil)
+      let reader = ModelReader(source: source, external: nil)
       if try !reader.valueInfo(message).describes(new.tensor) {
         if isInput { output.message(field.number, encoder.valueInfo(ValueInfo(of: new))) }
         return
@@ -280,7 +280,7 @@ struct ModelRewriter {
     }
     if isTensor, let first {
       var raw = WireWriter()
-      raw.append(borrowing: first.data, keeper: first.file)
+      raw.append(borrowing: first.data.bytes, keeper: first.data)
       encoder.data(raw, into: &output)
     }
     return output

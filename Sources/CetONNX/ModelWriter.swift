@@ -130,11 +130,14 @@ public struct LaidOutModel {
   /// Replaces what is at the path in one step: an error leaves the old file, or none.
   public func write() throws(CetError) {
     try check(target)
-    if data != nil { try check(target + LaidOutModel.externalSuffix) }
+    let dataTarget = target + LaidOutModel.externalSuffix
+    if data != nil { try check(dataTarget) }
+    // Also for a model that needs no such file: one that was killed may have needed it.
+    PendingFile.removeOrphans(of: dataTarget)
     let pending = try PendingFile(target)
     try pending.write(model)
     if let data {
-      let beside = try PendingFile(PendingFile.target(of: target + LaidOutModel.externalSuffix))
+      let beside = try PendingFile(PendingFile.target(of: dataTarget))
       try beside.write(data)
       try beside.commit()
     }

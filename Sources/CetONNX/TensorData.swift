@@ -70,7 +70,7 @@ struct NumberRun {
 extension TensorData {
   /// Elements of `float_data` or `double_data`, whose packed form is the raw form.
   static func fixedWidth(
-    _ type: ElementType, _ shape: [Int], _ runs: [NumberRun], in file: FileBytes, fieldName: String
+    _ type: ElementType, _ shape: [Int], _ runs: [NumberRun], in file: HeldBytes, fieldName: String
   ) throws(CetError) -> Tensor {
     let needed = packedByteCount(type, count: shape.elementCount)
     let single: WireType = fieldName == "float_data" ? .fixed32 : .fixed64
@@ -95,7 +95,7 @@ extension TensorData {
   /// Elements of `int32_data`, `int64_data` or `uint64_data`, each a varint that keeps its low bits. Sub-byte
   /// types hold one packed byte in each number.
   static func varints(
-    _ type: ElementType, _ shape: [Int], _ runs: [NumberRun], in file: FileBytes, fieldName: String
+    _ type: ElementType, _ shape: [Int], _ runs: [NumberRun], in file: HeldBytes, fieldName: String
   ) throws(CetError) -> Tensor {
     let isPacked = type.bitWidth < 8
     let width = type.byteWidth

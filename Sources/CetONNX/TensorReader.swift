@@ -77,7 +77,7 @@ extension ModelReader {
       let external = try self.external(fields.external, needed: needed, message)
       guard let type else { return nil }
       guard type != .string else { throw CetError(.invalidModel, "strings cannot be external data") }
-      return try TensorData.tensor(type, shape, raw: external.data, keeper: external.file)
+      return try TensorData.tensor(type, shape, raw: external.data.bytes, keeper: external.data)
     }
     guard let type else { return nil }
     return try inlineContents(fields, type, shape, count)
@@ -139,15 +139,15 @@ extension ModelReader {
       }
     }
     guard let location else { throw CetError(.invalidModel, "external data has no location") }
-    guard let folder else {
+    guard let external else {
       throw CetError(
         .invalidModel, "its data is in the file '\(location)', which a model loaded from memory cannot reach")
     }
     if let needed, let length, length != needed {
       throw CetError(.invalidModel, "external data '\(location)' has length \(length), its shape needs \(needed)")
     }
-    let (data, file) = try folder.data(location: location, offset: offset, length: length ?? needed)
-    let tensor = ExternalTensor(message: message, data: data, file: file)
+    let data = try external.data(location: location, offset: offset, length: length ?? needed)
+    let tensor = ExternalTensor(message: message, offset: offset, data: data)
     externalTensors.append(tensor)
     return tensor
   }

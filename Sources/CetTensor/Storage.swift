@@ -38,7 +38,7 @@ public final class Storage: @unchecked Sendable {
     deferred = DeferredCopy(source: source, keeper: keeper)
   }
 
-  /// A view of memory that `keeper` keeps alive (a mapped file, another storage). Must not be written to
+  /// A view of memory that `keeper` keeps alive (a file's bytes, another storage). Must not be written to
   /// unless the keeper's owner allows it.
   public init(borrowing pointer: UnsafeRawPointer, byteCount: Int, keeper: AnyObject) {
     base = UnsafeMutableRawPointer(mutating: pointer)

@@ -47,12 +47,15 @@ public enum SystemMemory {
     return kilobytes * 1024
   }
 
-  /// What the control group leaves (version 2; a limit "max" is none).
+  /// What the control group leaves (version 2; a limit "max" is none). Pages of files that were read count as used, and are
+  /// given back at once.
   private static var groupBytes: Int? {
     guard let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") else {
       return nil
     }
-    return max(0, limit - used)
+    let lines = text("/sys/fs/cgroup/memory.stat")?.split(separator: "\n") ?? []
+    let idle = lines.first { $0.hasPrefix("inactive_file ") }.flatMap { Int($0.dropFirst("inactive_file ".count)) } ?? 0
+    return max(0, limit - used + min(idle, used))
   }
 
   private static func number(_ path: String) -> Int? {

@@ -73,6 +73,19 @@ private func code(_ body: () throws -> Void) -> CetError.Code? {
     #expect(folder.names == ["f"] && folder.bytes("f") == [7, 8, 9])
   }
 
+  @Test func orphans_goWithTheNextFileOfTheirTarget() throws {
+    let folder = TemporaryFolder()
+    let path = folder.path + "/f"
+    let held = try PendingFile(path)
+    let name = try #require(folder.names.first)
+    #expect(name.hasPrefix(".f.cet-\(getpid())-") && name.hasSuffix(".tmp"))
+    for orphan in [".f.cet-1-0.tmp", ".f.data.cet-1-0.tmp", ".f.cet-1-0", "f.cet-1-0.tmp"] { folder.write([1], orphan) }
+    try PendingFile(path).commit()
+    #expect(folder.names == [".f.cet-1-0", name, ".f.data.cet-1-0.tmp", "f", "f.cet-1-0.tmp"].sorted())
+    try held.commit()
+    #expect(folder.names == [".f.cet-1-0", ".f.data.cet-1-0.tmp", "f", "f.cet-1-0.tmp"])
+  }
+
   @Test func target_followsLinksAndRefusesFolders() throws {
     let folder = TemporaryFolder()
     folder.write([1], "f")
@@ -90,6 +103,50 @@ private func code(_ body: () throws -> Void) -> CetError.Code? {
       #expect(path.splitAtLastSlash.folder == folder && path.splitAtLastSlash.name == name, "\(path)")
     }
     #expect(resolvedPath("/nonexistent") == nil && resolvedPath("/./tmp/..") == "/")
+  }
+}
+
+@Suite struct SteadyFileTests {
+  private func contents(_ file: SteadyFile) throws -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: file.byteCount)
+    try bytes.withUnsafeMutableBytes { buffer in try file.read(at: 0, into: buffer) }
+    return bytes
+  }
+
+  @Test func file_thatChangedSinceItWasOpened_isRefused() throws {
+    let folder = TemporaryFolder()
+    let path = folder.path + "/f"
+    let changes: [(String, () -> Void)] = [
+      ("from 4 to 3 bytes", { truncate(path, 3) }), ("from 4 to 5 bytes", { folder.write([1, 2, 3, 4, 5], "f") }),
+      ("replaced by another", {
+        folder.write([1, 2, 3, 4], "g")
+        rename(folder.path + "/g", path)
+      }),
+      ("cannot open test file", { unlink(path) }),
+    ]
+    for (text, change) in changes {
+      folder.write([1, 2, 3, 4], "f")
+      let file = try SteadyFile(path: path, what: "test file")
+      #expect(try contents(file) == [1, 2, 3, 4])
+      change()
+      do {
+        _ = try contents(file)
+        Issue.record("\(text): nothing was thrown")
+      } catch { #expect((error as? CetError)?.code == .io && (error as? CetError)?.message.contains(text) == true) }
+    }
+  }
+
+  @Test func parts_ofTwoStates_areRefused() throws {
+    let folder = TemporaryFolder()
+    folder.write([1, 2, 3, 4], "f")
+    let file = try SteadyFile(path: folder.path + "/f", what: "test file")
+    let (first, second): ([UInt8], [UInt8]) = ([1, 2], [3, 9])
+    try first.withUnsafeBytes { a in
+      try second.withUnsafeBytes { b in
+        try file.check([(0, a), (0, a)])
+        #expect(code { try file.check([(0, a), (2, b)]) } == .io)
+      }
+    }
   }
 }
 

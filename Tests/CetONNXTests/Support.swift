@@ -12,8 +12,9 @@ func fixturePath(_ name: String, file: String = #filePath) -> String {
 }
 
 func readBytes(_ path: String) throws -> [UInt8] {
-  let file = try FileBytes(mapping: path, what: "file")
-  return Array(file.bytes)
+  let file = try FileSource(path: path, what: "file")
+  let held = try HeldBytes(0..<file.byteCount, of: file)
+  return withExtendedLifetime(held) { Array(held.bytes) }
 }
 
 func readText(_ path: String) throws -> String { String(decoding: try readBytes(path), as: UTF8.self) }

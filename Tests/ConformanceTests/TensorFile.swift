@@ -6,8 +6,9 @@ import CetTensor
 /// A tensor alone in a file (a serialized TensorProto, as in ONNX's test vectors).
 enum TensorFile {
   static func read(path: String) throws -> Initializer {
-    let source = try FileBytes(mapping: path, what: "tensor")
-    var reader = ModelReader(source: source, folder: nil)
+    let file = try FileSource(path: path, what: "tensor")
+    let source = try HeldBytes(0..<file.byteCount, of: file)
+    var reader = ModelReader(source: source, external: nil)
     do {
       let read = try reader.tensor(WireReader(source.base, 0..<source.byteCount))
       guard let tensor = read.tensor else { throw CetError(.invalidModel, "the element type is not known") }

@@ -36,7 +36,8 @@
  *             _free function, buffers go to cet_free(). Pointers inside info and view structs are borrowed:
  *             they stay valid until the handle they came from is freed.
  *             What the caller passes in is read during the call only and never kept, but for the functions and user
- *             data of a cet_communicator, a cet_executor or callbacks of a cet_curvature, and of cet_set_log.
+ *             data of a cet_communicator, a cet_executor or callbacks of a cet_curvature, of cet_set_log, and a cet_source with
+ *             `borrowed`.
  * Overlap     Memory that a call writes shares no bytes with other memory that it writes or reads, unless it says so;
  *             where that can be told it is INVALID_ARGUMENT.
  * Strings     UTF-8, NUL-terminated. Paths are bytes that open(2) takes.
@@ -422,11 +423,80 @@ typedef struct cet_tensor {
 
 /* ---- Model ---- */
 
-/* Loads an ONNX file. External data are found next to it. Errors: IO, INVALID_MODEL, OUT_OF_MEMORY. */
+/*
+ * Loads an ONNX file. External data are found next to it.
+ *
+ * The file, and what the model uses of its external data, are copied into memory, so that whoever cuts, overwrites or
+ * removes a file after the call changes nothing: planning, quantizing and saving read the copy. Of a file that changes
+ * during the call, what was read is of one state or the call fails with IO: size and times of last change are compared
+ * around reading, and what was changed within the last minute is read twice and compared. (What cannot be seen: a writer who
+ * pauses half way; and, on a file system in memory, a write through a mapping that somebody has had for longer.) A file that
+ * is replaced, by renaming another over it, is read as it was before or after, so this is the way to change a model that others
+ * load; that a model and its external data belong together is up to who replaces both.
+ * It costs as many bytes of memory as the model and its data have until the last handle made of it is freed, beside the
+ * aligned copies of weights that are in use; and about a third of a second for 400 MB (docs/adr/0056).
+ * Errors: IO (also a folder, device or pipe, and a file that says a wrong size, as those of /proc), INVALID_MODEL,
+ * OUT_OF_MEMORY.
+ */
 CET_API cet_status cet_model_load_file(const char *path, cet_model **model);
 
-/* Loads a model from memory (copied). A model with external data is refused (INVALID_MODEL): it needs a path. */
+/* Loads a model from memory (copied). A model with external data is refused (INVALID_MODEL): see cet_model_load. */
 CET_API cet_status cet_model_load_memory(const void *data, size_t size, cet_model **model);
+
+/*
+ * Puts up to `size` of the bytes from `offset` on into `bytes` and returns how many, at least 1; a negative number is a
+ * failure (IO, the number is in the message), and so are 0 and more than `size`. Never asked for what lies behind the
+ * end of its source.
+ */
+typedef int64_t (*cet_read_fn)(uint64_t offset, void *bytes, uint64_t size, void *user_data);
+
+/* The library needs a source no more. */
+typedef void (*cet_release_fn)(void *user_data);
+
+/*
+ * The bytes of a model, or of a file of external data, that a host brings: in memory (`data`) or through a callback (`read`),
+ * one of them, the other NULL. This struct never changes (hosts fill it in a callback), so it has no struct_size.
+ *
+ * With `borrowed` the library keeps `data` without a copy: the bytes must stay where they are, unchanged, until `release` is
+ * called or, without it, until the model and every handle that was made with it are freed. (ONNX aligns nothing: a weight
+ * that does not start at a multiple of its element's size is still copied when it is used.) Else they are copied, and needed
+ * during the call only.
+ * `release` may be NULL. It is called exactly once for every source that the library got, also when the call fails: with
+ * `borrowed` by the _free of the last handle that needs the bytes, on its thread; else before the call returns.
+ */
+typedef struct cet_source {
+  const void *data;
+  uint64_t size; /* bytes in total */
+  cet_read_fn read;
+  cet_release_fn release;
+  void *user_data;   /* handed to read and release */
+  uint32_t borrowed; /* non-zero: with `data` only */
+  uint32_t reserved; /* 0 */
+} cet_source;
+
+/*
+ * Fills `source`, which is zero, for the external data that the model calls `location`: a text from the model, which nobody has
+ * checked ("/etc/passwd"). Called once a location, however many tensors name it. Non-zero return fails the call (IO,
+ * the number is in the message), and `source` is not looked at.
+ */
+typedef int32_t (*cet_external_fn)(const char *location, cet_source *source, void *user_data);
+
+typedef struct cet_load_options {
+  uint32_t struct_size;
+  uint32_t reserved;
+  cet_external_fn external; /* NULL: a model with external data is refused (INVALID_MODEL) */
+  void *user_data;          /* handed to external */
+} cet_load_options;
+
+CET_API cet_status cet_load_options_init(cet_load_options *options, size_t size);
+
+/*
+ * Loads a model that the host brings. Of external data what the tensors name is read, in any order. What is read is copied,
+ * which costs as with cet_model_load_file.
+ * Errors: INVALID_ARGUMENT (a source with neither or both of data and read, or one borrowed that is read), IO (a callback
+ * failed), INVALID_MODEL, OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_model_load(const cet_source *source, const cet_load_options *options, cet_model **model);
 
 /* ---- Calibration samples ---- */
 

@@ -223,6 +223,7 @@ result<Info> filled(Get get, Arguments... arguments) {
 
 }  // namespace detail
 
+using load_options = detail::sized<cet_load_options, cet_load_options_init>;
 using plan_options = detail::sized<cet_plan_options, cet_plan_options_init>;
 using quantize_options = detail::sized<cet_quantize_options, cet_quantize_options_init>;
 using save_options = detail::sized<cet_save_options, cet_save_options_init>;
@@ -307,6 +308,11 @@ class model : public detail::owner<cet_model, cet_model_free> {
   static result<model> load_memory(const void *data, std::size_t size) {
     cet_model *raw = nullptr;
     cet_status status = cet_model_load_memory(data, size, &raw);
+    return detail::made<model>(status, raw);
+  }
+  static result<model> load(const cet_source &source, const load_options &options = {}) {
+    cet_model *raw = nullptr;
+    cet_status status = cet_model_load(&source, &options, &raw);
     return detail::made<model>(status, raw);
   }
   std::size_t input_count() const noexcept { return cet_model_input_count(get()); }

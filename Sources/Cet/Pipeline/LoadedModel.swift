@@ -6,6 +6,9 @@ import CetONNX
 import CetOperators
 import CetTensor
 
+/// What hosts bring a model as, for callers that see no further than here.
+public typealias ModelSource = CetONNX.ModelSource
+
 /// A model as it was given, and what in it can be quantized.
 public final class LoadedModel: @unchecked Sendable {
   let file: ModelFile
@@ -14,11 +17,18 @@ public final class LoadedModel: @unchecked Sendable {
   private var digest: String?
   let existing: ExistingQuantization
 
-  /// Maps the file; external data is looked for in the file's folder only.
+  /// Reads the file; external data is looked for in the file's folder only.
   public convenience init(path: String) throws(CetError) { try self.init(ModelFile(path: path)) }
 
   /// Copies the bytes.
   public convenience init(bytes: UnsafeRawBufferPointer) throws(CetError) { try self.init(ModelFile(copying: bytes)) }
+
+  /// Reads a model that a host brings; `external` gives its external data by location, nil when it has none.
+  public convenience init(
+    _ source: ModelSource, external: ((String) throws(CetError) -> ModelSource)?
+  ) throws(CetError) {
+    try self.init(ModelFile(source, external: external))
+  }
 
   init(_ file: ModelFile) throws(CetError) {
     self.file = file

@@ -90,7 +90,7 @@ extension Session {
     let copies = Double(1 + (rounding == .nearest ? 0 : copyCount))
     let sums = Double(threads + 1)
 
-    // A weight is in the file, which is mapped, and in the model as it runs.
+    // A weight is in the file's bytes, which are in memory, and in the model as it runs.
     let weights = 2 * bound.model.graph.initializers.reduce(0.0) { $0 + Double($1.tensor.byteCount) }
     let samples = batches.reduce(0.0) { $0 + $1.inputs.values.reduce(0.0) { $0 + Double($1.byteCount) } }
     let fixed = weights + copies * (samples + costs.reduce(0.0) { $0 + Double($1.output) })

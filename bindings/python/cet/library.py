@@ -53,6 +53,7 @@ _PROTOTYPES = {
     "cet_outputs_free": (None, [_handle]),
     "cet_model_load_file": (s.Status, [_string, _out]),
     "cet_model_load_memory": (s.Status, [c.c_void_p, _size, _out]),
+    "cet_model_load": (s.Status, [_p(s.Source), _p(s.LoadOptions), _out]),
     "cet_model_reads_file": (s.Status, [_handle, _string, _p(c.c_uint32)]),
     "cet_model_input_count": (_size, [_handle]),
     "cet_model_get_input": (s.Status, [_handle, _size, _p(s.ValueInfo)]),
@@ -153,7 +154,7 @@ _PROTOTYPES = {
         s.Status,
         [_double_array, _double_array, _size, _size, c.c_double, _double_array, _double_array, _double_array, _size]),
     "cet_live_handle_count": (c.c_uint64, []),
-    **{f"{struct._c_name_}_init": (s.Status, [_p(struct), _size]) for struct in s.ALL if struct not in (s.Tensor, s.Buffer, s.Batch)},
+    **{f"{struct._c_name_}_init": (s.Status, [_p(struct), _size]) for struct in s.ALL if struct not in (s.Tensor, s.Buffer, s.Batch, s.Source)},
 }
 
 

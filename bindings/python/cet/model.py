@@ -12,8 +12,11 @@ import numpy as np
 
 from . import structs as s
 from .calibration import Calibration
+from .errors import InvalidArgument
 from .library import check, initialized, lib, taken_text
 from .native import TYPE_NAMES, Handle, Tensors, copied, made, path_bytes, shape_of
+
+Bytes = Union[bytes, bytearray, memoryview]
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,19 @@ class ModelInfo:
 class Model(Handle):
     """An ONNX model, from a path or from bytes; immutable.
 
-    Bytes of a model with external data are refused: it needs a path.
+    external_data: of a model from bytes, the bytes of the files that its tensors are in, by the locations that it names.
+    A model from a path has them in its folder. What is read is copied: later changes of files and buffers change nothing.
     """
 
     _free = "cet_model_free"
 
-    def __init__(self, source: Union[str, os.PathLike, bytes, bytearray, memoryview]):
+    def __init__(self, source: Union[str, os.PathLike, Bytes], external_data: Optional[Mapping[str, Bytes]] = None):
         if isinstance(source, (bytes, bytearray, memoryview)):
-            data = bytes(source)
-            handle = made(lib.cet_model_load_memory, data, len(data))
-        else:
+            handle = _loaded(bytes(source), external_data or {})
+        elif external_data is None:
             handle = made(lib.cet_model_load_file, path_bytes(source))
+        else:
+            raise InvalidArgument("external_data belongs to a model from bytes; one from a path has it in its folder")
         super().__init__(handle)
 
     @property
@@ -135,6 +140,27 @@ class Model(Handle):
         parameters = self.parameters
         weights = sum(parameter.count for parameter in parameters)
         return f"<cet.Model: {len(parameters)} quantizable tensors, {weights:,} weights>"
+
+
+def _loaded(data: bytes, external_data: Mapping[str, Bytes]):
+    kept = []  # as long as the call reads them
+
+    def fill(source, contents):
+        kept.append(bytes(contents))
+        source.data, source.size = c.cast(c.c_char_p(kept[-1]), c.c_void_p), len(kept[-1])
+
+    def external(location, source, _):
+        contents = external_data.get(location.decode("utf-8", "surrogateescape"))
+        if contents is None:
+            return 1
+        fill(source.contents, contents)
+        return 0
+
+    source, options = s.Source(), initialized(s.LoadOptions)
+    fill(source, data)
+    if external_data:
+        options.external = s.ExternalFn(external)
+    return made(lib.cet_model_load, c.byref(source), c.byref(options))
 
 
 def read_parameters(handle, count, get) -> List[Parameter]:

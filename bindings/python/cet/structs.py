@@ -15,6 +15,9 @@ ApplyFn = c.CFUNCTYPE(c.c_int32, c.POINTER(c.c_float), c.POINTER(c.c_float), c.c
 ApplyBlockFn = c.CFUNCTYPE(
     c.c_int32, c.POINTER(c.c_float), c.POINTER(c.c_float), c.c_size_t, c.c_size_t, c.c_void_p)
 
+ReadFn = c.CFUNCTYPE(c.c_int64, c.c_uint64, c.c_void_p, c.c_uint64, c.c_void_p)
+ReleaseFn = c.CFUNCTYPE(None, c.c_void_p)
+
 _strings = c.POINTER(c.c_char_p)
 _shape = c.POINTER(c.c_int64)
 
@@ -45,6 +48,32 @@ class Tensor(Struct):
         ("shape", _shape),
         ("rank", c.c_uint32),
         ("element_type", c.c_int32),
+    ]
+
+
+class Source(Struct):
+    _c_name_ = "cet_source"
+    _fields_ = [
+        ("data", c.c_void_p),
+        ("size", c.c_uint64),
+        ("read", ReadFn),
+        ("release", ReleaseFn),
+        ("user_data", c.c_void_p),
+        ("borrowed", c.c_uint32),
+        ("reserved", c.c_uint32),
+    ]
+
+
+ExternalFn = c.CFUNCTYPE(c.c_int32, c.c_char_p, c.POINTER(Source), c.c_void_p)
+
+
+class LoadOptions(Struct):
+    _c_name_ = "cet_load_options"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("external", ExternalFn),
+        ("user_data", c.c_void_p),
     ]
 
 
@@ -400,7 +429,7 @@ class Batch(Struct):
 BatchFn = c.CFUNCTYPE(c.c_int32, c.POINTER(Batch), c.c_void_p)
 
 ALL = [
-    Tensor, PlanOptions, PlanTensorInfo, PlanSummaryInfo, QuantizeOptions, InitializerView, SaveOptions, ValueInfo,
+    Tensor, Source, LoadOptions, PlanOptions, PlanTensorInfo, PlanSummaryInfo, QuantizeOptions, InitializerView, SaveOptions, ValueInfo,
     ParameterInfo, RunOptions, Communicator, CurvatureOptions, CurvatureInfo, EigensolveOptions, SpectrumInfo,
     EstimateOptions, CorrectionView, Buffer, Executor, ModelInfo, Batch,
 ]

@@ -67,17 +67,27 @@ enum FileKind: String {
     return String(decoding: bytes[..<count], as: UTF8.self)
   }
 
+  /// Read in pieces that overlap: a mapping of a file that somebody cuts meanwhile ends the process.
   private func contains(_ file: UnsafeMutablePointer<FILE>, _ text: String) -> Bool {
-    var status = stat()
-    guard fstat(fileno(file), &status) == 0, status.st_size > 0 else { return false }
-    let size = Int(status.st_size)
-    guard let bytes = mmap(nil, size, PROT_READ, MAP_PRIVATE, fileno(file), 0), bytes != MAP_FAILED else { return false }
-    defer { munmap(bytes, size) }
+    let overlap = text.utf8.count - 1
+    var bytes = [UInt8](repeating: 0, count: 1 << 20)
+    var kept = 0
+    while true {
+      let count = kept + fread(&bytes[kept], 1, bytes.count - kept, file)
+      if bytes.withUnsafeBytes({ contains(UnsafeRawBufferPointer(rebasing: $0[..<count]), text) }) { return true }
+      guard count == bytes.count else { return false }
+      bytes.replaceSubrange(0..<overlap, with: bytes[(count - overlap)...])
+      kept = overlap
+    }
+  }
+
+  private func contains(_ bytes: UnsafeRawBufferPointer, _ text: String) -> Bool {
     let length = text.utf8.count
-    var start = bytes
-    while let found = memchr(start, Int32(text.utf8.first ?? 0), size - (start - bytes)), size - (found - bytes) >= length {
+    guard let base = bytes.baseAddress, let first = text.utf8.first else { return false }
+    var start = 0
+    while bytes.count - start >= length, let found = memchr(base + start, Int32(first), bytes.count - start - length + 1) {
       if memcmp(found, text, length) == 0 { return true }
-      start = found + 1
+      start = found - UnsafeMutableRawPointer(mutating: base) + 1
     }
     return false
   }
