@@ -43,7 +43,7 @@ try() {
   ${WRAPPER:-} "$work/$program" Tests/Fixtures "$work" || { echo "$program: exit status $?" >&2; failed=1; }
 }
 if [ $# -eq 0 ]; then
-  set -- header status host handles calibration models eigensolve communicator pipeline files addresses
+  set -- header status host threads handles calibration models eigensolve communicator pipeline files addresses
   old=abi/$(tools/version.sh abi) # what was linked with the baseline's header runs with today's library
   try old-program $cc -std=c99 "-I$old" "$old/program.c"
   for standard in c++17 c++20; do
