@@ -56,7 +56,7 @@ let package = Package(
             "-Xlinker", "--version-script=.build-dist/cet.map",
             "-Xlinker", "-soname=libcet.so.\(interface!)",
             "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs",
-            "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
+            "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections", "-Xlinker", "--icf=all",
           ])
         ] : []),
     // Installed, the tool is a client of libcet.so like any other program; the linker finds the library where the
@@ -86,3 +86,14 @@ let package = Package(
     .testTarget(name: "ConformanceTests", dependencies: ["Cet", "CetONNX"]),
   ]
 )
+
+// Searching a string for a string and regular expressions are a library of a megabyte, which a single use would link in.
+let withoutRegularExpressions: [SwiftSetting] = [
+  .unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"])
+]
+// Modules that read, write and check, but have no loops over weights or samples.
+let small: Set = ["CetGraph", "CetONNX", "CetEncode", "CetLayers", "Cet", "CetABI"]
+for target in package.targets where target.type == .regular && target.name.hasPrefix("Cet") {
+  target.swiftSettings = (target.swiftSettings ?? []) + withoutRegularExpressions
+  if distribution && small.contains(target.name) { target.swiftSettings?.append(.unsafeFlags(["-Osize"])) }
+}

@@ -20,7 +20,7 @@ from corpus import CASES  # noqa: E402
 from onnx import defs  # noqa: E402
 
 LARGEST_MODEL = 1 << 14
-DIGITS = ROOT / "Tests" / "Fixtures" / "digits_cnn"
+LINEAR = ROOT / "Tests" / "Fixtures" / "onnx" / "linear.onnx"  # the model of Fuzz/plan.c
 # The map and the options of Fuzz/spectrum.c: a state of other ones would be refused at once.
 SIZE = 40
 SOLVE = dict(n=SIZE, k=2, krylov_dimension=6, max_applies=12, threads=1, max_memory=1 << 20, fingerprint="fuzz")
@@ -75,10 +75,11 @@ def npz():
 
 
 def plans():
-    model, data = cet.Model(DIGITS / "model.onnx"), cet.Calibration.from_npz(DIGITS / "calibration.npz")
+    data = cet.Calibration({"x": np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)})
+    model = cet.Model(LINEAR)
     for method in ("cet", "hawq-v2", "mckp", "uniform"):
         for coding in ("auto", "affine"):
-            plan = cet.plan(model, data, target_bits=4, method=method, coding=coding, bits=[2, 4, 8], samples=32, effort="low")
+            plan = cet.plan(model, data, target_bits=4, method=method, coding=coding, bits=[2, 4, 8], effort="low")
             yield f"{method}-{coding}", json.dumps(json.loads(plan.to_json())).encode()
 
 

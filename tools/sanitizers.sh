@@ -1,0 +1,62 @@
+#!/bin/sh
+# The C programs of Tests/Conformance, and the fuzzers over what they have found, under sanitizers: see docs/fuzzing.md.
+# usage: tools/sanitizers.sh [address] [thread] [valgrind]     (default: all; valgrind needs build/, which `make lib` makes)
+set -u
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- address thread valgrind
+toolchain=$(dirname "$(readlink -f "$(command -v swiftc)")") # Swift's own clang: the run times must be of one version
+export OPENBLAS_NUM_THREADS=2
+# Threads of OpenMP are not instrumented; one waits on the others actively.
+export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+failed=""
+started=$(date +%s)
+
+part() { # name, command
+  name=$1
+  shift
+  echo
+  echo "== $name"
+  since=$(date +%s)
+  "$@" || failed="$failed, $name"
+  echo "-- $name: $(($(date +%s) - since)) s"
+}
+
+# A limit on addresses leaves no room for a sanitizer's shadow: without `addresses`.
+programs="status host threads handles calibration models eigensolve communicator pipeline files"
+
+address() {
+  Fuzz/build.sh || return 1
+  for fuzzer in model npz npy plan spectrum whole; do
+    # Each input once: what was found, and what the fuzzer starts from.
+    build/fuzz/$fuzzer -runs=0 -timeout=20 -rss_limit_mb=2048 "Tests/Fixtures/fuzz/$fuzzer" build/fuzz/seeds/$fuzzer \
+      >build/fuzz/$fuzzer.log 2>&1 || { tail -40 build/fuzz/$fuzzer.log; return 1; }
+    echo "$fuzzer: $(tail -1 build/fuzz/$fuzzer.log)"
+  done
+  # shellcheck disable=SC2086
+  CC="$toolchain/clang -fsanitize=address -fuse-ld=lld" tools/run-conformance.sh .build-fuzz/release/libcet.so $programs
+}
+
+thread() {
+  swift build --scratch-path .build-thread -c release --product cet -Xswiftc -sanitize=thread -Xcc -fsanitize=thread || return 1
+  # shellcheck disable=SC2086
+  TSAN_OPTIONS="halt_on_error=0:exitcode=66:suppressions=$PWD/tools/tsan.supp" \
+    CC="$toolchain/clang -fsanitize=thread -fuse-ld=lld" tools/run-conformance.sh .build-thread/release/libcet.so $programs
+}
+
+valgrind_() {
+  # shellcheck disable=SC2086
+  WRAPPER="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
+    --num-callers=30 --suppressions=$PWD/tools/valgrind.supp" tools/run-conformance.sh build/lib/libcet.so $programs
+}
+
+for kind in "$@"; do
+  case $kind in
+    address) part "AddressSanitizer" address ;;
+    thread) part "ThreadSanitizer" thread ;;
+    valgrind) part "Valgrind" valgrind_ ;;
+    *) echo "usage: tools/sanitizers.sh [address] [thread] [valgrind]" >&2; exit 2 ;;
+  esac
+done
+echo
+[ -z "$failed" ] || { echo "sanitizers: failed: ${failed#, } (after $(($(date +%s) - started)) s)"; exit 1; }
+echo "sanitizers: nothing found, in $(($(date +%s) - started)) s"
