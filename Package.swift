@@ -57,6 +57,7 @@ let package = Package(
             "-Xlinker", "-soname=libcet.so.\(interface!)",
             "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs",
             "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections", "-Xlinker", "--icf=all",
+            "-Xlinker", "--wrap=_swift_stdlib_getScalarName",
           ])
         ] : []),
     // Installed, the tool is a client of libcet.so like any other program; the linker finds the library where the
@@ -92,8 +93,10 @@ let withoutRegularExpressions: [SwiftSetting] = [
   .unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"])
 ]
 // Modules that read, write and check, but have no loops over weights or samples.
-let small: Set = ["CetGraph", "CetONNX", "CetEncode", "CetLayers", "Cet", "CetABI"]
+let small: Set = ["CetGraph", "CetONNX", "CetEncode", "CetLayers", "CetOperators", "CetAutodiff", "CetMeasure", "CetAllocate", "Cet", "CetABI"]
 for target in package.targets where target.type == .regular && target.name.hasPrefix("Cet") {
   target.swiftSettings = (target.swiftSettings ?? []) + withoutRegularExpressions
+  // A section a function: the linker leaves out what no exported function reaches, and keeps one of equal ones (--icf).
+  if distribution { target.swiftSettings?.append(.unsafeFlags(["-Xfrontend", "-function-sections"])) }
   if distribution && small.contains(target.name) { target.swiftSettings?.append(.unsafeFlags(["-Osize"])) }
 }

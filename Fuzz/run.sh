@@ -14,7 +14,7 @@ mkdir -p "$out/corpus/$fuzzer" "$findings"
 dictionary=""
 [ ! -f "$out/seeds/$fuzzer.dict" ] || dictionary="-dict=$out/seeds/$fuzzer.dict"
 # One process at a time, which ends with a finding and is followed by the next. Ten seconds instrumented are two without.
-export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 SWIFT_BACKTRACE=enable=no
 export ASAN_OPTIONS="detect_stack_use_after_return=0:quarantine_size_mb=64:${ASAN_OPTIONS:-}"
 # shellcheck disable=SC2086
 "$out/$fuzzer" -fork=1 -ignore_crashes=1 -ignore_timeouts=1 -ignore_ooms=1 -max_total_time=$((minutes * 60)) -timeout=10 \

@@ -5,6 +5,8 @@ set -u
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- address thread valgrind
 toolchain=$(dirname "$(readlink -f "$(command -v swiftc)")") # Swift's own clang: the run times must be of one version
+# The Swift runtime of a development build installs handlers for crashes, which are the sanitizers' (and no host sees those).
+export SWIFT_BACKTRACE=enable=no
 export OPENBLAS_NUM_THREADS=2
 # Threads of OpenMP are not instrumented; one waits on the others actively.
 export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
@@ -32,14 +34,15 @@ address() {
       >build/fuzz/$fuzzer.log 2>&1 || { tail -40 build/fuzz/$fuzzer.log; return 1; }
     echo "$fuzzer: $(tail -1 build/fuzz/$fuzzer.log)"
   done
+  # `host` looks at the handlers of signals; a crash ends a program without the sanitizer's, too.
   # shellcheck disable=SC2086
-  CC="$toolchain/clang -fsanitize=address -fuse-ld=lld" tools/run-conformance.sh .build-fuzz/release/libcet.so $programs
+  ASAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_sigfpe=0 CC="$toolchain/clang -fsanitize=address -fuse-ld=lld" tools/run-conformance.sh .build-fuzz/release/libcet.so $programs
 }
 
 thread() {
   swift build --scratch-path .build-thread -c release --product cet -Xswiftc -sanitize=thread -Xcc -fsanitize=thread || return 1
   # shellcheck disable=SC2086
-  TSAN_OPTIONS="halt_on_error=0:exitcode=66:suppressions=$PWD/tools/tsan.supp" \
+  TSAN_OPTIONS="handle_segv=0:handle_sigbus=0:handle_sigfpe=0:exitcode=66:suppressions=$PWD/tools/tsan.supp" \
     CC="$toolchain/clang -fsanitize=thread -fuse-ld=lld" tools/run-conformance.sh .build-thread/release/libcet.so $programs
 }
 
