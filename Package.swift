@@ -92,11 +92,15 @@ let package = Package(
 let withoutRegularExpressions: [SwiftSetting] = [
   .unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"])
 ]
-// Modules that read, write and check, but have no loops over weights or samples.
-let small: Set = ["CetGraph", "CetONNX", "CetEncode", "CetLayers", "CetOperators", "CetAutodiff", "CetMeasure", "CetAllocate", "Cet", "CetABI"]
+// Modules that read, write, build graphs and decide; loops over weights or samples are those of CetTensor, CetQuantize and C.
+let small: Set = [
+  "CetGraph", "CetONNX", "CetEncode", "CetLayers", "CetOperators", "CetAutodiff", "CetMeasure", "CetAllocate",
+  "CetSpectral", "Cet", "CetABI",
+]
 for target in package.targets where target.type == .regular && target.name.hasPrefix("Cet") {
   target.swiftSettings = (target.swiftSettings ?? []) + withoutRegularExpressions
-  // A section a function: the linker leaves out what no exported function reaches, and keeps one of equal ones (--icf).
-  if distribution { target.swiftSettings?.append(.unsafeFlags(["-Xfrontend", "-function-sections"])) }
-  if distribution && small.contains(target.name) { target.swiftSettings?.append(.unsafeFlags(["-Osize"])) }
+  guard distribution else { continue }
+  // A section a function, which the linker leaves out unless an exported function reaches it.
+  target.swiftSettings?.append(.unsafeFlags(["-Xfrontend", "-function-sections", "-Xfrontend", "-internalize-at-link"]))
+  if small.contains(target.name) { target.swiftSettings?.append(.unsafeFlags(["-Osize"])) }
 }
