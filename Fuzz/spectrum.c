@@ -1,4 +1,5 @@
-/* A spectrum file: read, every getter, written again; and the state file of an eigensolve, which goes on from it or refuses it. */
+/* A spectrum file: read, every getter, written again; and the state file of an eigensolve, which goes on from it or refuses
+   it. */
 #include "folder.h"
 #include "fuzz.h"
 
