@@ -1,6 +1,6 @@
 """Models that are wrong in one place, over all operators of the table (structural_models.py), in processes of their own.
 
-CET_STRUCTURAL=1 takes every model (an hour), CET_STRUCTURAL=N every N-th one.
+CET_STRUCTURAL=1 takes every model (half an hour), CET_STRUCTURAL=N every N-th one.
 """
 
 import json
