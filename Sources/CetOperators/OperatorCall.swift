@@ -112,7 +112,7 @@ public struct OperatorCall {
 
 extension CetError {
   /// Whether other data might not have caused it: something that must be known before the model runs was not.
-  public var dependsOnData: Bool { code == .unsupportedOperator && message.contains(OperatorCall.dependence) }
+  public var dependsOnData: Bool { code == .unsupportedOperator && message.hasSuffix(OperatorCall.dependence) }
 }
 
 /// The newest operator set of the default domain that the entries cover.

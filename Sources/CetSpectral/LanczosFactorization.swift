@@ -194,7 +194,7 @@ struct LanczosFactorization {
         found = try orthogonalize(columns: 1, against: size + pending, measured: products).rank
       }
       guard found == 1 else {
-        throw CetError(.internal, "no direction is left outside \(size + pending) of \(n) basis vectors")
+        throw CetError(.numeric, "no direction is left outside \(size + pending) of \(n) basis vectors: they are not independent")
       }
       try basis.store(output, at: size + pending)
       pending += 1

@@ -284,10 +284,12 @@ def exercise(cet, data, inputs=None):
     loaded = attempt("load", lambda: cet.Model(data))
     if loaded is None:
         return said
-    calibration = cet.Calibration(inputs)
     limit = 256 << 20
     attempt("inspect", lambda: cet.inspect(loaded))
     attempt("run", lambda: cet.run(loaded, inputs))
+    calibration = attempt("data", lambda: cet.Calibration(inputs))
+    if calibration is None:
+        return said
     plan = attempt("plan", lambda: cet.plan(loaded, calibration, target_bits=8, bits=[4, 8], max_memory=limit, threads=1))
     if plan is not None:
         quantized = attempt("quantize", lambda: cet.quantize(loaded, calibration, plan, max_memory=limit, threads=1))

@@ -45,7 +45,7 @@ def test_names_of_files_exist(root, documents):
     for path, text in documents.items():
         if path.name == "CHANGELOG.md":
             continue  # it tells of what was
-        for name in re.findall(pattern, text):
+        for name in re.findall(pattern, re.sub(r"^```\w+$.*?^```$", "", text, flags=re.M | re.S)):
             places = [root / name, root / "Sources" / name, path.parent / name, root / "docs" / name, root / "include" / name]
             assert any(place.exists() for place in places) or "/" not in name and name in names, (
                 f"{path.relative_to(root)}: {name}")
