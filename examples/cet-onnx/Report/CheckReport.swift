@@ -1,3 +1,5 @@
+import CCet
+
 /// A report about a written file alone, or beside its original.
 struct CheckReport {
   var input: String
@@ -29,7 +31,10 @@ struct CheckReport {
     if !table.rows.isEmpty {
       page.sections.append(("weights", "Bits of the file", "<section id=\"weights\" aria-labelledby=\"weights-title\"><h2 id=\"weights-title\">Bits of the file</h2>\(table.html)</section>"))
     }
-    page.facts = [("file", input), ("SHA-256", description.sha256), ("opset", description.opsetText), ("operators", description.operatorText)]
+    page.facts = [
+      ("command line", Page.commandLine), ("file", input), ("library", "libcet \(String(cString: cet_version_string()))"),
+      ("SHA-256", description.sha256), ("opset", description.opsetText), ("operators", description.operatorText),
+    ]
     return page.html
   }
 }

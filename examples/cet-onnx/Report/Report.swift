@@ -92,7 +92,7 @@ struct Report {
 
   private func facts(_ run: Run) -> [(name: String, value: String)] {
     let totals = run.outcome.totals
-    var facts = [(name: "command line", value: commandLine)] + run.outcome.summary.filter { !$0.name.isEmpty }
+    var facts = [(name: "command line", value: Page.commandLine)] + run.outcome.summary.filter { !$0.name.isEmpty }
     facts += [
       ("held out", fixed(Double(totals.heldOutSamples), 0) + " samples, " + scientific(totals.heldOutLoss) + totals.heldOutInterval.text),
       ("samples", grouped(totals.samples)), ("seed", String(totals.seed)), ("library", "libcet \(totals.libraryVersion)"),
@@ -102,14 +102,5 @@ struct Report {
     if let digest = PlanDocument(run.outcome.planDocument)?.judgement?.calibration { facts.append(("samples' fingerprint", digest)) }
     if let geometry { facts.append(("curvature", "\(grouped(geometry.samples)) samples, \(geometry.pairs.count) eigenpairs, 16 and 4 random vectors for trace and density")) }
     return facts
-  }
-
-  /// As a shell takes it.
-  private var commandLine: String {
-    CommandLine.arguments.enumerated().map { index, word in
-      let plain = index == 0 ? word.split(separator: "/").last.map(String.init) ?? word : word
-      return plain.allSatisfy { $0.isLetter || $0.isNumber || "-_./=,:+@%".contains($0) } && !plain.isEmpty
-        ? plain : "'" + plain.replacing("'", with: "'\\''") + "'"
-    }.joined(separator: " ")
   }
 }

@@ -38,11 +38,10 @@ struct Drawing {
   }
 
   mutating func mark(_ shape: Mark, _ x: Double, _ y: Double, _ size: Double, _ style: String, tip: String? = nil) {
-    body += "<path class=\"\(style)\" d=\"\(shape.outline(x, y, size))\"\(tipped(tip))/>"
+    body += shape == .circle
+      ? "<circle class=\"\(style)\" cx=\"\(n(x))\" cy=\"\(n(y))\" r=\"\(n(size))\"\(tipped(tip))/>"
+      : "<path class=\"\(style)\" d=\"\(shape.outline(x, y, size))\"\(tipped(tip))/>"
   }
-
-  /// What is drawn in `draw` lies within a rectangle.
-  mutating func raw(_ markup: String) { body += markup }
 
   func svg(label: String, kind: String) -> String {
     "<svg class=\"\(kind)\" viewBox=\"0 0 \(n(width)) \(n(height))\" role=\"img\" tabindex=\"0\" aria-label=\"\(escaped(label))\""
@@ -62,10 +61,7 @@ enum Mark {
     func at(_ dx: Double, _ dy: Double) -> String { "\(coordinate(x + dx)),\(coordinate(y + dy))" }
     let s = r * 0.9
     switch self {
-    case .circle:
-      let radius = coordinate(r)
-      return "M\(at(-r, 0))a\(radius),\(radius) 0 1,0 \(coordinate(2 * r)),0a\(radius),\(radius) 0 1,0 \(coordinate(-2 * r)),0Z"
-    case .square: return "M\(at(-s, -s))L\(at(s, -s))L\(at(s, s))L\(at(-s, s))Z"
+    case .circle, .square: return "M\(at(-s, -s))L\(at(s, -s))L\(at(s, s))L\(at(-s, s))Z"
     case .diamond: return "M\(at(0, -r * 1.25))L\(at(r * 1.25, 0))L\(at(0, r * 1.25))L\(at(-r * 1.25, 0))Z"
     case .triangle: return "M\(at(0, -r * 1.2))L\(at(r * 1.15, r * 0.85))L\(at(-r * 1.15, r * 0.85))Z"
     }

@@ -6,16 +6,25 @@ struct AgreementFigure {
 
   var figure: Figure? {
     guard let first = runs.first else { return nil }
+    let isSingle = runs.count == 1
     let rows = runs.flatMap { run in run.agreement.comparison.outputs.map { (run.label, $0) } }
     return Figure(
       id: "agreement", title: "Agreement with the original",
-      lead: "Both models run on \(first.agreement.samples). Bars count samples by the largest difference of any of their output values"
-        + (runs.count > 1 ? " (of the first ratio)." : "."),
+      lead: "Both models run on \(first.agreement.samples). \(isSingle ? words(rows) + " " : "")Bars count samples by the largest difference of any of their output values"
+        + (runs.count > 1 ? ", at \(first.label)." : "."),
       label: rows.map { label, output in
         "\(label) \(output.name): largest difference \(scientific(output.largestDifference)), cosine \(fixed(output.cosine, 5))"
           + (output.agreement.map { ", top-1 agreement \(percent($0, 1))" } ?? "")
       }.joined(separator: "; "),
       numbers: table(rows), draw: { histogram($0, first.agreement.comparison.outputs.flatMap(\.sampleDifferences)) })
+  }
+
+  private func words(_ rows: [(String, Comparison.Output)]) -> String {
+    rows.prefix(6).map { _, output in
+      let name = rows.count > 1 ? output.name : ""
+      return (name.isEmpty ? "" : "\(name): ") + (output.agreement.map { "Same largest class: \(percent($0, 1)); largest" } ?? "Largest")
+        + " |Δ| \(power(output.largestDifference)) of values up to \(power(output.largestReference)); cosine \(fixed(output.cosine, 5))."
+    }.joined(separator: " ")
   }
 
   private func table(_ rows: [(String, Comparison.Output)]) -> DataTable {

@@ -33,7 +33,7 @@ struct TheoryFigure {
         id: "theory", title: "Theory against practice",
         lead: "Each point is one tensor at one width, quantized alone: loss predicted from curvature (gᵀδ + ½ δᵀHδ) and loss measured with forward "
           + "passes. On the line both agree. Ringed points are the widths that were chosen. "
-          + "\(close) of \(points.count) agree within 10⁻³ or 10 %.",
+          + "\(grouped(UInt64(close))) of \(grouped(UInt64(points.count))) agree within 10⁻³ or 10 %.",
         label: "Measured against predicted loss of \(points.count) tensors and widths; \(close) agree within a thousandth or ten per cent.",
         numbers: numbers, draw: scatter),
       Figure(

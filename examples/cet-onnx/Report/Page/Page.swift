@@ -18,12 +18,14 @@ struct Page {
 
   var html: String {
     let version = escaped(String(cString: cet_version_string()))
-    let list = (sections.map { ($0.id, $0.title) } + [("about", "About this report")])
+    let list = (self.sections.map { ($0.id, $0.title) } + [("about", "About this report")])
       .map { "<li><a href=\"#\($0.0)\">\(escaped($0.1))</a></li>" }.joined()
     let tiles = tiles.map {
       "<div><dt>\(escaped($0.name))</dt><dd><strong>\(escaped($0.value))</strong><span>\(escaped($0.note))</span></dd></div>"
     }.joined()
     let facts = facts.map { "<tr><th scope=\"row\">\(escaped($0.name))</th><td>\(escaped($0.value))</td></tr>" }.joined(separator: "\n")
+    var tips = Tips()
+    let sections = sections.map { tips.numbered($0.html) }.joined(separator: "\n")
     return """
       <!DOCTYPE html>
       <html lang="en">
@@ -47,7 +49,7 @@ struct Page {
       <nav aria-label="Contents"><ul>\(list)</ul></nav>
       </header>
       <main id="main">
-      \(sections.map(\.html).joined(separator: "\n"))
+      \(sections)
       <section id="about" aria-labelledby="about-title">
       <h2 id="about-title">About this report</h2>
       <table class="facts"><tbody>
@@ -57,6 +59,7 @@ struct Page {
       </main>
       <footer><p>Points of the figures are read by pointing at them, or with the arrow keys once a figure has the focus.</p></footer>
       <div id="tip" role="status" hidden></div>
+      \(tips.list)
       <script>
       \(Page.script)
       </script>

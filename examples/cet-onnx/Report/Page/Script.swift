@@ -2,12 +2,12 @@ extension Page {
   /// Sorting, searching and reading points of figures by pointer or arrow keys. Without it all is there to read.
   static let script = #"""
     'use strict';
-    const tip = document.getElementById('tip');
+    const tip = document.getElementById('tip'), tips = document.getElementById('tips').children;
     function say(mark, svg) {
       for (const old of document.querySelectorAll('.on')) old.classList.remove('on');
       if (!mark) { tip.hidden = true; return; }
       mark.classList.add('on');
-      tip.textContent = mark.dataset.tip;
+      tip.textContent = tips[mark.dataset.tip].textContent;
       tip.hidden = false;
       const place = mark.getBoundingClientRect(), box = tip.getBoundingClientRect(), room = document.documentElement.clientWidth;
       const left = Math.max(8, Math.min(room - box.width - 8, place.left + place.width / 2 - box.width / 2));

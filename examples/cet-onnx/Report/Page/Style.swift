@@ -53,8 +53,8 @@ extension Page {
     th, td { padding: 6px 16px 6px 0; text-align: left; vertical-align: top; font-weight: 400; border-bottom: 1px solid var(--line); }
     thead th { position: sticky; top: 0; background: var(--paper); font-weight: 600; white-space: nowrap; z-index: 1; }
     .num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .nowrap { white-space: nowrap; }
-    th small { display: block; color: var(--soft); font-size: .8rem; } #table th[scope=row] { min-width: 190px; max-width: 300px; overflow-wrap: anywhere; }
-    .why { min-width: 460px; color: var(--soft); font-size: .82rem; line-height: 1.35; }
+    th small { display: block; color: var(--soft); font-size: .8rem; } #table th[scope=row] { min-width: 210px; max-width: 300px; overflow-wrap: anywhere; }
+    .why { min-width: 360px; color: var(--soft); font-size: .82rem; line-height: 1.35; }
     @media (min-width: 900px) { #tensors .box { max-width: none; width: min(1240px, 100vw - 48px); margin-left: calc(380px - min(620px, 50vw - 24px)); } }
     th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
     th button span::after { content: "↕"; opacity: .45; padding-left: 4px; font-size: 12px; }
