@@ -1,5 +1,6 @@
 """Reports: one page that needs nothing else, whose figures and tables have the plan's numbers."""
 
+import hashlib
 import html.parser
 import json
 import re
@@ -7,7 +8,7 @@ import re
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 import cet
 
@@ -112,7 +113,8 @@ def test_report_withSpectrum_hasEveryFigure(compressed):
         assert [drawing.attributes["class"] for drawing in drawings] == ["wide", "narrow"]
         for drawing in drawings:
             assert drawing.attributes["role"] == "img" and drawing.attributes["aria-label"] and drawing.attributes["tabindex"] == "0"
-            assert "nan" not in "".join(str(element.attributes) for element in drawing.everything() if element.name != "text").lower().split("data-tip")[0]
+            for element in drawing.everything():
+                assert not any(re.search(r"\b(nan|inf)\b", value) for value in element.attributes.values() if value), element.attributes
 
 
 def test_report_coordinates_lieWithinTheirDrawing(compressed):
@@ -235,8 +237,6 @@ def test_report_spectrum_isThatOfTheHessian(compressed, model, calibration):
 def test_report_about_hasCommandLineDigestsAndSeed(compressed, digits):
     page, document, folder = compressed
     about = page.root.by_id("about").text
-    import hashlib
-
     for text in ("cet-onnx compress", "--report-spectrum 6", document["plan"]["model"]["sha256"], document["plan"]["library_version"],
                  hashlib.sha256((folder / "small.onnx").read_bytes()).hexdigest()):
         assert text in about
@@ -276,6 +276,19 @@ def test_report_ofCheck_tellsAgreementAndBits(tool, digits, tmp_path, compressed
         (tensor["name"], str(tensor["bits"])) for tensor in document["plan"]["tensors"]]
     (tmp_path / "foreign.html").write_text("<p>mine")
     assert tool(*arguments, "--report", tmp_path / "foreign.html").returncode == 1
+
+
+def test_report_fromPython_isThatOfTheTool(digits, tmp_path, model, calibration, quantized, calibration_arrays):
+    quantized.save(tmp_path / "small.onnx")
+    cet.report(tmp_path / "r.html", digits / "model.onnx", quantized.plan, written=tmp_path / "small.onnx", data=calibration_arrays)
+    page = Page(tmp_path / "r.html")
+    assert {"size-loss", "prediction", "agreement", "depth", "theory", "tensors"} <= set(page.sections)
+    chosen = next(row for row in page.rows("size-loss") if row[0][0] == "this plan")
+    assert float(chosen[1][1]) == (tmp_path / "small.onnx").stat().st_size
+    rows = {row[0][0].strip(): float(row[2][1]) for row in page.rows("prediction")}
+    assert rows["held out"] == quantized.plan.summary.held_out_loss
+    with pytest.raises(cet.CetError, match="no plan|expected|JSON|made for"):
+        cet.report(tmp_path / "r.html", tmp_path / "small.onnx", quantized.plan)
 
 
 def test_report_optionsWithoutReport_areRefused(tool, digits, tmp_path):

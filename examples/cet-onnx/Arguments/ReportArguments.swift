@@ -8,10 +8,13 @@ struct ReportArguments: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Also so many eigenpairs of the loss's curvature, its density and the interactions of tensors, on up to 64 samples.", valueName: "pairs"))
+      "Also so many eigenpairs of the loss's curvature, its density and the interactions of tensors, on up to 64 samples.",
+      valueName: "pairs"))
   var reportSpectrum: Count?
 
-  @Option(help: ArgumentHelp("Also plans of these methods at the same bytes, which takes as long as planning does for each.", valueName: "method,..."))
+  @Option(
+    help: ArgumentHelp(
+      "Also plans of these methods at the same bytes, which takes as long as planning does for each.", valueName: "method,..."))
   var reportMethods: MethodList?
 
   var extras: [String] { given([("--report-spectrum", reportSpectrum != nil), ("--report-methods", reportMethods != nil)]) }
@@ -22,7 +25,8 @@ struct ReportArguments: ParsableArguments {
 
   /// Plans of other methods within the same bytes. A method that cannot is told in a note.
   func rivals(
-    _ model: Model, _ data: CalibrationSet, _ method: MethodArguments, _ effort: EffortArguments, _ plan: PlanTotals, _ monitor: Monitor
+    _ model: Model, _ data: CalibrationSet, _ method: MethodArguments, _ effort: EffortArguments, _ plan: PlanTotals,
+    _ monitor: Monitor
   ) throws -> (points: [CurvePoint], notes: [String]) {
     var found: (points: [CurvePoint], notes: [String]) = ([], [])
     for other in reportMethods?.values ?? [] where other.rawValue != plan.method {

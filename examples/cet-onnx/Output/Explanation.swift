@@ -61,11 +61,15 @@ struct Explanation {
   private static func words(_ bits: Int) -> String { bits == 1 ? "1 bit" : "\(bits) bits" }
 
   private func effect(_ step: Step) -> String {
-    let size = step.bytes == 0 ? "take as many bytes" : step.bytes < 0 ? "save \(grouped(UInt64(-step.bytes))) bytes" : "cost \(grouped(UInt64(step.bytes))) bytes"
+    let size =
+      step.bytes == 0
+      ? "take as many bytes"
+      : step.bytes < 0 ? "save \(grouped(UInt64(-step.bytes))) bytes" : "cost \(grouped(UInt64(step.bytes))) bytes"
     let change = abs(step.share)
     // More than its double is a factor of the loss, for a reader.
-    let share = change >= 10 ? String(format: "%.0f times", change) : String(format: change < 0.001 ? "%.2g %%" : "%.1f %%", 100 * change)
-    guard change > 0 else { return "\(size) and change the loss by nothing that the table shows" }
-    return step.loss > 0 ? "\(size) and add \(share) of the plan's loss" : "\(size) and take \(share) off the plan's loss"
+    let share =
+      change >= 10 ? String(format: "%.0f times", change) : String(format: change < 0.001 ? "%.2g %%" : "%.1f %%", 100 * change)
+    guard change > 0 else { return "\(size) and change no loss" }
+    return step.loss > 0 ? "\(size) and add \(share) of the plan's loss" : "\(size) and take \(share) off\(fewer == nil ? " the plan's loss" : "")"
   }
 }

@@ -15,7 +15,11 @@ struct CheckReport {
       lead: "\(grouped(bytes)) bytes, opset \(description.opsetText), \(description.operatorText)."
         + (otherBytes.map { " The model that it is compared with has \(grouped($0)) bytes." } ?? ""))
     if let otherBytes {
-      page.tiles.append(("file", size(Double(bytes)), "of \(size(Double(otherBytes))): \(fixed(Double(otherBytes) / Double(max(1, bytes))))× smaller"))
+      page.tiles.append(
+        (
+          "file", size(Double(bytes)),
+          "of \(size(Double(otherBytes))): \(fixed(Double(otherBytes) / Double(max(1, bytes))))× smaller"
+        ))
     }
     if let agreement {
       for output in agreement.comparison.outputs.prefix(1) {
@@ -27,9 +31,15 @@ struct CheckReport {
     }
     let table = DataTable(
       caption: "Weight tensors of the file, in graph order", columns: ["tensor", "bits", "weights"],
-      rows: description.weights.map { [.text($0.name), .number($0.bits.map(String.init) ?? "float", Double($0.bits ?? 32)), .bytes($0.count)] })
+      rows: description.weights.map {
+        [.text($0.name), .number($0.bits.map(String.init) ?? "float", Double($0.bits ?? 32)), .bytes($0.count)]
+      })
     if !table.rows.isEmpty {
-      page.sections.append(("weights", "Bits of the file", "<section id=\"weights\" aria-labelledby=\"weights-title\"><h2 id=\"weights-title\">Bits of the file</h2>\(table.html)</section>"))
+      page.sections.append(
+        (
+          "weights", "Bits of the file",
+          "<section id=\"weights\" aria-labelledby=\"weights-title\"><h2 id=\"weights-title\">Bits of the file</h2>\(table.html)</section>"
+        ))
     }
     page.facts = [
       ("command line", Page.commandLine), ("file", input), ("library", "libcet \(String(cString: cet_version_string()))"),

@@ -26,8 +26,12 @@ struct Report {
     page.notes = notes
     let chosen = runs.compactMap { run in CurvePoint(run.outcome.totals, label: isSingle ? "this plan" : run.label) }
     if !isSingle { page.sections.append(("results", "Results", results)) }
-    if let curve { page.add(SizeLossFigure(curve: curve, chosen: chosen, rivals: rivals, lossName: first.outcome.totals.loss).figure) }
-    page.add(LossFigure(runs.map { ($0.label, $0.outcome.totals, $0.outcome.tensors) }, secondOrder: geometry?.secondOrderLoss ?? .nan).figure)
+    if let curve {
+      page.add(SizeLossFigure(curve: curve, chosen: chosen, rivals: rivals, lossName: first.outcome.totals.loss).figure)
+    }
+    page.add(
+      LossFigure(runs.map { ($0.label, $0.outcome.totals, $0.outcome.tensors) }, secondOrder: geometry?.secondOrderLoss ?? .nan)
+        .figure)
     page.add(AgreementFigure(runs: runs.compactMap { run in run.agreement.map { (run.label, $0) } }).figure)
     if isSingle { page.add(WeightShareFigure(tensors: tensors).figure) }
     page.add(DepthFigure(runs: runs.map { ($0.label, $0.outcome.tensors) }).figure)
@@ -57,12 +61,19 @@ struct Report {
   private func tiles(_ run: Run) -> [(name: String, value: String, note: String)] {
     let totals = run.outcome.totals
     var tiles = [
-      (name: "file", value: totals.fileBytes == 0 ? "–" : size(Double(totals.fileBytes)), note: "of \(size(Double(totals.modelBytes))): \(fixed(totals.ratioOfFiles))× smaller"),
-      ("bits a weight", fixed(totals.meanBits), "\(fixed(totals.ratio))× smaller codes, \(fixed(totals.ratioWithScales))× with scales"),
+      (
+        name: "file", value: totals.fileBytes == 0 ? "–" : size(Double(totals.fileBytes)),
+        note: "of \(size(Double(totals.modelBytes))): \(fixed(totals.ratioOfFiles))× smaller"
+      ),
+      (
+        "bits a weight", fixed(totals.meanBits),
+        "\(fixed(totals.ratio))× smaller codes, \(fixed(totals.ratioWithScales))× with scales"
+      ),
       (
         "predicted loss", power(totals.predictedLossChange),
         totals.predictedInterval.low.isNaN
-          ? "\(totals.loss), new samples" : "\(totals.loss), 95 %: \(power(totals.predictedInterval.low)) to \(power(totals.predictedInterval.high))"
+          ? "\(totals.loss), new samples"
+          : "\(totals.loss), 95 %: \(power(totals.predictedInterval.low)) to \(power(totals.predictedInterval.high))"
       ),
     ]
     if let agreement = run.agreement, let share = agreement.comparison.outputs.compactMap(\.agreement).first {
@@ -83,7 +94,8 @@ struct Report {
         let share = run.agreement?.comparison.outputs.compactMap(\.agreement).first ?? .nan
         return [
           .text(run.label), .number(fixed(totals.meanBits, 3), totals.meanBits), .bytes(totals.fileBytes),
-          .number(fixed(totals.ratioOfFiles) + "×", totals.ratioOfFiles), .loss(totals.predictedLossChange), .loss(totals.heldOutLoss),
+          .number(fixed(totals.ratioOfFiles) + "×", totals.ratioOfFiles), .loss(totals.predictedLossChange),
+          .loss(totals.heldOutLoss),
           .number(percent(share, 1), share),
         ]
       })
@@ -94,13 +106,25 @@ struct Report {
     let totals = run.outcome.totals
     var facts = [(name: "command line", value: Page.commandLine)] + run.outcome.summary.filter { !$0.name.isEmpty }
     facts += [
-      ("held out", fixed(Double(totals.heldOutSamples), 0) + " samples, " + scientific(totals.heldOutLoss) + totals.heldOutInterval.text),
+      (
+        "held out",
+        fixed(Double(totals.heldOutSamples), 0) + " samples, " + scientific(totals.heldOutLoss) + totals.heldOutInterval.text
+      ),
       ("samples", grouped(totals.samples)), ("seed", String(totals.seed)), ("library", "libcet \(totals.libraryVersion)"),
       ("model SHA-256", totals.modelSHA256),
     ]
-    facts += runs.compactMap { run in run.sha256.map { ("written file SHA-256" + (run.label.isEmpty ? "" : ", \(run.label)"), $0) } }
-    if let digest = PlanDocument(run.outcome.planDocument)?.judgement?.calibration { facts.append(("samples' fingerprint", digest)) }
-    if let geometry { facts.append(("curvature", "\(grouped(geometry.samples)) samples, \(geometry.pairs.count) eigenpairs, 16 and 4 random vectors for trace and density")) }
+    facts += runs.compactMap { run in run.sha256.map { ("written file SHA-256" + (run.label.isEmpty ? "" : ", \(run.label)"), $0) }
+    }
+    if let digest = PlanDocument(run.outcome.planDocument)?.judgement?.calibration {
+      facts.append(("samples' fingerprint", digest))
+    }
+    if let geometry {
+      facts.append(
+        (
+          "curvature",
+          "\(grouped(geometry.samples)) samples, \(geometry.pairs.count) eigenpairs, 16 and 4 random vectors for trace and density"
+        ))
+    }
     return facts
   }
 }

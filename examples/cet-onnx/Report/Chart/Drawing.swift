@@ -27,7 +27,8 @@ struct Drawing {
   mutating func rectangle(
     _ x: Double, _ y: Double, _ width: Double, _ height: Double, _ style: String, tip: String? = nil, opacity: Double? = nil
   ) {
-    body += "<rect\(of(style)) x=\"\(n(x))\" y=\"\(n(y))\" width=\"\(n(max(0, width)))\" height=\"\(n(max(0, height)))\""
+    body +=
+      "<rect\(of(style)) x=\"\(n(x))\" y=\"\(n(y))\" width=\"\(n(max(0, width)))\" height=\"\(n(max(0, height)))\""
       + (opacity.map { " fill-opacity=\"\(n($0, 2))\"" } ?? "") + tipped(tip) + "/>"
   }
 
@@ -38,7 +39,8 @@ struct Drawing {
   }
 
   mutating func mark(_ shape: Mark, _ x: Double, _ y: Double, _ size: Double, _ style: String, tip: String? = nil) {
-    body += shape == .circle
+    body +=
+      shape == .circle
       ? "<circle class=\"\(style)\" cx=\"\(n(x))\" cy=\"\(n(y))\" r=\"\(n(size))\"\(tipped(tip))/>"
       : "<path class=\"\(style)\" d=\"\(shape.outline(x, y, size))\"\(tipped(tip))/>"
   }

@@ -50,15 +50,18 @@ struct DataTable {
   var html: String {
     let numeric = columns.indices.map { index in rows.first.map { $0.indices.contains(index) && $0[index].isNumber } ?? false }
     let head = zip(columns, numeric).map { "<th scope=\"col\"\($1 ? " class=\"num\"" : "")>\(escaped($0))</th>" }.joined()
-    return "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"\(escaped(caption))\"><table><caption>\(escaped(caption))</caption>"
+    return
+      "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"\(escaped(caption))\"><table><caption>\(escaped(caption))</caption>"
       + "<thead><tr>\(head)</tr></thead><tbody>\n\(rows.map(row).joined(separator: "\n"))\n</tbody></table></div>"
   }
 
   private func row(_ cells: [Cell]) -> String {
-    "<tr>" + cells.enumerated().map { index, cell in
-      let open = index == 0 ? "th scope=\"row\"" : "td"
-      let value = cell.value.map { $0.isFinite ? " data-v=\"\($0)\"" : " data-v=\"\"" } ?? ""
-      return "<\(open)\(cell.isNumber ? " class=\"num\"" : "")\(value)>\(cell.markup ?? escaped(cell.text))</\(index == 0 ? "th" : "td")>"
-    }.joined() + "</tr>"
+    "<tr>"
+      + cells.enumerated().map { index, cell in
+        let open = index == 0 ? "th scope=\"row\"" : "td"
+        let value = cell.value.map { $0.isFinite ? " data-v=\"\($0)\"" : " data-v=\"\"" } ?? ""
+        return
+          "<\(open)\(cell.isNumber ? " class=\"num\"" : "")\(value)>\(cell.markup ?? escaped(cell.text))</\(index == 0 ? "th" : "td")>"
+      }.joined() + "</tr>"
   }
 }

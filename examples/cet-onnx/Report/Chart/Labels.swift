@@ -20,7 +20,10 @@ struct Labels {
   mutating func place(_ text: String, _ x: Double, _ y: Double, _ style: String, in drawing: inout Drawing) {
     let width = Double(text.count) * Drawing.letter * (style.contains("accent") ? 1.12 : 1.02)
     for distance in [0.0, 14, 28, 42, 58, 76, 96, 120] {
-      for (dx, dy) in [(10.0, -distance), (10, distance), (-10 - width, -distance), (-10 - width, distance), (10 + distance, -distance), (10 + distance, distance)] {
+      for (dx, dy) in [
+        (10.0, -distance), (10, distance), (-10 - width, -distance), (-10 - width, distance), (10 + distance, -distance),
+        (10 + distance, distance),
+      ] {
         let box = Box(left: x + dx, top: y + dy - 8, right: x + dx + width, bottom: y + dy + 8)
         guard box.left >= area.left, box.right <= area.right, box.top >= area.top, box.bottom <= area.bottom,
           !taken.contains(where: box.covers)

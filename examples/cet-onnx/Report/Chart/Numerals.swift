@@ -19,6 +19,7 @@ private func plain(_ number: Double, digits: Int) -> String {
 /// Of an axis: 0.01 to 1000 as they are, others as powers of ten.
 func tickText(_ number: Double) -> String {
   let size = abs(number)
+  guard number.isFinite else { return "–" }
   if number == 0 { return "0" }
   if size >= 0.01, size < 100_000 { return String(format: "%.6g", number).replacing("-", with: "−") }
   let exponent = Int(floor(log10(size) + 1e-9))

@@ -49,6 +49,7 @@ struct Scale {
 
   /// Powers of ten; where there are fewer than three their doubles and fivefolds, too.
   private func logarithmicTicks(_ count: Int) -> [Double] {
+    guard low > 0, high.isFinite else { return [] }
     let (first, last) = (Int(floor(log10(low))), Int(ceil(log10(high))))
     guard last - first < 600 else { return [low, high] }
     func values(_ factors: [Double], every step: Int = 1) -> [Double] {
@@ -63,10 +64,10 @@ struct Scale {
     }
     let decades = values([1])
     if decades.count > count { return values([1], every: (decades.count + count - 1) / count) }
-    let subdivisions: [[Double]] = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3]]
+    let subdivisions: [[Double]] = [[1, 2, 5], [1, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
     for factors in subdivisions where decades.count < 3 {
       let finer = values(factors)
-      if finer.count <= count, finer.count > decades.count { return finer }
+      if finer.count >= 3, finer.count <= count { return finer }
     }
     return decades
   }

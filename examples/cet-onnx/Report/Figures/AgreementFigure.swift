@@ -10,7 +10,8 @@ struct AgreementFigure {
     let rows = runs.flatMap { run in run.agreement.comparison.outputs.map { (run.label, $0) } }
     return Figure(
       id: "agreement", title: "Agreement with the original",
-      lead: "Both models run on \(first.agreement.samples). \(isSingle ? words(rows) + " " : "")Bars count samples by the largest difference of any of their output values"
+      lead:
+        "Both models run on \(first.agreement.samples). \(isSingle ? words(rows) + " " : "")Bars count samples by the largest difference of any of their output values"
         + (runs.count > 1 ? ", at \(first.label)." : "."),
       label: rows.map { label, output in
         "\(label) \(output.name): largest difference \(scientific(output.largestDifference)), cosine \(fixed(output.cosine, 5))"
@@ -22,7 +23,8 @@ struct AgreementFigure {
   private func words(_ rows: [(String, Comparison.Output)]) -> String {
     rows.prefix(6).map { _, output in
       let name = rows.count > 1 ? output.name : ""
-      return (name.isEmpty ? "" : "\(name): ") + (output.agreement.map { "Same largest class: \(percent($0, 1)); largest" } ?? "Largest")
+      return (name.isEmpty ? "" : "\(name): ")
+        + (output.agreement.map { "Same largest class: \(percent($0, 1)); largest" } ?? "Largest")
         + " |Δ| \(power(output.largestDifference)) of values up to \(power(output.largestReference)); cosine \(fixed(output.cosine, 5))."
     }.joined(separator: " ")
   }
@@ -48,7 +50,9 @@ struct AgreementFigure {
     var plot = Plot(
       width: width, height: 220, x: ([span.low, span.high], .logarithmic, "largest |Δ| of a sample"),
       y: ([0, Double(counts.max() ?? 1)], .linear, "samples"), isWhole: (false, true))
-    func edge(_ index: Int) -> Double { pow(10, log10(span.low) + (log10(span.high) - log10(span.low)) * Double(index) / Double(bins)) }
+    func edge(_ index: Int) -> Double {
+      pow(10, log10(span.low) + (log10(span.high) - log10(span.low)) * Double(index) / Double(bins))
+    }
     for (index, count) in counts.enumerated() where count > 0 {
       let (from, to) = (plot.x(edge(index)), plot.x(edge(index + 1)))
       plot.drawing.rectangle(

@@ -8,7 +8,8 @@ struct DepthFigure {
   var figure: Figure {
     let isList = runs.count == 1 && tensors.count <= DepthFigure.mostRows
     var lead = "Weight tensors in the order in which the network reads them."
-    lead += isList
+    lead +=
+      isList
       ? " Filled cells are bits; grey bars at the right are the bytes in the file. Names are those of the node, its operator and the initializer."
       : " One column a tensor, from input to output; colour and height are bits. Point at a column for its name; the table below lists all."
     return Figure(
@@ -23,7 +24,8 @@ struct DepthFigure {
 
   private func tip(_ tensor: TensorLine, _ label: String) -> String {
     let bits = tensor.isPlanned ? "\(tensor.bits) bits, \(tensor.coding)" : "float32"
-    return (label.isEmpty ? "" : "\(label): ") + "\(tensor.title), \(tensor.name), \(tensor.shapeText): \(bits), \(grouped(tensor.storedBytes)) bytes"
+    return (label.isEmpty ? "" : "\(label): ")
+      + "\(tensor.title), \(tensor.name), \(tensor.shapeText): \(bits), \(grouped(tensor.storedBytes)) bytes"
   }
 
   // MARK: A row for each tensor
@@ -80,7 +82,8 @@ struct DepthFigure {
         let height = lane * (tensor.isPlanned ? Double(tensor.bits) / 8 : 1)
         let gap = step > 4 ? 1.0 : 0
         drawing.rectangle(
-          left + step * Double(place), top + lane - height, max(0.8, step - gap), height, style(tensor.bits), tip: tip(tensor, runs.count > 1 ? run.label : ""))
+          left + step * Double(place), top + lane - height, max(0.8, step - gap), height, style(tensor.bits),
+          tip: tip(tensor, runs.count > 1 ? run.label : ""))
       }
     }
     let bottom = drawing.height - 10

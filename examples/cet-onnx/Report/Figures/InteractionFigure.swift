@@ -15,10 +15,12 @@ struct InteractionFigure {
     let pairs = (0..<count).flatMap { i in (0..<i).map { (i: $0, j: i, value: scaled[i][$0]) } }
     let strongest = pairs.max { abs($0.value) < abs($1.value) }
     let names = geometry.names
-    var lead = "δᵢᵀHδⱼ of \(count) tensors' errors, scaled to 1 for a tensor with itself. Orange adds to the loss, blue takes from it. "
+    var lead =
+      "δᵢᵀHδⱼ of \(count) tensors' errors, scaled to 1 for a tensor with itself. Orange adds to the loss, blue takes from it. "
       + "Each for itself they lose \(power(sum)) at second order, together \(power(all))."
     if let strongest {
-      lead += " The strongest pair is \(title(names[strongest.i])) and \(title(names[strongest.j])) (\(String(format: "%+.2f", strongest.value).replacing("-", with: "−")))."
+      lead +=
+        " The strongest pair is \(title(names[strongest.i])) and \(title(names[strongest.j])) (\(String(format: "%+.2f", strongest.value).replacing("-", with: "−")))."
     }
     return Figure(
       id: "interactions", title: "Interactions between tensors", lead: lead,
@@ -36,13 +38,18 @@ struct InteractionFigure {
       var drawing = Drawing(width: width, height: cell * Double(count) + 30)
       for i in 0..<count {
         let y = 24 + cell * Double(i)
-        if cell >= 12 || isWide { drawing.text(isWide ? "\(i + 1)  \(shortened(title(names[i]), to: 36))" : String(i + 1), left - 8, y + cell / 2 + 4, .end, "soft") }
+        if cell >= 12 || isWide {
+          drawing.text(
+            isWide ? "\(i + 1)  \(shortened(title(names[i]), to: 36))" : String(i + 1), left - 8, y + cell / 2 + 4, .end, "soft")
+        }
         if cell >= 17 || i % 2 == 0 { drawing.text(String(i + 1), left + cell * (Double(i) + 0.5), 16, .middle, "soft") }
         for j in 0..<count {
           let value = scaled[i][j]
           drawing.rectangle(
             left + cell * Double(j), y, cell - 1, cell - 1, i == j ? "own" : value < 0 ? "less" : "more",
-            tip: i == j ? "\(title(names[i])) alone: \(scientific(own[i] / 2))" : "\(title(names[i])) with \(title(names[j])): \(String(format: "%+.2f", value))",
+            tip: i == j
+              ? "\(title(names[i])) alone: \(scientific(own[i] / 2))"
+              : "\(title(names[i])) with \(title(names[j])): \(String(format: "%+.2f", value))",
             opacity: i == j ? nil : min(1, 0.04 + abs(value)))
         }
       }

@@ -21,8 +21,12 @@ struct LossFigure {
         return list.isEmpty ? .nan : list.reduce(0, +)
       }
       var rows = [
-        Row(name: "predicted", note: "for new samples", loss: totals.predictedLossChange, interval: totals.predictedInterval, shape: .circle, isPrediction: true),
-        Row(name: "held out", note: "measured, \(grouped(totals.heldOutSamples)) samples", loss: totals.heldOutLoss, interval: totals.heldOutInterval, shape: .square),
+        Row(
+          name: "predicted", note: "for new samples", loss: totals.predictedLossChange, interval: totals.predictedInterval,
+          shape: .circle, isPrediction: true),
+        Row(
+          name: "held out", note: "measured, \(grouped(totals.heldOutSamples)) samples", loss: totals.heldOutLoss,
+          interval: totals.heldOutInterval, shape: .square),
         Row(name: "fitted", note: "measured, \(grouped(totals.samples)) samples", loss: totals.measuredLossChange, shape: .diamond),
       ]
       if runs.count == 1 {
@@ -41,24 +45,30 @@ struct LossFigure {
     let values = groups.flatMap { group in group.rows.map { "\(group.label) \($0.name) \(scientific($0.loss))" } }
     return Figure(
       id: "prediction", title: "Predicted and measured loss of the whole plan",
-      lead: "Loss (\(lossName), mean over samples) that the compressed model has and the original has not. Lines are intervals of 95 %; "
+      lead:
+        "Loss (\(lossName), mean over samples) that the compressed model has and the original has not. Lines are intervals of 95 %; "
         + "filled marks are predicted, open ones measured. Held-out samples took no part in the rounding; fitted ones did, and lose less.",
       label: values.joined(separator: "; "),
       numbers: DataTable(
         caption: "Loss of the whole plan", columns: ["", "of", "loss", "low", "high"],
         rows: groups.flatMap { group in
-          group.rows.map { [.text("\(group.label) \($0.name)"), .text($0.note), .loss($0.loss), .loss($0.interval.low), .loss($0.interval.high)] }
+          group.rows.map {
+            [.text("\(group.label) \($0.name)"), .text($0.note), .loss($0.loss), .loss($0.interval.low), .loss($0.interval.high)]
+          }
         }), draw: draw)
   }
 
   private func draw(_ width: Double) -> Drawing {
     let isWide = width > 500
-    let rows = groups.flatMap { group in group.rows.enumerated().map { (label: $0.offset == 0 && groups.count > 1 ? group.label : "", row: $0.element) } }
+    let rows = groups.flatMap { group in
+      group.rows.enumerated().map { (label: $0.offset == 0 && groups.count > 1 ? group.label : "", row: $0.element) }
+    }
     let step = isWide ? 30.0 : 44
     var drawing = Drawing(width: width, height: step * Double(rows.count) + 58)
     let left = (isWide ? 300.0 : 8) + (groups.count > 1 && isWide ? 40 : 0)
     let scale = Scale.covering(
-      rows.flatMap { [$0.row.loss, $0.row.interval.low, $0.row.interval.high] }, .logarithmic, from: left, to: width - (isWide ? 90 : 76), air: 0.08)
+      rows.flatMap { [$0.row.loss, $0.row.interval.low, $0.row.interval.high] }, .logarithmic, from: left,
+      to: width - (isWide ? 90 : 76), air: 0.08)
     let bottom = step * Double(rows.count) + 12
     var last = -1.0
     for tick in scale.ticks(isWide ? 6 : 4) {
@@ -84,7 +94,8 @@ struct LossFigure {
         drawing.line(scale(row.interval.low), y, scale(row.interval.high), y, row.isPrediction ? "whisker" : "whisker-soft")
         end = max(end, scale(row.interval.high))
       }
-      drawing.mark(row.shape, scale(row.loss), y, 6, style, tip: "\(row.name), \(row.note): \(scientific(row.loss))\(row.interval.text)")
+      drawing.mark(
+        row.shape, scale(row.loss), y, 6, style, tip: "\(row.name), \(row.note): \(scientific(row.loss))\(row.interval.text)")
       drawing.text(power(row.loss), end + 8, y + 4, .start, "")
     }
     return drawing

@@ -17,13 +17,15 @@ struct SizeLossFigure {
   }
 
   private var lead: String {
-    var words = "The line is the Pareto front: for every size the plan of least predicted loss (\(lossName), new samples), with its 95 % interval."
+    var words =
+      "The line is the Pareto front: for every size the plan of least predicted loss (\(lossName), new samples), with its 95 % interval."
     if !curve.uniform.isEmpty { words += " Squares have the same bits everywhere." }
     if let point = chosen.first, chosen.count == 1,
       let other = (curve.uniform + rivals).min(by: { distance($0, point) < distance($1, point) })
     {
       let factor = other.loss / point.loss
-      words += " The plan loses \(power(point.loss)) in \(size(Double(point.fileBytes))); \(other.label) takes \(size(Double(other.fileBytes)))"
+      words +=
+        " The plan loses \(power(point.loss)) in \(size(Double(point.fileBytes))); \(other.label) takes \(size(Double(other.fileBytes)))"
       if other.loss >= point.interval.low, other.loss <= point.interval.high {
         words += " and loses \(power(other.loss)), a difference that lies within the interval."
         return words
@@ -70,7 +72,9 @@ struct SizeLossFigure {
     mark(chosen, .circle, 6.5, "accent")
     for (points, style) in [(chosen, "accent-text"), (rivals, ""), (curve.uniform, "soft")] {
       for point in points {
-        labels.place(point.label.replacing(" everywhere", with: ""), plot.x(Double(point.fileBytes)), plot.y(point.loss), style, in: &plot.drawing)
+        labels.place(
+          point.label.replacing(" everywhere", with: ""), plot.x(Double(point.fileBytes)), plot.y(point.loss), style,
+          in: &plot.drawing)
       }
     }
     return plot.drawing

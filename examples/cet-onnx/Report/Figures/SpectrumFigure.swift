@@ -17,12 +17,15 @@ struct SpectrumFigure {
   private var values: Figure {
     Figure(
       id: "spectrum", title: "Spectrum of the curvature",
-      lead: "The \(geometry.pairs.count) eigenvalues of largest size of the Hessian of \(geometry.loss), of \(grouped(geometry.dimension)) weights and "
+      lead:
+        "The \(geometry.pairs.count) eigenvalues of largest size of the Hessian of \(geometry.loss), of \(grouped(geometry.dimension)) weights and "
         + "\(grouped(geometry.samples)) samples. \(verdict) The trace is about \(power(geometry.trace.trace)) ± \(power(geometry.trace.standardError)).",
       label: "Eigenvalues: " + geometry.pairs.map { String(format: "%.3g", $0.eigenvalue) }.joined(separator: ", "),
       numbers: DataTable(
         caption: "Eigenvalues", columns: ["pair", "eigenvalue", "residual norm", "½ λ (vᵀδ)²"],
-        rows: geometry.pairs.enumerated().map { [.text(String($0.offset + 1)), .loss($0.element.eigenvalue), .loss($0.element.residualNorm), .loss($0.element.share)] })
+        rows: geometry.pairs.enumerated().map {
+          [.text(String($0.offset + 1)), .loss($0.element.eigenvalue), .loss($0.element.residualNorm), .loss($0.element.share)]
+        })
     ) { width in
       let pairs = geometry.pairs
       var plot = Plot(
@@ -34,8 +37,11 @@ struct SpectrumFigure {
         let sign = pair.eigenvalue < 0 ? "negative" : "positive"
         plot.drawing.line(x, plot.y.start, x, plot.y(abs(pair.eigenvalue)), "stem")
         plot.mark(
-          pair.eigenvalue < 0 ? .triangle : .circle, (Double(index + 1), abs(pair.eigenvalue)), 5, sign == "negative" ? "accent" : "b6",
-          tip: "pair \(index + 1), \(sign): \(String(format: "%.4g", pair.eigenvalue)), residual norm \(scientific(pair.residualNorm))")
+          pair.eigenvalue < 0 ? .triangle : .circle, (Double(index + 1), abs(pair.eigenvalue)), 5,
+          sign == "negative" ? "accent" : "b6",
+          tip:
+            "pair \(index + 1), \(sign): \(String(format: "%.4g", pair.eigenvalue)), residual norm \(scientific(pair.residualNorm))"
+        )
       }
       if let first = pairs.first { plot.label(String(format: "λ₁ = %.3g", first.eigenvalue), (1, abs(first.eigenvalue)), "halo") }
       if let place = pairs.firstIndex(where: { $0.eigenvalue < 0 }) {
@@ -50,9 +56,11 @@ struct SpectrumFigure {
     let negative = points.reduce(0.0) { $0 + ($1.value < 0 ? $1.density : 0) } / max(1e-300, points.reduce(0.0) { $0 + $1.density })
     return Figure(
       id: "density", title: "Density of all eigenvalues",
-      lead: "Nearly all directions are flat and stand near zero; few are stiff. Estimated with random vectors, every eigenvalue widened to "
+      lead:
+        "Nearly all directions are flat and stand near zero; few are stiff. Estimated with random vectors, every eigenvalue widened to "
         + "\(power(geometry.density.width)), so that flat ones spill to both sides of zero.",
-      label: "Density of eigenvalues from \(tickText(points.first?.value ?? 0)) to \(tickText(points.last?.value ?? 0)); \(percent(negative)) lies below zero.",
+      label:
+        "Density of eigenvalues from \(tickText(points.first?.value ?? 0)) to \(tickText(points.last?.value ?? 0)); \(percent(negative)) lies below zero.",
       numbers: DataTable(
         caption: "Density", columns: ["eigenvalue", "density", "standard error"],
         rows: points.map { [.loss($0.value), .loss($0.density), .loss($0.standardError)] })
@@ -72,14 +80,17 @@ struct SpectrumFigure {
   private var surface: Figure {
     let pairs = geometry.pairs
     let first = pairs[0].eigenvalue
-    let other = pairs.filter { $0.eigenvalue < 0 }.min { $0.eigenvalue < $1.eigenvalue }?.eigenvalue ?? pairs[pairs.count - 1].eigenvalue
+    let other =
+      pairs.filter { $0.eigenvalue < 0 }.min { $0.eigenvalue < $1.eigenvalue }?.eigenvalue ?? pairs[pairs.count - 1].eigenvalue
     let isOpen = first * other < 0
     let ratio = (abs(first) / max(abs(other), 1e-300)).squareRoot()
     return Figure(
       id: "surface", title: isOpen ? "Level lines: open" : "Level lines: closed",
       lead: "Where the loss is the same, in the plane of the stiffest direction (λ = \(String(format: "%.3g", first))) and of λ = "
         + "\(String(format: "%.3g", other)) (Figure 1 of the paper). "
-        + (isOpen ? "Along the asymptotes the loss does not change at second order." : "The long axis is \(String(format: "%.1f", ratio)) times the short one: error along it costs \(String(format: "%.0f", ratio * ratio)) times less.")
+        + (isOpen
+          ? "Along the asymptotes the loss does not change at second order."
+          : "The long axis is \(String(format: "%.1f", ratio)) times the short one: error along it costs \(String(format: "%.0f", ratio * ratio)) times less.")
         + " Other directions are flatter still.",
       label: isOpen ? "Hyperbolas" : "Ellipses with axes in the ratio \(String(format: "%.1f", ratio))", numbers: nil
     ) { width in
@@ -95,9 +106,13 @@ struct SpectrumFigure {
           let steps = (-40...40).map { Double($0) / 40 }
           for side in [-1.0, 1.0] {
             // λ₁y₁² + λ₂y₂² = c > 0, then c < 0.
-            let above = steps.map { (x: cx + long * $0, y: cy + side * short * (level * level + long * long * $0 * $0 / (reach * reach)).squareRoot()) }
+            let above = steps.map {
+              (x: cx + long * $0, y: cy + side * short * (level * level + long * long * $0 * $0 / (reach * reach)).squareRoot())
+            }
             drawing.path(above.filter { abs($0.y - cy) < 100 }, "level")
-            let beside = steps.map { (x: cx + side * reach * (level * level + 1e4 * $0 * $0 / (short * short)).squareRoot(), y: cy + 100 * $0) }
+            let beside = steps.map {
+              (x: cx + side * reach * (level * level + 1e4 * $0 * $0 / (short * short)).squareRoot(), y: cy + 100 * $0)
+            }
             drawing.path(beside.filter { abs($0.x - cx) < long }, "level")
           }
         } else {

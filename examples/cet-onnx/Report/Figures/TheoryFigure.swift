@@ -31,14 +31,17 @@ struct TheoryFigure {
     return [
       Figure(
         id: "theory", title: "Theory against practice",
-        lead: "Each point is one tensor at one width, quantized alone: loss predicted from curvature (gᵀδ + ½ δᵀHδ) and loss measured with forward "
+        lead:
+          "Each point is one tensor at one width, quantized alone: loss predicted from curvature (gᵀδ + ½ δᵀHδ) and loss measured with forward "
           + "passes. On the line both agree. Ringed points are the widths that were chosen. "
           + "\(grouped(UInt64(close))) of \(grouped(UInt64(points.count))) agree within 10⁻³ or 10 %.",
-        label: "Measured against predicted loss of \(points.count) tensors and widths; \(close) agree within a thousandth or ten per cent.",
+        label:
+          "Measured against predicted loss of \(points.count) tensors and widths; \(close) agree within a thousandth or ten per cent.",
         numbers: numbers, draw: scatter),
       Figure(
         id: "gap", title: "Where second order ends",
-        lead: "The gap between predicted and measured loss (Eq. 7; Figure 2 of the paper) by bits. Bars are medians; below the dashed line, "
+        lead:
+          "The gap between predicted and measured loss (Eq. 7; Figure 2 of the paper) by bits. Bars are medians; below the dashed line, "
           + "10⁻³, a prediction counts as exact.",
         label: medians.map { "\($0.bits) bits: median gap \(scientific($0.gap))" }.joined(separator: "; "),
         numbers: DataTable(
@@ -66,7 +69,8 @@ struct TheoryFigure {
     plot.line([(plot.x.low, plot.x.low), (plot.x.high, plot.x.high)], "reference")
     let radius = width > 500 ? 4.5 : 3.5
     for point in points.sorted(by: { !$0.isChosen && $1.isChosen }) {
-      plot.mark(.circle, (point.theory, point.practice), radius, style(point.bits) + (point.isChosen ? " ring" : ""), tip: tip(point))
+      plot.mark(
+        .circle, (point.theory, point.practice), radius, style(point.bits) + (point.isChosen ? " ring" : ""), tip: tip(point))
     }
     // Widths are named at their middles, where there is one place for each.
     var taken: [Double] = []
@@ -76,7 +80,9 @@ struct TheoryFigure {
       let y = plot.y(point.practice)
       guard !taken.contains(where: { abs($0 - y) < 15 }) else { continue }
       taken.append(y)
-      plot.drawing.text(median.bits == 1 ? "1 bit" : "\(median.bits) bits", min(plot.x(point.theory) + 34, plot.drawing.width - 46), y + 18, .start, "halo")
+      plot.drawing.text(
+        median.bits == 1 ? "1 bit" : "\(median.bits) bits", min(plot.x(point.theory) + 34, plot.drawing.width - 46), min(y + 18, plot.y.start - 6), .start,
+        "halo")
     }
     return plot.drawing
   }
@@ -105,6 +111,8 @@ struct TheoryFigure {
   private var numbers: DataTable {
     DataTable(
       caption: "Predicted and measured loss", columns: ["tensor", "bits", "predicted", "measured", "gap"],
-      rows: points.map { [.text($0.tensor.name), .number(String($0.bits), Double($0.bits)), .loss($0.theory), .loss($0.practice), .loss($0.gap)] })
+      rows: points.map {
+        [.text($0.tensor.name), .number(String($0.bits), Double($0.bits)), .loss($0.theory), .loss($0.practice), .loss($0.gap)]
+      })
   }
 }

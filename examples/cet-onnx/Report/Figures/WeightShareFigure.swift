@@ -4,14 +4,14 @@ struct WeightShareFigure {
 
   private var shares: [(bits: Int, weights: UInt64, bytes: UInt64, tensors: Int)] {
     Dictionary(grouping: tensors) { $0.isPlanned ? $0.bits : 32 }.map { bits, list in
-      (bits, list.reduce(0) { $0 + $1.count }, list.reduce(0) { $0 + $1.storedBytes }, list.count)
+      (bits, list.reduce(0) { $0 &+ $1.count }, list.reduce(0) { $0 &+ $1.storedBytes }, list.count)
     }.sorted { $0.bits < $1.bits }
   }
 
   private func name(_ bits: Int) -> String { bits == 32 ? "float32" : bits == 1 ? "1 bit" : "\(bits) bits" }
 
   var figure: Figure {
-    let total = Double(max(1, tensors.reduce(0) { $0 + $1.count }))
+    let total = Double(max(1, tensors.reduce(0) { $0 &+ $1.count }))
     let kept = Double(shares.first { $0.bits == 32 }?.weights ?? 0) / total
     let parts = shares.map { "\(percent(Double($0.weights) / total, 1)) with \(name($0.bits))" }
     return Figure(
@@ -47,9 +47,13 @@ struct WeightShareFigure {
     for part in parts {
       let length = room * part.value / total
       drawing.rectangle(
-        x, y + 2, max(1, length - 1), 24, style(part.bits), tip: "\(name(part.bits)): \(part.text), \(percent(part.value / total, 1))")
+        x, y + 2, max(1, length - 1), 24, style(part.bits),
+        tip: "\(name(part.bits)): \(part.text), \(percent(part.value / total, 1))")
       let long = "\(name(part.bits)) \(percent(part.value / total))"
-      for text in [long, name(part.bits)] where x >= free && Double(text.count) * Drawing.letter <= max(length, 34) && x + Double(text.count) * Drawing.letter <= drawing.width {
+      for text in [long, name(part.bits)]
+      where x >= free && Double(text.count) * Drawing.letter <= max(length, 34)
+        && x + Double(text.count) * Drawing.letter <= drawing.width
+      {
         drawing.text(text, x, y + 41, .start, "soft")
         free = x + Double(text.count) * Drawing.letter + 6
         break

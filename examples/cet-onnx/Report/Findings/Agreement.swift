@@ -29,7 +29,8 @@ struct Agreement {
       break
     }
     guard comparison.samples > 0, !comparison.outputs.isEmpty else { return nil }
-    samples = "\(grouped(UInt64(comparison.samples))) "
+    samples =
+      "\(grouped(UInt64(comparison.samples))) "
       + (isFresh ? "samples that the codes were not fitted to" : "calibration samples, which the codes were fitted to")
   }
 

@@ -85,14 +85,17 @@ struct Geometry {
     let places = Dictionary(try model.parameterSlots().map { ($0.name, $0.range) }, uniquingKeysWith: { $1 })
     var error = ErrorVector(values: [Float](repeating: 0, count: curvature.dimension), slots: try curvature.parameterSlots())
     for (name, range) in error.slots {
-      guard let place = places[name], place.count == range.count, let found = try quantized.values(of: name, count: range.count) else { continue }
+      guard let place = places[name], place.count == range.count, let found = try quantized.values(of: name, count: range.count)
+      else { continue }
       for offset in 0..<range.count { error.values[range.lowerBound + offset] = found[offset] - weights[place.lowerBound + offset] }
     }
     return error
   }
 
   private mutating func interact(_ curvature: Curvature, _ error: ErrorVector) throws {
-    func product(_ a: [Float], _ b: [Float], _ range: Range<Int>) -> Double { range.reduce(0.0) { $0 + Double(a[$1]) * Double(b[$1]) } }
+    func product(_ a: [Float], _ b: [Float], _ range: Range<Int>) -> Double {
+      range.reduce(0.0) { $0 + Double(a[$1]) * Double(b[$1]) }
+    }
     secondOrderLoss = 0.5 * product(error.values, try curvature.apply(error.values), error.values.indices)
     func norm(_ range: Range<Int>) -> Double { product(error.values, error.values, range) }
     let planned = error.slots.filter { norm($0.range) > 0 }

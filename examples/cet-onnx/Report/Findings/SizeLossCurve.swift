@@ -43,7 +43,9 @@ struct SizeLossCurve {
     for share in SizeLossCurve.shares where monotonicSeconds() - began < SizeLossCurve.seconds {
       try Interrupt.check()
       let bits = Double(least) + (Double(most) - Double(least)) * share
-      guard let made = try? Plan.make(model, from: plan, options(bits: bits)), let point = try CurvePoint(made, label: "") else { continue }
+      guard let made = try? Plan.make(model, from: plan, options(bits: bits)), let point = try CurvePoint(made, label: "") else {
+        continue
+      }
       if point.loss < found[point.fileBytes]?.loss ?? .infinity { found[point.fileBytes] = point }
     }
     for point in found.values.sorted(by: { $0.fileBytes < $1.fileBytes }) where point.loss < front.last?.loss ?? .infinity {
@@ -51,7 +53,9 @@ struct SizeLossCurve {
     }
     for bits in widths where monotonicSeconds() - began < 2 * SizeLossCurve.seconds {
       guard let made = try uniformPlan(model, plan, bits) else { continue }
-      if let point = try CurvePoint(made, label: bits == 1 ? "1 bit everywhere" : "\(bits) bits everywhere") { uniform.append(point) }
+      if let point = try CurvePoint(made, label: bits == 1 ? "1 bit everywhere" : "\(bits) bits everywhere") {
+        uniform.append(point)
+      }
     }
   }
 

@@ -8,7 +8,8 @@ struct WrittenModel {
   var notes: [String] = []
 
   init(
-    _ quantized: Quantized, _ encoding: cet_encoding, of original: Model, _ data: CalibrationSet, _ totals: PlanTotals, threads: UInt32,
+    _ quantized: Quantized, _ encoding: cet_encoding, of original: Model, _ data: CalibrationSet, _ totals: PlanTotals,
+    threads: UInt32,
     _ monitor: Monitor
   ) throws {
     do {

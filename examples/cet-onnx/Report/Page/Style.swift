@@ -54,7 +54,7 @@ extension Page {
     thead th { position: sticky; top: 0; background: var(--paper); font-weight: 600; white-space: nowrap; z-index: 1; }
     .num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .nowrap { white-space: nowrap; }
     th small { display: block; color: var(--soft); font-size: .8rem; } #table th[scope=row] { min-width: 210px; max-width: 300px; overflow-wrap: anywhere; }
-    .why { min-width: 360px; color: var(--soft); font-size: .82rem; line-height: 1.35; }
+    #table th, #table td { padding-right: 12px; } .why { min-width: 300px; color: var(--soft); font-size: .82rem; line-height: 1.35; }
     @media (min-width: 900px) { #tensors .box { max-width: none; width: min(1240px, 100vw - 48px); margin-left: calc(380px - min(620px, 50vw - 24px)); } }
     th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
     th button span::after { content: "↕"; opacity: .45; padding-left: 4px; font-size: 12px; }
