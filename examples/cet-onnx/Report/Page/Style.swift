@@ -25,8 +25,8 @@ extension Page {
     .lead { font-size: 1.12rem; color: var(--ink); }
     a { color: var(--link); }
     .skip { position: absolute; left: -999px; } .skip:focus { left: 8px; top: 8px; background: var(--paper); padding: 8px; z-index: 3; }
-    nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 0; margin: 22px 0 0; font-size: .9rem; }
-    nav a { display: inline-block; padding: 3px 0; }
+    nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0 18px; padding: 0; margin: 22px 0 0; font-size: .9rem; }
+    nav a { display: inline-block; padding: 2px 0; }
     .tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0; margin: 26px 0 0; padding: 0; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
     .tiles div { padding: 14px 14px 14px 0; } .tiles div + div { padding-left: 16px; border-left: 1px solid var(--line); }
     .tiles dt { font-size: .82rem; color: var(--soft); } .tiles dd { margin: 0; }
