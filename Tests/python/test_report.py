@@ -219,7 +219,7 @@ def test_report_agreement_isThatOfOnnxruntime(compressed, digits):
 def test_report_spectrum_isThatOfTheHessian(compressed, model, calibration):
     page, document, folder = compressed
     hessian = cet.Hessian(model, calibration, loss="kl", samples=64)
-    expected = cet.eigsh(hessian, k=6, tol=1e-4).eigenvalues
+    expected = cet.eigsh(hessian, k=6, tolerance=1e-4).eigenvalues
     found = [float(row[1][1]) for row in page.rows("spectrum")]
     assert sorted(found, key=abs) == pytest.approx(sorted(expected, key=abs), rel=2e-2)
     # ½ δᵀHδ of the written weights, and what the pairs hold of it.

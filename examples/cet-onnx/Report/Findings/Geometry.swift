@@ -101,16 +101,19 @@ struct Geometry {
     let planned = error.slots.filter { norm($0.range) > 0 }
     // More than these would be more products than the plan itself took: the first ones of the largest error.
     let candidates = planned.count <= 48 ? planned : Array(planned.sorted { norm($0.range) > norm($1.range) }.prefix(48))
-    var images: [(slot: (name: String, range: Range<Int>), image: [Float])] = []
+    // Rows of products instead of images: those are as long as the parameter vector.
+    var rows: [[Double]] = []
+    var alone = [Float](repeating: 0, count: error.values.count)
     for slot in candidates {
       try Interrupt.check()
-      var alone = [Float](repeating: 0, count: error.values.count)
       for index in slot.range { alone[index] = error.values[index] }
-      images.append((slot, try curvature.apply(alone)))
+      let image = try curvature.apply(alone)
+      for index in slot.range { alone[index] = 0 }
+      rows.append(candidates.map { product(error.values, image, $0.range) })
     }
-    images.sort { product(error.values, $0.image, $0.slot.range) > product(error.values, $1.image, $1.slot.range) }
-    let shown = images.prefix(Geometry.mostTensors).sorted { $0.slot.range.lowerBound < $1.slot.range.lowerBound }
-    names = shown.map(\.slot.name)
-    products = shown.map { row in shown.map { product(error.values, row.image, $0.slot.range) } }
+    let shown = candidates.indices.sorted { rows[$0][$0] > rows[$1][$1] }.prefix(Geometry.mostTensors)
+      .sorted { candidates[$0].range.lowerBound < candidates[$1].range.lowerBound }
+    names = shown.map { candidates[$0].name }
+    products = shown.map { row in shown.map { rows[row][$0] } }
   }
 }
