@@ -48,7 +48,7 @@ lib:
 
 demo: lib
 	tools/setup.sh python
-	$(BUILD)/bin/cet-onnx compress $(DIGITS)/model.onnx $(BUILD)/digits_cnn.cet.onnx --data $(DIGITS)/calibration.npz --target-ratio 11 --report $(BUILD)/digits_cnn.html --force
+	$(BUILD)/bin/cet-onnx compress $(DIGITS)/model.onnx $(BUILD)/digits_cnn.cet.onnx --data $(DIGITS)/calibration.npz --target-ratio 11 --report $(BUILD)/digits_cnn.html --report-spectrum 8 --force
 	@echo
 	@$(PYTHON) examples/python/accuracy.py $(DIGITS)/test.npz $(DIGITS)/model.onnx $(BUILD)/digits_cnn.cet.onnx
 

@@ -16,6 +16,10 @@ public struct PlannedTensor: Sendable, Equatable {
   static let possibleBits = 0...keptBits
 
   public var name: String
+  /// The node that reads the tensor first, as messages call it; "": unknown.
+  public var node = ""
+  /// That node's operator, with its domain in front unless it is ONNX's own; "": unknown.
+  public var operatorType = ""
   public var shape: [Int]
   /// Of one code; `keptBits` when kept.
   public var bits: Int

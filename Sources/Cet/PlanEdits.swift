@@ -1,4 +1,6 @@
 import CetEncode
+import CetGraph
+import CetLayers
 import CetQuantize
 import CetTensor
 
@@ -37,6 +39,12 @@ extension CompressionPlan {
 }
 
 extension PlannedTensor {
+  /// Says which node reads the tensor.
+  mutating func name(_ layer: LinearLayer) {
+    node = layer.node.displayName
+    operatorType = layer.node.qualifiedType
+  }
+
   /// What codes of the tensor's bits stand for where nothing was rounded yet.
   fileprivate func expectedCoding(_ options: PlanOptions) -> Coding.Kind {
     guard let axis, bits != PlannedTensor.keptBits else { return .affine }
@@ -89,6 +97,7 @@ extension LoadedModel {
             .invalidArgument, "the plan gives '\(tensor.name)' \(tensor.bits) bits and \(tensor.coding.rawValue) codes, which it cannot have")
         }
       }
+      tensor.name(layer)
       tensor.axis = plan.options.granularity == .perTensor ? nil : layer.axis
       tensor.countBytes(plan.options)
       return tensor

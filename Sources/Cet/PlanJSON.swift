@@ -117,6 +117,8 @@ extension PlannedTensor {
     }
     return .object([
       .init("name", .string(name)),
+      .init("node", .text(node.isEmpty ? nil : node)),
+      .init("operator", .text(operatorType.isEmpty ? nil : operatorType)),
       .init("shape", .array(shape.map { .integer($0) })),
       .init("bits", .integer(bits)),
       .init("decided_bits", .integer(bits)),
@@ -149,6 +151,8 @@ extension PlannedTensor {
       name: try fields.required("name").string(), shape: shape, bits: bits,
       decision: try fields.required("decision").choice(Decision.self),
       reason: try fields.optional("reason")?.string() ?? "")
+    node = try fields.optional("node")?.string() ?? ""
+    operatorType = try fields.optional("operator")?.string() ?? ""
     if let field = try fields.optional("axis") {
       guard !shape.isEmpty else { throw field.error("a scalar has no axis") }
       axis = try field.integer(0...(shape.count - 1))

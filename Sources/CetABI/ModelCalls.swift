@@ -78,6 +78,18 @@ public func cet_model_get_parameter(
   }
 }
 
+@implementation @_cdecl("cet_model_get_parameter_vector")
+public func cet_model_get_parameter_vector(
+  _ model: OpaquePointer?, _ values: UnsafeMutablePointer<Float>?, _ count: Int
+) -> cet_status {
+  boundary {
+    let model = try Handle.get(model, as: ModelObject.self).model
+    try checkCount(count, model.parameters.last.map { $0.offset + $0.count } ?? 0, "count")
+    guard count > 0 else { return }
+    model.copyParameters(to: try required(values, "values"))
+  }
+}
+
 @implementation @_cdecl("cet_model_inspect_json")
 public func cet_model_inspect_json(
   _ model: OpaquePointer?, _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?

@@ -124,6 +124,8 @@ extension cet_plan_tensor {
     cet_plan_tensor.fill(&curvature_loss, tensor.curvatureLoss)
     cet_plan_tensor.fill(&sensitivity, tensor.sensitivity)
     coding = tensor.isPlanned ? tensor.coding.number : Int32(CET_CODING_DEFAULT)
+    node = UnsafePointer(try memory.string(tensor.node))
+    operator_type = UnsafePointer(try memory.string(tensor.operatorType))
     trellis_bits = tensor.codings.reduce(0) { $1.value == .trellis ? $0 | 1 << UInt32($1.key) : $0 }
   }
 

@@ -89,6 +89,9 @@ public struct Node: Sendable {
   /// How messages call the node: its name, or its first output when it has none.
   public var displayName: String { name.isEmpty ? (outputs.first ?? "?") : name }
 
+  /// The operator, with its domain in front unless it is ONNX's own.
+  public var qualifiedType: String { domain.isEmpty || domain == "ai.onnx" ? operatorType : "\(domain).\(operatorType)" }
+
   /// The value at an input, "" where the file gives the node fewer: what ONNX writes for one that is omitted.
   public func input(_ index: Int) -> String { inputs.indices.contains(index) ? inputs[index] : "" }
 

@@ -635,11 +635,15 @@ typedef struct cet_plan_tensor {
   double sensitivity[9];
   cet_coding coding;     /* of the chosen bits */
   uint32_t trellis_bits; /* the set of bits (CET_BITS) whose losses above are of trellis codes; the others' of affine ones */
+  /* The node that reads the tensor first: its name, or its first output when it has none, and its operator ("Conv"), with the
+     domain in front unless it is ONNX's own. "": not known, of a plan that was read from a former version's document. */
+  const char *node;
+  const char *operator_type;
 } cet_plan_tensor;
 
 CET_API cet_status cet_plan_tensor_init(cet_plan_tensor *info, size_t size);
 
-/* Number of tensors, in graph order, kept ones included. 0 for a bad handle. */
+/* Number of tensors, in graph order (that of the nodes that read them first), kept ones included. 0 for a bad handle. */
 CET_API size_t cet_plan_tensor_count(const cet_bit_plan *plan);
 
 /* Pointers in `info` are borrowed from the plan. Errors: INVALID_ARGUMENT (index out of range). */
@@ -945,6 +949,9 @@ CET_API size_t cet_model_parameter_count(const cet_model *model);
 
 /* Pointers in `info` are borrowed from the model. */
 CET_API cet_status cet_model_get_parameter(const cet_model *model, size_t index, cet_parameter_info *info);
+
+/* The parameter vector at the model's weights. Errors: SHAPE_MISMATCH unless `count` is its length. */
+CET_API cet_status cet_model_get_parameter_vector(const cet_model *model, float *values, size_t count);
 
 /*
  * A JSON document: inputs, outputs, opset, operators with counts and whether each has forward and exact

@@ -325,6 +325,9 @@ class model : public detail::owner<cet_model, cet_model_free> {
   result<parameter_info> parameter(std::size_t index) const {
     return detail::filled<parameter_info>(cet_model_get_parameter, get(), index);
   }
+  result<void> parameter_vector(span<float> values) const {
+    return detail::done(cet_model_get_parameter_vector(get(), values.data(), values.size()));
+  }
   result<std::string> inspect_json() const {
     char *json = nullptr;
     cet_status status = cet_model_inspect_json(get(), &json);

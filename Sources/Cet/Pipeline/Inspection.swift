@@ -23,8 +23,7 @@ extension LoadedModel {
     let judgement = judgement()
     var counts: [(key: String, node: Node, count: Int)] = []
     for node in found.inlining.model.graph.nodes.flattened {
-      let domain = node.domain == "ai.onnx" ? "" : node.domain
-      let key = domain.isEmpty ? node.operatorType : "\(domain).\(node.operatorType)"
+      let key = node.qualifiedType
       if let index = counts.firstIndex(where: { $0.key == key }) {
         counts[index].count += 1
       } else {

@@ -57,6 +57,15 @@ public final class LoadedModel: @unchecked Sendable {
   /// All quantizable weights in the order of the parameter vector.
   public var parameters: [ParameterSlot] { found.layers.parameters }
 
+  /// Writes the weights in the order of the parameter vector, whose length is the caller's to know.
+  public func copyParameters(to values: UnsafeMutablePointer<Float>) {
+    let held = Dictionary(found.model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
+    for slot in parameters {
+      guard let tensor = held[slot.name], tensor.type == .float32, tensor.count == slot.count else { continue }
+      (values + slot.offset).update(from: tensor.floats, count: slot.count)
+    }
+  }
+
   /// The model file with external data.
   public var byteCount: Int { file.byteCount + file.externalByteCount }
 

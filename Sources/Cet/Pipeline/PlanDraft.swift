@@ -171,6 +171,7 @@ struct PlanDraft {
       (tensor.codeBytes, tensor.storedBytes) = sizes.storedBytes(layer, format(index, width))
       tensors.append(tensor)
     }
+    for (index, layer) in layers.enumerated() { tensors[index].name(layer) }
     var plan = CompressionPlan(
       modelSHA256: model.sha256, modelBytes: model.byteCount, options: options, loss: loss, samples: samples,
       tensors: tensors, fileBytes: try fileBytes(bits))

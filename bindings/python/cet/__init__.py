@@ -50,6 +50,7 @@ from .hessian import CurvatureInfo, Hessian, Spectrum, eigsh
 from .library import build_info, library_path, library_version
 from .model import Model, ModelInfo, Parameter, inspect, run, run_samples
 from .plan import Plan, PlanSummary, PlanTensor, plan
+from .report import report
 from .quantized import Correction, Initializer, Quantized, quantize
 from .session import Session
 from .version import __version__
@@ -59,5 +60,5 @@ __all__ = [
     "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "ModelInfo", "NotConverged",
     "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "Session", "ShapeMismatch",
     "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "build_info", "diagonal", "eigsh", "inspect",
-    "library_path", "library_version", "mpi", "plan", "quantize", "run", "run_samples", "spectral_density", "trace",
+    "library_path", "library_version", "mpi", "plan", "quantize", "report", "run", "run_samples", "spectral_density", "trace",
 ]

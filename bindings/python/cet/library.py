@@ -66,6 +66,7 @@ _PROTOTYPES = {
     "cet_model_metadata_count": (_size, [_handle]),
     "cet_model_get_metadata": (s.Status, [_handle, _size, _p(_string), _p(_string)]),
     "cet_model_parameter_count": (_size, [_handle]),
+    "cet_model_get_parameter_vector": (s.Status, [_handle, _float_array, _size]),
     "cet_model_get_parameter": (s.Status, [_handle, _size, _p(s.ParameterInfo)]),
     "cet_model_inspect_json": (s.Status, [_handle, _text_out]),
     "cet_calibration_create": (s.Status, [_out]),

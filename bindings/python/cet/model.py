@@ -130,6 +130,13 @@ class Model(Handle):
         """The quantizable weights in the order of the parameter vector."""
         return read_parameters(self._handle, lib.cet_model_parameter_count, lib.cet_model_get_parameter)
 
+    def parameter_vector(self) -> np.ndarray:
+        """The weights as one float32 vector, in which `parameters` says what is where."""
+        last = self.parameters[-1:]
+        values = np.empty(last[0].slice.stop if last else 0, np.float32)
+        check(lib.cet_model_get_parameter_vector(self._handle, values.ctypes.data_as(c.POINTER(c.c_float)), values.size))
+        return values
+
     def reads(self, path: Union[str, os.PathLike]) -> bool:
         """Whether the model or its external data was loaded from this file, whatever name or link leads to it."""
         reads = c.c_uint32()

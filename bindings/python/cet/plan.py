@@ -51,6 +51,10 @@ class PlanTensor:
     """What codes of the chosen bits stand for, "affine" or "trellis"; None when kept."""
     trellis_bits: Tuple[int, ...] = ()
     """Bits whose losses above are of trellis codes; those of other bits are of affine ones."""
+    node: str = ""
+    """The node that reads the tensor first: its name, or its first output when it has none; "": not known."""
+    operator: str = ""
+    """That node's operator, with its domain in front unless it is ONNX's own."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ class Plan(Handle):
                     measured_loss=_table(info.measured_loss), curvature_loss=_table(info.curvature_loss),
                     sensitivity=_table(info.sensitivity),
                     coding=w.word(info.coding, w.CODINGS) if info.coding else None,
-                    trellis_bits=tuple(bits for bits in range(1, 9) if info.trellis_bits >> bits & 1)))
+                    trellis_bits=tuple(bits for bits in range(1, 9) if info.trellis_bits >> bits & 1),
+                    node=(info.node or b"").decode(), operator=(info.operator_type or b"").decode()))
         return result
 
     @property

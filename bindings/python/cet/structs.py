@@ -139,6 +139,8 @@ class PlanTensorInfo(Struct):
         ("sensitivity", c.c_double * 9),
         ("coding", c.c_int32),
         ("trellis_bits", c.c_uint32),
+        ("node", c.c_char_p),
+        ("operator_type", c.c_char_p),
     ]
 
 

@@ -12,9 +12,12 @@ struct CheckCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Samples run together, 1 or more. (default: what the model fixes, else 32)")
   var batchSize: Count?
   @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)") var threads: Count?
+  @Option(help: ArgumentHelp("Write a report that a browser shows.", valueName: "out.html")) var report: String?
+  @OptionGroup var overwrite: OverwriteArguments
   @OptionGroup var show: OutputArguments
 
   func validate() throws {
+    try show.check([report])
     if data == nil {
       try refuse(
         given([("--against", against != nil), ("--batch-size", batchSize != nil), ("--threads", threads != nil)]),
@@ -25,7 +28,8 @@ struct CheckCommand: ParsableCommand {
   }
 
   func run() throws {
-    let files = try RunFiles(reads: [("the file", input), ("--against", against), ("--data", data)])
+    let files = try RunFiles(
+      reads: [("the file", input), ("--against", against), ("--data", data)], writes: [("--report", report, .report)], force: overwrite.force)
     let model = try files.model(input)
     let description = try ModelDescription(model.inspectJSON())
     var members: [(String, JSONText)] = [
@@ -35,17 +39,26 @@ struct CheckCommand: ParsableCommand {
       ("file", input), ("bytes", grouped(model.byteCount)), ("opset", description.opsetText),
       ("operators", description.operatorText),
     ])
+    var document = CheckReport(input: input, bytes: model.byteCount, description: description)
     if let data {
       let other = try against.map(files.model)
       let comparison = try compare(model, other, files.calibration(data))
       members += comparison.members
       text += comparison.text
+      if let other {
+        document.otherBytes = other.byteCount
+        document.agreement = Agreement(comparison)
+      }
       if let tolerance, let worst = comparison.outputs.first(where: { !($0.largestDifference <= tolerance) }) {
         throw Failure(
           "output '\(worst.name)' differs by \(scientific(worst.largestDifference)), more than \(scientific(tolerance))")
       }
     }
-    try show.show(json: .object(members), text: text)
+    if let report {
+      try files.stage(document.html, as: report)
+      try files.complete()
+    }
+    try show.show(json: .object(members), text: text, isTaken: files.takesStandardOutput)
   }
 
   private func compare(_ model: Model, _ other: Model?, _ samples: CalibrationSet) throws -> Comparison {

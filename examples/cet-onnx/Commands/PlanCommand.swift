@@ -51,7 +51,10 @@ struct PlanCommand: ParsableCommand {
       command: "plan", input: input, output: output, plan: plan, notes: monitor.notes,
       seconds: monotonicSeconds() - started)
     try files.stage(plan.json() + "\n", as: output)
-    if let report { try files.stage(Report(outcome).html, as: report) }
+    if let report {
+      let curve = try SizeLossCurve(model, plan)
+      try files.stage(Report(input: input, runs: [Report.Run(outcome: outcome)], curve: curve, notes: outcome.notes).html, as: report)
+    }
     try files.complete()
     try show.show(json: outcome.json(), text: outcome.text(), isTaken: files.takesStandardOutput)
   }

@@ -28,10 +28,12 @@ struct SweepCommand: ParsableCommand {
   @OptionGroup(title: "Effort") var effort: EffortArguments
   @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the models, plans and sweep.json.", valueName: "dir"))
   var output: String
+  @Option(help: ArgumentHelp("Write a report about all ratios that a browser shows.", valueName: "out.html")) var report: String?
   @OptionGroup var overwrite: OverwriteArguments
   @OptionGroup var show: OutputArguments
 
   func validate() throws {
+    try show.check([report])
     if output == "-" { throw ValidationError("--output: a sweep writes several files, '-' has room for one") }
   }
 
@@ -46,6 +48,7 @@ struct SweepCommand: ParsableCommand {
     let encoding = method.encoding?.followingPlan ?? 0
     var models: [(path: String, save: (String) throws -> Void)] = []
     var outcomes: [Outcome] = []
+    var reported: [Report.Run] = []
     for (ratio, plan) in zip(ratios.values, plans) {
       try Interrupt.check()
       monitor.title = "\(ratio.text)x"
@@ -60,8 +63,16 @@ struct SweepCommand: ParsableCommand {
         try Outcome(
           command: "compress", input: input, output: path, plan: done, notes: [],
           seconds: monotonicSeconds() - began))
+      guard report != nil, let outcome = outcomes.last else { continue }
+      let written = try WrittenModel(quantized, encoding, of: model, calibration, outcome.totals, threads: effort.threads.number, monitor)
+      monitor.note(written.notes)
+      reported.append(Report.Run(label: "\(ratio.text)×", outcome: outcome, agreement: written.agreement, sha256: written.sha256))
     }
     monitor.finish()
+    if let report {
+      let curve = try plans.first.map { try SizeLossCurve(model, $0) }
+      try files.stage(Report(input: input, runs: reported, curve: curve, notes: monitor.notes).html, as: report)
+    }
     let document = JSONText.object([
       ("command", .string("sweep")), ("input", .string(input)),
       ("seconds", .number(monotonicSeconds() - started)), ("notes", .array(monitor.notes.map { .string($0) })),
@@ -69,7 +80,8 @@ struct SweepCommand: ParsableCommand {
     ])
     try files.stage(document.text + "\n", as: "\(output)/sweep.json")
     try files.complete(saving: models)
-    try show.show(json: document, text: table(outcomes) + monitor.notes.map { "note: \($0)\n" }.joined())
+    try show.show(json: document, text: table(outcomes) + monitor.notes.map { "note: \($0)\n" }.joined(),
+      isTaken: files.takesStandardOutput)
   }
 
   /// All plans before the first file: a ratio that cannot be reached ends the run with nothing written.
@@ -91,7 +103,7 @@ struct SweepCommand: ParsableCommand {
   private var writes: [(name: String, path: String?, kind: FileKind)] {
     ratios.values.flatMap { text, _ -> [(name: String, path: String?, kind: FileKind)] in
       [("the output", path(text, ".onnx"), .model), ("the output", path(text, ".plan.json"), .plan)]
-    } + [("the output", "\(output)/sweep.json", .sweep)]
+    } + [("the output", "\(output)/sweep.json", .sweep), ("--report", report, .report)]
   }
 
   private var stem: String {

@@ -22,11 +22,18 @@ struct TensorLine {
   var curvatureLoss: [Double]
   /// What the choice of bits rests on.
   var sensitivity: [Double]
+  /// Weights.
+  var count: UInt64
+  /// The node that reads the tensor, and its operator; "": not known.
+  var node: String
+  var operatorType: String
 
   enum Decision: Int32 { case chosen = 1, fixed, kept }
 
   var shapeText: String { shape.isEmpty ? "scalar" : shape.map(String.init).joined(separator: "x") }
   var isPlanned: Bool { decision != .kept }
+  /// Node and operator; the tensor's name where they are not known.
+  var title: String { node.isEmpty ? name : "\(node) · \(operatorType)" }
 }
 
 /// Lower and upper end; NaN: not known.
@@ -84,7 +91,9 @@ extension Plan {
         axis: Int(info.axis), blockSize: Int(info.block_size), reason: info.reason.map { String(cString: $0) } ?? "",
         predictedLossChange: info.predicted_loss_change, lossPerByte: info.loss_per_byte,
         codeBytes: info.code_bytes, storedBytes: info.stored_bytes, measuredLoss: elements(of: info.measured_loss),
-        curvatureLoss: elements(of: info.curvature_loss), sensitivity: elements(of: info.sensitivity))
+        curvatureLoss: elements(of: info.curvature_loss), sensitivity: elements(of: info.sensitivity),
+        count: info.parameter_count, node: info.node.map { String(cString: $0) } ?? "",
+        operatorType: info.operator_type.map { String(cString: $0) } ?? "")
     }
   }
 

@@ -7,6 +7,10 @@ struct Comparison {
     /// Rows (samples, or positions of them) with the same largest class, when the output has classes.
     var rows = 0
     var agreeingRows = 0
+    /// By sample.
+    var sampleDifferences: [Double] = []
+    fileprivate var product = 0.0
+    fileprivate var squares = (found: 0.0, reference: 0.0)
   }
 
   private(set) var outputs: [Output] = []
@@ -30,7 +34,7 @@ struct Comparison {
       guard other.shape == values.shape else {
         throw Failure("output '\(values.name)' has shape \(values.shape), the model to compare with has \(other.shape)")
       }
-      outputs[index].add(values, other)
+      outputs[index].add(values, other, samples: count)
     }
   }
 
@@ -42,6 +46,7 @@ struct Comparison {
           ("max_abs_difference", .number(output.largestDifference)),
           ("max_abs_reference", .number(output.largestReference)),
           ("top1_agreement", output.agreement.map { .number($0) } ?? .null),
+          ("cosine", .number(output.cosine)),
         ]
       }
       return JSONText.object(members)
@@ -59,7 +64,7 @@ struct Comparison {
       let agreement = output.agreement.map { ", top-1 agreement \(fixed(100 * $0))%" } ?? ""
       entries.append((
         "output \(output.name)",
-        "max|diff| \(scientific(output.largestDifference)) (max|reference| \(scientific(output.largestReference)))"
+        "max|diff| \(scientific(output.largestDifference)) (max|reference| \(scientific(output.largestReference))), cosine \(fixed(output.cosine, 6))"
           + agreement
       ))
     }
@@ -71,8 +76,14 @@ extension Comparison.Output {
   /// Share of rows; nil when the output has no classes.
   var agreement: Double? { rows == 0 ? nil : Double(agreeingRows) / Double(rows) }
 
-  fileprivate mutating func add(_ found: OutputValues, _ reference: OutputValues) {
+  /// Between all values of both models; NaN where one has zeros alone.
+  var cosine: Double { product / (squares.found * squares.reference).squareRoot() }
+
+  fileprivate mutating func add(_ found: OutputValues, _ reference: OutputValues, samples: Int) {
+    addSamples(found.values, reference.values, samples)
     for (a, b) in zip(found.values, reference.values) {
+      product += a * b
+      squares = (squares.found + a * a, squares.reference + b * b)
       let difference = abs(a - b)
       // A NaN of the reference counts as the largest difference.
       if !(difference <= largestDifference) { largestDifference = difference.isNaN ? .infinity : difference }
@@ -83,6 +94,16 @@ extension Comparison.Output {
       rows += 1
       let range = start..<start + classes
       if largest(found.values[range]) == largest(reference.values[range]) { agreeingRows += 1 }
+    }
+  }
+
+  /// Outputs that have their samples in front.
+  private mutating func addSamples(_ found: [Double], _ reference: [Double], _ samples: Int) {
+    guard samples > 0, found.count % samples == 0 else { return }
+    let length = found.count / samples
+    for sample in 0..<samples {
+      let range = sample * length..<(sample + 1) * length
+      sampleDifferences.append(range.reduce(0.0) { max($0, abs(found[$1] - reference[$1])) })
     }
   }
 

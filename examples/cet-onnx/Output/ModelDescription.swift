@@ -105,6 +105,14 @@ struct ModelDescription {
     return "not known: " + missing.map(\.operator).joined(separator: ", ")
   }
 
+  var sha256: String { document.sha256 }
+
+  /// Weights in graph order with the bits that libcet gave them; nil: float.
+  var weights: [(name: String, bits: Int?, count: UInt64)] {
+    let bits = Dictionary((document.quantized?.own ?? []).map { ($0.name, $0.bits) }, uniquingKeysWith: { $1 })
+    return document.parameters.map { ($0.name, bits[$0.name], $0.count) }
+  }
+
   /// - Parameter withRuntimes: whether every release that was tried gets a line.
   func text(withRuntimes: Bool) -> String { text + (withRuntimes ? "\n" + runtimes.text : "") }
 

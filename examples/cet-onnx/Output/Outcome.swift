@@ -7,7 +7,7 @@ struct Outcome {
   var totals: PlanTotals
   var notes: [String]
   var seconds: Double
-  private var planDocument: String
+  private(set) var planDocument: String
 
   init(
     command: String, input: String, output: String, plan: Plan, notes: [String], seconds: Double
