@@ -65,6 +65,17 @@ def test_sizes_that_a_file_names_are_refused_before_they_are_made():
                 assert f"max_memory is {256 << 20}" in answer["said"], answer
 
 
+def test_work_that_a_file_names_is_bounded_or_stopped():
+    """What nobody can stop ends by itself; what somebody can, within a second."""
+    answers = [json.loads(line) for line in survive("time_bombs.py", timeout=200)]
+    answers = [answer for answer in answers if "said" in answer]
+    assert len(answers) > 50
+    for answer in answers:
+        if answer["call"] in ("load", "inspect"):
+            assert answer["seconds"] < 2, answer
+        assert answer["stopping"] < 1 and answer["silence"] < 1, answer
+
+
 def test_matmul_with_one_operand_is_refused_when_it_runs():
     weight = numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
     graph = helper.make_graph(

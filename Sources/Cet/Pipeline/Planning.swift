@@ -19,6 +19,7 @@ public func makePlan(
 private func measuredPlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, _ monitor: Monitor
 ) throws(CetError) -> CompressionPlan {
+  try model.findDigest(monitor.check)
   let samples = try data.prefix(options.samples)
   var session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,

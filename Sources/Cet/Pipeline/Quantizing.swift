@@ -31,28 +31,37 @@ public func quantizeModel(
   _ model: LoadedModel, _ data: Calibration?, _ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor
 ) throws(CetError) -> QuantizedModel {
   try options.validate()
-  var plan = plan
-  if let encoding = options.encoding, encoding != plan.options.encoding {
-    // What was found out about rounding holds for the levels of the other encoding.
-    plan.options.encoding = encoding
-    plan.judgement = nil
-    try plan.leaveTrellis()
-  }
-  if let effort = options.effort { plan.options.effort = effort }
-  plan = try model.fitted(plan)
-  plan.modelBytes = model.byteCount
-  let rounding = options.rounding ?? plan.options.rounding
-  // A fitted plan has its tensors in the layers' order.
-  let bits = Dictionary(
-    plan.tensors.enumerated().filter(\.element.isPlanned).map { ($0.offset, $0.element.bits) }, uniquingKeysWith: { first, _ in first })
-  guard let data else {
-    guard rounding == .nearest else {
-      throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
-    }
-    return try monitor.attended { () throws(CetError) in try nearest(model, plan, bits, options, monitor) }
-  }
   return try monitor.attended { () throws(CetError) in
-    try SerialKernels.run { () throws(CetError) in try carryOut(model, data, plan, bits, rounding, options, monitor) }
+    try model.findDigest(monitor.check)
+    let plan = try model.settled(plan, options)
+    let rounding = options.rounding ?? plan.options.rounding
+    // A fitted plan has its tensors in the layers' order.
+    let bits = Dictionary(
+      plan.tensors.enumerated().filter(\.element.isPlanned).map { ($0.offset, $0.element.bits) }, uniquingKeysWith: { first, _ in first })
+    guard let data else {
+      guard rounding == .nearest else {
+        throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
+      }
+      return try nearest(model, plan, bits, options, monitor)
+    }
+    return try SerialKernels.run { () throws(CetError) in try carryOut(model, data, plan, bits, rounding, options, monitor) }
+  }
+}
+
+extension LoadedModel {
+  /// A plan as it is carried out: for this model, with what the options ask for instead.
+  fileprivate func settled(_ plan: CompressionPlan, _ options: QuantizeOptions) throws(CetError) -> CompressionPlan {
+    var plan = plan
+    if let encoding = options.encoding, encoding != plan.options.encoding {
+      // What was found out about rounding holds for the levels of the other encoding.
+      plan.options.encoding = encoding
+      plan.judgement = nil
+      try plan.leaveTrellis()
+    }
+    if let effort = options.effort { plan.options.effort = effort }
+    plan = try fitted(plan)
+    plan.modelBytes = byteCount
+    return plan
   }
 }
 
@@ -233,9 +242,8 @@ public final class QuantizedModel: @unchecked Sendable {
       try verify(
         output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
           .or(edit.applied(to: model.file.model)), monitor)
-      // The file is there after this: no later wish to stop can undo it.
-      try monitor.report(.write, 1, of: 1)
-      try output.write()
+      // The file is there after the last question: no later wish to stop can undo it.
+      try output.write(monitor.check) { () throws(CetError) in try monitor.report(.write, 1, of: 1) }
     }
   }
 
@@ -246,7 +254,8 @@ public final class QuantizedModel: @unchecked Sendable {
     // The weights are decoded in the file's own types: a widened decoder would not round them to 16 bits.
     let names = Set(layers.keys.map { rewriting.found.layers[$0].name })
     let inlined = Inlining(written).model
-    let decoded = try ConstantFolding(inlined, encoded: names).applied(to: inlined)
+    let context = ComputeContext(memoryLimit: memoryLimit(nil), interruption: Interruption(monitor.check))
+    let decoded = try ConstantFolding(inlined, encoded: names, context).applied(to: inlined)
     try monitor.check()
     let tolerance: Float = 1e-3
     let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, Interruption(monitor.check))
