@@ -52,10 +52,10 @@ public final class Emitter {
     return value
   }
 
-  public func integers(_ numbers: some Collection<Int>) throws(CetError) -> Value {
+  public func integers(_ numbers: [Int]) throws(CetError) -> Value {
     let tensor = try Tensor(uninitialized: .int64, [numbers.count])
     let target = tensor.elements(as: Int64.self)
-    for (place, number) in numbers.enumerated() { target[place] = Int64(number) }
+    for place in numbers.indices { target[place] = Int64(numbers[place]) }
     return constant(tensor)
   }
 

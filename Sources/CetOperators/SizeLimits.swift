@@ -70,7 +70,13 @@ extension Emitter {
   /// 0 ..< count as a constant.
   public func ramp(_ count: Int) throws(CetError) -> Value {
     try reserve(count, "a range of \(count) numbers")
-    return try integers(0..<max(0, count))
+    try spend(.saturatingProduct(max(0, count), 4))
+    let tensor = try Tensor(uninitialized: .int64, [max(0, count)])
+    let target = tensor.elements(as: Int64.self)
+    try context.pieces(count) { piece in
+      for place in piece { target[place] = Int64(place) }
+    }
+    return constant(tensor)
   }
 
   /// The turns 0 ..< count of what is unrolled.

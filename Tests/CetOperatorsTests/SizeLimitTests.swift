@@ -40,7 +40,7 @@ struct SizeLimitTests {
         #expect(CetError(error).code == .outOfMemory, "\(sample.domain) \(sample.type): \(error)")
       }
     }
-    #expect(refused > 40)
+    #expect(refused > 20)
   }
 
   @Test func work_beyondTheLimit_isRefusedBeforeItIsDone() throws {

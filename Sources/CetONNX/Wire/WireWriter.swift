@@ -151,7 +151,9 @@ extension Array where Element == UInt8 {
 
 extension PendingFile {
   /// - Parameter check: asked between pieces; throws to stop.
-  func write(_ output: WireWriter, _ check: () throws(CetError) -> Void) throws(CetError) {
+  func write(
+    _ output: WireWriter, _ check: () throws(CetError) -> Void = { () throws(CetError) in }
+  ) throws(CetError) {
     var buffer: [UInt8] = []
     buffer.reserveCapacity(1 << 16)
     func flush() throws(CetError) {

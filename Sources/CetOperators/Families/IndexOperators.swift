@@ -92,6 +92,7 @@ let indexOperators: [OperatorEntry] = [
     let strides = tensor.shape.rowMajorStrides
     // Places and coordinates of all that are true.
     let hitCount = flags.reduce(0) { $0 + ($1 ? 1 : 0) }
+    try call.e.reserve(.int64, [tensor.rank, hitCount])
     try SystemMemory.checkRoom(for: .saturatingProduct(hitCount, 24 * (tensor.rank + 1)))
     let hits = flags.indices.filter { flags[$0] }
     let coordinates = tensor.shape.indices.flatMap { axis in hits.map { Int64($0 / strides[axis] % tensor.shape[axis]) } }
@@ -147,8 +148,12 @@ let indexOperators: [OperatorEntry] = [
   OperatorEntry("EyeLike", versions: 9...newestOpset, derivatives: .zero) { call in
     let (x, e) = (try call.input(0), call.e)
     guard x.rank == 2 else { throw CetError(.shapeMismatch, "an identity of \(x.shape.shapeText)") }
-    let k = try call.int("k", 0)
-    return [try e.convert(e.indices(x.shape) { $0[1] - $0[0] == k ? 1 : 0 }, to: call.elementType("dtype") ?? x.element)]
+    let element = try call.elementType("dtype") ?? x.element
+    try e.reserve(element, x.shape)
+    // No index is as large as this.
+    let k = min(max(try call.int("k", 0), -1 << 40), 1 << 40)
+    let (rows, columns) = (try e.steps(x.shape, axis: 0), try e.steps(x.shape, axis: 1))
+    return [try e.convert(e.compare(.equal, columns, e.add(rows, e.scalar(Double(k), .int64))), to: element)]
   },
   // Step t < length of a sample comes from step length − 1 − t.
   OperatorEntry("ReverseSequence", versions: 10...newestOpset) { call in
@@ -185,7 +190,7 @@ extension Emitter {
 
   /// The positions along an axis, ready to broadcast over `shape`.
   func steps(_ shape: [Int], axis: Int) throws -> Value {
-    try along(axis, integers(0..<shape[axis]), rank: shape.count)
+    try along(axis, ramp(shape[axis]), rank: shape.count)
   }
 
   /// A vector turned along an axis.

@@ -163,6 +163,7 @@ private func nonMaxSuppression(_ call: OperatorCall) throws -> [Value] {
         let base = batch * shape[2]
         if kept.allSatisfy({ intersectionOverUnion(base + $0, base + box) <= overlap }) { kept.append(box) }
       }
+      try call.e.reserve(.int64, [picked.count / 3 + kept.count, 3])
       for box in kept { picked += [Int64(batch), Int64(category), Int64(box)] }
     }
   }
