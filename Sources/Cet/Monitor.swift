@@ -12,6 +12,7 @@ public enum Phase: Int32, Sendable, CaseIterable {
   case rounding = 7
   case measure = 8
   case write = 9
+  case run = 10
 }
 
 public enum LogLevel: Int32, Sendable {

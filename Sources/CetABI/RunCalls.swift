@@ -23,7 +23,9 @@ func run(
   }
   try checkRunInputs(model.requiredInputs, optional: model.overridableInputs, arrays)
   guard c.batch_size == 0, c.reserved == 0 else { throw invalid("cet_run_options: batch_size is for cet_run_samples") }
-  return try runModel(model, inputs: arrays, threads: checkedThreads(c.threads))
+  let (options, host) = try RunOptions.read(c)
+  defer { host.flush() }
+  return try runModel(model, inputs: arrays, options, host)
 }
 
 @implementation @_cdecl("cet_run_samples")
@@ -43,12 +45,19 @@ public func cet_run_samples(
     guard c.reserved == 0 else { throw invalid("cet_run_options: reserved is \(c.reserved), expected 0") }
     let batch = try element(data.batches, batch, "batch")
     guard first < batch.sampleCount else { return }
-    guard
-      let made = try runSamples(
-        model, batch, first: Int(first), batchSize: optional(c.batch_size, "batch_size"), threads: checkedThreads(c.threads))
+    let (options, host) = try RunOptions.read(c)
+    defer { host.flush() }
+    guard let made = try runSamples(model, batch, first: Int(first), batchSize: optional(c.batch_size, "batch_size"), options, host)
     else { return }
     outputs.pointee = try Handle.make(OutputsObject(made.outputs))
     count.pointee = UInt64(made.count)
+  }
+}
+
+extension RunOptions {
+  fileprivate static func read(_ c: cet_run_options) throws(CetError) -> (options: RunOptions, host: Monitor) {
+    let options = RunOptions(threads: try checkedThreads(c.threads), maxMemory: try optional(c.max_memory, "max_memory"))
+    return (options, monitor(c.progress, c.log, c.user_data))
   }
 }
 

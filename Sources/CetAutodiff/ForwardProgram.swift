@@ -70,9 +70,14 @@ public final class ForwardProgram: Sendable {
 
   /// Bytes that a baseline, and a rerun beside it, hold at most.
   public var byteCount: Int {
-    var memory = MemoryWalk(program)
-    _ = staged.walk(&memory, changes: sources.parameters.values.map { [$0] })
-    return memory.byteCount
+    get throws(CetError) {
+      var memory = MemoryWalk(program)
+      // A walk a weight: of thousands it takes seconds.
+      let changes = sources.parameters.values.map { [$0] }
+      _ = staged.walk(&memory, changes: changes, while: { (try? context.interruption.check()) != nil })
+      try context.interruption.check()
+      return memory.byteCount
+    }
   }
 
   /// Bytes that a run holds at most.

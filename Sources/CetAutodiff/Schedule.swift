@@ -46,4 +46,23 @@ extension [Instruction] {
     }
     return depends
   }
+
+  /// Values that an instruction reads which depends on one of the sources, while they do not: what is read again when only
+  /// that source changes.
+  func independentReads(of sources: [Int], _ program: Program) -> Set<Int> {
+    var found: Set<Int> = []
+    // A bit a source, 64 of them at a time.
+    for first in stride(from: 0, to: sources.count, by: UInt64.bitWidth) {
+      var depends = [UInt64](repeating: 0, count: program.values.count)
+      for (bit, source) in sources[first..<Swift.min(first + UInt64.bitWidth, sources.count)].enumerated() { depends[source] |= 1 << bit }
+      for instruction in self {
+        let reads = instruction.reads(program)
+        let all = reads.reduce(0) { $0 | depends[$1] }
+        guard all != 0 else { continue }
+        for id in reads where depends[id] != all { found.insert(id) }
+        for id in instruction.makes(program) { depends[id] |= all }
+      }
+    }
+    return found
+  }
 }

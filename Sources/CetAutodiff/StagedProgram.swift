@@ -34,12 +34,7 @@ public final class StagedProgram: Sendable {
     let firstInstructions = Fusion.instructions(program, firstSteps, keep: handed, sums: sums)
     instructions = firstInstructions
       + (apart ? lateSteps.map { .step($0) } : Fusion.instructions(program, lateSteps, keep: asked, sums: sums))
-    for weight in weights {
-      let depends = firstInstructions.dependents(of: [weight.id], program)
-      for instruction in firstInstructions where instruction.makes(program).contains(where: { depends[$0] }) {
-        handed.formUnion(instruction.reads(program).filter { !depends[$0] })
-      }
-    }
+    handed.formUnion(firstInstructions.independentReads(of: weights.map(\.id), program))
     first = Schedule(program, firstInstructions, keep: handed)
     handedOver = handed.filter { id in
       if case .constant = program.sources[id] { return false }
@@ -76,11 +71,12 @@ public final class StagedProgram: Sendable {
   }
 
   /// Goes through a first stage and through later ones, by what changes, one after the other; computes nothing.
+  /// - Parameter goesOn: asked before every change; the rest is left out when it does not.
   /// - Returns: bytes that the first stage leaves.
-  func walk(_ memory: inout MemoryWalk, changes: [[Value]] = []) -> Int {
+  func walk(_ memory: inout MemoryWalk, changes: [[Value]] = [], while goesOn: () -> Bool = { true }) -> Int {
     first.walk(&memory)
     let kept = memory.byteCount(handedOver)
-    for changed in changes { memory.beside { schedule(Set(changed.map(\.id))).walk(&$0) } }
+    for changed in changes where goesOn() { memory.beside { schedule(Set(changed.map(\.id))).walk(&$0) } }
     memory.releaseAll()
     return kept
   }

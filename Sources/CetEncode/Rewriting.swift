@@ -26,6 +26,7 @@ public struct Rewriting: Sendable {
     let model = found.model
     var written = encoding.rules.init(opset: model.opset, names: found.names, runtime: runtime)
     let indices = found.layers.indices.filter { contents[$0] != nil }
+    let shapes = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor.shape) }, uniquingKeysWith: { first, _ in first })
     let tensors = try written.add(indices.compactMap { index in contents[index].map { WrittenWeight($0, of: found.layers[index]) } })
     for (index, tensor) in zip(indices, tensors) {
       guard let content = contents[index] else { continue }
@@ -39,8 +40,7 @@ public struct Rewriting: Sendable {
         edit.removedInitializers.insert(layer.name)
       }
       if let name = biasNames[index], let values = content.bias {
-        let old = model.graph.initializers.first { $0.name == name }?.tensor.shape
-        let bias = try Tensor(values, shape: old ?? [values.count])
+        let bias = try Tensor(values, shape: shapes[name] ?? [values.count])
         edit.initializers.append(
           Initializer(name: name, tensor: try Conversion.convert(bias, to: layer.biasType, ComputeContext())))
         if found.constantNodes.contains(name) { edit.replacedNodes[name] = [] }

@@ -30,14 +30,11 @@ extension Node {
 }
 
 extension Model {
-  /// The model-local function that a node calls.
-  public func function(for node: Node) -> Function? {
-    let key = node.functionKey
-    return functions.first { $0.key == key }
-  }
-
   /// More nodes than this are not written out in place of calls: functions that call others twice grow without end.
   public static let unfoldedNodeLimit = 1 << 18
+
+  /// The same for all calls of a model together, which read only a part of them.
+  static let unfoldedTotalLimit = 1 << 21
 
   /// Functions call each other no deeper than this: one that calls itself must not end the process.
   public static let callDepthLimit = 64
@@ -65,7 +62,8 @@ extension Model {
       counts[function.key] = .some(result)
       return result
     }
-    for node in graph.nodes.flattened {
+    var total = 0
+    for node in graph.nodes.flattened where held[node.functionKey] != nil {
       let size = count(node, 0)
       guard size < .max else {
         throw CetError(.invalidModel, "functions nest deeper than \(Model.callDepthLimit), or without end").at(.node(node.displayName))
@@ -75,6 +73,12 @@ extension Model {
           .unsupportedOperator,
           "function \(node.operatorType) unfolds into \(size == 1 << 40 ? "more than \(size)" : "\(size)") nodes, expected at most \(Model.unfoldedNodeLimit)"
         ).at(.node(node.displayName))
+      }
+      total += size
+      guard total <= Model.unfoldedTotalLimit else {
+        throw CetError(
+          .unsupportedOperator,
+          "node '\(node.displayName)': all calls of functions unfold into more than \(Model.unfoldedTotalLimit) nodes")
       }
     }
   }

@@ -13,7 +13,9 @@ public struct Model: Sendable {
   public var version: Int64 = 0
   public var documentation = ""
   public var graph: Graph
-  public var functions: [Function]
+  public var functions: [Function] { didSet { places = Model.places(of: functions) } }
+  /// The first function of each key.
+  private var places: [FunctionKey: Int]
   public var metadata: [(key: String, value: String)]
 
   public init(
@@ -25,8 +27,16 @@ public struct Model: Sendable {
     self.producer = producer
     self.graph = graph
     self.functions = functions
+    places = Model.places(of: functions)
     self.metadata = metadata
   }
+
+  private static func places(of functions: [Function]) -> [FunctionKey: Int] {
+    Dictionary(functions.indices.map { (functions[$0].key, $0) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// The model-local function that a node calls.
+  public func function(for node: Node) -> Function? { places[node.functionKey].map { functions[$0] } }
 
   /// Version of the default operator set; 1 when the model names none (as IR 1 and 2 do).
   public var opset: Int { opsets[""] ?? 1 }

@@ -15,6 +15,8 @@ struct Inliner {
   private var room = Model.unfoldedNodeLimit
   /// Names of the constants of functions.
   private var constantNames: [FunctionKey: [String: String]] = [:]
+  /// Names that were given in the function at hand, in their order: those of a branch or body go with it.
+  private var given: [String] = []
   /// Constants that the call at hand reads.
   private var read: Set<String> = []
 
@@ -87,6 +89,9 @@ struct Inliner {
 
   private mutating func expanded(_ function: Function, _ call: Node) -> [Node] {
     hold(function)
+    let outer = given
+    given = []
+    defer { given = outer }
     var names = constantNames[function.key] ?? [:]
     for (index, name) in function.inputs.enumerated() { names[name] = index < call.inputs.count ? call.inputs[index] : "" }
     var copies: [Node] = []
@@ -121,13 +126,14 @@ struct Inliner {
       node.outputs = node.outputs.map { made($0, scope, &names) }
       if let callee = functions[node.functionKey] { return expanded(callee, node) }
       if !node.name.isEmpty { node.name = self.names.takeNode("\(scope.caller)/\(node.name)") }
-      return [node.mapGraphs { $0 = renamed($0, scope, names) }]
+      return [node.mapGraphs { $0 = renamed($0, scope, &names) }]
     }
   }
 
   /// A branch or body; what it makes is not seen outside.
-  private mutating func renamed(_ original: Graph, _ scope: Naming, _ outer: [String: String]) -> Graph {
-    var names = outer
+  private mutating func renamed(_ original: Graph, _ scope: Naming, _ names: inout [String: String]) -> Graph {
+    let before = given.count
+    defer { while given.count > before, let name = given.popLast() { names[name] = nil } }
     var graph = original
     for index in graph.inputs.indices { graph.inputs[index].name = made(graph.inputs[index].name, scope, &names) }
     for index in graph.initializers.indices { graph.initializers[index].name = made(graph.initializers[index].name, scope, &names) }
@@ -147,6 +153,7 @@ struct Inliner {
     if let known = names[name] { return known }
     let new = self.names.takeValue("\(scope.prefix)/\(name)")
     names[name] = new
+    given.append(name)
     return new
   }
 

@@ -5,14 +5,14 @@
 /// A name that is free is given as it was asked for; which one is given depends on the model and the requests before
 /// alone.
 public struct NameScope: Sendable {
-  private var values: Set<String> = []
-  private var nodes: Set<String> = []
+  private var values = Names()
+  private var nodes = Names()
 
   public init(_ model: Model) {
     add(model.graph)
     for function in model.functions {
-      values.formUnion(function.inputs)
-      values.formUnion(function.outputs)
+      values.taken.formUnion(function.inputs)
+      values.taken.formUnion(function.outputs)
       for node in function.nodes { add(node) }
     }
   }
@@ -20,46 +20,58 @@ public struct NameScope: Sendable {
   /// The names in the model and those that an edit brings.
   init(_ model: Model, _ edit: ModelEdit) {
     self.init(model)
-    values.formUnion(edit.initializers.map(\.name))
+    values.taken.formUnion(edit.initializers.map(\.name))
     for node in edit.leadingNodes { add(node) }
     for node in edit.replacedNodes.values.joined() { add(node) }
   }
 
   private mutating func add(_ graph: Graph) {
-    values.formUnion(graph.initializers.map(\.name))
-    values.formUnion(graph.opaqueInitializers)
-    values.formUnion(graph.inputs.map(\.name))
-    values.formUnion(graph.outputs.map(\.name))
+    values.taken.formUnion(graph.initializers.map(\.name))
+    values.taken.formUnion(graph.opaqueInitializers)
+    values.taken.formUnion(graph.inputs.map(\.name))
+    values.taken.formUnion(graph.outputs.map(\.name))
     for node in graph.nodes { add(node) }
   }
 
   private mutating func add(_ node: Node) {
-    nodes.insert(node.name)
-    values.formUnion(node.inputs)
-    values.formUnion(node.outputs)
+    nodes.taken.insert(node.name)
+    values.taken.formUnion(node.inputs)
+    values.taken.formUnion(node.outputs)
     for graph in node.subgraphs { add(graph) }
   }
 
-  /// A name for a value that no value has: the one asked for, or that one with `_` behind it as often as needed.
-  public func freeValue(_ name: String) -> String { NameScope.free(name, values) }
+  /// A name for a value that no value has: the one asked for, or that one with `_` behind it as often as needed; a number
+  /// behind those where that would be often.
+  public func freeValue(_ name: String) -> String { values.free(name).name }
 
   /// The name that `freeValue` gives, taken: nobody else gets it.
-  public mutating func takeValue(_ name: String) -> String {
-    let name = freeValue(name)
-    values.insert(name)
-    return name
-  }
+  public mutating func takeValue(_ name: String) -> String { values.take(name) }
 
   /// A name for a node that no node has.
-  mutating func takeNode(_ name: String) -> String {
-    let name = NameScope.free(name, nodes)
-    nodes.insert(name)
-    return name
-  }
+  mutating func takeNode(_ name: String) -> String { nodes.take(name) }
 
-  private static func free(_ name: String, _ taken: Set<String>) -> String {
-    var name = name
-    while taken.contains(name) { name += "_" }
-    return name
+  private struct Names {
+    var taken: Set<String> = []
+    /// By the name asked for, the number to go on from.
+    private var numbers: [String: Int] = [:]
+    private static let mostUnderscores = 8
+
+    func free(_ name: String) -> (name: String, number: Int?) {
+      var free = name
+      for _ in 0..<Names.mostUnderscores {
+        if !taken.contains(free) { return (free, nil) }
+        free += "_"
+      }
+      var number = numbers[name] ?? 0
+      while taken.contains("\(free)\(number)") { number += 1 }
+      return ("\(free)\(number)", number)
+    }
+
+    mutating func take(_ name: String) -> String {
+      let (free, number) = free(name)
+      taken.insert(free)
+      if let number { numbers[name] = number + 1 }
+      return free
+    }
   }
 }

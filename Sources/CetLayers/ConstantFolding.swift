@@ -32,17 +32,25 @@ public struct ConstantFolding: Sendable {
   public let left: [Left]
   private let index: GraphIndex
 
-  /// - Parameter encoded: names of the weights that this library encoded in the model.
-  public init(_ model: Model, encoded: Set<String>) {
+  /// Work where nobody can end it: a quarter of a second, and more for large files. Codes of this library take up to some
+  /// thousand operations a byte, which stands for up to eight weights.
+  public static func workLimit(byteCount: Int, hasOwnCodes: Bool = false) -> Int {
+    Int.saturatingSum(1 << 28, .saturatingProduct(byteCount, hasOwnCodes ? 1 << 12 : 1 << 6))
+  }
+
+  /// - Parameters:
+  ///   - encoded: names of the weights that this library encoded in the model.
+  ///   - context: how long it may take. Weights beyond its work stay computed.
+  public init(_ model: Model, encoded: Set<String>, _ context: ComputeContext) throws(CetError) {
     let index = GraphIndex(model.graph)
     self.index = index
-    let finder = FoldFinder(model: model, index: index, encoded: encoded)
+    let finder = FoldFinder(model: model, index: index, encoded: encoded, context: context)
     var (weights, left): ([Weight], [Left]) = ([], [])
     var seen: Set<String> = []
     for node in index.nodes {
       for slot in node.weightSlots where index.isWeighted(node, slot) {
         for name in finder.points(of: node.inputs[slot]) where seen.insert(name).inserted {
-          switch finder.folded(name) {
+          switch try finder.folded(name) {
           case .weight(let weight): weights.append(weight)
           case .left(let value): left.append(value)
           case .unknown: break
@@ -94,10 +102,30 @@ public struct ConstantFolding: Sendable {
   }
 }
 
-private struct FoldFinder {
+private final class FoldFinder {
   let model: Model
   let index: GraphIndex
   let encoded: Set<String>
+  let context: ComputeContext
+  /// What `points` found, by name.
+  private var known: [String: [String]] = [:]
+  private var spent = 0
+
+  init(model: Model, index: GraphIndex, encoded: Set<String>, context: ComputeContext) {
+    self.model = model
+    self.index = index
+    self.encoded = encoded
+    self.context = context
+  }
+
+  /// Work of a node beside what it computes.
+  private static let nodeWork = 1 << 12
+
+  /// False once there is no more.
+  private func spend(_ work: Int) -> Bool {
+    spent = Int.saturatingSum(spent, work)
+    return spent <= context.workLimit
+  }
 
   enum Outcome {
     case weight(ConstantFolding.Weight)
@@ -108,13 +136,23 @@ private struct FoldFinder {
 
   /// The computed constants whose elements an operand has. One that reaches the operand through operators that move its
   /// elements, and nothing else, is taken behind them: there it has the operand's own form.
-  func points(of name: String, depth: Int = 0) -> [String] {
+  func points(of name: String) -> [String] { points(of: name, depth: 0) }
+
+  private func points(of name: String, depth: Int) -> [String] {
+    if let found = known[name] { return found }
+    let found = searchPoints(of: name, depth: depth)
+    known[name] = found
+    return spend(found.count << 6) ? found : []
+  }
+
+  private func searchPoints(of name: String, depth: Int) -> [String] {
     guard index.constants[name] == nil, depth < 16, let place = index.producer(of: name), !index.isFed(place) else { return [] }
     if encoded.contains(name) { return [name] }
     let node = index.nodes[place]
     guard let moved = node.movedInputs else { return [name] }
     let below = moved.map { points(of: $0, depth: depth + 1) }
-    let found = below.flatMap { $0 }
+    var seen: Set<String> = []
+    let found = below.flatMap { $0 }.filter { seen.insert($0).inserted }
     guard !found.isEmpty, node.outputs.count == 1 else { return found }
     let isAlone = zip(moved, below).allSatisfy { value, points in
       points.isEmpty
@@ -123,7 +161,7 @@ private struct FoldFinder {
     return isAlone ? [name] : found
   }
 
-  func folded(_ name: String) -> Outcome {
+  func folded(_ name: String) throws(CetError) -> Outcome {
     // This library splits what it decodes as one, weights all of them; other nodes with several outputs are not followed.
     guard let place = index.producer(of: name),
       index.nodes[place].outputs.count == 1 || index.nodes[place].outputs.allSatisfy(encoded.contains),
@@ -141,8 +179,16 @@ private struct FoldFinder {
     if !isOwn, let codes = leaves.filter(\.type.isCode).map(\.count).max() {
       return left("already quantized: computed from integers", codes: codes)
     }
-    // What cannot be computed is left to those who run the model: they say why.
-    guard let tensor = try? value(name, nodes), tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0 else { return .unknown }
+    let tensor: Tensor?
+    do {
+      tensor = try value(name, nodes)
+    } catch {
+      if error.code == .cancelled { throw error }
+      if error.isTooMuchWork { return left(error.message) }
+      // What cannot be computed is left to those who run the model: they say why.
+      return .unknown
+    }
+    guard let tensor, tensor.type.isWeight, tensor.rank >= 2, tensor.count > 0 else { return .unknown }
     if !isOwn {
       // Indices of a codebook are as many as the weights, or their groups.
       let indices = leaves.filter { $0.type == .int64 || $0.type == .int32 }.map(\.count).max() ?? 0
@@ -159,7 +205,7 @@ private struct FoldFinder {
     var (nodes, reads): (Set<Int>, Set<String>) = ([place], [])
     var waiting = [place]
     while let next = waiting.popLast() {
-      guard index.nodes[next].subgraphs.isEmpty else { return nil }
+      guard index.nodes[next].subgraphs.isEmpty, spend(FoldFinder.nodeWork) else { return nil }
       for name in index.nodes[next].inputs where !name.isEmpty && reads.insert(name).inserted {
         if index.constants[name] != nil { continue }
         guard let producer = index.producer(of: name), !index.isFed(producer) else { return nil }
@@ -179,7 +225,8 @@ private struct FoldFinder {
     for place in order {
       let node = index.nodes[place]
       guard OperatorRegistry.obstacle(to: node, in: model) == nil else { return nil }
-      let emitter = Emitter(program: Program(), context: ComputeContext(memoryLimit: memoryLimit(nil)))
+      let emitter = Emitter(program: Program(), context: context)
+      try emitter.spend(spent)
       let scope = Scope(model: model, emitter: emitter)
       for input in node.inputs {
         if let tensor = values[input] ?? index.constants[input] { scope.set(input, emitter.constant(tensor)) }
@@ -189,6 +236,7 @@ private struct FoldFinder {
         guard let tensor = emitter.known(value) else { return nil }
         values[output] = tensor
       }
+      spent = emitter.computedWork
       for input in node.inputs where lastReader[input] == place { values[input] = nil }
     }
     return try values[name]?.rowMajor()

@@ -26,7 +26,11 @@ public struct LinearLayers: Sendable {
   public init(_ file: Model) throws(CetError) {
     inlining = Inlining(file)
     record = CompressionRecord(file.metadata)
-    folding = ConstantFolding(inlining.model, encoded: Set((record?.bits ?? [:]).keys))
+    let bytes = inlining.model.graph.initializers.reduce(0) { Int.saturatingSum($0, $1.tensor.byteCount) }
+    let encoded = Set((record?.bits ?? [:]).keys)
+    let context = ComputeContext(
+      memoryLimit: memoryLimit(nil), workLimit: ConstantFolding.workLimit(byteCount: bytes, hasOwnCodes: !encoded.isEmpty))
+    folding = try ConstantFolding(inlining.model, encoded: encoded, context)
     let original = try folding.applied(to: inlining.model)
     let index = GraphIndex(original.graph)
     self.index = index
@@ -56,6 +60,10 @@ private struct LayerFinder {
   private(set) var found: [LinearLayer] = []
   private(set) var names: NameScope
   private var seen: Set<String> = []
+  /// Operands that were followed to their constants, with the number of operators between them and the layer.
+  private var followed: [String: Int] = [:]
+  /// What recurrent weights are put together from, by node and slot.
+  private var origins: [[Int]: RowOrigins?] = [:]
   /// Nodes that make weights of constants, by their first outputs.
   private let decoders: Set<String>
 
@@ -92,11 +100,14 @@ private struct LayerFinder {
   }
 
   /// The constants whose elements an operand has, through operators that move elements and compute nothing.
-  private func sources(
+  private mutating func sources(
     of operand: String, path: Source.Path = .direct, cast: ElementType? = nil, depth: Int = 0
   ) -> [Source] {
     if index.constants[operand] != nil { return [Source(name: operand, path: path, cast: cast)] }
     guard depth < 16, let producer = index.producer(of: operand), let moved = index.nodes[producer].movedInputs else { return [] }
+    // A constant counts where it is found first.
+    if let before = followed[operand], before <= depth { return [] }
+    followed[operand] = depth
     let node = index.nodes[producer]
     var (next, type) = (Source.Path.other, cast)
     switch node.operatorType {
@@ -109,7 +120,9 @@ private struct LayerFinder {
       if isOnlyReader, path == .direct, isSwap(node) { next = .transposed }
     default: break
     }
-    return moved.flatMap { sources(of: $0, path: next, cast: type, depth: depth + 1) }
+    var found: [Source] = []
+    for name in moved { found += sources(of: name, path: next, cast: type, depth: depth + 1) }
+    return found
   }
 
   private func isSwap(_ node: Node) -> Bool {
@@ -125,7 +138,7 @@ private struct LayerFinder {
     let isPlain = readers.count == 1 && source.path != .other
     var (kind, axis) = form(node, slot, tensor.shape, source.path, isPlain: isPlain)
     if !isPlain, ["LSTM", "GRU", "RNN"].contains(node.operatorType),
-      let rows = RecurrentRows.kind(source.name, tensor.shape, place: place, slot: slot, index)
+      let found = recurrentOrigins(place, slot), let rows = RecurrentRows.kind(source.name, tensor.shape, found, place: place, slot: slot, index)
     {
       (kind, axis) = (rows, tensor.rank - 2)
     }
@@ -145,6 +158,13 @@ private struct LayerFinder {
       bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type,
       isMoved: readers.contains { index.nodes[$0].weightSlots.isEmpty },
       isRepeated: index.isRepeated(place))
+  }
+
+  private mutating func recurrentOrigins(_ place: Int, _ slot: Int) -> RowOrigins? {
+    if let known = origins[[place, slot]] { return known }
+    let found = RowOrigins(of: index.nodes[place].input(slot), index)
+    origins[[place, slot]] = .some(found)
+    return found
   }
 
   private func biasType(_ bias: LinearLayer.Bias) -> ElementType? {

@@ -13,26 +13,42 @@ struct RowOrigins {
   private(set) var shape: [Int]
   /// In C order of `shape`.
   private(set) var rows: [Row]
+  /// Constants that the rows are of.
+  private(set) var constantCount = 1
+  /// Gates and directions are a few.
+  static let mostConstants = 64
   /// Nodes on the way.
   private(set) var nodes: Set<Int> = []
 
-  private static let rowLimit = 1 << 20
+  private static let rowLimit = 1 << 17
 
-  /// nil where the operand is made in another way.
-  init?(of operand: String, _ index: GraphIndex, depth: Int = 0) {
+  /// nil where the operand is made in another way, or of so many parts that nobody would.
+  init?(of operand: String, _ index: GraphIndex) {
+    var room = 4 * RowOrigins.rowLimit
+    self.init(of: operand, index, depth: 0, &room)
+  }
+
+  /// - Parameter room: rows, and operators, that may still be looked at.
+  private init?(of operand: String, _ index: GraphIndex, depth: Int, _ room: inout Int) {
+    room -= 64
+    guard room > 0 else { return nil }
     if let tensor = index.constants[operand] {
       guard tensor.rank >= 2, tensor.count > 0 else { return nil }
       shape = Array(tensor.shape.dropLast())
-      guard shape.elementCount <= RowOrigins.rowLimit else { return nil }
+      room -= shape.elementCount
+      guard shape.elementCount <= RowOrigins.rowLimit, room > 0 else { return nil }
       rows = (0..<shape.elementCount).map { Row(constant: operand, row: $0) }
       return
     }
     guard depth < 16, let producer = index.producer(of: operand) else { return nil }
     let node = index.nodes[producer]
     guard node.domain.isEmpty, node.outputs.first == operand else { return nil }
-    let parts = (node.operatorType == "Concat" ? node.inputs : Array(node.inputs.prefix(1)))
-      .map { RowOrigins(of: $0, index, depth: depth + 1) }
-    guard let first = parts.first ?? nil, parts.count <= RowOrigins.rowLimit else { return nil }
+    var parts: [RowOrigins] = []
+    for name in node.operatorType == "Concat" ? node.inputs : Array(node.inputs.prefix(1)) {
+      guard let part = RowOrigins(of: name, index, depth: depth + 1, &room) else { return nil }
+      parts.append(part)
+    }
+    guard let first = parts.first else { return nil }
     self = first
     nodes.insert(producer)
     switch node.operatorType {
@@ -63,7 +79,8 @@ struct RowOrigins {
       let axis = given < 0 ? Int(given) + shape.count + 1 : Int(given)
       guard shape.indices ~= axis else { return nil }
       for part in parts.dropFirst() {
-        guard let part, part.shape.count == shape.count, rows.count + part.rows.count <= RowOrigins.rowLimit,
+        room -= rows.count
+        guard room > 0, part.shape.count == shape.count, rows.count + part.rows.count <= RowOrigins.rowLimit,
           shape.indices.allSatisfy({ $0 == axis || shape[$0] == part.shape[$0] })
         else { return nil }
         append(part, axis: axis)
@@ -98,6 +115,7 @@ struct RowOrigins {
     }
     rows = joined
     shape[axis] += other.shape[axis]
+    constantCount += other.constantCount
     nodes.formUnion(other.nodes)
   }
 
@@ -114,9 +132,11 @@ struct RowOrigins {
 enum RecurrentRows {
   /// What the rows of `constant` (all of whose axes but two are 1) are multiplied with, for the network at `place`; nil where
   /// the rows are not used once each, or see values in no regular order.
-  static func kind(_ constant: String, _ shape: [Int], place: Int, slot: Int, _ index: GraphIndex) -> LinearLayer.Kind? {
+  static func kind(
+    _ constant: String, _ shape: [Int], _ origins: RowOrigins, place: Int, slot: Int, _ index: GraphIndex
+  ) -> LinearLayer.Kind? {
     let node = index.nodes[place]
-    guard shape.count >= 2, shape.dropLast(2).allSatisfy({ $0 == 1 }), let origins = RowOrigins(of: node.input(slot), index),
+    guard shape.count >= 2, shape.dropLast(2).allSatisfy({ $0 == 1 }), origins.constantCount <= RowOrigins.mostConstants,
       origins.shape.count == 2, origins.isOnlyUse(of: constant, by: place, index)
     else { return nil }
     let (count, gates) = (shape[shape.count - 2], node.operatorType == "LSTM" ? 4 : node.operatorType == "GRU" ? 3 : 1)

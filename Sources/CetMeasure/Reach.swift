@@ -10,11 +10,8 @@ extension BoundModel {
     try reach.value(batch.signature) { () throws(CetError) in
       let bound = try BatchProgram(model, batch: batch, parameters: layers.map(\.name), context)
       let z = try bound.values([output])[0]
-      return Set(
-        layers.indices.filter { index in
-          guard let weight = bound.parameters[layers[index].name] else { return false }
-          return bound.program.dependents(of: [weight])[z.id]
-        })
+      let isRead = bound.program.ancestors(of: [z])
+      return Set(layers.indices.filter { index in bound.parameters[layers[index].name].map { isRead[$0.id] } ?? false })
     }
   }
 

@@ -128,23 +128,32 @@ public struct LaidOutModel {
   public func bytes() -> [UInt8]? { data == nil ? Array(model) : nil }
 
   /// Replaces what is at the path in one step: an error leaves the old file, or none.
-  public func write() throws(CetError) {
-    try check(target)
+  /// - Parameters:
+  ///   - check: asked while bytes are written; throws to stop.
+  ///   - complete: the last thing before the file takes its place; throws to stop.
+  public func write(
+    _ check: () throws(CetError) -> Void = { () throws(CetError) in },
+    complete: () throws(CetError) -> Void = { () throws(CetError) in }
+  ) throws(CetError) {
+    try checkSource(target)
     let dataTarget = target + LaidOutModel.externalSuffix
-    if data != nil { try check(dataTarget) }
+    if data != nil { try checkSource(dataTarget) }
     // Also for a model that needs no such file: one that was killed may have needed it.
     PendingFile.removeOrphans(of: dataTarget)
     let pending = try PendingFile(target)
-    try pending.write(model)
-    if let data {
-      let beside = try PendingFile(PendingFile.target(of: dataTarget))
-      try beside.write(data)
-      try beside.commit()
+    try pending.write(model, check)
+    guard let data else {
+      try complete()
+      return try pending.commit()
     }
+    let beside = try PendingFile(PendingFile.target(of: dataTarget))
+    try beside.write(data, check)
+    try complete()
+    try beside.commit()
     try pending.commit()
   }
 
-  private func check(_ path: String) throws(CetError) {
+  private func checkSource(_ path: String) throws(CetError) {
     guard !file.reads(path: path) else {
       throw CetError(.invalidArgument, "cannot write '\(path)': the model was loaded from this file")
     }

@@ -9,10 +9,11 @@ public final class Emitter {
   public var origin = ""
   private var known: [CallKey: [Value]] = [:]
   private var scalars: [ScalarKey: Value] = [:]
-  /// Bytes of the constants that were computed here; they live as long as the program.
-  var computedBytes = 0
-  /// Nodes that were lowered so far.
+  /// Work done at once so far.
+  public internal(set) var computedWork = 0
+  /// Nodes that were lowered so far, and those that were looked at.
   var loweredNodes = 0
+  var visitedNodes = 0
 
   private struct CallKey: Hashable {
     let primitive: AnyHashable
@@ -26,6 +27,7 @@ public final class Emitter {
   public init(program: Program, context: ComputeContext) {
     self.program = program
     self.context = context
+    if program.computed == nil { program.computed = MemoryAccount.Share(of: context.account) }
   }
 
   // MARK: Values
@@ -51,7 +53,10 @@ public final class Emitter {
   }
 
   public func integers(_ numbers: [Int]) throws(CetError) -> Value {
-    constant(try Tensor(numbers.map(Int64.init), shape: [numbers.count]))
+    let tensor = try Tensor(uninitialized: .int64, [numbers.count])
+    let target = tensor.elements(as: Int64.self)
+    for place in numbers.indices { target[place] = Int64(numbers[place]) }
+    return constant(tensor)
   }
 
   /// The contents, when they are known before the program runs.
@@ -75,6 +80,7 @@ public final class Emitter {
     if !(primitive is Reshape) { try reserve(types, isComputed: constants.count == inputs.count) }
     let outputs: [Value]
     if constants.count == inputs.count {
+      try spend(primitive.work(inputs.map(\.type), types))
       let results = try SerialKernels.run { () throws(CetError) in try primitive.run(constants, context) }
       outputs = results.map { constant($0) }
     } else {
@@ -100,12 +106,17 @@ extension Tensor {
     guard let count = shape.validatedCount else {
       throw CetError(.shapeMismatch, "shape \(shape.shapeText) is negative or too large")
     }
+    func made<Element: TensorElement>(_ value: Element) throws(CetError) -> Tensor {
+      let tensor = try Tensor(uninitialized: element, shape)
+      tensor.elements(as: Element.self).update(repeating: value, count: count)
+      return tensor
+    }
     switch element {
-    case .float32: return try Tensor([Float](repeating: Float(number), count: count), shape: shape)
-    case .float64: return try Tensor([Double](repeating: number, count: count), shape: shape)
-    case .int64: return try Tensor([Int64](repeating: Int64(exactly: number.rounded()) ?? 0, count: count), shape: shape)
-    case .int32: return try Tensor([Int32](repeating: Int32(exactly: number.rounded()) ?? 0, count: count), shape: shape)
-    case .bool: return try Tensor([Bool](repeating: number != 0, count: count), shape: shape)
+    case .float32: return try made(Float(number))
+    case .float64: return try made(number)
+    case .int64: return try made(Int64(exactly: number.rounded()) ?? 0)
+    case .int32: return try made(Int32(exactly: number.rounded()) ?? 0)
+    case .bool: return try made(number != 0)
     default:
       return try Conversion.convert(try filled(number, .float64, shape), to: element, ComputeContext())
     }

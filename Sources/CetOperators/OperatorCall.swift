@@ -65,6 +65,8 @@ public struct OperatorCall {
 
   public func knownInts(_ index: Int, _ what: String) throws(CetError) -> [Int] {
     let tensor = try Conversion.convert(known(index, what), to: .int64, e.context)
+    // One beside the other for a moment.
+    try SystemMemory.checkRoom(for: .saturatingProduct(2, tensor.byteCount))
     return try tensor.array(as: Int64.self).map { Int($0) }
   }
 

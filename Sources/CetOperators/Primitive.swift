@@ -15,12 +15,21 @@ public protocol Primitive: Hashable, Sendable {
   /// Computes. Inputs have the types given to `infer`; any layout.
   func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor]
 
+  /// What `run` costs, in units of an element that is read or written: about a nanosecond.
+  func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int
+
   /// Tangents of the outputs from tangents of the inputs.
   func jvp(_ call: Call, tangents: [Value?], _ e: Emitter) throws(CetError) -> [Value?]
 
   /// Cotangents of the inputs from cotangents of the outputs. `wanted[i]` is false where the caller has no
   /// use for the cotangent of input i.
   func vjp(_ call: Call, cotangents: [Value?], wanted: [Bool], _ e: Emitter) throws(CetError) -> [Value?]
+}
+
+extension Primitive {
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int {
+    (inputs + outputs).reduce(0) { Int.saturatingSum($0, $1.count) }
+  }
 }
 
 /// The values at one use of a primitive.

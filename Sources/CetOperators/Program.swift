@@ -51,11 +51,18 @@ public final class Program: @unchecked Sendable {
   public internal(set) var values: [Value] = []
   public internal(set) var sources: [ValueSource] = []
   public internal(set) var steps: [Step] = []
+  /// Bytes of the constants that were computed while it was made: they live as long as it does.
+  var computed: MemoryAccount.Share?
 
   public init() {}
 
   /// The steps needed for `outputs`, in order.
-  public func steps(for outputs: [Value]) -> [Int] {
+  public func steps(for outputs: [Value]) -> [Int] { survey(outputs).steps }
+
+  /// For every value whether `outputs` depend on it.
+  public func ancestors(of outputs: [Value]) -> [Bool] { survey(outputs).needed }
+
+  private func survey(_ outputs: [Value]) -> (steps: [Int], needed: [Bool]) {
     var needed = [Bool](repeating: false, count: values.count)
     for value in outputs { needed[value.id] = true }
     var kept: [Int] = []
@@ -65,7 +72,7 @@ public final class Program: @unchecked Sendable {
       kept.append(index)
       for input in step.inputs { needed[input] = true }
     }
-    return kept.reversed()
+    return (kept.reversed(), needed)
   }
 
   /// For every value whether it depends on one of `roots`.

@@ -6,6 +6,8 @@ public final class Scope {
   public let model: Model
   public let e: Emitter
   private var values: [String: Value]
+  /// The graph around this one, whose values it sees.
+  private let outer: Scope?
   /// Values inside the branches and bodies that were lowered.
   private let inner: InnerValues
   /// Inputs of a function that its caller left out.
@@ -18,14 +20,16 @@ public final class Scope {
     self.model = model
     e = emitter
     self.values = values
+    outer = nil
     inner = InnerValues()
     depth = 0
   }
 
-  private init(_ model: Model, _ emitter: Emitter, _ values: [String: Value], inner: InnerValues, depth: Int) {
+  private init(_ model: Model, _ emitter: Emitter, outer: Scope?, inner: InnerValues, depth: Int) {
     self.model = model
     e = emitter
-    self.values = values
+    values = [:]
+    self.outer = outer
     self.inner = inner
     self.depth = depth
   }
@@ -33,12 +37,12 @@ public final class Scope {
   /// A scope for a subgraph: it sees the values of this one.
   public func child() throws(CetError) -> Scope {
     guard depth < Scope.depthLimit else { throw CetError(.invalidModel, "graphs nest deeper than \(Scope.depthLimit)") }
-    let scope = Scope(model, e, values, inner: inner, depth: depth + 1)
+    let scope = Scope(model, e, outer: self, inner: inner, depth: depth + 1)
     scope.omitted = omitted
     return scope
   }
 
-  public func value(_ name: String) -> Value? { values[name] }
+  public func value(_ name: String) -> Value? { values[name] ?? outer?.value(name) }
   /// The values of this name inside branches and bodies that were lowered, one a turn of a loop.
   public func innerValues(_ name: String) -> [Value] { inner.values[name] ?? [] }
   /// Makes a value that no graph names known to statistics, as one more turn of `name`.
@@ -51,14 +55,15 @@ public final class Scope {
   /// Lowers the nodes that `outputs` need and gives their values. Names already set (inputs, parameters) are
   /// used as they are; other initializers become constants.
   public func lower(_ graph: Graph, outputs: [String]) throws(CetError) -> [Value] {
-    for initializer in graph.initializers where values[initializer.name] == nil {
+    if depth > 0 { try e.visit(graph) }
+    for initializer in graph.initializers where value(initializer.name) == nil {
       values[initializer.name] = e.constant(initializer.tensor)
     }
     for index in neededNodes(graph, outputs) {
       try lower(graph.nodes[index])
     }
     return try outputs.map { name throws(CetError) in
-      guard let value = values[name] else {
+      guard let value = value(name) else {
         throw CetError(.invalidModel, "value '\(name)' is not produced by any node")
       }
       return value
@@ -71,7 +76,7 @@ public final class Scope {
     var kept: [Int] = []
     for index in graph.nodes.indices.reversed() {
       let node = graph.nodes[index]
-      guard node.outputs.contains(where: { needed.contains($0) && values[$0] == nil }) else { continue }
+      guard node.outputs.contains(where: { needed.contains($0) && value($0) == nil }) else { continue }
       kept.append(index)
       needed.formUnion(node.inputs)
       needed.formUnion(node.innerReads)
@@ -83,7 +88,7 @@ public final class Scope {
     let place = CetError.Place.node(node.displayName, "(\(node.operatorType))")
     let inputs: [Value?] = try node.inputs.map { name throws(CetError) in
       if name.isEmpty || omitted.contains(name) { return nil }
-      guard let value = values[name] else {
+      guard let value = value(name) else {
         if model.graph.opaqueInitializers.contains(name) {
           throw CetError(.unsupportedOperator, "initializer '\(name)' is of a type or size that is not read")
             .at(place).with(.initializer, name)
@@ -124,7 +129,8 @@ public final class Scope {
     }
     var inner = model
     inner.opsets = model.opsets.merging(function.opsets) { $1 }
-    let scope = Scope(inner, e, [:], inner: InnerValues(), depth: depth + 1)
+    try e.visit(Graph(nodes: function.nodes))
+    let scope = Scope(inner, e, outer: nil, inner: InnerValues(), depth: depth + 1)
     for (index, name) in function.inputs.enumerated() {
       if index < inputs.count, let value = inputs[index] { scope.set(name, value) } else { scope.omitted.insert(name) }
     }

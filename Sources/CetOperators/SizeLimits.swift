@@ -1,3 +1,4 @@
+import CetGraph
 import CetTensor
 
 /// What a file asks for is refused before anything of that size is made: a node of a few bytes can name a terabyte.
@@ -14,6 +15,24 @@ extension Emitter {
     guard loweredNodes <= Emitter.nodeLimit else {
       throw CetError(.unsupportedOperator, "loops and functions unroll into more than \(Emitter.nodeLimit) nodes")
     }
+  }
+
+  /// Nodes, and constants of bodies, that may be looked at: bodies and functions may have many that nothing reads.
+  private static let visitLimit = 1 << 21
+
+  /// Counts what is gone through before a body or function is lowered.
+  func visit(_ graph: Graph) throws(CetError) {
+    try context.interruption.check()
+    visitedNodes = Int.saturatingSum(visitedNodes, graph.nodes.count + graph.initializers.count)
+    guard visitedNodes <= Emitter.visitLimit else {
+      throw CetError(.unsupportedOperator, "loops and functions unroll into more than \(Emitter.visitLimit) nodes and constants")
+    }
+  }
+
+  /// Throws where the call that makes the program may not do so much work.
+  public func spend(_ work: Int) throws(CetError) {
+    computedWork = Int.saturatingSum(computedWork, work)
+    guard computedWork <= context.workLimit else { throw CetError(.unsupportedOperator, CetError.tooMuchWork) }
   }
 
   /// Throws unless `count` entries of `width` bytes may be made.
@@ -34,13 +53,12 @@ extension Emitter {
 
   /// Throws unless each result of a call fits, and together with all constants so far when it is computed at once.
   func reserve(_ types: [TensorType], isComputed: Bool) throws(CetError) {
-    var sum = isComputed ? computedBytes : 0
     for type in types {
       // What was inferred has a valid count, which leaves room for the width of an element.
       let bytes = type.byteCount
-      sum = isComputed ? Int.saturatingSum(sum, bytes) : bytes
-      guard sum <= context.memoryLimit else {
-        let others = sum - bytes
+      var others = bytes <= context.memoryLimit ? nil : 0
+      if others == nil, isComputed { others = program.computed?.take(bytes, limit: context.memoryLimit) }
+      if let others {
         let beside = others > 0 ? " beside \(others) of constants" : ""
         throw CetError(
           .outOfMemory,
@@ -48,13 +66,18 @@ extension Emitter {
           bytesNeeded: sum)
       }
     }
-    if isComputed { computedBytes = sum }
   }
 
   /// 0 ..< count as a constant.
   public func ramp(_ count: Int) throws(CetError) -> Value {
     try reserve(count, "a range of \(count) numbers")
-    return try integers(Array(0..<count))
+    try spend(.saturatingProduct(max(0, count), 4))
+    let tensor = try Tensor(uninitialized: .int64, [max(0, count)])
+    let target = tensor.elements(as: Int64.self)
+    try context.pieces(count) { piece in
+      for place in piece { target[place] = Int64(place) }
+    }
+    return constant(tensor)
   }
 
   /// The turns 0 ..< count of what is unrolled.
@@ -64,4 +87,11 @@ extension Emitter {
     }
     return 0..<max(0, count)
   }
+}
+
+extension CetError {
+  fileprivate static let tooMuchWork = "what is constant is too much work to be computed here"
+
+  /// Whether it was thrown because a call that nobody can end was asked for too much.
+  public var isTooMuchWork: Bool { code == .unsupportedOperator && message.contains(CetError.tooMuchWork) }
 }

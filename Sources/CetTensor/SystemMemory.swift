@@ -30,6 +30,14 @@ public enum SystemMemory {
     }
   }
 
+  /// Throws where there is no room for so many bytes: asked before Swift makes an array of a size that data chose, because
+  /// where it cannot it ends the process.
+  public static func checkRoom(for byteCount: Int) throws(CetError) {
+    guard byteCount >= 0, byteCount < 1 << 16 || hasRoom(for: byteCount), byteCount < 1 << 31 || byteCount <= availableBytes ?? .max else {
+      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
+    }
+  }
+
   /// What a limit on the process's addresses (ulimit -v) leaves.
   private static var addressBytes: Int? {
     var limit = rlimit()

@@ -90,6 +90,7 @@ public struct Tensor: @unchecked Sendable {
       throw CetError(.invalidArgument, "", expected: "a \(Element.elementType) tensor", got: "\(type)")
     }
     let plain = try rowMajor()
+    try SystemMemory.checkRoom(for: byteCount)
     return Array(UnsafeBufferPointer(start: plain.elements(as: Element.self), count: plain.count))
   }
 

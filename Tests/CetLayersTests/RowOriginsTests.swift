@@ -74,7 +74,7 @@ import Testing
     nodes.append(Node("GRU", inputs: ["x", "w", "r"], outputs: ["y"], attributes: ["hidden_size": .int(2)]))
     let index = GraphIndex(model(further + nodes, [try weight("u", 1, 6, 2), try weight("w", 1, 6, 3)]).graph)
     let place = try #require(index.producer(of: "y"))
-    return RecurrentRows.kind("u", [1, 6, 2], place: place, slot: 2, index)
+    return RowOrigins(of: "r", index).flatMap { RecurrentRows.kind("u", [1, 6, 2], $0, place: place, slot: 2, index) }
   }
 
   @Test func recurrentRows_wholeGatesInAnotherOrder_areGroups() throws {

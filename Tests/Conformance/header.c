@@ -14,7 +14,7 @@ SAME(size_initializer_view, sizeof(cet_initializer_view) == 112);
 SAME(size_save_options, sizeof(cet_save_options) == 24);
 SAME(size_value_info, sizeof(cet_value_info) == 32);
 SAME(size_parameter_info, sizeof(cet_parameter_info) == 40);
-SAME(size_run_options, sizeof(cet_run_options) == 16);
+SAME(size_run_options, sizeof(cet_run_options) == 48);
 SAME(size_curvature_options, sizeof(cet_curvature_options) == 120);
 SAME(size_communicator, sizeof(cet_communicator) == 32);
 SAME(size_curvature_info, sizeof(cet_curvature_info) == 80);

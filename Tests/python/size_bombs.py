@@ -162,7 +162,7 @@ def main():
         calls = {
             "plan": lambda: cet.plan(loaded, calibration, target_bits=8, max_memory=LIMIT),
             "curvature": lambda: cet.Hessian(loaded, calibration, max_memory=LIMIT),
-            "run": lambda: cet.run(loaded, feeds),
+            "run": lambda: cet.run(loaded, feeds, max_memory=LIMIT),
             "inspect": lambda: cet.inspect(loaded),
         }
         for call, body in calls.items():

@@ -103,6 +103,83 @@ def test_planning_that_is_stopped_ends_within_two_seconds(build, after):
         assert time.process_time() - asked < 2
 
 
+def dense():
+    """Products of 4096 x 4096 matrices, each of which takes most of a second on one thread."""
+    nodes = [("MatMul", ["x", "W"], ["a"], {}), ("MatMul", ["a", "W"], ["b"], {}), ("MatMul", ["b", "W"], ["c"], {}), ("MatMul", ["c", "V"], ["y"], {})]
+    return cet.Model(encoded(nodes, (4096,), 8, W=weight(4096, 4096), V=weight(4096, 8))), RANDOM.standard_normal((4096, 4096)).astype(np.float32)
+
+
+def test_run_is_heard_of_and_stopped_within_a_second():
+    network, samples = dense()
+    silence, phases = Silence(), set()
+    outputs = cet.run(network, {"x": samples}, threads=1, progress=lambda *report: (phases.add(report[0]), silence(*report)))
+    silence(None, 0, 0)
+    assert silence.longest < 1 and phases == {"run"} and outputs["y"].shape == (4096, 8)
+    begun, asked = time.monotonic(), []
+
+    def progress(phase, done, total):
+        if time.monotonic() - begun > 0.3:
+            asked.append(time.process_time())
+            raise Stop
+
+    with pytest.raises(Stop):
+        cet.run(network, {"x": samples}, threads=1, progress=progress)
+    assert time.process_time() - asked[0] < 1
+    data = cet.Calibration({"x": samples})
+    with pytest.raises(Stop):
+        next(cet.run_samples(network, data, batch_size=4096, threads=1, progress=progress))
+
+
+def test_run_beyond_its_memory_is_refused_with_the_bytes():
+    network, samples = dense()
+    with pytest.raises(cet.OutOfMemory, match="a result of float32 .4096×4096. needs 67108864 bytes.*max_memory is 100000000"):
+        cet.run(network, {"x": samples}, max_memory=100_000_000)
+    with pytest.raises(cet.OutOfMemory, match="max_memory is 1000"):
+        next(cet.run_samples(network, cet.Calibration({"x": samples[:8]}), max_memory=1000))
+    small = cet.run(network, {"x": samples[:8]}, max_memory=100_000_000)
+    assert np.allclose(small["y"], cet.run(network, {"x": samples[:8]})["y"])
+
+
+def test_save_reports_its_phase_and_leaves_nothing_when_it_is_stopped(tmp_path):
+    network, samples = wide()
+    data = cet.Calibration({"x": samples})
+    small = cet.quantize(network, data, cet.plan(network, data, target_bits=4, method="uniform", rounding="nearest"))
+    silence, phases = Silence(), []
+    small.save(tmp_path / "m.onnx", progress=lambda *report: (phases.append(report), silence(*report)))
+    silence(None, 0, 0)
+    assert silence.longest < 1 and {phase for phase, _, _ in phases} == {"write"} and phases[-1] == ("write", 1, 1)
+
+    def stop(phase, done, total):
+        raise Stop
+
+    with pytest.raises(Stop):
+        small.save(tmp_path / "n.onnx", progress=stop)
+    # The last question comes before the file takes its place.
+    seen = []
+
+    def last(phase, done, total):
+        seen.append(done)
+        if done == total:
+            raise Stop
+
+    with pytest.raises(Stop):
+        small.save(tmp_path / "n.onnx", progress=last)
+    assert seen[-1] == 1 and [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_curvature_of_one_thread_is_never_silent_for_a_second():
+    network, samples = recurrent()
+    silence = Silence()
+    hessian = cet.Hessian(network, cet.Calibration({"x": samples}), threads=1, progress=silence)
+    hessian.gradient()
+    silence(None, 0, 0)
+    assert silence.longest < 1
+    silence = Silence()
+    cet.trace(hessian, samples=4, progress=silence)
+    silence(None, 0, 0)
+    assert silence.longest < 1
+
+
 def test_callbacks_run_on_the_thread_that_called():
     import threading
 

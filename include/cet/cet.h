@@ -349,7 +349,8 @@ enum {
   CET_PHASE_ALLOCATE = 6,    /* bits are chosen */
   CET_PHASE_ROUNDING = 7,    /* codes are computed */
   CET_PHASE_MEASURE = 8,     /* the quantized model's loss is measured */
-  CET_PHASE_WRITE = 9        /* the file's bytes are made */
+  CET_PHASE_WRITE = 9,       /* the file's bytes are made and checked */
+  CET_PHASE_RUN = 10         /* samples run forward */
 };
 
 /* "statistics" and so on; "unknown phase" for other numbers. Static. Leaves the error message alone. */
@@ -1061,6 +1062,10 @@ typedef struct cet_run_options {
   uint32_t threads;    /* that matrix products and convolutions may use; 0: as many as there are processors */
   uint32_t batch_size; /* cet_run_samples: samples computed together; 0: what the model fixes, else 32 */
   uint32_t reserved;
+  uint64_t max_memory; /* bytes that all values of the run together may have; 0: 60 % of the memory that is available */
+  cet_progress_fn progress; /* may be NULL; heard while the model runs */
+  cet_log_fn log;           /* may be NULL */
+  void *user_data;          /* handed to both */
 } cet_run_options;
 
 CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
@@ -1068,9 +1073,9 @@ CET_API cet_status cet_run_options_init(cet_run_options *options, size_t size);
 /*
  * Runs the model with the library's own executor. `inputs` holds one array per required model input, matched by
  * name, and may hold some for initializers that are inputs as well. float16 and bfloat16 serve for float32 too. All values
- * of the run together may have 60 % of the memory that is available: the node that would have more is refused before it runs.
+ * of the run together may have max_memory bytes: the node that would have more is refused before it runs.
  * Errors: INVALID_ARGUMENT (names, element types, class numbers that are none), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR,
- * OUT_OF_MEMORY (with the bytes).
+ * OUT_OF_MEMORY (with the bytes), CANCELLED.
  */
 CET_API cet_status cet_run(
     const cet_model *model, const cet_tensor *inputs, size_t input_count, const cet_run_options *options,

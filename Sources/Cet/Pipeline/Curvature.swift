@@ -72,8 +72,13 @@ public final class Curvature: LinearMap, @unchecked Sendable {
     notes = session.notes
     for note in notes { monitor.log(.warning, note) }
     interruption = session.bound.context.interruption
+    // Of gigabytes it takes seconds. With a communicator there is no callback, and nothing that throws.
+    let data = try monitor.attended { () throws(CetError) in
+      try model.findDigest(monitor.check)
+      return Fingerprint.text(of: samples)
+    }
     properties = [
-      .init("data", Fingerprint.text(of: samples)), .init("loss", session.loss.rawValue),
+      .init("data", data), .init("loss", session.loss.rawValue),
       .init("curvature", options.curvature.rawValue), .init("output", session.bound.output),
       .init("parameters", Fingerprint.text(of: parameters)),
       .init("batches", session.batches.map { String($0.sampleCount) }.joined(separator: " ")),

@@ -22,11 +22,13 @@ extension LoadedModel {
     let model = file.model
     let judgement = judgement()
     var counts: [(key: String, node: Node, count: Int)] = []
+    var places: [String: Int] = [:]
     for node in found.inlining.model.graph.nodes.flattened {
       let key = node.qualifiedType
-      if let index = counts.firstIndex(where: { $0.key == key }) {
+      if let index = places[key] {
         counts[index].count += 1
       } else {
+        places[key] = counts.count
         counts.append((key, node, 1))
       }
     }

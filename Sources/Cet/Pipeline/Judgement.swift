@@ -1,6 +1,7 @@
 import CetAutodiff
 import CetEncode
 import CetGraph
+import CetLayers
 import CetOperators
 import CetQuantize
 import CetTensor
@@ -78,16 +79,18 @@ extension LoadedModel {
         })
     }
     do {
-      let bound = try BatchProgram(found.model, inputs: types, parameters: found.layers.map(\.name), ComputeContext(memoryLimit: memoryLimit(nil)))
+      let context = ComputeContext(memoryLimit: memoryLimit(nil), workLimit: ConstantFolding.workLimit(byteCount: byteCount))
+      let bound = try BatchProgram(found.model, inputs: types, parameters: found.layers.map(\.name), context)
       let value = try bound.values([output])[0]
-      let isReached = found.layers.contains { layer in
-        bound.parameters[layer.name].map { bound.program.dependents(of: [$0])[value.id] } ?? false
-      }
+      let isRead = bound.program.ancestors(of: [value])
+      let isReached = found.layers.contains { layer in bound.parameters[layer.name].map { isRead[$0.id] } ?? false }
       guard isReached else { return .no(PlanDraft.nothingReached(output).message) }
       return value.element == .float32 ? .yes : .no("the loss needs a float32 output, got \(value.element)")
     } catch where error.dependsOnData {
       // Whole numbers that all samples share are constants of a program.
       return types.values.contains { !$0.element.isFloatingPoint } ? .needsData(error.message) : .no(error.message)
+    } catch where error.isTooMuchWork {
+      return .needsData(error.message)
     } catch where error.code == .unsupportedOperator {
       return .no(error.message)
     } catch {

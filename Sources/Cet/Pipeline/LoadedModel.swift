@@ -71,25 +71,44 @@ public final class LoadedModel: @unchecked Sendable {
 
   /// SHA-256 of the model file, 64 hexadecimal digits.
   public var sha256: String {
-    lock.withLock {
-      if let digest { return digest }
-      let made = file.withBytes { SHA256.hexDigest(of: $0) }
-      digest = made
-      return made
+    if let known = lock.withLock({ digest }) { return known }
+    return made { () throws(Never) in }
+  }
+
+  /// Finds the SHA-256, which takes a second for every few hundred megabytes.
+  /// - Parameter check: throws to stop.
+  func findDigest(_ check: () throws(CetError) -> Void) throws(CetError) {
+    if lock.withLock({ digest == nil }) { _ = try made(check) }
+  }
+
+  private func made<Failure>(_ check: () throws(Failure) -> Void) throws(Failure) -> String {
+    let piece = 1 << 24
+    var hash = SHA256()
+    for first in stride(from: 0, to: file.byteCount, by: piece) {
+      try check()
+      file.withBytes { hash.update(UnsafeRawBufferPointer(rebasing: $0[first..<min(first + piece, $0.count)])) }
     }
+    let made = hash.hexDigest()
+    lock.withLock { digest = made }
+    return made
   }
 
   /// Throws when a node cannot be executed, before any work starts. Branches of If are left aside: the data may never
   /// take them.
-  func checkOperators() throws(CetError) { try check(found.inlining.model.graph.nodes) }
+  func checkOperators() throws(CetError) {
+    var called: Set<FunctionKey> = []
+    try check(found.inlining.model.graph.nodes, &called)
+  }
 
-  private func check(_ nodes: [Node]) throws(CetError) {
+  /// - Parameter called: functions that were looked into.
+  private func check(_ nodes: [Node], _ called: inout Set<FunctionKey>) throws(CetError) {
     for node in nodes {
+      if file.model.function(for: node) != nil, !called.insert(node.functionKey).inserted { continue }
       if let obstacle = OperatorRegistry.obstacle(to: node, in: file.model) {
         let quantized = existing.others.isEmpty ? nil : existing.summary
         throw CetError(.unsupportedOperator, "\(obstacle)" + (quantized.map { " (\($0))" } ?? "")).at(.node(node.displayName))
       }
-      if node.operatorType != "If" { for body in node.subgraphs { try check(body.nodes) } }
+      if node.operatorType != "If" { for body in node.subgraphs { try check(body.nodes, &called) } }
     }
   }
 

@@ -21,6 +21,7 @@ public func makePlan(
 func measuredPlan(
   _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, usualBits: Double? = nil, _ monitor: Monitor
 ) throws(CetError) -> (plan: CompressionPlan, session: Session) {
+  try model.findDigest(monitor.check)
   let samples = try data.prefix(options.samples)
   var session = try Session(
     model, samples, loss: options.loss, output: options.output, batchSize: options.batchSize, shifts: options.shifts,

@@ -89,9 +89,11 @@ public final class PlanningSession: @unchecked Sendable {
 
   /// Carries a plan out: by the recipe that the table's plan was rounded with, fitted to the samples that are not held out.
   public func quantize(_ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor) throws(CetError) -> QuantizedModel {
-    var plan = try model.ready(plan, options)
+    try options.validate()
     return try monitor.attended { () throws(CetError) in
       try SerialKernels.run { () throws(CetError) in
+        try model.findDigest(monitor.check)
+        var plan = try model.ready(plan, options)
         let known = try findings(monitor)
         try check(plan, options, known.plan)
         plan.options.rounding = options.rounding ?? plan.options.rounding

@@ -30,24 +30,25 @@ public struct Correction: Sendable {
 public func quantizeModel(
   _ model: LoadedModel, _ data: Calibration?, _ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor
 ) throws(CetError) -> QuantizedModel {
-  let plan = try model.ready(plan, options)
-  let bits = plan.bits(of: model.found.layers)
-  let rounding = options.rounding ?? plan.options.rounding
-  guard let data else {
-    guard rounding == .nearest else {
-      throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
-    }
-    return try monitor.attended { () throws(CetError) in try nearest(model, plan, bits, options, monitor) }
-  }
+  try options.validate()
   return try monitor.attended { () throws(CetError) in
-    try SerialKernels.run { () throws(CetError) in try carryOut(model, data, plan, bits, rounding, options, monitor) }
+    try model.findDigest(monitor.check)
+    let plan = try model.ready(plan, options)
+    let rounding = options.rounding ?? plan.options.rounding
+    let bits = plan.bits(of: model.found.layers)
+    guard let data else {
+      guard rounding == .nearest else {
+        throw CetError(.invalidArgument, "rounding '\(rounding.rawValue)' needs calibration data, only 'nearest' does not")
+      }
+      return try nearest(model, plan, bits, options, monitor)
+    }
+    return try SerialKernels.run { () throws(CetError) in try carryOut(model, data, plan, bits, rounding, options, monitor) }
   }
 }
 
 extension LoadedModel {
   /// A plan as it will be carried out.
   func ready(_ plan: CompressionPlan, _ options: QuantizeOptions) throws(CetError) -> CompressionPlan {
-    try options.validate()
     var plan = plan
     if let encoding = options.encoding, encoding != plan.options.encoding {
       // What was found out about rounding holds for the levels of the other encoding.
@@ -250,9 +251,8 @@ public final class QuantizedModel: @unchecked Sendable {
       try verify(
         output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
           .or(edit.applied(to: model.file.model)), monitor)
-      // The file is there after this: no later wish to stop can undo it.
-      try monitor.report(.write, 1, of: 1)
-      try output.write()
+      // The file is there after the last question: no later wish to stop can undo it.
+      try output.write(monitor.check) { () throws(CetError) in try monitor.report(.write, 1, of: 1) }
     }
   }
 
@@ -263,7 +263,8 @@ public final class QuantizedModel: @unchecked Sendable {
     // The weights are decoded in the file's own types: a widened decoder would not round them to 16 bits.
     let names = Set(layers.keys.map { rewriting.found.layers[$0].name })
     let inlined = Inlining(written).model
-    let decoded = try ConstantFolding(inlined, encoded: names).applied(to: inlined)
+    let context = ComputeContext(memoryLimit: memoryLimit(nil), interruption: Interruption(monitor.check))
+    let decoded = try ConstantFolding(inlined, encoded: names, context).applied(to: inlined)
     try monitor.check()
     let tolerance: Float = 1e-3
     let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, Interruption(monitor.check))

@@ -73,7 +73,7 @@ extension Session {
       if let cost = known[batch.signature] { return cost }
       let program = try bound.programs.forward(batch, outputs: [bound.output])
       let cost = BatchCost(
-        rerun: program.byteCount, made: program.madeByteCount, live: program.liveByteCount, output: program.outputByteCount)
+        rerun: try program.byteCount, made: program.madeByteCount, live: program.liveByteCount, output: program.outputByteCount)
       known[batch.signature] = cost
       return cost
     }
@@ -93,7 +93,8 @@ extension Session {
     // A weight is in the file's bytes, which are in memory, and in the model as it runs.
     let weights = 2 * bound.model.graph.initializers.reduce(0.0) { $0 + Double($1.tensor.byteCount) }
     let samples = batches.reduce(0.0) { $0 + $1.inputs.values.reduce(0.0) { $0 + Double($1.byteCount) } }
-    let fixed = weights + copies * (samples + costs.reduce(0.0) { $0 + Double($1.output) })
+    // What programs computed while they were made, they hold.
+    let fixed = weights + Double(bound.context.account.byteCount) + copies * (samples + costs.reduce(0.0) { $0 + Double($1.output) })
     // Codes, and floats that stand in the model's place; and the layer at work as a matrix: as it is, its target, its codes
     // and what is left to round, on their way.
     let widest = planned.map { Double(bound.layers[$0].count) }.max() ?? 0

@@ -150,7 +150,10 @@ extension Array where Element == UInt8 {
 }
 
 extension PendingFile {
-  func write(_ output: WireWriter) throws(CetError) {
+  /// - Parameter check: asked between pieces; throws to stop.
+  func write(
+    _ output: WireWriter, _ check: () throws(CetError) -> Void = { () throws(CetError) in }
+  ) throws(CetError) {
     var buffer: [UInt8] = []
     buffer.reserveCapacity(1 << 16)
     func flush() throws(CetError) {
@@ -160,7 +163,11 @@ extension PendingFile {
     func add(_ bytes: UnsafeRawBufferPointer) throws(CetError) {
       let isLarge = bytes.count > 1 << 15
       if isLarge || buffer.count + bytes.count > 1 << 16 { try flush() }
-      if isLarge { try writeAll(bytes) } else { buffer += bytes }
+      guard isLarge else { return buffer += bytes }
+      for first in stride(from: 0, to: bytes.count, by: 1 << 24) {
+        try check()
+        try writeAll(UnsafeRawBufferPointer(rebasing: bytes[first..<min(first + 1 << 24, bytes.count)]))
+      }
     }
     for piece in output.pieces { try piece.withBytes(add) }
     try flush()

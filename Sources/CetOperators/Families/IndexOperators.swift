@@ -90,6 +90,10 @@ let indexOperators: [OperatorEntry] = [
     let tensor = try Conversion.convert(call.known(0, "the input, which gives the shape of the result"), to: .bool, call.e.context)
     let flags = try tensor.array(as: Bool.self)
     let strides = tensor.shape.rowMajorStrides
+    // Places and coordinates of all that are true.
+    let hitCount = flags.reduce(0) { $0 + ($1 ? 1 : 0) }
+    try call.e.reserve(.int64, [tensor.rank, hitCount])
+    try SystemMemory.checkRoom(for: .saturatingProduct(hitCount, 24 * (tensor.rank + 1)))
     let hits = flags.indices.filter { flags[$0] }
     let coordinates = tensor.shape.indices.flatMap { axis in hits.map { Int64($0 / strides[axis] % tensor.shape[axis]) } }
     return [call.e.constant(try Tensor(coordinates, shape: [tensor.rank, hits.count]))]
@@ -98,6 +102,7 @@ let indexOperators: [OperatorEntry] = [
     let e = call.e
     var x = try call.input(0)
     let flags = try call.known(1, "condition").array(as: Bool.self)
+    try SystemMemory.checkRoom(for: .saturatingProduct(flags.count, 16))
     var axis = 0
     if let named = try call.int("axis") {
       axis = try call.axis(named, rank: x.rank)
@@ -143,8 +148,12 @@ let indexOperators: [OperatorEntry] = [
   OperatorEntry("EyeLike", versions: 9...newestOpset, derivatives: .zero) { call in
     let (x, e) = (try call.input(0), call.e)
     guard x.rank == 2 else { throw CetError(.shapeMismatch, "an identity of \(x.shape.shapeText)") }
-    let k = try call.int("k", 0)
-    return [try e.convert(e.indices(x.shape) { $0[1] - $0[0] == k ? 1 : 0 }, to: call.elementType("dtype") ?? x.element)]
+    let element = try call.elementType("dtype") ?? x.element
+    try e.reserve(element, x.shape)
+    // No index is as large as this.
+    let k = min(max(try call.int("k", 0), -1 << 40), 1 << 40)
+    let (rows, columns) = (try e.steps(x.shape, axis: 0), try e.steps(x.shape, axis: 1))
+    return [try e.convert(e.compare(.equal, columns, e.add(rows, e.scalar(Double(k), .int64))), to: element)]
   },
   // Step t < length of a sample comes from step length − 1 − t.
   OperatorEntry("ReverseSequence", versions: 10...newestOpset) { call in
@@ -166,19 +175,22 @@ extension Emitter {
   func indices(_ shape: [Int], _ value: ([Int]) -> Int) throws -> Value {
     guard let count = shape.validatedCount else { throw CetError(.shapeMismatch, "shape \(shape.shapeText) is too large") }
     try reserve(count, "an index of shape \(shape.shapeText)")
+    try spend(.saturatingProduct(count, 16))
     var position = [Int](repeating: 0, count: shape.count)
-    var values: [Int64] = []
-    values.reserveCapacity(count)
-    for _ in 0..<count {
-      values.append(Int64(value(position)))
-      advance(&position, shape)
+    let result = try Tensor(uninitialized: .int64, shape)
+    let values = result.elements(as: Int64.self)
+    try context.pieces(count, eachOf: 8) { piece in
+      for place in piece {
+        values[place] = Int64(value(position))
+        advance(&position, shape)
+      }
     }
-    return constant(try Tensor(values, shape: shape))
+    return constant(result)
   }
 
   /// The positions along an axis, ready to broadcast over `shape`.
   func steps(_ shape: [Int], axis: Int) throws -> Value {
-    try along(axis, integers(Array(0..<shape[axis])), rank: shape.count)
+    try along(axis, ramp(shape[axis]), rank: shape.count)
   }
 
   /// A vector turned along an axis.
@@ -242,9 +254,12 @@ private func scattered(_ x: Value, _ updates: Value, _ places: Value, _ reductio
     return try e.emit(Replace(), x, updates, places)
   }
   let index = try known.array(as: Int64.self)
+  try SystemMemory.checkRoom(for: .saturatingProduct(index.count, 96))
+  try e.spend(.saturatingProduct(index.count, 64))
   var turn: [Int64: Int] = [:]
   var rounds: [[Int]] = []
   for (position, place) in index.enumerated() {
+    if position & 0xFFFF == 0 { try e.context.interruption.check() }
     let round = reduction == "none" ? 0 : turn[place, default: 0]
     turn[place] = round + 1
     if round == rounds.count { rounds.append([]) }
@@ -281,12 +296,17 @@ private func unique(_ call: OperatorCall) throws -> [Value] {
   let values = try Conversion.convert(tensor, to: .float64, e.context).array(as: Double.self)
   let (size, inner) = (x.shape[axis], x.shape[(axis + 1)...].reduce(1, *))
   let outer = x.shape[..<axis].reduce(1, *)
+  // Every row as an array and as a key.
+  try SystemMemory.checkRoom(for: .saturatingSum(.saturatingProduct(values.count, 16), .saturatingProduct(size, 128)))
+  try e.spend(.saturatingSum(.saturatingProduct(values.count, 8), .saturatingProduct(size, 256)))
   let rows = (0..<size).map { row in
     (0..<outer).flatMap { o in (0..<inner).map { values[(o * size + row) * inner + $0] } }
   }
   var number: [[Double]: Int] = [:]
   var firsts: [Int] = []
-  for (row, key) in rows.enumerated() where number[key] == nil {
+  for (row, key) in rows.enumerated() {
+    if row & 0xFFFF == 0 { try e.context.interruption.check() }
+    guard number[key] == nil else { continue }
     number[key] = firsts.count
     firsts.append(row)
   }

@@ -27,7 +27,7 @@ let signalOperators: [OperatorEntry] = [
     }
     let frames = (signal.shape[1] - length) / step + 1
     try e.reserve(.saturatingProduct(frames, length), "the places of \(frames) frames of \(length)")
-    let rows = try e.integers((0..<frames).flatMap { frame in (0..<length).map { frame * step + $0 } })
+    let rows = try e.reshape(e.indices([frames, length]) { $0[0] * step + $0[1] }, [frames * length])
     var x = try e.reshape(
       e.emit(Gather(axis: 1), signal, rows), [signal.shape[0], frames, length, signal.shape[2]])
     if let window = call.optional(2) { x = try e.multiply(x, e.reshape(window, [1, 1, length, 1])) }
@@ -89,8 +89,12 @@ private func fourier(_ input: Value, axis: Int, length: Int, inverse: Bool, oneS
   let used = min(input.shape[axis], inverse && oneSided ? spectrum : length)
   let outputs = oneSided && !inverse ? spectrum : length
   let outputParts = oneSided && inverse ? 1 : 2
+  try e.reserve(.saturatingProduct(used * parts, outputs * outputParts), width: 16, "the matrix of a transform of \(length)")
+  try SystemMemory.checkRoom(for: 16 * used * parts * outputs * outputParts)
+  try e.spend(.saturatingProduct(used * outputs, 32))
   var matrix = [Double](repeating: 0, count: used * parts * outputs * outputParts)
   for n in 0..<used {
+    try e.context.interruption.check()
     // One-sided input stands for its mirror image as well, except the first and, for even lengths, the last.
     let twice = oneSided && inverse && n != 0 && 2 * n != length
     let scale = (inverse ? 1 / Double(length) : 1) * (twice ? 2 : 1)

@@ -101,20 +101,26 @@ let visionOperators: [OperatorEntry] = [
     let corners = try call.int("align_corners", 0) != 0
     let spatial = Array(size[2...])
     let count = spatial.reduce(1, &*)
-    // A list, the tensor that it is copied to, and the tensor of the wanted type.
-    try e.reserve(.saturatingProduct(count, spatial.count + 1), width: 24, "the grid of \(count) positions")
+    // The tensor, and the one of the wanted type.
+    try e.reserve(.saturatingProduct(count, spatial.count + 1), width: 16, "the grid of \(count) positions")
     var position = [Int](repeating: 0, count: spatial.count)
-    var rows: [Double] = []
-    rows.reserveCapacity(count * (spatial.count + 1))
-    for _ in 0..<count {
-      for axis in spatial.indices.reversed() {  // x comes first
-        let (at, n) = (Double(position[axis]), Double(spatial[axis]))
-        rows.append(corners ? (n > 1 ? 2 * at / (n - 1) - 1 : 0) : (2 * at + 1) / n - 1)
+    try e.spend(.saturatingProduct(count, 8 * (spatial.count + 1)))
+    let rows = try Tensor(uninitialized: .float64, [1, count, spatial.count + 1])
+    let target = rows.elements(as: Double.self)
+    try e.context.pieces(count, eachOf: 8) { piece in
+      var place = piece.lowerBound * (spatial.count + 1)
+      for _ in piece {
+        for axis in spatial.indices.reversed() {  // x comes first
+          let (at, n) = (Double(position[axis]), Double(spatial[axis]))
+          target[place] = corners ? (n > 1 ? 2 * at / (n - 1) - 1 : 0) : (2 * at + 1) / n - 1
+          place += 1
+        }
+        target[place] = 1
+        place += 1
+        advance(&position, spatial)
       }
-      rows.append(1)
-      advance(&position, spatial)
     }
-    let grid = try e.convert(e.constant(Tensor(rows, shape: [1, count, spatial.count + 1])), to: theta.element)
+    let grid = try e.convert(e.constant(rows), to: theta.element)
     return [try e.reshape(e.matrixProduct(grid, theta, transposeRight: true), [size[0]] + spatial + [spatial.count])]
   },
   OperatorEntry("GridSample", versions: 16...newestOpset) { call in try gridSample(call) },
@@ -152,9 +158,12 @@ private func nonMaxSuppression(_ call: OperatorCall) throws -> [Value] {
         .sorted { scores[start + $0] != scores[start + $1] ? scores[start + $0] > scores[start + $1] : $0 < $1 }
       var kept: [Int] = []
       for box in order where kept.count < limit {
+        try call.e.spend(16 * kept.count)
+        try call.e.context.interruption.check()
         let base = batch * shape[2]
         if kept.allSatisfy({ intersectionOverUnion(base + $0, base + box) <= overlap }) { kept.append(box) }
       }
+      try call.e.reserve(.int64, [picked.count / 3 + kept.count, 3])
       for box in kept { picked += [Int64(batch), Int64(category), Int64(box)] }
     }
   }

@@ -41,6 +41,10 @@ public struct Convolve: AccumulatingPrimitive {
     return [TensorType(element, result)]
   }
 
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int {
+    Int.saturatingProduct(geometry.batch, geometry.workPerSample) / 32 + outputs[0].count
+  }
+
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     try inSinglePrecision(inputs, context) { x throws(CetError) in try runSingle(x, context) }
   }

@@ -16,20 +16,22 @@ public struct Take: LinearPrimitive {
     let result = try Tensor(uninitialized: x.type, indices.shape, arena: context.arena)
     try requireRange(indices, below: x.count)
     switch x.type.byteWidth {
-    case 1: copy(x, indices, result, zero: UInt8(0))
-    case 2: copy(x, indices, result, zero: UInt16(0))
-    case 4: copy(x, indices, result, zero: UInt32(0))
-    case 8: copy(x, indices, result, zero: UInt64(0))
+    case 1: try copy(x, indices, result, zero: UInt8(0), context)
+    case 2: try copy(x, indices, result, zero: UInt16(0), context)
+    case 4: try copy(x, indices, result, zero: UInt32(0), context)
+    case 8: try copy(x, indices, result, zero: UInt64(0), context)
     default: throw CetError(.unsupportedOperator, "\(name) of \(x.type)")
     }
     return [result]
   }
 
-  private func copy<Word>(_ x: Tensor, _ indices: Tensor, _ result: Tensor, zero: Word) {
+  private func copy<Word>(_ x: Tensor, _ indices: Tensor, _ result: Tensor, zero: Word, _ context: ComputeContext) throws(CetError) {
     let source = x.pointer.assumingMemoryBound(to: Word.self)
     let target = result.pointer.assumingMemoryBound(to: Word.self)
     let index = indices.elements(as: Int64.self)
-    for i in 0..<indices.count { target[i] = index[i] < 0 ? zero : source[Int(index[i])] }
+    try context.pieces(indices.count) { piece in
+      for i in piece { target[i] = index[i] < 0 ? zero : source[Int(index[i])] }
+    }
   }
 
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
@@ -61,23 +63,25 @@ public struct ScatterAdd: LinearPrimitive {
     let result = try Tensor.zeros(x.type, shape, arena: context.arena)
     try requireRange(indices, below: result.count)
     switch x.type {
-    case .float32: add(x, indices, result) { (a: Float, b: Float) in a + b }
-    case .float64: add(x, indices, result) { (a: Double, b: Double) in a + b }
-    case .int32, .uint32: add(x, indices, result) { (a: Int32, b: Int32) in a &+ b }
-    case .int64, .uint64: add(x, indices, result) { (a: Int64, b: Int64) in a &+ b }
-    case .int16, .uint16: add(x, indices, result) { (a: Int16, b: Int16) in a &+ b }
-    case .int8, .uint8: add(x, indices, result) { (a: Int8, b: Int8) in a &+ b }
+    case .float32: try add(x, indices, result, context) { (a: Float, b: Float) in a + b }
+    case .float64: try add(x, indices, result, context) { (a: Double, b: Double) in a + b }
+    case .int32, .uint32: try add(x, indices, result, context) { (a: Int32, b: Int32) in a &+ b }
+    case .int64, .uint64: try add(x, indices, result, context) { (a: Int64, b: Int64) in a &+ b }
+    case .int16, .uint16: try add(x, indices, result, context) { (a: Int16, b: Int16) in a &+ b }
+    case .int8, .uint8: try add(x, indices, result, context) { (a: Int8, b: Int8) in a &+ b }
     default: throw CetError(.unsupportedOperator, "\(name) of \(x.type)")
     }
     return [result]
   }
 
-  private func add<X>(_ x: Tensor, _ indices: Tensor, _ result: Tensor, _ plus: (X, X) -> X) {
+  private func add<X>(
+    _ x: Tensor, _ indices: Tensor, _ result: Tensor, _ context: ComputeContext, _ plus: (X, X) -> X
+  ) throws(CetError) {
     let source = x.pointer.assumingMemoryBound(to: X.self)
     let target = result.pointer.assumingMemoryBound(to: X.self)
     let index = indices.elements(as: Int64.self)
-    for i in 0..<indices.count where index[i] >= 0 {
-      target[Int(index[i])] = plus(target[Int(index[i])], source[i])
+    try context.pieces(indices.count) { piece in
+      for i in piece where index[i] >= 0 { target[Int(index[i])] = plus(target[Int(index[i])], source[i]) }
     }
   }
 
@@ -110,20 +114,22 @@ public struct Replace: Primitive {
     let result = try Tensor(uninitialized: x.type, x.shape, arena: context.arena)
     result.pointer.copyMemory(from: x.pointer, byteCount: x.byteCount)
     switch x.type.byteWidth {
-    case 1: write(updates, indices, result, UInt8.self)
-    case 2: write(updates, indices, result, UInt16.self)
-    case 4: write(updates, indices, result, UInt32.self)
-    case 8: write(updates, indices, result, UInt64.self)
+    case 1: try write(updates, indices, result, UInt8.self, context)
+    case 2: try write(updates, indices, result, UInt16.self, context)
+    case 4: try write(updates, indices, result, UInt32.self, context)
+    case 8: try write(updates, indices, result, UInt64.self, context)
     default: throw CetError(.unsupportedOperator, "\(name) of \(x.type)")
     }
     return [result]
   }
 
-  private func write<Word>(_ updates: Tensor, _ indices: Tensor, _ result: Tensor, _: Word.Type) {
+  private func write<Word>(_ updates: Tensor, _ indices: Tensor, _ result: Tensor, _: Word.Type, _ context: ComputeContext) throws(CetError) {
     let source = updates.pointer.assumingMemoryBound(to: Word.self)
     let target = result.pointer.assumingMemoryBound(to: Word.self)
     let index = indices.elements(as: Int64.self)
-    for i in 0..<indices.count where index[i] >= 0 { target[Int(index[i])] = source[i] }
+    try context.pieces(indices.count) { piece in
+      for i in piece where index[i] >= 0 { target[Int(index[i])] = source[i] }
+    }
   }
 
   // ẏ = ẋ with u̇ in its place
@@ -171,11 +177,13 @@ public struct ElementIndices: PiecewiseConstant {
     let strides = shape.rowMajorStrides
     let (source, target) = (indices.elements(as: Int64.self), result.elements(as: Int64.self))
     var position = [Int](repeating: 0, count: shape.count)
-    for i in 0..<indices.count {
-      var flat = 0
-      for k in position.indices where k != axis { flat += position[k] * strides[k] }
-      target[i] = Int64(flat + (try checkedIndex(source[i], below: shape[axis])) * strides[axis])
-      advance(&position, indices.shape)
+    try context.pieces(indices.count) { piece throws(CetError) in
+      for i in piece {
+        var flat = 0
+        for k in position.indices where k != axis { flat += position[k] * strides[k] }
+        target[i] = Int64(flat + (try checkedIndex(source[i], below: shape[axis])) * strides[axis])
+        advance(&position, indices.shape)
+      }
     }
     return [result]
   }
@@ -213,12 +221,14 @@ public struct TupleIndices: PiecewiseConstant {
     let perBatch = indices.shape.dropLast().dropFirst(batchAxes).reduce(1, *)
     let batchSize = shape[batchAxes...].reduce(1, *)
     let (source, target) = (indices.elements(as: Int64.self), result.elements(as: Int64.self))
-    for t in 0..<tuples {
-      var start = t / max(perBatch, 1) * batchSize
-      for k in 0..<width {
-        start += try checkedIndex(source[t * width + k], below: shape[batchAxes + k]) * strides[batchAxes + k]
+    try context.pieces(tuples, eachOf: width + inner) { piece throws(CetError) in
+      for t in piece {
+        var start = t / max(perBatch, 1) * batchSize
+        for k in 0..<width {
+          start += try checkedIndex(source[t * width + k], below: shape[batchAxes + k]) * strides[batchAxes + k]
+        }
+        for i in 0..<inner { target[t * inner + i] = Int64(start + i) }
       }
-      for i in 0..<inner { target[t * inner + i] = Int64(start + i) }
     }
     return [result]
   }

@@ -19,22 +19,22 @@ public struct Gather: LinearPrimitive {
     let indices = try inputs[1].rowMajor(arena: context.arena)
     let shape = try infer([TensorType(x.type, x.shape), TensorType(indices.type, indices.shape)])[0].shape
     let result = try Tensor(uninitialized: x.type, shape, arena: context.arena)
-    let rows = try checkedIndices(indices, below: x.shape[axis])
+    let size = x.shape[axis]
+    try checkIndices(indices, below: size)
+    let (count, index) = (indices.count, indices.elements(as: Int64.self))
     let inner = x.shape[(axis + 1)...].reduce(1, *) * x.type.byteWidth
-    let outer = x.shape[..<axis].reduce(1, *)
-    if inner == 4 {  // single float32 elements
-      let (source, target) = (x.pointer.assumingMemoryBound(to: UInt32.self), result.pointer.assumingMemoryBound(to: UInt32.self))
-      rows.withUnsafeBufferPointer { rows in
-        for o in 0..<outer {
-          for k in 0..<rows.count { target[o * rows.count + k] = source[o * x.shape[axis] + rows[k]] }
+    for o in 0..<x.shape[..<axis].reduce(1, *) {
+      try context.pieces(count, eachOf: inner / 4) { piece in
+        if inner == 4 {  // single float32 elements
+          let source = x.pointer.assumingMemoryBound(to: UInt32.self) + o * size
+          let target = result.pointer.assumingMemoryBound(to: UInt32.self) + o * count
+          for k in piece { target[k] = source[row(index[k], of: size)] }
+        } else {
+          for k in piece {
+            (result.pointer + (o * count + k) * inner)
+              .copyMemory(from: x.pointer + (o * size + row(index[k], of: size)) * inner, byteCount: inner)
+          }
         }
-      }
-      return [result]
-    }
-    for o in 0..<outer {
-      for (position, row) in rows.enumerated() {
-        (result.pointer + (o * rows.count + position) * inner)
-          .copyMemory(from: x.pointer + (o * x.shape[axis] + row) * inner, byteCount: inner)
       }
     }
     return [result]
@@ -74,14 +74,17 @@ public struct GatherTranspose: LinearPrimitive {
     let g = try inputs[0].rowMajor(arena: context.arena)
     let indices = try inputs[1].rowMajor(arena: context.arena)
     let result = try Tensor.zeros(F.elementType, shape, arena: context.arena)
-    let rows = try checkedIndices(indices, below: shape[axis])
+    let size = shape[axis]
+    try checkIndices(indices, below: size)
+    let (count, index) = (indices.count, indices.elements(as: Int64.self))
     let inner = shape[(axis + 1)...].reduce(1, *)
-    let outer = shape[..<axis].reduce(1, *)
-    for o in 0..<outer {
-      for (position, row) in rows.enumerated() {
-        let source = g.elements(as: F.self) + (o * rows.count + position) * inner
-        let target = result.elements(as: F.self) + (o * shape[axis] + row) * inner
-        for i in 0..<inner { target[i] += source[i] }
+    for o in 0..<shape[..<axis].reduce(1, *) {
+      try context.pieces(count, eachOf: inner) { piece in
+        for k in piece {
+          let source = g.elements(as: F.self) + (o * count + k) * inner
+          let target = result.elements(as: F.self) + (o * size + row(index[k], of: size)) * inner
+          for i in 0..<inner { target[i] += source[i] }
+        }
       }
     }
     return result
@@ -92,12 +95,13 @@ public struct GatherTranspose: LinearPrimitive {
   }
 }
 
-private func checkedIndices(_ indices: Tensor, below size: Int) throws(CetError) -> [Int] {
-  try UnsafeBufferPointer(start: indices.elements(as: Int64.self), count: indices.count).map { index throws(CetError) in
-    let row = index < 0 ? Int(index) + size : Int(index)
-    guard row >= 0, row < size else {
-      throw CetError(.invalidArgument, "index \(index) is outside \(size) rows")
-    }
-    return row
+private func checkIndices(_ indices: Tensor, below size: Int) throws(CetError) {
+  let index = indices.elements(as: Int64.self)
+  for k in 0..<indices.count where index[k] >= size || index[k] < -size {
+    throw CetError(.invalidArgument, "index \(index[k]) is outside \(size) rows")
   }
 }
+
+/// Of an index that was checked; negative ones count from the end.
+@inline(__always)
+private func row(_ index: Int64, of size: Int) -> Int { index < 0 ? Int(index) + size : Int(index) }

@@ -40,6 +40,12 @@ public struct MatrixProduct: AccumulatingPrimitive, SeparablePrimitive {
       "cannot multiply \(a.element) \(a.shape.shapeText)\(transposeLeft ? "ᵀ" : "") by \(b.element) \(b.shape.shapeText)\(transposeRight ? "ᵀ" : "")")
   }
 
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int {
+    let (_, depth) = rows(inputs[0].shape, transposeLeft)
+    let products = Int.saturatingProduct(outputs[0].count, depth)
+    return inputs[0].element.isFloatingPoint ? products / 32 + outputs[0].count : products
+  }
+
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     if inputs[0].type == .float16 || inputs[0].type == .bfloat16 {
       let wide = try run(inputs.map { x throws(CetError) in try Conversion.convert(x, to: .float32, context) }, context)[0]

@@ -106,7 +106,7 @@ public struct Embed: LinearPrimitive {
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let result = try Tensor.zeros(inputs[0].type, shape, layout: inputs[0].layout, arena: context.arena)
-    Movement.embed(inputs[0], into: result, starts: starts, steps: steps)
+    try Movement.embed(inputs[0], into: result, starts: starts, steps: steps, context)
     return [result]
   }
   public func transpose(_ call: Call, _ cotangent: Value, _ e: Emitter) throws(CetError) -> Value? {
@@ -206,7 +206,7 @@ public struct Concatenate: Primitive {
     let result = try Tensor(uninitialized: inputs[0].type, shape, layout: inputs[0].layout, arena: context.arena)
     var starts = [Int](repeating: 0, count: shape.count)
     for input in inputs {
-      Movement.embed(input, into: result, starts: starts, steps: shape.map { _ in 1 })
+      try Movement.embed(input, into: result, starts: starts, steps: shape.map { _ in 1 }, context)
       starts[axis] += input.shape[axis]
     }
     return [result]

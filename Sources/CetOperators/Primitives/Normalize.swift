@@ -26,10 +26,13 @@ public struct Softmax: SeparablePrimitive {
     let width = x.shape[x.rank - 1]
     let result = try Tensor(uninitialized: .float32, x.shape, arena: context.arena)
     guard width > 0 else { return [result] }
-    if logarithmic {
-      Reduction.logSoftmaxRows(x.floats, into: result.floats, rows: x.count / width, columns: width)
-    } else {
-      Reduction.softmaxRows(x.floats, into: result.floats, rows: x.count / width, columns: width)
+    try context.pieces(x.count / width, eachOf: width) { rows in
+      let (source, target) = (x.floats + rows.lowerBound * width, result.floats + rows.lowerBound * width)
+      if logarithmic {
+        Reduction.logSoftmaxRows(source, into: target, rows: rows.count, columns: width)
+      } else {
+        Reduction.softmaxRows(source, into: target, rows: rows.count, columns: width)
+      }
     }
     return [result]
   }
@@ -39,12 +42,14 @@ public struct Softmax: SeparablePrimitive {
     let result = try Tensor(uninitialized: .float64, x.shape, arena: context.arena)
     let width = x.shape[x.rank - 1]
     guard width > 0 else { return result }
-    for row in 0..<(x.count / width) {
-      let (source, target) = (x.elements(as: Double.self) + row * width, result.elements(as: Double.self) + row * width)
-      var (peak, sum) = (-Double.infinity, 0.0)
-      for i in 0..<width { peak = max(peak, source[i]) }
-      for i in 0..<width { sum += exp(source[i] - peak) }
-      for i in 0..<width { target[i] = logarithmic ? source[i] - peak - log(sum) : exp(source[i] - peak) / sum }
+    try context.pieces(x.count / width, eachOf: width) { rows in
+      for row in rows {
+        let (source, target) = (x.elements(as: Double.self) + row * width, result.elements(as: Double.self) + row * width)
+        var (peak, sum) = (-Double.infinity, 0.0)
+        for i in 0..<width { peak = max(peak, source[i]) }
+        for i in 0..<width { sum += exp(source[i] - peak) }
+        for i in 0..<width { target[i] = logarithmic ? source[i] - peak - log(sum) : exp(source[i] - peak) / sum }
+      }
     }
     return result
   }

@@ -23,13 +23,15 @@ public struct ArgExtremum: PiecewiseConstant {
   }
 
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
-    try alongAxis(inputs[0], axis, resultSize: 1, context) { [largest, last] row, result in
+    try alongAxis(inputs[0], axis, resultSize: 1, context) { [largest, last] row, put throws(CetError) in
       var best = 0
-      for i in 1..<max(row.count, 1) {
-        let better = largest ? row.before(best, i) : row.before(i, best)
-        if better || (last && !row.before(best, i) && !row.before(i, best)) { best = i }
+      try context.pieces(row.count) { piece in
+        for i in piece {
+          let better = largest ? row.before(best, i) : row.before(i, best)
+          if better || (last && !row.before(best, i) && !row.before(i, best)) { best = i }
+        }
       }
-      result[0] = Int64(best)
+      put(0, best)
     }
   }
 }
@@ -56,14 +58,28 @@ public struct TopPositions: PiecewiseConstant {
     return [TensorType(.int64, shape)]
   }
 
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int {
+    let size = inputs[0].shape[axis]
+    return Int.saturatingProduct(inputs[0].count, 4 * (Int.bitWidth - size.leadingZeroBitCount))
+  }
+
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
-    try alongAxis(inputs[0], axis, resultSize: count, context) { [largest, count] row, result in
-      let order = (0..<row.count).sorted { a, b in
-        if largest ? row.before(b, a) : row.before(a, b) { return true }
-        if largest ? row.before(a, b) : row.before(b, a) { return false }
-        return a < b
+    try alongAxis(inputs[0], axis, resultSize: count, context) { [largest, count] row, put throws(CetError) in
+      // The places, and what sorting holds beside them.
+      try SystemMemory.checkRoom(for: .saturatingProduct(row.count, 12))
+      var (order, compared) = (ContiguousArray<Int>(0..<row.count), 0)
+      do {
+        try order.sort { a, b in
+          compared += 1
+          if compared & (1 << 20 - 1) == 0 { try context.interruption.check() }
+          if largest ? row.before(b, a) : row.before(a, b) { return true }
+          if largest ? row.before(a, b) : row.before(b, a) { return false }
+          return a < b
+        }
+      } catch {
+        throw CetError(error)
       }
-      for i in 0..<count { result[i] = Int64(order[i]) }
+      for i in 0..<count { put(i, order[i]) }
     }
   }
 }
@@ -71,29 +87,26 @@ public struct TopPositions: PiecewiseConstant {
 /// One line of a tensor along an axis, compared exactly: as doubles or as 64-bit integers. NaN is the largest.
 private struct Line {
   enum Numbers {
-    case real([Double])
-    case whole([Int64])
+    case real(UnsafePointer<Double>)
+    case whole(UnsafePointer<Int64>)
   }
   let numbers: Numbers
+  let step: Int
+  let count: Int
 
-  var count: Int {
-    switch numbers {
-    case .real(let values): values.count
-    case .whole(let values): values.count
-    }
-  }
-
+  @inline(__always)
   func before(_ a: Int, _ b: Int) -> Bool {
     switch numbers {
-    case .real(let values): values[a] < values[b] || (!values[a].isNaN && values[b].isNaN)
-    case .whole(let values): values[a] < values[b]
+    case .real(let values): values[a * step] < values[b * step] || (!values[a * step].isNaN && values[b * step].isNaN)
+    case .whole(let values): values[a * step] < values[b * step]
     }
   }
 }
 
+/// - Parameter body: gets a line and puts its results, by number.
 private func alongAxis(
   _ tensor: Tensor, _ axis: Int, resultSize: Int, _ context: ComputeContext,
-  _ body: (Line, inout [Int64]) -> Void
+  _ body: (Line, (Int, Int) -> Void) throws(CetError) -> Void
 ) throws(CetError) -> [Tensor] {
   let real = tensor.type.isFloatingPoint
   let x = try Conversion.convert(tensor.rowMajor(arena: context.arena), to: real ? .float64 : .int64, context)
@@ -104,16 +117,14 @@ private func alongAxis(
   let inner = shape[(axis + 1)...].reduce(1, *)
   let outer = shape[..<axis].reduce(1, *)
   let target = result.elements(as: Int64.self)
-  var buffer = [Int64](repeating: 0, count: resultSize)
-  for o in 0..<outer {
-    for i in 0..<inner {
+  try context.pieces(outer * inner, eachOf: size) { lines throws(CetError) in
+    for line in lines {
+      let (o, i) = (line / inner, line % inner)
       let start = o * size * inner + i
-      let line =
-        real
-        ? Line(numbers: .real((0..<size).map { x.elements(as: Double.self)[start + $0 * inner] }))
-        : Line(numbers: .whole((0..<size).map { x.elements(as: Int64.self)[start + $0 * inner] }))
-      body(line, &buffer)
-      for k in 0..<resultSize { target[(o * resultSize + k) * inner + i] = buffer[k] }
+      let numbers: Line.Numbers = real ? .real(x.elements(as: Double.self) + start) : .whole(x.elements(as: Int64.self) + start)
+      try body(Line(numbers: numbers, step: inner, count: size)) { k, place in
+        target[(o * resultSize + k) * inner + i] = Int64(place)
+      }
     }
   }
   return [result]
@@ -138,6 +149,8 @@ public struct RunningSum: LinearPrimitive {
     return inputs
   }
 
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int { Int.saturatingProduct(inputs[0].count, 8) }
+
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let x = try inputs[0].rowMajor(arena: context.arena)
     switch x.type {
@@ -161,11 +174,12 @@ public struct RunningSum: LinearPrimitive {
     let outer = x.shape[..<axis].reduce(1, *)
     let source = x.pointer.assumingMemoryBound(to: X.self)
     let target = result.pointer.assumingMemoryBound(to: X.self)
-    for o in 0..<outer {
-      for i in 0..<inner {
+    try context.pieces(outer * inner, eachOf: 4 * size) { lines in
+      for line in lines {
+        let start = line / inner * size * inner + line % inner
         var sum = zero
         for step in 0..<size {
-          let place = (o * size + (reversed ? size - 1 - step : step)) * inner + i
+          let place = start + (reversed ? size - 1 - step : step) * inner
           if exclusive { target[place] = finish(sum) }
           sum = add(sum, source[place])
           if !exclusive { target[place] = finish(sum) }

@@ -14,6 +14,9 @@ public struct AveragePool: LinearPrimitive {
     try expect(inputs[0], geometry.inputShape, name)
     return [TensorType(inputs[0].element, geometry.outputShape)]
   }
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int {
+    Int.saturatingProduct(geometry.outputShape.elementCount, geometry.kernel.elementCount)
+  }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     try inSinglePrecision(inputs, context) { inputs throws(CetError) in
       [try Pooling.average(geometry, countIncludePad: countIncludesPadding, input: inputs[0], context)]
@@ -38,6 +41,9 @@ public struct AveragePoolTranspose: LinearPrimitive {
     try expect(inputs[0], geometry.outputShape, name)
     return [TensorType(inputs[0].element, geometry.inputShape)]
   }
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int {
+    Int.saturatingProduct(geometry.outputShape.elementCount, geometry.kernel.elementCount)
+  }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     try inSinglePrecision(inputs, context) { inputs throws(CetError) in
       [try Pooling.averageTranspose(geometry, countIncludePad: countIncludesPadding, outputGradient: inputs[0], context)]
@@ -57,6 +63,9 @@ public struct MaximumPool: Primitive {
   public func infer(_ inputs: [TensorType]) throws(CetError) -> [TensorType] {
     try expect(inputs[0], geometry.inputShape, name, integers: true)
     return [TensorType(inputs[0].element, geometry.outputShape), TensorType(.int32, geometry.outputShape)]
+  }
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int {
+    Int.saturatingProduct(geometry.outputShape.elementCount, geometry.kernel.elementCount)
   }
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     try inSinglePrecision(inputs, context) { inputs throws(CetError) in

@@ -27,8 +27,13 @@ public struct Standardize: SeparablePrimitive {
   private func floatRows(_ x: Tensor, _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let y = try Tensor(uninitialized: .float32, x.shape, arena: context.arena)
     let inverse = try Tensor(uninitialized: .float32, [x.shape[0], 1], arena: context.arena)
-    Reduction.standardizeRows(
-      x.floats, into: y.floats, inverse: inverse.floats, epsilon: epsilon, rows: x.shape[0], columns: x.shape[1])
+    let width = x.shape[1]
+    try context.pieces(x.shape[0], eachOf: width) { rows in
+      let first = rows.lowerBound
+      Reduction.standardizeRows(
+        x.floats + first * width, into: y.floats + first * width, inverse: inverse.floats + first, epsilon: epsilon,
+        rows: rows.count, columns: width)
+    }
     return [y, inverse]
   }
 

@@ -28,6 +28,10 @@ public struct Unary: SeparablePrimitive {
     throw CetError(.unsupportedOperator, "\(name) of \(inputs[0].element)")
   }
 
+  public func work(_ inputs: [TensorType], _ outputs: [TensorType]) -> Int {
+    Int.saturatingProduct(inputs[0].count, inputs[0].element == .float32 && vectorKernel != nil ? 2 : 16)
+  }
+
   public func run(_ inputs: [Tensor], _ context: ComputeContext) throws(CetError) -> [Tensor] {
     let x = inputs[0]
     switch x.type {

@@ -15,9 +15,11 @@ enum BLASConvolution {
     let packed = try plan.pack(weight)
     if plan.isDepthwise {
       for n in 0..<g.batch {
-        ck_depthwise_f32(
-          &plan.window, try plan.expanded(input, sample: n), packed.floats, result.floats + n * plan.outputSize,
-          g.outputChannels)
+        let x = try plan.expanded(input, sample: n)
+        try plan.window.forEachPart(channels: g.outputChannels, context) { part, first in
+          ck_depthwise_f32(
+            &part, x, packed.floats, result.floats + n * plan.outputSize + first * g.outputChannels, g.outputChannels)
+        }
       }
       return result
     }
@@ -41,8 +43,10 @@ enum BLASConvolution {
     if plan.isDepthwise {
       for n in 0..<g.batch {
         let target = plan.expandedTarget(result, sample: n)
-        ck_depthwise_input_gradient_f32(
-          &plan.window, outputGradient.floats + n * plan.outputSize, packed.floats, target, g.outputChannels)
+        try plan.window.forEachPart(channels: g.outputChannels, context) { part, first in
+          ck_depthwise_input_gradient_f32(
+            &part, outputGradient.floats + n * plan.outputSize + first * g.outputChannels, packed.floats, target, g.outputChannels)
+        }
         plan.collapse(target, into: result, sample: n)
       }
       return result
@@ -73,9 +77,11 @@ enum BLASConvolution {
     if plan.isDepthwise {
       let sums = try Tensor.zeros(.float64, [plan.taps, g.outputChannels], arena: context.arena)
       for n in 0..<g.batch {
-        ck_depthwise_weight_gradient_f32(
-          &plan.window, try plan.expanded(input, sample: n), outputGradient.floats + n * plan.outputSize,
-          sums.elements(), g.outputChannels)
+        let x = try plan.expanded(input, sample: n)
+        try plan.window.forEachPart(channels: g.outputChannels, splitsLines: false, context) { part, first in
+          ck_depthwise_weight_gradient_f32(
+            &part, x, outputGradient.floats + n * plan.outputSize + first * g.outputChannels, sums.elements(), g.outputChannels)
+        }
       }
       let source = sums.elements(as: Double.self)
       for o in 0..<g.outputChannels {
@@ -146,6 +152,7 @@ enum BLASConvolution {
       for n in 0..<g.batch {
         for group in 0..<g.groups {
           for first in stride(from: 0, to: positions, by: rows) {
+            try context.interruption.check()
             try body(n, group, first, min(rows, positions - first))
           }
         }

@@ -5,8 +5,12 @@ public final class ComputeContext: @unchecked Sendable {
   public let arena: Arena
   /// Asked before every step.
   public let interruption: Interruption
-  /// Bytes that a value of a program, and all that is computed while it is made, may have.
+  /// Bytes that a value of a program, and all that is computed while programs are made, may have.
   public let memoryLimit: Int
+  /// What programs hold that were computed while they were made, beside each other.
+  public let account: MemoryAccount
+  /// Work that may be done while a program is made (`Primitive.work`): for calls that nobody can end.
+  public let workLimit: Int
   /// Whether convolutions may be computed by minimal filtering (`Winograd`).
   let minimalFiltering: Bool
 
@@ -15,9 +19,13 @@ public final class ComputeContext: @unchecked Sendable {
     let oneDNN: OneDNN?
   #endif
 
-  public init(arena: Arena = Arena(), memoryLimit: Int = .max, interruption: Interruption = Interruption()) {
+  public init(
+    arena: Arena = Arena(), memoryLimit: Int = .max, workLimit: Int = .max, interruption: Interruption = Interruption()
+  ) {
     self.arena = arena
     self.memoryLimit = memoryLimit
+    self.workLimit = workLimit
+    account = MemoryAccount()
     self.interruption = interruption
     minimalFiltering = false
     #if CET_ONEDNN
@@ -29,6 +37,8 @@ public final class ComputeContext: @unchecked Sendable {
     arena = other.arena
     interruption = other.interruption
     memoryLimit = other.memoryLimit
+    account = other.account
+    workLimit = other.workLimit
     self.minimalFiltering = minimalFiltering
     #if CET_ONEDNN
       oneDNN = other.oneDNN

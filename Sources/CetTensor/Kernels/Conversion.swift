@@ -92,7 +92,9 @@ public enum Conversion {
   ) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: type, x.shape, layout: x.layout, arena: context.arena)
     let output = result.pointer.assumingMemoryBound(to: Y.self)
-    for index in 0..<x.count { output[index] = value(index) }
+    try context.pieces(x.count) { piece in
+      for index in piece { output[index] = value(index) }
+    }
     return result
   }
 

@@ -22,6 +22,18 @@ public enum Convolution {
     if g.isEmpty { return try emptyForward(g, bias: bias, addingTo: sum, context) }
     let input = try input.channelsLast(arena: context.arena)
     let weight = try weight.rowMajor(arena: context.arena)
+    if let most = samplesAtOnce(g) {
+      let result = try sum.or(Tensor(uninitialized: .float32, g.outputShape, layout: .channelsLast, arena: context.arena))
+      try context.pieces(g.batch, of: most) { part throws(CetError) in
+        let target = try result.samples(part)
+        try forward(
+          g.of(samples: part.count), input: input.samples(part), weight: weight, bias: bias, addingTo: sum == nil ? nil : target,
+          context
+        ).copy(to: target)
+      }
+      return result
+    }
+    if takesLong(g) { return try BLASConvolution.forward(g, input: input, weight: weight, bias: bias, addingTo: sum, context) }
     if let result = try Winograd.forward(g, input: input, weight: weight, addingTo: sum, context) {
       if let bias {
         ck_add_row_f32(result.floats, bias.floats, result.floats, result.count / g.outputChannels, g.outputChannels)
@@ -49,6 +61,20 @@ public enum Convolution {
     if g.isEmpty { return try sum.or(.zeros(.float32, g.inputShape, layout: .channelsLast, arena: context.arena)) }
     let gradient = try outputGradient.channelsLast(arena: context.arena)
     let weight = try weight.rowMajor(arena: context.arena)
+    if let most = samplesAtOnce(g) {
+      let result = try sum.or(Tensor(uninitialized: .float32, g.inputShape, layout: .channelsLast, arena: context.arena))
+      try context.pieces(g.batch, of: most) { part throws(CetError) in
+        let target = try result.samples(part)
+        try inputGradient(
+          g.of(samples: part.count), outputGradient: gradient.samples(part), weight: weight, addingTo: sum == nil ? nil : target,
+          context
+        ).copy(to: target)
+      }
+      return result
+    }
+    if takesLong(g) {
+      return try BLASConvolution.inputGradient(g, outputGradient: gradient, weight: weight, addingTo: sum, context)
+    }
     if let result = try Winograd.inputGradient(g, outputGradient: gradient, weight: weight, addingTo: sum, context) {
       return result
     }
@@ -73,6 +99,17 @@ public enum Convolution {
     if g.isEmpty { return try sum.or(.zeros(.float32, g.weightShape, arena: context.arena)) }
     let input = try input.channelsLast(arena: context.arena)
     let gradient = try outputGradient.channelsLast(arena: context.arena)
+    if let most = samplesAtOnce(g) {
+      var result = sum
+      try context.pieces(g.batch, of: most) { part throws(CetError) in
+        result = try weightGradient(
+          g.of(samples: part.count), input: input.samples(part), outputGradient: gradient.samples(part), addingTo: result, context)
+      }
+      return try result.or(.zeros(.float32, g.weightShape, arena: context.arena))
+    }
+    if takesLong(g) {
+      return try BLASConvolution.weightGradient(g, input: input, outputGradient: gradient, addingTo: sum, context)
+    }
     if let result = try Winograd.weightGradient(g, input: input, outputGradient: gradient, addingTo: sum, context) {
       return result
     }
@@ -85,6 +122,16 @@ public enum Convolution {
     #endif
     return try BLASConvolution.weightGradient(g, input: input, outputGradient: gradient, addingTo: sum, context)
   }
+
+  /// Of a convolution that takes long, the samples that are computed together; nil where all are.
+  private static func samplesAtOnce(_ g: ConvolutionGeometry) -> Int? {
+    let most = max(1, ComputeContext.productSize / g.workPerSample)
+    return g.batch > most ? most : nil
+  }
+
+  /// Whether even one sample takes longer than a call may go on without looking whether it is to end: tiles then, between
+  /// which it looks.
+  private static func takesLong(_ g: ConvolutionGeometry) -> Bool { g.workPerSample > ComputeContext.productSize }
 
   /// Adds in place to the tensor that was just computed and that nobody else holds.
   private static func add(_ result: Tensor, into sum: Tensor?) -> Tensor {
@@ -100,5 +147,21 @@ public enum Convolution {
       ck_add_row_f32(result.floats, bias.floats, result.floats, result.count / g.outputChannels, g.outputChannels)
     }
     return result
+  }
+}
+
+extension Tensor {
+  /// Samples, the entries of the leading axis, sharing memory.
+  fileprivate func samples(_ range: Range<Int>) throws(CetError) -> Tensor {
+    try Tensor(
+      type: type, shape: [range.count] + shape.dropFirst(), layout: layout, storage: storage,
+      byteOffset: byteOffset + range.lowerBound * shape.dropFirst().reduce(1, *) * type.byteWidth)
+  }
+
+  /// Writes the elements over those of a tensor of the same shape and layout, unless they lie there already.
+  fileprivate func copy(to target: Tensor) throws(CetError) {
+    let source = try converted(to: target.layout)
+    guard source.pointer != target.pointer else { return }
+    target.pointer.copyMemory(from: source.pointer, byteCount: byteCount)
   }
 }

@@ -1,7 +1,7 @@
 /// The sizes of one convolution with any number of spatial axes, validated once. The three operators of the
 /// triangle (forward, input gradient, weight gradient) share it.
 public struct ConvolutionGeometry: Hashable, Sendable {
-  public let batch: Int
+  public private(set) var batch: Int
   public let groups: Int
   public let inputChannels: Int
   public let outputChannels: Int
@@ -69,6 +69,19 @@ public struct ConvolutionGeometry: Hashable, Sendable {
   public var inputShape: [Int] { [batch, inputChannels] + inputSpatial }
   public var weightShape: [Int] { [outputChannels, inputChannels / max(groups, 1)] + kernel }
   public var outputShape: [Int] { [batch, outputChannels] + outputSpatial }
+
+  /// The same convolution of another number of samples, which is no larger.
+  func of(samples: Int) -> ConvolutionGeometry {
+    var part = self
+    part.batch = samples
+    return part
+  }
+
+  /// Multiplications for one sample.
+  public var workPerSample: Int {
+    let taps = Int.saturatingProduct(inputChannels / max(groups, 1), kernel.elementCount)
+    return Int.saturatingProduct(outputChannels * outputSpatial.elementCount, taps)
+  }
 
   /// No element on some side: the result is zero (or the bias), and no library needs to be asked.
   var isEmpty: Bool {

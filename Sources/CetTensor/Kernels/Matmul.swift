@@ -43,12 +43,12 @@ public enum Matmul {
       job.batches = Batches(leading: [], a: [], b: [])
     }
     switch a.type {
-    case .float32: try multiplyFloats(job, a, b, result)
-    case .float64: try multiplyDoubles(job, a, b, result)
-    case .int32: multiplyIntegers(job, a.elements(as: Int32.self), b.elements(), result.elements())
-    case .int64: multiplyIntegers(job, a.elements(as: Int64.self), b.elements(), result.elements())
-    case .uint32: multiplyIntegers(job, a.elements(as: UInt32.self), b.elements(), result.elements())
-    case .uint64: multiplyIntegers(job, a.elements(as: UInt64.self), b.elements(), result.elements())
+    case .float32: try multiplyFloats(job, a, b, result, context)
+    case .float64: try multiplyDoubles(job, a, b, result, context)
+    case .int32: try multiplyIntegers(job, a.elements(as: Int32.self), b.elements(), result.elements(), context)
+    case .int64: try multiplyIntegers(job, a.elements(as: Int64.self), b.elements(), result.elements(), context)
+    case .uint32: try multiplyIntegers(job, a.elements(as: UInt32.self), b.elements(), result.elements(), context)
+    case .uint64: try multiplyIntegers(job, a.elements(as: UInt64.self), b.elements(), result.elements(), context)
     default: throw CetError(.invalidArgument, "matmul: element type \(a.type) is not supported")
     }
     return result
@@ -64,56 +64,97 @@ public enum Matmul {
     var batches: Batches
   }
 
-  private static func multiplyFloats(_ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor) throws(CetError) {
+  /// Blocks of a product (rows, columns) between which the call may end; all of a usual one is one.
+  private static func forEachBlock(
+    _ job: Product, _ context: ComputeContext, _ body: (Range<Int>, Range<Int>) throws(CetError) -> Void
+  ) throws(CetError) {
+    let columns = max(256, ComputeContext.productSize / Int.saturatingProduct(job.k, min(job.m, 256)) & ~255)
+    try context.pieces(job.n, of: columns) { columns throws(CetError) in
+      let rows = max(64, ComputeContext.productSize / Int.saturatingProduct(job.k, columns.count) & ~63)
+      try context.pieces(job.m, of: rows) { rows throws(CetError) in try body(rows, columns) }
+    }
+  }
+
+  private static func multiplyFloats(
+    _ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor, _ context: ComputeContext
+  ) throws(CetError) {
     let (m, n, k) = (job.m, job.n, job.k)
     // Below this size a library call costs more than the product.
     let tiny = m <= 32 && n <= 32 && k <= 32 && m * n * k <= 8192
     var batches = job.batches
+    var work = 0
     while let (offsetA, offsetB, index) = batches.next() {
+      try look(job, &work, context)
       let x = a.floats + offsetA * m * k
       let y = b.floats + offsetB * k * n
       let z = result.floats + index * m * n
       if tiny {
         ck_small_matmul_f32(job.accumulate, x, job.transposeA, y, job.transposeB, z, m, n, k)
       } else {
-        try SingleMatrix.multiply(
-          x, stride: job.transposeA ? m : k, transposed: job.transposeA, y, stride: job.transposeB ? k : n,
-          transposed: job.transposeB, into: z, stride: n, beta: job.accumulate ? 1 : 0, m, n, k)
+        try forEachBlock(job, context) { rows, columns throws(CetError) in
+          try SingleMatrix.multiply(
+            x + rows.lowerBound * (job.transposeA ? 1 : k), stride: job.transposeA ? m : k, transposed: job.transposeA,
+            y + columns.lowerBound * (job.transposeB ? k : 1), stride: job.transposeB ? k : n, transposed: job.transposeB,
+            into: z + rows.lowerBound * n + columns.lowerBound, stride: n, beta: job.accumulate ? 1 : 0, rows.count, columns.count, k)
+        }
       }
     }
   }
 
-  private static func multiplyDoubles(_ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor) throws(CetError) {
+  /// Before one of many products: ends the call where it is to end.
+  private static func look(_ job: Product, _ work: inout Int, _ context: ComputeContext) throws(CetError) {
+    if work > ComputeContext.productSize {
+      work = 0
+      try context.interruption.check()
+    }
+    // A call of its own costs as much as some thousand multiplications.
+    work = Int.saturatingSum(work, max(1 << 14, Int.saturatingProduct(job.m, Int.saturatingProduct(job.n, job.k))))
+  }
+
+  private static func multiplyDoubles(
+    _ job: Product, _ a: Tensor, _ b: Tensor, _ result: Tensor, _ context: ComputeContext
+  ) throws(CetError) {
     let (m, n, k) = try (blasSize(job.m), blasSize(job.n), blasSize(job.k))
     let (x, y, z) = (a.elements(as: Double.self), b.elements(as: Double.self), result.elements(as: Double.self))
     var batches = job.batches
+    var work = 0
     while let (offsetA, offsetB, index) = batches.next() {
-      try OpenBLASCall.run {
-        cblas_dgemm(
-          CblasRowMajor, job.transposeA ? CblasTrans : CblasNoTrans, job.transposeB ? CblasTrans : CblasNoTrans, m, n, k,
-          1, x + offsetA * job.m * job.k, job.transposeA ? m : k, y + offsetB * job.k * job.n, job.transposeB ? k : n,
-          job.accumulate ? 1 : 0, z + index * job.m * job.n, n)
+      try look(job, &work, context)
+      try forEachBlock(job, context) { rows, columns throws(CetError) in
+        try OpenBLASCall.run {
+          cblas_dgemm(
+            CblasRowMajor, job.transposeA ? CblasTrans : CblasNoTrans, job.transposeB ? CblasTrans : CblasNoTrans,
+            Int32(rows.count), Int32(columns.count), k, 1,
+            x + offsetA * job.m * job.k + rows.lowerBound * (job.transposeA ? 1 : job.k), job.transposeA ? m : k,
+            y + offsetB * job.k * job.n + columns.lowerBound * (job.transposeB ? job.k : 1), job.transposeB ? k : n,
+            job.accumulate ? 1 : 0, z + index * job.m * job.n + rows.lowerBound * job.n + columns.lowerBound, n)
+        }
       }
     }
   }
 
   private static func multiplyIntegers<Integer: FixedWidthInteger>(
     _ job: Product, _ a: UnsafeMutablePointer<Integer>, _ b: UnsafeMutablePointer<Integer>,
-    _ result: UnsafeMutablePointer<Integer>
-  ) {
+    _ result: UnsafeMutablePointer<Integer>, _ context: ComputeContext
+  ) throws(CetError) {
     let (m, n, k) = (job.m, job.n, job.k)
     let (rowA, columnA) = job.transposeA ? (1, m) : (k, 1)
     let (rowB, columnB) = job.transposeB ? (1, k) : (n, 1)
     var batches = job.batches
+    var work = 0
     while let (offsetA, offsetB, index) = batches.next() {
+      try look(job, &work, context)
       let x = a + offsetA * m * k
       let y = b + offsetB * k * n
       let z = result + index * m * n
       if !job.accumulate { z.update(repeating: 0, count: m * n) }
-      for i in 0..<m {
-        for l in 0..<k {
-          let value = x[i * rowA + l * columnA]
-          for j in 0..<n { z[i * n + j] &+= value &* y[l * rowB + j * columnB] }
+      // Some twenty times slower than floats.
+      try context.pieces(m, of: max(1, ComputeContext.productSize / 64 / Int.saturatingProduct(n, k))) { rows in
+        for i in rows {
+          for l in 0..<k {
+            let value = x[i * rowA + l * columnA]
+            for j in 0..<n { z[i * n + j] &+= value &* y[l * rowB + j * columnB] }
+          }
         }
       }
     }

@@ -8,13 +8,15 @@ public enum Pooling {
     _ g: PoolingGeometry, countIncludePad: Bool = false, input: Tensor, _ context: ComputeContext
   ) throws(CetError) -> Tensor {
     try input.require(g.inputShape, "pooling input")
-    var window = try g.window()
+    let window = try g.window()
     let input = try input.channelsLast(arena: context.arena)
     let result = try Tensor(uninitialized: .float32, g.outputShape, layout: .channelsLast, arena: context.arena)
     guard result.count > 0 else { return result }
     for n in 0..<g.batch {
-      ck_average_pool_f32(
-        &window, countIncludePad, input.floats + n * g.inputSize, result.floats + n * g.outputSize, g.channels)
+      try window.forEachPart(channels: g.channels, context) { part, first in
+        ck_average_pool_f32(
+          &part, countIncludePad, input.floats + n * g.inputSize, result.floats + n * g.outputSize + first * g.channels, g.channels)
+      }
     }
     return result
   }
@@ -24,13 +26,15 @@ public enum Pooling {
     _ g: PoolingGeometry, countIncludePad: Bool = false, outputGradient: Tensor, _ context: ComputeContext
   ) throws(CetError) -> Tensor {
     try outputGradient.require(g.outputShape, "pooling output gradient")
-    var window = try g.window()
+    let window = try g.window()
     let gradient = try outputGradient.channelsLast(arena: context.arena)
     let result = try Tensor.zeros(.float32, g.inputShape, layout: .channelsLast, arena: context.arena)
     guard gradient.count > 0 else { return result }
     for n in 0..<g.batch {
-      ck_average_pool_transpose_f32(
-        &window, countIncludePad, gradient.floats + n * g.outputSize, result.floats + n * g.inputSize, g.channels)
+      try window.forEachPart(channels: g.channels, context) { part, first in
+        ck_average_pool_transpose_f32(
+          &part, countIncludePad, gradient.floats + n * g.outputSize + first * g.channels, result.floats + n * g.inputSize, g.channels)
+      }
     }
     return result
   }
@@ -45,15 +49,17 @@ public enum Pooling {
     guard g.inputSize <= Int(Int32.max) else {
       throw CetError(.shapeMismatch, "pooling: a sample of \(g.inputShape.shapeText) has more than 2147483647 elements")
     }
-    var window = try g.window()
+    let window = try g.window()
     let input = try input.channelsLast(arena: context.arena)
     let values = try Tensor(uninitialized: .float32, g.outputShape, layout: .channelsLast, arena: context.arena)
     let indices = try Tensor(uninitialized: .int32, g.outputShape, layout: .channelsLast, arena: context.arena)
     guard values.count > 0 else { return (values, indices) }
     for n in 0..<g.batch {
-      ck_max_pool_f32(
-        &window, input.floats + n * g.inputSize, values.floats + n * g.outputSize,
-        indices.elements(as: Int32.self) + n * g.outputSize, g.channels)
+      try window.forEachPart(channels: g.channels, context) { part, first in
+        let place = n * g.outputSize + first * g.channels
+        ck_max_pool_f32(
+          &part, input.floats + n * g.inputSize, values.floats + place, indices.elements(as: Int32.self) + place, g.channels)
+      }
     }
     return (values, indices)
   }

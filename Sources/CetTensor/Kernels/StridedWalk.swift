@@ -36,18 +36,41 @@ public struct StridedWalk {
   public func rowStride(_ operand: Int) -> Int { strides[operand][extents.count - 1] }
   public var rowCount: Int { extents[extents.count - 1] }
 
-  /// Calls `body` with the operands' element offsets of every row, in order.
+  /// Calls `body` with the operands' element offsets of every row and its length, in order. Long rows come in pieces.
   @inline(__always)
-  public func forEachRow(_ body: (UnsafePointer<Int>) -> Void) {
+  public func forEachRow(_ context: ComputeContext, _ body: (UnsafePointer<Int>, Int) -> Void) throws(CetError) {
     guard !isEmpty else { return }
     let outer = extents.count - 1
     let operands = strides.count
+    var failure: CetError?
+    var left = ComputeContext.pieceSize
     withUnsafeTemporaryAllocation(of: Int.self, capacity: operands + outer + 1) { scratch in
       scratch.initialize(repeating: 0)
       guard let offsets = scratch.baseAddress else { return }
       let index = offsets + operands
       while true {
-        body(offsets)
+        if rowCount <= ComputeContext.pieceSize {
+          body(offsets, rowCount)
+          left -= rowCount
+        } else {
+          do throws(CetError) {
+            try context.pieces(rowCount) { piece in
+              body(offsets, piece.count)
+              for operand in 0..<operands { offsets[operand] += piece.count * strides[operand][outer] }
+            }
+          } catch {
+            failure = error
+            return
+          }
+          for operand in 0..<operands { offsets[operand] -= rowCount * strides[operand][outer] }
+        }
+        if left < 0 {
+          left = ComputeContext.pieceSize
+          do throws(CetError) { try context.interruption.check() } catch {
+            failure = error
+            return
+          }
+        }
         var axis = outer - 1
         while axis >= 0 {
           index[axis] += 1
@@ -62,6 +85,7 @@ public struct StridedWalk {
         if axis < 0 { return }
       }
     }
+    if let failure { throw failure }
   }
 }
 

@@ -29,9 +29,8 @@ extension TensorMap {
     let left = a.pointer.assumingMemoryBound(to: Word.self)
     let right = b.pointer.assumingMemoryBound(to: Word.self)
     let output = result.pointer.assumingMemoryBound(to: Word.self)
-    let count = walk.rowCount
     let (sm, sa, sb) = (walk.rowStride(1), walk.rowStride(2), walk.rowStride(3))
-    walk.forEachRow { offsets in
+    try walk.forEachRow(context) { offsets, count in
       let z = output + offsets[0]
       for i in 0..<count {
         z[i] = mask[offsets[1] + i * sm] ? left[offsets[2] + i * sa] : right[offsets[3] + i * sb]

@@ -8,7 +8,9 @@ public enum TensorMap {
     let result = try Tensor(uninitialized: Y.elementType, x.shape, layout: x.layout, arena: context.arena)
     let input = UnsafePointer(x.elements(as: X.self))
     let output = result.elements(as: Y.self)
-    for index in 0..<x.count { output[index] = f(input[index]) }
+    try context.pieces(x.count) { piece in
+      for index in piece { output[index] = f(input[index]) }
+    }
     return result
   }
 
@@ -20,9 +22,8 @@ public enum TensorMap {
     let left = UnsafePointer(a.elements(as: X.self))
     let right = UnsafePointer(b.elements(as: X.self))
     let output = result.elements(as: Y.self)
-    let count = walk.rowCount
     let (sa, sb) = (walk.rowStride(1), walk.rowStride(2))
-    walk.forEachRow { offsets in
+    try walk.forEachRow(context) { offsets, count in
       let z = output + offsets[0]
       let x = left + offsets[1]
       let y = right + offsets[2]
@@ -44,7 +45,9 @@ public enum TensorMap {
   /// One float32 array through a vector kernel.
   public static func vector(_ x: Tensor, _ context: ComputeContext, _ function: Elementwise.Unary) throws(CetError) -> Tensor {
     let result = try Tensor(uninitialized: .float32, x.shape, layout: x.layout, arena: context.arena)
-    Elementwise.apply(function, x.floats, into: result.floats, count: x.count)
+    try context.pieces(x.count) { piece in
+      Elementwise.apply(function, x.floats + piece.lowerBound, into: result.floats + piece.lowerBound, count: piece.count)
+    }
     return result
   }
 
@@ -83,18 +86,18 @@ public enum TensorMap {
   /// or 1. Rows with other strides are gathered first.
   private static func rows(_ a: Tensor, _ b: Tensor, _ context: ComputeContext, _ body: Row) throws(CetError) -> Tensor {
     let (a, b, result, walk) = try prepare(a, b, .float32, context)
-    let count = walk.rowCount
     let (sa, sb) = (walk.rowStride(1), walk.rowStride(2))
+    let longest = min(walk.rowCount, ComputeContext.pieceSize)
     let regular = (0...1).contains(sa) && (0...1).contains(sb) && sa + sb > 0
-    let scratch = try Tensor(uninitialized: .float32, [regular ? 0 : 2 * count], arena: context.arena)
-    walk.forEachRow { offsets in
+    let scratch = try Tensor(uninitialized: .float32, [regular ? 0 : 2 * longest], arena: context.arena)
+    try walk.forEachRow(context) { offsets, count in
       let z = result.floats + offsets[0]
       let x = UnsafePointer(a.floats) + offsets[1]
       let y = UnsafePointer(b.floats) + offsets[2]
       if regular {
         body(x, sa, y, sb, z, count)
       } else {
-        let (u, v) = (scratch.floats, scratch.floats + count)
+        let (u, v) = (scratch.floats, scratch.floats + longest)
         for i in 0..<count { (u[i], v[i]) = (x[i * sa], y[i * sb]) }
         body(u, 1, v, 1, z, count)
       }

@@ -89,9 +89,8 @@ public enum TensorReduction {
       extents: x.shape.permuted(order),
       strides: [result.broadcastStrides(to: x.shape).permuted(order), x.strides.permuted(order)])
     let input = UnsafePointer(x.elements(as: X.self))
-    let n = walk.rowCount
     let (so, sx) = (walk.rowStride(0), walk.rowStride(1))
-    walk.forEachRow { offsets in
+    try walk.forEachRow(context) { offsets, n in
       let s = sums + offsets[0]
       let v = input + offsets[1]
       if so == 0 {

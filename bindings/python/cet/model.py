@@ -14,7 +14,7 @@ from . import structs as s
 from .calibration import Calibration
 from .errors import InvalidArgument
 from .library import check, initialized, lib, taken_text
-from .native import TYPE_NAMES, Handle, Tensors, copied, made, path_bytes, shape_of
+from .native import TYPE_NAMES, Callbacks, Handle, Log, Progress, Tensors, copied, made, path_bytes, shape_of
 
 Bytes = Union[bytes, bytearray, memoryview]
 
@@ -188,17 +188,27 @@ def inspect(model: Model) -> dict:
     return json.loads(taken_text(text))
 
 
-def run(model: Model, inputs: Mapping[str, np.ndarray], *, threads: int = 0) -> Dict[str, np.ndarray]:
+def run(
+    model: Model, inputs: Mapping[str, np.ndarray], *, threads: int = 0, max_memory: Optional[int] = None,
+    progress: Optional[Progress] = None, log: Optional[Log] = None
+) -> Dict[str, np.ndarray]:
     """Runs the model with the library's own executor.
 
     inputs: one array per model input, by name, of the model's element type and shape; initializers that are inputs
-    may be given as well.
+    may be given as well. max_memory: bytes that all values of the run together may have; None for 60 % of the memory that
+    is available. progress(phase, done, total); an exception raised in it cancels the run. log(level, message).
     Returns the outputs by name, in the graph's order.
     """
-    tensors = Tensors(inputs)
+    tensors, callbacks = Tensors(inputs), Callbacks(progress, log)
+    options = _run_options(callbacks, threads, max_memory)
+    return callbacks.made(_taken, lib.cet_run, model._handle, tensors.array, tensors.count, c.byref(options))
+
+
+def _run_options(callbacks: Callbacks, threads: int, max_memory: Optional[int]) -> s.RunOptions:
     options = initialized(s.RunOptions)
-    options.threads = threads
-    return _taken(made(lib.cet_run, model._handle, tensors.array, tensors.count, c.byref(options)))
+    options.threads, options.max_memory = threads, max_memory or 0
+    options.progress, options.log = callbacks.progress, callbacks.log
+    return options
 
 
 def _taken(outputs) -> Dict[str, np.ndarray]:
@@ -214,22 +224,25 @@ def _taken(outputs) -> Dict[str, np.ndarray]:
 
 
 def run_samples(
-    model: Model, calibration: Calibration, *, batch_size: int = 0, threads: int = 0
+    model: Model, calibration: Calibration, *, batch_size: int = 0, threads: int = 0, max_memory: Optional[int] = None,
+    progress: Optional[Progress] = None, log: Optional[Log] = None
 ) -> Iterator[Dict[str, np.ndarray]]:
     """Runs the model on the samples of a calibration, as planning feeds them; gives the outputs batch by batch.
 
     Inputs are cut along the axis that counts samples, those without one are given whole; float32 is narrowed to float16
-    where the model asks for that. batch_size: 0 for what the model fixes, else 32.
+    where the model asks for that. batch_size: 0 for what the model fixes, else 32. max_memory, progress and log as for
+    `run`, of every batch.
     """
-    options = initialized(s.RunOptions)
-    options.threads, options.batch_size = threads, batch_size
+    callbacks = Callbacks(progress, log)
+    options = _run_options(callbacks, threads, max_memory)
+    options.batch_size = batch_size
     for batch in range(lib.cet_calibration_batch_count(calibration._handle)):
         first, count = 0, c.c_uint64()
         while True:
-            outputs = c.c_void_p()
-            check(lib.cet_run_samples(
-                model._handle, calibration._handle, batch, first, c.byref(options), c.byref(count), c.byref(outputs)))
-            if not count.value:
+            outputs = callbacks.made(
+                lambda handle: _taken(handle) if handle else None, lib.cet_run_samples, model._handle, calibration._handle, batch, first,
+                c.byref(options), c.byref(count))
+            if outputs is None:
                 break
-            yield _taken(outputs)
+            yield outputs
             first += count.value

@@ -172,17 +172,20 @@ class Quantized(Handle):
             result.append(Correction(view.name.decode(), view.node.decode(), bool(view.added), values))
         return result
 
-    def save(self, path: Union[str, os.PathLike], *, encoding: Optional[str] = None) -> None:
+    def save(
+        self, path: Union[str, os.PathLike], *, encoding: Optional[str] = None, progress: Optional[Progress] = None
+    ) -> None:
         """Writes the ONNX file; it appears complete or not at all. encoding: the plan's unless given.
+        progress(phase, done, total); an exception raised in it leaves nothing.
 
         A file that the model was loaded from is not replaced."""
-        callbacks = Callbacks(None, None)
+        callbacks = Callbacks(progress, None)
         callbacks.call(lib.cet_quantized_save_file, self._handle, path_bytes(path), c.byref(_save_options(encoding, callbacks)))
 
-    def to_bytes(self, *, encoding: Optional[str] = None) -> bytes:
+    def to_bytes(self, *, encoding: Optional[str] = None, progress: Optional[Progress] = None) -> bytes:
         """The same bytes as `save` writes."""
         data, size = c.c_void_p(), c.c_size_t()
-        callbacks = Callbacks(None, None)
+        callbacks = Callbacks(progress, None)
         callbacks.call(
             lib.cet_quantized_save_memory, self._handle, c.byref(_save_options(encoding, callbacks)), c.byref(data), c.byref(size))
         try:

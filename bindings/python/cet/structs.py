@@ -291,6 +291,10 @@ class RunOptions(Struct):
     _c_name_ = "cet_run_options"
     _fields_ = [
         ("struct_size", c.c_uint32), ("threads", c.c_uint32), ("batch_size", c.c_uint32), ("reserved", c.c_uint32),
+        ("max_memory", c.c_uint64),
+        ("progress", ProgressFn),
+        ("log", LogFn),
+        ("user_data", c.c_void_p),
     ]
 
 
