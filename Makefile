@@ -10,6 +10,7 @@
 # make test-packages  build both and try them
 # make server   start the example of an inference server (examples/server)
 # make test-server  set it up and test it; make serve  build its C counterpart
+# make api      build the reference of the Python package into build/api
 # make clean    remove what was built
 
 PREFIX ?= /usr/local
@@ -28,7 +29,7 @@ BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages server serve test-server clean
+.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages server serve test-server api clean
 
 all: lib
 
@@ -93,6 +94,10 @@ test-server: lib
 	tools/setup.sh python
 	examples/server/setup.sh
 	$(PYTHON) -m pytest -q -rs Tests/python/test_server.py Tests/python/test_server_parts.py
+
+api:
+	tools/setup.sh docs
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict -f docs/python/mkdocs.yml -d ../../$(BUILD)/api
 
 clean:
 	rm -rf .build $(SCRATCH) $(BUILD)

@@ -14,9 +14,9 @@ ByteSize = Union[int, float, str]
 Widths = Union[int, str, Iterable[int]]
 """Bits of a code, 1 to 8: 4, [2, 3, 4] or "2,3,4"."""
 Patterns = Union[str, Iterable[str]]
-"""One pattern over initializer names or several; * and ? match."""
+"""One pattern over initializer names or several; `*` and `?` match."""
 FixRules = Union[Mapping[str, int], str, Iterable[str]]
-"""Bits of tensors by pattern: {"fc*": 4}, "fc*=4" or ["fc*=4", "conv1.weight=8"]."""
+"""Bits of tensors by pattern: `{"fc*": 4}`, `"fc*=4"` or `["fc*=4", "conv1.weight=8"]`."""
 
 _UNITS = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _SIZE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?([kmg]?i?b)?", re.ASCII)

@@ -312,8 +312,8 @@ def plan(
         effort: "low", "medium" (default), "high": paths of the search for trellis codes in large tensors, 8, 32, 128.
         bits: Allowed widths, [2, 3, 4] or "2,3,4"; default 1, 2, 3, 4, 5, 6, 8 where tensors may have trellis codes,
             else 2, 3, 4, 8.
-        keep: Patterns (* and ?) of initializers that stay float32, "*.bias" or a list.
-        fix: Bits of tensors by pattern, {"fc*": 4} or ["fc*=4"]; the last match counts, and keep wins over fix.
+        keep: Patterns (`*` and `?`) of initializers that stay float32, `"fc*"` or a list.
+        fix: Bits of tensors by pattern, `{"fc*": 4}` or `["fc*=4"]`; the last match counts, and keep wins over fix.
         output: Graph output that the loss reads, default the first.
         shifts: Copies of every image, each moved by up to a sixteenth of it, that statistics, the choice of bits and the check
             of compensated rounding take beside the samples; default as many as make up to 256 images of them, at most 3 (none
