@@ -57,9 +57,10 @@ from .spectrum import Spectrum, eigsh
 from .version import __version__
 
 __all__ = [
-    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "DLPackArray", "Hessian", "IOFailure",
-    "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "ModelInfo", "NotConverged",
-    "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "Session", "ShapeMismatch",
-    "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "build_info", "diagonal", "eigsh", "inspect",
-    "library_path", "library_version", "mpi", "plan", "plots", "quantize", "report", "run", "run_samples", "spectral_density", "trace",
+    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "DLPackArray", "Hessian",
+    "IOFailure", "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model",
+    "ModelInfo", "NotConverged", "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor",
+    "Quantized", "Session", "ShapeMismatch", "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__",
+    "build_info", "diagonal", "eigsh", "inspect", "library_path", "library_version", "mpi", "plan", "plots", "quantize",
+    "report", "run", "run_samples", "spectral_density", "trace",
 ]

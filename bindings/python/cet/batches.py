@@ -38,17 +38,19 @@ class BatchReader:
             return found, labels
         missing = [name for name in self._names if name not in found]
         if missing:
-            raise InvalidArgument(f"batch {self._count} has no {missing[0]!r}, only {', '.join(map(repr, found)) or 'nothing'}")
+            raise InvalidArgument(
+                f"batch {self._count} has no {missing[0]!r}, only {', '.join(map(repr, found)) or 'nothing'}")
         return {name: found[name] for name in self._names}, labels
 
     def _row(self, arrays: "list[Any]") -> Tuple[Dict[str, Any], Any]:
         if self._names is None:
-            raise InvalidArgument(f"batch {self._count} is no mapping but {_described(arrays)}: names=[...] says which inputs these are")
+            raise InvalidArgument(
+                f"batch {self._count} is no mapping but {_described(arrays)}: names=[...] says which inputs these are")
         more = len(arrays) - len(self._names)
         if more not in (0, 1):
             raise InvalidArgument(
-                f"batch {self._count} is {_described(arrays)}, expected {len(self._names)} for {', '.join(map(repr, self._names))}, "
-                "or one more with labels")
+                f"batch {self._count} is {_described(arrays)}, expected {len(self._names)} for "
+                f"{', '.join(map(repr, self._names))}, or one more with labels")
         return dict(zip(self._names, arrays)), arrays[-1] if more else None
 
 

@@ -155,7 +155,9 @@ class Calibration(Handle):
         return f"<cet.Calibration: {len(self)} samples>"
 
 
-def _made_of(batches: Iterable[Tuple[Mapping[str, np.ndarray], Optional[np.ndarray]]], narrow: Sequence[str] = ()) -> Calibration:
+def _made_of(
+    batches: Iterable[Tuple[Mapping[str, np.ndarray], Optional[np.ndarray]]], narrow: Sequence[str] = ()
+) -> Calibration:
     made_set = Calibration()
     for inputs, labels in batches:
         made_set.add_batch({name: narrowed(array) if name in narrow else array for name, array in inputs.items()}, labels)

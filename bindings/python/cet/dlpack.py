@@ -27,7 +27,8 @@ def borrow(value: Any, name: Optional[bytes], tensor: s.Tensor) -> Any:
     device, _ = value.__dlpack_device__()
     if device != _CPU:
         shown = "" if name is None else f" {name.decode()!r}"
-        raise InvalidArgument(f"array{shown} is on DLPack device {device}, expected {_CPU}: copy it to the processor's memory first")
+        raise InvalidArgument(
+            f"array{shown} is on DLPack device {device}, expected {_CPU}: copy it to the processor's memory first")
     try:
         capsule = value.__dlpack__(max_version=(1, 0))
     except TypeError:  # from before versions

@@ -33,7 +33,8 @@ def _options(
 
 
 def _call(
-    callbacks: Callbacks, name: str, operator: Operator, n: Optional[int], options: s.EstimateOptions, *results: Any, sized: bool
+    callbacks: Callbacks, name: str, operator: Operator, n: Optional[int], options: s.EstimateOptions, *results: Any,
+    sized: bool,
 ) -> None:
     """Calls the library's function for a curvature or, with the operator's products, for a host's map."""
     if isinstance(operator, Hessian):
@@ -137,7 +138,8 @@ class SpectralDensity:
 def spectral_density(
     operator: Operator, samples: int = 8, steps: int = 40, *, points: int = 500, width: Optional[float] = None,
     n: Optional[int] = None, seed: int = 0, threads: int = 0, basis_type: Optional[BasisType] = None,
-    basis_path: Optional[Pathlike] = None, max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
+    basis_path: Optional[Pathlike] = None, max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None,
+    log: Optional[Log] = None,
 ) -> SpectralDensity:
     """The density of the eigenvalues by stochastic Lanczos quadrature: samples * steps products at most.
 

@@ -38,13 +38,16 @@ def number(option: str, value: Any) -> float:
 
 
 def whole(option: str, value: Any) -> int:
-    """A whole number, 0 for None."""
-    if value is None:
-        return 0
+    """A whole number."""
     try:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{option}: expected a whole number, got {value!r}") from None
+
+
+def count(option: str, value: Any) -> int:
+    """A whole number, 0 for None."""
+    return 0 if value is None else whole(option, value)
 
 
 def byte_size(option: str, value: Optional[ByteSize]) -> int:
@@ -59,7 +62,7 @@ def byte_size(option: str, value: Optional[ByteSize]) -> int:
         return int(size)
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return whole(option, value)
+    return count(option, value)
 
 
 def bits_mask(bits: Optional[Widths]) -> int:

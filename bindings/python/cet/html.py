@@ -26,8 +26,9 @@ def plan(plan: "Plan") -> str:
     """Totals, and every tensor's bits with a bar."""
     rows = [
         [
-            tensor.name, "×".join(map(str, tensor.shape)), str(tensor.bits) if tensor.bits <= 8 else "float", _bar(tensor.bits / 8 if tensor.bits <= 8 else 0),
-            f"{tensor.stored_bytes:,}", _number(tensor.predicted_loss_change), tensor.reason,
+            tensor.name, "×".join(map(str, tensor.shape)), str(tensor.bits) if tensor.bits <= 8 else "float",
+            _bar(tensor.bits / 8 if tensor.bits <= 8 else 0), f"{tensor.stored_bytes:,}",
+            _number(tensor.predicted_loss_change), tensor.reason,
         ]
         for tensor in plan.tensors
     ]

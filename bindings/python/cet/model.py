@@ -80,11 +80,12 @@ class Model(Handle):
     def __init__(self, source: Union[Pathlike, bytes, bytearray, memoryview]):
         if isinstance(source, (bytes, bytearray, memoryview)):
             data = bytes(source)
+            self._source: Union[str, bytes] = data
             handle = made(lib.cet_model_load_memory, data, len(data))
         else:
+            self._source = os.path.abspath(source)
             handle = made(lib.cet_model_load_file, path_bytes(source))
         super().__init__(handle)
-        self._source: Union[str, bytes] = data if isinstance(source, (bytes, bytearray, memoryview)) else os.path.abspath(source)
 
     def __reduce__(self) -> Any:
         return _model_again, (self._source, self.sha256)
@@ -157,7 +158,8 @@ class Model(Handle):
 def _model_again(source: Union[str, bytes], sha256: str) -> Model:
     model = Model(source)
     if model.sha256 != sha256:
-        raise InvalidArgument(f"{source!r} is another model than the one that was pickled: SHA-256 {model.sha256}, expected {sha256}")
+        raise InvalidArgument(
+            f"{source!r} is another model than the one that was pickled: SHA-256 {model.sha256}, expected {sha256}")
     return model
 
 

@@ -42,7 +42,7 @@ class PlanCall:
         options.keep_patterns, options.fix_patterns, options.fix_bits = self._keep, self._fix, self._fix_bits
         options.seed = given["seed"]
         for name in ("samples", "batch_size", "eigenpairs", "max_iterations"):
-            setattr(options, name, g.whole(name, given[name]))
+            setattr(options, name, g.count(name, given[name]))
         options.max_memory = g.byte_size("max_memory", given["max_memory"])
         options.shifts = 0 if given["shifts"] is None else g.whole("shifts", given["shifts"]) or w.NO_SHIFTS
         for name in ("output", "min_runtime"):
@@ -72,6 +72,6 @@ class QuantizeCall:
         options.encoding = w.code("encoding", given["encoding"], w.ENCODINGS)
         options.effort = w.code("effort", given["effort"], w.EFFORTS)
         for name in ("samples", "batch_size"):
-            setattr(options, name, g.whole(name, given[name]))
+            setattr(options, name, g.count(name, given[name]))
         options.max_memory = g.byte_size("max_memory", given["max_memory"])
         options.progress, options.log = self.callbacks.progress, self.callbacks.log

@@ -30,8 +30,8 @@ class Session(Handle):
         calibration: None where batches are added with `add_batch` or `pull`.
 
     The options are those of `cet.plan`, for all plans of the session; progress and log are not heard. A target among them
-    is that of the plan that is rounded and judged once; losses of all others are predicted from it. Without one: 3 bits a weight,
-    or the fewest that are possible.
+    is that of the plan that is rounded and judged once; losses of all others are predicted from it. Without one: 3 bits a
+    weight, or the fewest that are possible.
 
     Raises:
         InvalidArgument: Options, also the methods "paper" and "clado", which keep no table.

@@ -40,7 +40,8 @@ def bits(plan: "Plan", *, backend: Backend = "matplotlib", ax: Any = None) -> An
 
 
 def curve(
-    plan: "Plan", model: "Model", *, target_bits: Optional[Iterable[float]] = None, backend: Backend = "matplotlib", ax: Any = None
+    plan: "Plan", model: "Model", *, target_bits: Optional[Iterable[float]] = None, backend: Backend = "matplotlib",
+    ax: Any = None,
 ) -> Any:
     """Size against loss: the plan's table planned again for other budgets, with 95 % intervals where they are known. The plan
     itself is marked.
@@ -48,8 +49,8 @@ def curve(
     Args:
         plan: With a table of losses (any but those of methods "paper" and "clado").
         model: The one that was planned.
-        target_bits: Mean code bits of the points; 24 from the fewest to the most possible unless given. Budgets out of reach are
-            left out.
+        target_bits: Mean code bits of the points; 24 from the fewest to the most possible unless given. Budgets out of reach
+            are left out.
         backend: As for `bits`.
         ax: As for `bits`.
     """
@@ -87,7 +88,8 @@ def spectrum(
     if spectrum is None and density is None:
         raise InvalidArgument("nothing to draw: give a spectrum, a density or both")
     return _drawer(backend, ax).spectrum(
-        None if spectrum is None else data.eigenvalues(spectrum), None if density is None else data.density(density), **_axes(ax))
+        None if spectrum is None else data.eigenvalues(spectrum), None if density is None else data.density(density),
+        **_axes(ax))
 
 
 def named(kinds: Mapping[str, Callable[..., Any]], kind: str) -> Callable[..., Any]:

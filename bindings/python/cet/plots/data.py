@@ -30,8 +30,8 @@ def bits(plan: "Plan") -> Rows:
     """Tensors in graph order; bits None where kept."""
     return [
         {
-            "index": index, "tensor": tensor.name, "bits": tensor.bits if tensor.bits <= 8 else None, "coding": tensor.coding or "float32",
-            "bytes": tensor.stored_bytes, "reason": tensor.reason,
+            "index": index, "tensor": tensor.name, "bits": tensor.bits if tensor.bits <= 8 else None,
+            "coding": tensor.coding or "float32", "bytes": tensor.stored_bytes, "reason": tensor.reason,
         }
         for index, tensor in enumerate(plan.tensors)
     ]

@@ -52,7 +52,9 @@ def bits(rows: Rows, ax: Any = None) -> Any:
     ax.set_ylabel("bits of a code")
     _tidy(ax, "y")
     if count <= 40:
-        ax.set_xticks(range(count), [_shortened(row["tensor"]) for row in rows], rotation=60, ha="right", fontsize=8, rotation_mode="anchor")
+        ax.set_xticks(
+            range(count), [_shortened(row["tensor"]) for row in rows], rotation=60, rotation_mode="anchor", ha="right",
+            fontsize=8)
     else:
         ax.set_xlabel("tensor, in graph order")
         ax.xaxis.set_major_locator(_ticker.MaxNLocator(integer=True))
@@ -69,7 +71,8 @@ def _bits_legend(ax: Any, rows: Rows) -> None:
     if any(row["bits"] is None for row in rows):
         entries.append(patches.Patch(facecolor="none", edgecolor=data.KEPT, linestyle=":", label="stays float32"))
     if entries:
-        ax.legend(handles=entries, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8, borderaxespad=0.2)
+        ax.legend(
+            handles=entries, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8, borderaxespad=0.2)
 
 
 def curve(found: Curve, ax: Any = None) -> Any:
@@ -83,7 +86,8 @@ def curve(found: Curve, ax: Any = None) -> Any:
             [point["bytes"] for point in known], [point["low"] for point in known], [point["high"] for point in known],
             color=data.LINE, alpha=0.15, linewidth=0, label="95 % interval")
     if own["bytes"] and own["loss"] > 0:
-        ax.plot([own["bytes"]], [own["loss"]], "D", color=data.NEGATIVE, markersize=7, label=f"this plan, ratio {own['ratio']:.1f}")
+        ax.plot(
+            [own["bytes"]], [own["loss"]], "D", color=data.NEGATIVE, markersize=7, label=f"this plan, ratio {own['ratio']:.1f}")
     ax.set_yscale("log")
     ax.xaxis.set_major_formatter(_ticker.FuncFormatter(lambda size, _: _bytes(size)))
     ax.set_xlabel("whole file")
@@ -151,7 +155,8 @@ def _eigenvalues(pairs: Rows, ax: Any) -> None:
 def _density(points: Rows, ax: Any) -> None:
     x: Dict[str, List[float]] = {
         name: [math.nan if point[name] is None else point[name] for point in points] for name in points[0]}
-    ax.fill_between(x["eigenvalue"], x["low"], x["high"], color=data.POSITIVE, alpha=0.2, linewidth=0, label="± 2 standard errors")
+    ax.fill_between(
+        x["eigenvalue"], x["low"], x["high"], color=data.POSITIVE, alpha=0.2, linewidth=0, label="± 2 standard errors")
     ax.plot(x["eigenvalue"], x["density"], color=data.POSITIVE, linewidth=1.3)
     ax.axvline(0, color=data.KEPT, linewidth=0.8, linestyle="--")
     ax.set_yscale("log")
