@@ -22,7 +22,7 @@ def test_notebook_runs_and_its_assertions_hold(root, tmp_path, monkeypatch, name
     assert len(code) >= 5 and any("assert" in cell.source for cell in code)
     outputs = [output for cell in code for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
-    assert sorted(os.listdir(tmp_path)) == ["ipython"]  # it exports nothing
+    assert set(os.listdir(tmp_path)) <= {"ipython"}  # it exports nothing
 
 
 @pytest.mark.skipif(

@@ -93,6 +93,7 @@ class Calibration(Handle):
         if samples is None or samples > 0:
             for batch in batches:
                 self.add_batch(*read(batch))
+                del batch  # gone before the next one is made
                 if samples is not None and len(self) >= samples:
                     break
         return self

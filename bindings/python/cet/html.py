@@ -70,7 +70,7 @@ def _totals(total: "PlanSummary") -> Dict[str, str]:
     return {
         "method": f"{total.method}, {total.rounding}, {total.granularity}, {total.encoding}",
         "weights": f"{total.parameter_count:,} at {total.mean_bits:.3f} bits, ratio {total.ratio:.2f}",
-        "file": f"{total.file_bytes:,} of {total.model_bytes:,} bytes",
+        "file": f"{total.file_bytes:,} of {total.model_bytes:,} bytes" if total.file_bytes else "not known",
         "predicted": f"{_number(total.predicted_loss_change)}{interval} loss change on new samples ({total.loss})",
     }
 

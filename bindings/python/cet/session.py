@@ -92,6 +92,7 @@ class Session(Handle):
         read = BatchReader(names, labels)
         for batch in batches:
             self.add_batch(*read(batch))
+            del batch  # gone before the next one is made
 
     def prepare(self, *, progress: Optional[Progress] = None, log: Optional[Log] = None) -> None:
         """Makes the table of losses now, so that no later call has to."""
