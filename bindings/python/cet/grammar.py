@@ -72,7 +72,7 @@ def bits_mask(bits: Optional[Widths]) -> int:
     widths: Iterable[Any] = [bits]
     if isinstance(bits, str):
         widths = [int(part) if re.fullmatch("[0-9]+", part, re.ASCII) else part for part in bits.split(",")]
-    elif not hasattr(bits, "__index__"):
+    elif hasattr(bits, "__iter__"):  # a NumPy array has __index__, too
         widths = bits
     mask = 0
     for width in widths:
