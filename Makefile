@@ -12,6 +12,7 @@
 # make server   start the example of an inference server (examples/server)
 # make test-server  set it up and test it; make serve  build its C counterpart
 # make site     build the documents as a site into build/site
+# make api      build the reference of the Python package into build/api
 # make clean    remove what was built
 
 PREFIX ?= /usr/local
@@ -33,7 +34,7 @@ BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site clean
+.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site api clean
 
 all: lib
 
@@ -109,6 +110,9 @@ test-server: lib
 
 site:
 	NO_MKDOCS_2_WARNING=1 tools/site.sh
+api:
+	tools/setup.sh docs
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict -f docs/python/mkdocs.yml -d ../../$(BUILD)/api
 
 clean:
 	rm -rf .build $(SCRATCH) $(BUILD)

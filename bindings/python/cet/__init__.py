@@ -27,7 +27,7 @@ Arrays that the package returns are copies and outlive the objects they came fro
 `__dlpack__` in the processor's memory will do (PyTorch's bfloat16 too).
 """
 
-from . import mpi
+from . import mpi, plots
 from .calibration import Calibration
 from .communicator import Communicator
 from .dlpack import DLPackArray
@@ -46,19 +46,21 @@ from .errors import (
     UnsupportedOperator,
 )
 from .estimates import SpectralDensity, diagonal, spectral_density, trace
-from .hessian import CurvatureInfo, Hessian, Spectrum, eigsh
+from .hessian import CurvatureInfo, Hessian
 from .library import build_info, library_path, library_version
 from .model import Model, ModelInfo, Parameter, inspect, run, run_samples
 from .plan import Plan, PlanSummary, PlanTensor, plan
-from .report import report
 from .quantized import Correction, Initializer, Quantized, quantize
+from .report import report
 from .session import Session
+from .spectrum import Spectrum, eigsh
 from .version import __version__
 
 __all__ = [
-    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "DLPackArray", "Hessian", "IOFailure",
-    "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model", "ModelInfo", "NotConverged",
-    "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor", "Quantized", "Session", "ShapeMismatch",
-    "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__", "build_info", "diagonal", "eigsh", "inspect",
-    "library_path", "library_version", "mpi", "plan", "quantize", "report", "run", "run_samples", "spectral_density", "trace",
+    "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "DLPackArray", "Hessian",
+    "IOFailure", "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model",
+    "ModelInfo", "NotConverged", "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor",
+    "Quantized", "Session", "ShapeMismatch", "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__",
+    "build_info", "diagonal", "eigsh", "inspect", "library_path", "library_version", "mpi", "plan", "plots", "quantize",
+    "report", "run", "run_samples", "spectral_density", "trace",
 ]

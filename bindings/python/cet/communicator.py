@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Communicator:
         self._struct.rank, self._struct.size = rank, size
         self._struct.allreduce_sum = s.AllreduceFn(self._on_allreduce)
 
-    def _on_allreduce(self, values, count, _):
+    def _on_allreduce(self, values: Any, count: int, _: object) -> int:
         try:
             self._allreduce(np.ctypeslib.as_array(values, (count,)))
         except BaseException as error:  # raised again in `raising`
@@ -49,11 +49,10 @@ class raising:
     def __init__(self, communicator: Optional[Communicator]):
         self._communicator = communicator
 
-    def __enter__(self):
-        return self
+    def __enter__(self) -> None:
+        pass
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> None:
         if isinstance(error, Cancelled) and self._communicator is not None and self._communicator._error is not None:
             cause, self._communicator._error = self._communicator._error, None
             raise cause from None
-        return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
-from typing import Optional
+from typing import Any, Callable, Optional, Tuple
 
 from . import structs as s
 from .errors import InvalidArgument
@@ -21,12 +21,14 @@ _CPU = 1
 _VERSIONED, _UNVERSIONED = b"dltensor_versioned", b"dltensor"
 
 
-def borrow(value, name: Optional[bytes], tensor: s.Tensor):
+def borrow(value: Any, name: Optional[bytes], tensor: s.Tensor) -> Any:
     """Describes an array that has `__dlpack__`. Returns what to keep while `tensor` is used, None for an array that is not
     in C order, of which NumPy makes a copy."""
     device, _ = value.__dlpack_device__()
     if device != _CPU:
-        raise InvalidArgument(f"array {name!r} is on DLPack device {device}, expected {_CPU} (CPU)")
+        shown = "" if name is None else f" {name.decode()!r}"
+        raise InvalidArgument(
+            f"array{shown} is on DLPack device {device}, expected {_CPU}: copy it to the processor's memory first")
     try:
         capsule = value.__dlpack__(max_version=(1, 0))
     except TypeError:  # from before versions
@@ -52,26 +54,31 @@ _Deleter = c.CFUNCTYPE(None, c.POINTER(_Managed))
 _Managed._fields_ = [("version", c.c_uint32 * 2), ("manager_ctx", c.c_void_p), ("deleter", _Deleter)]
 
 
-@c.PYFUNCTYPE(None, c.c_void_p)
-def _destroy(capsule):
+def _delete(capsule: int) -> None:
     if _is_valid(capsule, _VERSIONED):  # else somebody took it
         pointer = c.cast(_pointer(capsule, _VERSIONED), c.POINTER(_Managed))
         pointer.contents.deleter(pointer)
+
+
+_destroy = c.PYFUNCTYPE(None, c.c_void_p)(_delete)
 
 
 class DLPackArray:
     """An array of the library's for whoever reads DLPack 1.x: `torch.from_dlpack(array)`. `make()` gives a pointer to a new
     DLManagedTensorVersioned."""
 
-    def __init__(self, make):
+    def __init__(self, make: Callable[[], Optional[int]]):
         self._make = make
 
-    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Optional[Tuple[int, int]] = None, dl_device: Optional[Tuple[int, int]] = None,
+        copy: Optional[bool] = None,
+    ) -> Any:
         if max_version is None or max_version[0] < 1:
             raise BufferError("needs a reader of DLPack 1.0 or later")
         if dl_device is not None and tuple(dl_device) != (_CPU, 0):
             raise BufferError("the array is in the memory of the processor")
         return _api.PyCapsule_New(self._make(), _VERSIONED, c.cast(_destroy, c.c_void_p))
 
-    def __dlpack_device__(self):
+    def __dlpack_device__(self) -> Tuple[int, int]:
         return (_CPU, 0)

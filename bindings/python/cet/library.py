@@ -6,6 +6,7 @@ import ctypes as c
 import json
 import os
 from pathlib import Path
+from typing import Any, Dict, Tuple, Type, TypeVar
 
 from . import structs as s
 from .errors import DETAILS, error_for
@@ -14,6 +15,8 @@ from .version import __version__
 # Before 1.0 a minor version may break the interface, from then on a major one: the library's name says which it is.
 _major, _minor = __version__.split(".")[:2]
 _SONAME = f"libcet.so.0.{_minor}" if _major == "0" else f"libcet.so.{_major}"
+
+_Struct = TypeVar("_Struct", bound=s.Struct)
 
 _handle = c.c_void_p
 _out = c.POINTER(c.c_void_p)
@@ -24,7 +27,7 @@ _float_array = c.POINTER(c.c_float)
 _double_array = c.POINTER(c.c_double)
 
 
-def _p(struct):
+def _p(struct: Any) -> Any:
     return c.POINTER(struct)
 
 
@@ -159,7 +162,7 @@ _PROTOTYPES = {
 }
 
 
-def _candidates():
+def _candidates() -> Tuple[str, str]:
     """Places to load from, in order; the first that exists is taken."""
     inside = Path(__file__).with_name(_SONAME)
     if inside.exists():
@@ -170,7 +173,7 @@ def _candidates():
     return _SONAME, "searched by the system's loader"
 
 
-def _load():
+def _load() -> Tuple[Any, str]:
     path, origin = _candidates()
     try:
         library = c.CDLL(path)
@@ -198,14 +201,15 @@ def library_path() -> str:
 
 def library_version() -> str:
     """Version of the loaded library, "major.minor.patch"."""
-    return lib.cet_version_string().decode()
+    return str(lib.cet_version_string().decode())
 
 
-def build_info() -> dict:
+def build_info() -> Dict[str, Any]:
     """What the library was built with and runs on: "compilers", "instruction_set", "processors", "blas", "onednn"."""
     text = c.c_void_p()
     check(lib.cet_build_info_json(c.byref(text)))
-    return json.loads(taken_text(text))
+    found: Dict[str, Any] = json.loads(taken_text(text))
+    return found
 
 
 def check(status: int) -> None:
@@ -225,7 +229,7 @@ def check(status: int) -> None:
     raise error
 
 
-def initialized(struct):
+def initialized(struct: Type[_Struct]) -> _Struct:
     """An option or info struct, zeroed and with its size set."""
     value = struct()
     check(getattr(lib, f"{struct._c_name_}_init")(c.byref(value), c.sizeof(struct)))
@@ -235,6 +239,6 @@ def initialized(struct):
 def taken_text(pointer: c.c_void_p) -> str:
     """The string that the library made; frees it."""
     try:
-        return c.string_at(pointer.value).decode()
+        return c.string_at(pointer).decode()
     finally:
         lib.cet_free(pointer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .communicator import Communicator
@@ -10,7 +12,7 @@ from .communicator import Communicator
 _CHUNK = 1 << 27
 
 
-def communicator(comm=None) -> Communicator:
+def communicator(comm: Any = None) -> Communicator:
     """A communicator over mpi4py's `comm`; MPI.COMM_WORLD unless given.
 
         from mpi4py import MPI

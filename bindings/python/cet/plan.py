@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import ctypes as c
 import math
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Tuple
 
+from . import html
 from . import structs as s
 from . import words as w
 from .calibration import Calibration
-from .errors import InvalidArgument
+from .grammar import ByteSize, FixRules, Patterns, Widths
 from .library import check, initialized, lib, taken_text
 from .model import Model
-from .native import Callbacks, Handle, Log, Progress, made, name_bytes, notes, shape_of, strings
+from .native import Handle, Log, Pathlike, made, name_bytes, notes, shape_of
+from .optional import required
+from .options import PlanCall
+from .progress import Progress
+from .words import Coding, CurvatureKind, Effort, Encoding, Loss, Method, Rounding
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 
 @dataclass(frozen=True)
@@ -94,22 +101,26 @@ class PlanSummary:
     held_out_samples: int
 
 
-def _table(values) -> Dict[int, float]:
+def _table(values: Iterable[float]) -> Dict[int, float]:
     return {bits: value for bits, value in enumerate(values) if bits >= 1 and not math.isnan(value)}
 
 
 class Plan(Handle):
-    """Bits of every weight tensor; immutable. Made by `cet.plan`, `Plan.from_json` or `Plan.replan`."""
+    """Bits of every weight tensor; immutable. Made by `cet.plan`, `Session.plan`, `Plan.from_json` or `Plan.replan`."""
 
     _free = "cet_plan_free"
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Reads what `to_json` wrote."""
+        """Reads what `to_json` wrote. A tensor whose "bits" were changed (1 to 8, or 32: kept) is planned with those.
+
+        Raises:
+            InvalidArgument: With line and column, or the member's path.
+        """
         return cls(made(lib.cet_plan_from_json, name_bytes(text)))
 
     @classmethod
-    def load(cls, path: Union[str, os.PathLike]) -> "Plan":
+    def load(cls, path: Pathlike) -> "Plan":
         """Reads a plan file."""
         return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
@@ -119,7 +130,7 @@ class Plan(Handle):
         check(lib.cet_plan_to_json(self._handle, c.byref(text)))
         return taken_text(text)
 
-    def save(self, path: Union[str, os.PathLike]) -> None:
+    def save(self, path: Pathlike) -> None:
         """Writes a plan file."""
         Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
 
@@ -191,12 +202,62 @@ class Plan(Handle):
         """Of the quantized model on the samples that it was fitted to; NaN before `cet.quantize`."""
         return self.summary.measured_loss_change
 
-    def replan(self, model: Model, **options) -> "Plan":
-        """A plan for another budget from this plan's sensitivity table: no data, no forward passes. Options as for
-        `cet.plan`."""
-        call = PlanCall(**options)
+    def replan(
+        self, model: Model,
+        *, target_ratio: Optional[float] = None, target_bits: Optional[float] = None,
+        target_size: Optional[ByteSize] = None, max_loss: Optional[float] = None, method: Optional[Method] = None,
+        loss: Optional[Loss] = None, curvature: Optional[CurvatureKind] = None, rounding: Optional[Rounding] = None,
+        granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
+        coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
+        keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
+        shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
+        seed: int = 0, threads: int = 0, samples: Optional[int] = None, batch_size: Optional[int] = None,
+        max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
+    ) -> "Plan":
+        """A plan for another budget from this plan's table of losses: no data, no forward passes, milliseconds.
+
+        Args:
+            model: The one that was planned, told by its SHA-256.
+
+        The options are those of `cet.plan`; what concerns samples (samples, batch_size, shifts, seed) has no effect here.
+
+        Raises:
+            InvalidArgument: Options; another model.
+            InfeasibleBudget: No plan is that small; `expected` has the range.
+        """
+        call = PlanCall(locals())
         return call.callbacks.made(
             Plan, lib.cet_plan_with_sensitivity, model._handle, self._handle, c.byref(call.options))
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """One row a tensor in graph order, with the fields of `PlanTensor` as columns; tables by bits are columns like
+        "sensitivity_4". Sizes are bytes, `bits` 32 where a tensor is kept, unknown values NaN. Needs pandas."""
+        pd = required("pandas", "Plan.to_dataframe")
+        tables = ("measured_loss", "curvature_loss", "sensitivity")
+        tensors = self.tensors
+        widths = sorted({bits for tensor in tensors for table in tables for bits in getattr(tensor, table)})
+        rows = []
+        for tensor in tensors:
+            row = {field.name: getattr(tensor, field.name) for field in fields(tensor) if field.name not in tables}
+            for table in tables:
+                row.update({f"{table}_{bits}": getattr(tensor, table).get(bits, math.nan) for bits in widths})
+            rows.append(row)
+        frame: pandas.DataFrame = pd.DataFrame(rows)
+        frame["axis"] = frame["axis"].astype("Int64")
+        return frame
+
+    def plot(self, kind: str = "bits", **options: Any) -> Any:
+        """A picture of the plan: kind "bits" (along depth) or "theory" (against practice). Options as for `cet.plots.bits` and
+        `cet.plots.theory`; the size-loss curve needs the model, too: `cet.plots.curve`."""
+        from . import plots
+
+        return plots.named({"bits": plots.bits, "theory": plots.theory}, kind)(self, **options)
+
+    def _repr_html_(self) -> str:
+        return html.plan(self)
+
+    def __reduce__(self) -> Any:
+        return Plan.from_json, (self.to_json(),)
 
     def __repr__(self) -> str:
         total = self.summary
@@ -219,93 +280,68 @@ class Plan(Handle):
         return "\n".join(lines)
 
 
-class PlanCall:
-    """Options of one planning call with all that they point to."""
-
-    def __init__(
-        self, *, needs_target: bool = True, target_ratio: Optional[float] = None, target_bits: Optional[float] = None,
-        target_size: Optional[int] = None, max_loss: Optional[float] = None, method: Optional[str] = None,
-        loss: Optional[str] = None, curvature: Optional[str] = None, rounding: Optional[str] = None,
-        granularity: Optional[str] = None, encoding: Optional[str] = None,
-        coding: Optional[str] = None, effort: Optional[str] = None,
-        bits: Optional[Union[int, Iterable[int]]] = None, keep: Iterable[str] = (),
-        fix: Optional[Mapping[str, int]] = None, seed: int = 0, samples: Optional[int] = None,
-        batch_size: Optional[int] = None, max_memory: Optional[int] = None, threads: int = 0,
-        shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
-        output: Optional[str] = None, min_runtime: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
-    ):
-        targets = dict(target_ratio=target_ratio, target_bits=target_bits, target_size=target_size, max_loss=max_loss)
-        given = [name for name, value in targets.items() if value is not None]
-        if len(given) > 1 or needs_target and not given:
-            raise InvalidArgument(f"give exactly one of {', '.join(targets)}" + (f", not {' and '.join(given)}" if given else ""))
-        for name in given:
-            if not targets[name] > 0:
-                raise InvalidArgument(f"{name} is {targets[name]}, expected a positive number")
-        self.callbacks = Callbacks(progress, log)
-        options = self.options = initialized(s.PlanOptions)
-        options.threads = threads
-        options.target_ratio = target_ratio or 0
-        options.target_bits = target_bits or 0
-        options.target_size = target_size or 0
-        options.max_loss = max_loss or 0
-        options.method = w.code("method", method, w.METHODS)
-        options.loss = w.code("loss", loss, w.LOSSES)
-        options.curvature = w.code("curvature", curvature, w.CURVATURES)
-        options.rounding = w.code("rounding", rounding, w.ROUNDINGS)
-        options.granularity, options.block_size = w.granularity_code(granularity)
-        options.encoding = w.code("encoding", encoding, w.ENCODINGS)
-        options.coding = w.code("coding", coding, w.CODINGS)
-        options.effort = w.code("effort", effort, w.EFFORTS)
-        options.bits = w.bits_mask(bits)
-        fix = fix or {}
-        self._keep, options.keep_count = strings([keep] if isinstance(keep, str) else keep)
-        self._fix, options.fix_count = strings(fix)
-        self._fix_bits = (c.c_int32 * len(fix))(*fix.values())
-        options.keep_patterns, options.fix_patterns, options.fix_bits = self._keep, self._fix, self._fix_bits
-        options.seed = seed
-        options.samples = samples or 0
-        options.max_memory = max_memory or 0
-        options.batch_size = batch_size or 0
-        options.shifts = 0 if shifts is None else shifts or w.NO_SHIFTS
-        options.eigenpairs = eigenpairs or 0
-        options.max_iterations = max_iterations or 0
-        options.output = None if output is None else name_bytes(output)
-        options.min_runtime = None if min_runtime is None else name_bytes(min_runtime)
-        options.progress, options.log = self.callbacks.progress, self.callbacks.log
-
-
-def plan(model: Model, calibration: Calibration, **options) -> Plan:
+def plan(
+    model: Model, calibration: Calibration,
+    *, target_ratio: Optional[float] = None, target_bits: Optional[float] = None,
+    target_size: Optional[ByteSize] = None, max_loss: Optional[float] = None, method: Optional[Method] = None,
+    loss: Optional[Loss] = None, curvature: Optional[CurvatureKind] = None, rounding: Optional[Rounding] = None,
+    granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
+    coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
+    keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
+    shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
+    seed: int = 0, threads: int = 0, samples: Optional[int] = None, batch_size: Optional[int] = None,
+    max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
+) -> Plan:
     """Chooses bits for every quantizable weight so that the loss changes least within the budget.
 
-    Exactly one target:
-      target_ratio: 32 / mean code bits over the planned weights; scales are not counted.
-      target_bits: mean code bits over the planned weights.
-      target_size: bytes of the written file, everything counted, never exceeded.
-      max_loss: the smallest plan found whose loss change, measured on held-out samples, is at most this with 95 % confidence.
-    How:
-      method: "cet" (default), "paper", "hawq-v2", "mckp", "uniform", "clado".
-      loss: "kl" (default with logits), "cross-entropy", "mse", "output".
-      curvature: "hessian" (default), "gauss-newton".
-      rounding: "compensated" (default), "gptq", "nearest".
-      granularity: "per-axis" (default), "per-tensor", "block:N".
-      encoding: "planes" (default), "qdq", "float", "ort" (onnxruntime's own operators, in blocks of 128 weights), "auto" (what
-        keeps most weights small in memory in files that open in min_runtime).
-      min_runtime: the oldest runtime that the file must open in, "ort-1.20" or later, "openvino-2026" or later.
-      coding: "auto" (default): of each tensor and width the coding of less error, with rounding "nearest" affine; "affine":
-        uniform grids; "trellis".
-      bits: allowed widths, default (1, 2, 3, 4, 5, 6, 8) where tensors may have trellis codes, else (2, 3, 4, 8).
-      keep: patterns (* and ?) of initializers that stay float32. fix: {pattern: bits}; the last match counts.
-      output: graph output that the loss reads, default the first.
-      shifts: copies of every image, each moved by up to a sixteenth of it, that statistics, the choice of bits and the check of
-        compensated rounding take beside the samples; default as many as make up to 256 images of them, at most 3 (none of more
-        than 128 samples); 0 for none. Images are inputs of rank 4, 16 × 16 or larger, that a convolution reads. Copies are held
-        in memory.
-      eigenpairs, max_iterations: for method "paper" (and "hawq-v2").
-    Effort:
-      effort: "low", "medium" (default), "high": paths of the search for trellis codes in large tensors, 8, 32, 128.
-      seed, threads (0: all processors), samples (the first so many), batch_size, max_memory (bytes).
-    Callbacks:
-      progress(phase, done, total); an exception raised in it cancels the call. log(level, message).
+    Exactly one of target_ratio, target_bits, target_size and max_loss is given.
+
+    Args:
+        model: Its Conv, ConvTranspose, Gemm and MatMul weights and Gather tables are planned.
+        calibration: Samples like those that the model will see; a few hundred.
+        target_ratio: 32 / mean code bits over the planned weights; scales are not counted.
+        target_bits: Mean code bits over the planned weights.
+        target_size: Bytes of the written file, everything counted, never exceeded: 12_000_000 or "12MB".
+        max_loss: The smallest plan found whose loss change, measured on held-out samples, is at most this with 95 %
+            confidence. Mean over samples, in the loss's own unit (nats for "kl" and "cross-entropy").
+        method: "cet" (default), "paper", "hawq-v2", "mckp", "uniform", "clado".
+        loss: "kl" (default with logits), "cross-entropy", "mse", "output".
+        curvature: "hessian" (default), "gauss-newton".
+        rounding: "compensated" (default), "gptq", "nearest".
+        granularity: "per-axis" (default), "per-tensor", "block:N".
+        encoding: "planes" (default), "qdq", "float", "ort" (onnxruntime's own operators, in blocks of 128 weights), "auto"
+            (what keeps most weights small in memory in files that open in min_runtime).
+        min_runtime: The oldest runtime that the file must open in, "ort-1.20" or later, "openvino-2026" or later.
+        coding: "auto" (default): of each tensor and width the coding of less error, with rounding "nearest" affine;
+            "affine": uniform grids; "trellis".
+        effort: "low", "medium" (default), "high": paths of the search for trellis codes in large tensors, 8, 32, 128.
+        bits: Allowed widths, [2, 3, 4] or "2,3,4"; default 1, 2, 3, 4, 5, 6, 8 where tensors may have trellis codes,
+            else 2, 3, 4, 8.
+        keep: Patterns (`*` and `?`) of initializers that stay float32, `"fc*"` or a list.
+        fix: Bits of tensors by pattern, `{"fc*": 4}` or `["fc*=4"]`; the last match counts, and keep wins over fix.
+        output: Graph output that the loss reads, default the first.
+        shifts: Copies of every image, each moved by up to a sixteenth of it, that statistics, the choice of bits and the check
+            of compensated rounding take beside the samples; default as many as make up to 256 images of them, at most 3 (none
+            of more than 128 samples); 0 for none. Images are inputs of rank 4, 16 × 16 or larger, that a convolution reads.
+            Copies are held in memory.
+        eigenpairs: Stiff axes of method "paper".
+        max_iterations: Hessian-vector products of methods "paper" and "hawq-v2".
+        seed: Of everything random; the same seed gives the same bytes for any number of threads.
+        threads: 0 for all processors.
+        samples: The first so many; None for all.
+        batch_size: Samples computed together; chosen by the library unless given.
+        max_memory: Bytes that the call may hold beyond model and data, 2_000_000_000 or "2GB"; what is available unless given.
+        progress: True for a bar (tqdm), or a function of phase, steps done and steps in all; an exception raised in it
+            cancels the call.
+        log: A function of level ("info", "warning") and message.
+
+    Raises:
+        InvalidArgument: Options, or data that do not fit the model.
+        ShapeMismatch: Shapes of samples that do not fit the model.
+        UnsupportedOperator: A node that the library does not execute; `node` names it.
+        InfeasibleBudget: No plan is that small; `expected` has the range.
+        NumericError: Losses that are not finite.
+        OutOfMemory: `bytes_needed` would suffice.
     """
-    call = PlanCall(**options)
-    return call.callbacks.made(Plan, lib.cet_plan, model._handle, calibration._handle, c.byref(call.options))
+    call, data = PlanCall(locals()), calibration.fitting(model)
+    return call.callbacks.made(Plan, lib.cet_plan, model._handle, data._handle, c.byref(call.options))

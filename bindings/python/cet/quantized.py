@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import ctypes as c
 import os
+import tempfile
 from dataclasses import dataclass
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Any, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
+from . import html
 from . import structs as s
 from . import words as w
 from .calibration import Calibration
+from .dlpack import DLPackArray
+from .grammar import ByteSize
 from .library import check, initialized, lib
 from .model import Model
-from .dlpack import DLPackArray
-from .native import TYPE_NAMES, Callbacks, Handle, Log, Progress, float_pointer, made, name_bytes, path_bytes, shape_of
+from .native import TYPE_NAMES, Callbacks, Handle, Log, Pathlike, float_pointer, made, name_bytes, path_bytes, shape_of
+from .options import QuantizeCall
 from .plan import Plan
+from .progress import Progress
+from .words import Effort, Encoding, Rounding
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Initializer:
 
     @property
     def name(self) -> str:
-        return self._view.name.decode()
+        return str(self._view.name.decode())
 
     @property
     def shape(self) -> Tuple[int, ...]:
@@ -53,7 +59,8 @@ class Initializer:
 
     @property
     def bits(self) -> int:
-        return self._view.bits
+        """Of one code."""
+        return int(self._view.bits)
 
     @property
     def axis(self) -> Optional[int]:
@@ -63,7 +70,7 @@ class Initializer:
     @property
     def block_size(self) -> int:
         """0: not blocked."""
-        return self._view.block_size
+        return int(self._view.block_size)
 
     @property
     def coding(self) -> str:
@@ -122,25 +129,33 @@ class Initializer:
         check(lib.cet_quantized_dequantize(self._quantized._handle, self._index, float_pointer(values), values.size))
         return values
 
+    def __reduce__(self) -> Any:
+        return Initializer, (self._quantized, self._index)
+
     def __repr__(self) -> str:
         return f"<cet.Initializer {self.name!r}: {'x'.join(map(str, self.shape))}, {self.bits} bits>"
 
 
 class Quantized(Handle):
-    """A plan carried out on a model; immutable. `quantized["conv1.weight"]` is an Initializer."""
+    """A plan carried out on a model; immutable. `quantized["conv1.weight"]` is an `Initializer`. It is pickled as its state
+    and the model."""
 
     _free = "cet_quantized_free"
 
+    def __init__(self, handle: c.c_void_p, model: Model):
+        super().__init__(handle)
+        self._model = model
+
     def __len__(self) -> int:
         """Number of quantized initializers; kept tensors are not among them."""
-        return lib.cet_quantized_initializer_count(self._handle)
+        return int(lib.cet_quantized_initializer_count(self._handle))
 
     def __getitem__(self, key: Union[str, int]) -> Initializer:
         if isinstance(key, str):
-            index = c.c_size_t()
-            if lib.cet_quantized_find_initializer(self._handle, name_bytes(key), c.byref(index)):
+            found = c.c_size_t()
+            if lib.cet_quantized_find_initializer(self._handle, name_bytes(key), c.byref(found)):
                 raise KeyError(key)
-            return Initializer(self, index.value)
+            return Initializer(self, found.value)
         index = key + len(self) if key < 0 else key
         if not 0 <= index < len(self):
             raise IndexError(f"initializer {key} of {len(self)}")
@@ -172,9 +187,7 @@ class Quantized(Handle):
             result.append(Correction(view.name.decode(), view.node.decode(), bool(view.added), values))
         return result
 
-    def save(
-        self, path: Union[str, os.PathLike], *, encoding: Optional[str] = None, progress: Optional[Progress] = None
-    ) -> None:
+    def save(self, path: Pathlike, *, encoding: Optional[Encoding] = None, progress: Optional[Progress] = None) -> None:
         """Writes the ONNX file; it appears complete or not at all. encoding: the plan's unless given.
         progress(phase, done, total); an exception raised in it leaves nothing.
 
@@ -182,7 +195,7 @@ class Quantized(Handle):
         callbacks = Callbacks(progress, None)
         callbacks.call(lib.cet_quantized_save_file, self._handle, path_bytes(path), c.byref(_save_options(encoding, callbacks)))
 
-    def to_bytes(self, *, encoding: Optional[str] = None, progress: Optional[Progress] = None) -> bytes:
+    def to_bytes(self, *, encoding: Optional[Encoding] = None, progress: Optional[Progress] = None) -> bytes:
         """The same bytes as `save` writes."""
         data, size = c.c_void_p(), c.c_size_t()
         callbacks = Callbacks(progress, None)
@@ -193,15 +206,33 @@ class Quantized(Handle):
         finally:
             lib.cet_free(data)
 
-    def save_state(self, path: Union[str, os.PathLike]) -> None:
+    def save_state(self, path: Pathlike) -> None:
         """Writes codes, scales, zero points, corrected biases and the plan; `load_state` makes the same object of them
         without samples."""
         check(lib.cet_quantized_save_state(self._handle, path_bytes(path)))
 
     @classmethod
-    def load_state(cls, model: Model, path: Union[str, os.PathLike]) -> "Quantized":
-        """Reads such a file. model: the one that was quantized."""
-        return cls(made(lib.cet_quantized_load_state, model._handle, path_bytes(path)))
+    def load_state(cls, model: Model, path: Pathlike) -> "Quantized":
+        """Reads such a file.
+
+        Args:
+            model: The one that was quantized, told by its SHA-256.
+
+        Raises:
+            IOFailure: No such file, or a damaged one.
+            InvalidArgument: Another model.
+        """
+        return cls(made(lib.cet_quantized_load_state, model._handle, path_bytes(path)), model)
+
+    def __reduce__(self) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "state")
+            self.save_state(path)
+            with open(path, "rb") as file:
+                return _quantized_again, (self._model, file.read())
+
+    def _repr_html_(self) -> str:
+        return html.quantized(self)
 
     def __repr__(self) -> str:
         total = self.plan.summary
@@ -210,43 +241,49 @@ class Quantized(Handle):
             f"loss change {total.held_out_loss:.2e} held out, {total.measured_loss_change:.2e} fitted>")
 
 
-def _save_options(encoding: Optional[str], callbacks: Callbacks) -> s.SaveOptions:
+def _save_options(encoding: Optional[Encoding], callbacks: Callbacks) -> s.SaveOptions:
     options = initialized(s.SaveOptions)
     options.progress = callbacks.progress
     options.encoding = w.code("encoding", encoding, w.ENCODINGS)
     return options
 
 
-def quantize_options(
-    callbacks: Callbacks, *, rounding: Optional[str] = None, samples: Optional[int] = None, batch_size: Optional[int] = None,
-    max_memory: Optional[int] = None, threads: int = 0, encoding: Optional[str] = None, effort: Optional[str] = None,
-) -> s.QuantizeOptions:
-    options = initialized(s.QuantizeOptions)
-    options.threads = threads
-    options.rounding = w.code("rounding", rounding, w.ROUNDINGS)
-    options.encoding = w.code("encoding", encoding, w.ENCODINGS)
-    options.effort = w.code("effort", effort, w.EFFORTS)
-    options.batch_size = batch_size or 0
-    options.samples = samples or 0
-    options.max_memory = max_memory or 0
-    options.progress, options.log = callbacks.progress, callbacks.log
-    return options
+def _quantized_again(model: Model, state: bytes) -> Quantized:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "state")
+        with open(path, "wb") as file:
+            file.write(state)
+        return Quantized.load_state(model, path)
 
 
 def quantize(
-    model: Model, calibration: Optional[Calibration], plan: Plan, *, rounding: Optional[str] = None,
-    samples: Optional[int] = None, batch_size: Optional[int] = None, max_memory: Optional[int] = None,
-    threads: int = 0, encoding: Optional[str] = None, effort: Optional[str] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
+    model: Model, calibration: Optional[Calibration], plan: Plan,
+    *, rounding: Optional[Rounding] = None, encoding: Optional[Encoding] = None, effort: Optional[Effort] = None,
+    samples: Optional[int] = None, batch_size: Optional[int] = None, max_memory: Optional[ByteSize] = None,
+    threads: int = 0, progress: Optional[Progress] = None, log: Optional[Log] = None,
 ) -> Quantized:
     """Computes codes, scales, zero points and corrected biases for a plan.
 
-    calibration may be None with rounding="nearest"; the loss is then not measured. rounding, samples, encoding,
-    effort ("low", "medium", "high"): the plan's unless given. threads: 0 for all processors. max_memory: bytes.
-    progress(phase, done, total); an exception raised in it cancels the call. log(level, message).
+    Args:
+        model: The one that was planned, told by its SHA-256.
+        calibration: The samples that codes are fitted to. None with rounding="nearest" only; the loss is then not measured.
+        plan: Of `cet.plan`, read from a file, or replanned.
+        rounding: "compensated", "gptq", "nearest"; the plan's unless given.
+        encoding: That the result is for, as for `cet.plan`; the plan's unless given.
+        effort: "low", "medium", "high"; the plan's unless given.
+        samples: The first so many; as many as the plan used unless given.
+        batch_size: Samples computed together; chosen by the library unless given.
+        max_memory: Bytes that the call may hold beyond model and data, as a number or "2GB".
+        threads: 0 for all processors.
+        progress: True for a bar (tqdm), or a function of phase, steps done and steps in all; an exception raised in it
+            cancels the call.
+        log: A function of level ("info", "warning") and message.
+
+    Raises:
+        InvalidArgument: Plan and model do not belong together; and as for `cet.plan`.
     """
-    callbacks = Callbacks(progress, log)
-    options = quantize_options(
-        callbacks, rounding=rounding, samples=samples, batch_size=batch_size, max_memory=max_memory, threads=threads,
-        encoding=encoding, effort=effort)
-    data = None if calibration is None else calibration._handle
-    return callbacks.made(Quantized, lib.cet_quantize, model._handle, data, plan._handle, c.byref(options))
+    call = QuantizeCall(locals())
+    data = None if calibration is None else calibration.fitting(model)
+    return call.callbacks.made(
+        lambda handle: Quantized(handle, model), lib.cet_quantize, model._handle, None if data is None else data._handle,
+        plan._handle, c.byref(call.options))

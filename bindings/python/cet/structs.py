@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes as c
-import operator
+from typing import Any, ClassVar, List, Type
 
 from .errors import InvalidArgument
+from .grammar import whole
 
 Status = c.c_int32
 ProgressFn = c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_uint64, c.c_uint64, c.c_void_p)
@@ -25,15 +26,16 @@ _shape = c.POINTER(c.c_int64)
 class Struct(c.Structure):
     """A struct whose whole numbers are checked when they are set: ctypes keeps the low bits of whatever it gets."""
 
-    _bounds_ = {
+    _c_name_: ClassVar[str]
+    _bounds_: ClassVar = {
         c.c_int32: (-(2**31), 2**31 - 1), c.c_uint32: (0, 2**32 - 1), c.c_int64: (-(2**63), 2**63 - 1),
         c.c_uint64: (0, 2**64 - 1),
     }
 
-    def __setattr__(self, name, value):
-        bounds = self._bounds_.get(dict(self._fields_).get(name))
+    def __setattr__(self, name: str, value: Any) -> None:
+        bounds = self._bounds_.get(dict(self._fields_).get(name))  # type: ignore[arg-type]
         if bounds is not None:
-            number = operator.index(value)
+            number = whole(f"option {name}", value)
             if not bounds[0] <= number <= bounds[1]:
                 raise InvalidArgument(f"option {name}: expected {bounds[0]} to {bounds[1]}, got {number}")
         super().__setattr__(name, value)
@@ -434,7 +436,7 @@ class Batch(Struct):
 
 BatchFn = c.CFUNCTYPE(c.c_int32, c.POINTER(Batch), c.c_void_p)
 
-ALL = [
+ALL: List[Type[Struct]] = [
     Tensor, Source, LoadOptions, PlanOptions, PlanTensorInfo, PlanSummaryInfo, QuantizeOptions, InitializerView, SaveOptions, ValueInfo,
     ParameterInfo, RunOptions, Communicator, CurvatureOptions, CurvatureInfo, EigensolveOptions, SpectrumInfo,
     EstimateOptions, CorrectionView, Buffer, Executor, ModelInfo, Batch,

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Optional, Tuple, Union
+from typing import Literal, Mapping, Optional, Tuple
 
 from .errors import InvalidArgument
+
+Method = Literal["cet", "paper", "hawq-v2", "mckp", "uniform", "clado"]
+Loss = Literal["kl", "cross-entropy", "mse", "output"]
+CurvatureKind = Literal["hessian", "gauss-newton"]
+Rounding = Literal["nearest", "gptq", "compensated"]
+Encoding = Literal["planes", "qdq", "float", "ort", "auto"]
+Coding = Literal["auto", "affine", "trellis"]
+Effort = Literal["low", "medium", "high"]
+Which = Literal["largest-magnitude", "LM", "largest", "LA", "smallest", "SA"]
+BasisType = Literal["float32", "bfloat16"]
+TraceMethod = Literal["hutchinson", "hutch++"]
 
 METHODS = {"cet": 1, "paper": 2, "hawq-v2": 3, "mckp": 4, "uniform": 5, "clado": 6}
 LOSSES = {"kl": 1, "cross-entropy": 2, "mse": 3, "output": 4}
@@ -23,7 +34,7 @@ DECISIONS = {"chosen": 1, "fixed": 2, "kept": 3}
 _GRANULARITIES = {"per-tensor": 1, "per-axis": 2, "block": 3}
 
 
-def code(option: str, word: Optional[str], words: dict) -> int:
+def code(option: str, word: Optional[str], words: Mapping[str, int]) -> int:
     """The number of a word; 0, the default, for None."""
     if word is None:
         return 0
@@ -32,7 +43,7 @@ def code(option: str, word: Optional[str], words: dict) -> int:
     return words[word]
 
 
-def word(number: int, words: dict) -> str:
+def word(number: int, words: Mapping[str, int]) -> str:
     """The word of a number that the library gave."""
     return next((name for name, value in words.items() if value == number), f"unknown ({number})")
 
@@ -52,15 +63,3 @@ def granularity_code(text: Optional[str]) -> Tuple[int, int]:
 def granularity_word(number: int, block_size: int) -> str:
     name = word(number, _GRANULARITIES)
     return f"{name}:{block_size}" if name == "block" else name
-
-
-def bits_mask(bits: Optional[Union[int, Iterable[int]]]) -> int:
-    """The set of allowed bits as the sum of 1 << b; 0, the default, for None."""
-    if bits is None:
-        return 0
-    mask = 0
-    for width in [bits] if isinstance(bits, int) else bits:
-        if not 1 <= width <= 8:
-            raise InvalidArgument(f"bits {width} is not in 1 to 8")
-        mask |= 1 << width
-    return mask
