@@ -22,6 +22,9 @@ struct TensorLine {
   var curvatureLoss: [Double]
   /// What the choice of bits rests on.
   var sensitivity: [Double]
+  /// The node that reads the tensor, and its operator; "": not known.
+  var node = ""
+  var operatorType = ""
 
   enum Decision: Int32 { case chosen = 1, fixed, kept }
 
