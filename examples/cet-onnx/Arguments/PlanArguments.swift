@@ -96,10 +96,10 @@ struct MethodArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Tensors with given bits, 1 to 8. Repeatable.", valueName: "pattern=bits"))
   var fix: [FixRule] = []
 
-  @Option(help: ArgumentHelp("The fewest bits that tensors may get; without a pattern all. Repeatable.", valueName: "pattern=bits"))
+  @Option(help: ArgumentHelp("The fewest bits that tensors may get, 1 to 8; without a pattern all. Repeatable.", valueName: "pattern=bits"))
   var minBits: [LimitRule] = []
 
-  @Option(help: ArgumentHelp("The most bits that tensors may get; without a pattern all. Repeatable.", valueName: "pattern=bits"))
+  @Option(help: ArgumentHelp("The most bits that tensors may get, 1 to 8; without a pattern all. Repeatable.", valueName: "pattern=bits"))
   var maxBits: [LimitRule] = []
 
   @Option(

@@ -105,7 +105,7 @@ struct ProgressBar {
     let now = monotonicSeconds()
     guard label != self.label || now - drawn >= 0.1 || share >= 1 else { return }
     self.label = label
-    draw(now, share, rest.map { "ETA \(clock($0))" } ?? "")
+    draw(now, share, rest.map { "ETA \(clock(max(1, $0.rounded(.up))))" } ?? "")
   }
 
   /// A call by itself: what is left is reckoned from its own pace.

@@ -66,12 +66,9 @@ struct Outcome {
         "\(scientific(totals.predictedLossChange))\(totals.predictedInterval.text) predicted for new samples "
           + "(\(totals.loss), mean over samples; interval of 95 %)"
       ),
-      ("", heldOut),
-      ("", fitted),
     ]
-    let agreement = agreement.map { $0.summary } ?? []
     if let outlook { return lines + outlook.lines }
-    return lines + agreement + [
+    return lines + [("", heldOut), ("", fitted)] + (agreement.map { $0.summary } ?? []) + [
       ("time", String(format: "%.1f s", seconds)), ("written", output == "-" ? "standard output" : output),
     ]
   }

@@ -18,7 +18,7 @@ struct Stage {
   ]
   static let quantizing = [
     Stage(phases: [cet_phase(CET_PHASE_PREPARE), cet_phase(CET_PHASE_STATISTICS)], weight: 1),
-    Stage(phases: [cet_phase(CET_PHASE_ROUNDING)], weight: 17),
+    Stage(phases: [cet_phase(CET_PHASE_ROUNDING)], weight: 22),
     Stage(phases: [cet_phase(CET_PHASE_MEASURE)], weight: 1),
   ]
 }
