@@ -42,7 +42,9 @@ put() { # package, file below usr...
 put "$library" "$libdir/libcet.so.$(tools/version.sh version)" "$libdir/$soname"
 put libcet-dev include/cet/cet.h include/cet/cet.hpp "$libdir/libcet.so" "$libdir/pkgconfig/cet.pc" \
   "$libdir/cmake/cet/cetConfig.cmake" "$libdir/cmake/cet/cetConfigVersion.cmake"
-put cet-onnx bin/cet-onnx
+put cet-onnx bin/cet-onnx share/bash-completion/completions/cet-onnx share/fish/vendor_completions.d/cet-onnx.fish
+mkdir -p "$(tree cet-onnx)/usr/share/zsh/vendor-completions"
+cp "$stage/share/zsh/site-functions/_cet-onnx" "$(tree cet-onnx)/usr/share/zsh/vendor-completions"
 mkdir -p "$(tree cet-onnx)/usr/share/man/man1"
 gzip -9n <"$stage/share/man/man1/cet-onnx.1" >"$(tree cet-onnx)/usr/share/man/man1/cet-onnx.1.gz"
 for package in "$library" cet-onnx; do

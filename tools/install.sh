@@ -1,5 +1,5 @@
 #!/bin/sh
-# Copies the staged library, headers, tool with its manual, and package descriptions; debug symbols stay in FROM/lib/debug.
+# Copies the staged library, headers, tool with its manual and completions, and package descriptions; debug symbols stay in FROM/lib/debug.
 # usage: tools/install.sh FROM PREFIX DESTDIR
 set -eu
 cd "$(dirname "$0")/.."

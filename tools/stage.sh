@@ -31,6 +31,12 @@ ln -s "libcet.so.$version" "$lib/$soname"
 ln -s "$soname" "$lib/libcet.so"
 install -m 644 include/cet/cet.h include/cet/cet.hpp "$to/include/cet"
 install -m 644 docs/cet-onnx.1 "$to/share/man/man1/cet-onnx.1"
+# The tool writes the completions of its own options.
+for place in bash:bash-completion/completions/cet-onnx zsh:zsh/site-functions/_cet-onnx fish:fish/vendor_completions.d/cet-onnx.fish; do
+  completion=$to/share/${place#*:}
+  mkdir -p "$(dirname "$completion")"
+  LD_LIBRARY_PATH="$lib" "$to/bin/cet-onnx" --generate-completion-script "${place%%:*}" >"$completion"
+done
 
 # What the library itself is linked with. No program that uses the shared library needs it; linkers that look for everything
 # at link time do (pkg-config --static). OpenBLAS by name, because its module would lay its header folder on every user.

@@ -23,6 +23,9 @@ done
 remove "lib/libcet.so.$version"
 remove bin/cet-onnx
 remove share/man/man1/cet-onnx.1
+remove share/bash-completion/completions/cet-onnx
+remove share/zsh/site-functions/_cet-onnx
+remove share/fish/vendor_completions.d/cet-onnx.fish
 for file in cet.h cet.hpp; do remove "include/cet/$file"; done
 remove lib/pkgconfig/cet.pc
 for file in cetConfig.cmake cetConfigVersion.cmake; do remove "lib/cmake/cet/$file"; done

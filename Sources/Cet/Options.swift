@@ -33,7 +33,8 @@ public enum Target: Sendable, Equatable {
 }
 
 public struct PlanOptions: Sendable, Equatable {
-  public struct Fix: Sendable, Equatable {
+  /// Bits for the tensors that a pattern (`TensorPattern`) stands for.
+  public struct BitRule: Sendable, Equatable {
     public var pattern: String
     public var bits: Int
 
@@ -64,7 +65,12 @@ public struct PlanOptions: Sendable, Equatable {
   /// Ascending, without repetition; nil: what pays for the coding.
   public var bits: [Int]?
   public var keep: [String] = []
-  public var fix: [Fix] = []
+  public var fix: [BitRule] = []
+  /// Tensors whose bits are chosen get at least, and at most, so many.
+  public var minBits: [BitRule] = []
+  public var maxBits: [BitRule] = []
+  /// Patterns of tensors that get the same bits; `auto`: siblings, which runtimes fuse.
+  public var group: [String] = []
   public var seed: UInt64 = 0
   /// nil: all.
   public var samples: Int?
@@ -117,8 +123,10 @@ public struct PlanOptions: Sendable, Equatable {
     guard zip(widths, widths.dropFirst()).allSatisfy({ $0 < $1 }) else {
       throw CetError(.invalidArgument, "option bits", expected: "rising values", got: "\(widths)")
     }
-    for rule in fix {
-      try check(PlanOptions.allowedBits.contains(rule.bits), "fix '\(rule.pattern)'", rule.bits, "\(allowed) bits")
+    for (name, rules) in [("fix", fix), ("min_bits", minBits), ("max_bits", maxBits)] {
+      for rule in rules {
+        try check(PlanOptions.allowedBits.contains(rule.bits), "\(name) '\(rule.pattern)'", rule.bits, "\(allowed) bits")
+      }
     }
     if !hasTrellis { try checkWithoutTrellis() }
     if case .block(let size) = granularity {

@@ -189,6 +189,9 @@ extension PlannedTensor {
 
 extension PlanOptions {
   func json() -> JSON {
+    func rules(_ rules: [BitRule]) -> JSON {
+      .array(rules.map { .object([.init("pattern", .string($0.pattern)), .init("bits", .integer($0.bits))]) })
+    }
     let (targetName, targetValue): (String, JSON) =
       switch target {
       case .ratio(let value): ("target_ratio", .double(value))
@@ -209,7 +212,10 @@ extension PlanOptions {
       .init("effort", .string(effort.rawValue)),
       .init("bits", .array(widths.map { .integer($0) })),
       .init("keep", .array(keep.map { .string($0) })),
-      .init("fix", .array(fix.map { .object([.init("pattern", .string($0.pattern)), .init("bits", .integer($0.bits))]) })),
+      .init("fix", rules(fix)),
+      .init("min_bits", rules(minBits)),
+      .init("max_bits", rules(maxBits)),
+      .init("group", .array(group.map { .string($0) })),
       .init("seed", .integer(seed)),
       .init("samples", .integer(samples)),
       .init("batch_size", .integer(batchSize)),
@@ -247,9 +253,10 @@ extension PlanOptions {
     effort = try fields.optional("effort")?.choice() ?? .medium
     bits = try fields.required("bits").array().map { bits throws(CetError) in try bits.integer(PlanOptions.allowedBits) }
     keep = try fields.optional("keep")?.array().map { field throws(CetError) in try field.string() } ?? []
-    fix = try fields.optional("fix")?.array().map { fix throws(CetError) in
-      Fix(pattern: try fix.required("pattern").string(), bits: try fix.required("bits").integer(PlanOptions.allowedBits))
-    } ?? []
+    fix = try PlanOptions.rules(fields.optional("fix"))
+    minBits = try PlanOptions.rules(fields.optional("min_bits"))
+    maxBits = try PlanOptions.rules(fields.optional("max_bits"))
+    group = try fields.optional("group")?.array().map { field throws(CetError) in try field.string() } ?? []
     seed = try fields.optional("seed")?.integer(0...UInt64.max) ?? 0
     samples = try fields.optional("samples")?.integer(1...Int.max)
     batchSize = try fields.optional("batch_size")?.integer(1...Int.max)
@@ -259,5 +266,11 @@ extension PlanOptions {
     maxIterations = try fields.optional("max_iterations")?.integer(1...Int.max)
     output = try fields.optional("output")?.string()
     do { try validate() } catch { throw fields.error(error.message) }
+  }
+
+  private static func rules(_ fields: JSONFields?) throws(CetError) -> [BitRule] {
+    try fields?.array().map { rule throws(CetError) in
+      BitRule(pattern: try rule.required("pattern").string(), bits: try rule.required("bits").integer(allowedBits))
+    } ?? []
   }
 }

@@ -24,6 +24,16 @@ private func patterns(
   return try (0..<Int(count)).map { index throws(CetError) in try text(array[index], "\(name)[\(index)]") }
 }
 
+private func rules(
+  _ pointer: UnsafePointer<UnsafePointer<CChar>?>?, _ bits: UnsafePointer<Int32>?, _ count: UInt64, _ name: StaticString,
+  _ bitsName: StaticString
+) throws(CetError) -> [PlanOptions.BitRule] {
+  let patterns = try patterns(pointer, count, name)
+  guard !patterns.isEmpty else { return [] }
+  let widths = try required(bits, bitsName)
+  return patterns.enumerated().map { PlanOptions.BitRule(pattern: $1, bits: Int(widths[$0])) }
+}
+
 extension PlanOptions {
   /// - Parameter usual: the target where none is set; nil: one must be.
   init(_ pointer: UnsafePointer<cet_plan_options>?, usual: Target? = nil) throws(CetError) {
@@ -50,11 +60,10 @@ extension PlanOptions {
       bits = (0..<32).filter { c.bits >> UInt32($0) & 1 == 1 }
     }
     keep = try patterns(c.keep_patterns, c.keep_count, "keep_patterns")
-    let fixed = try patterns(c.fix_patterns, c.fix_count, "fix_patterns")
-    if !fixed.isEmpty {
-      let widths = try required(c.fix_bits, "fix_bits")
-      fix = fixed.enumerated().map { Fix(pattern: $1, bits: Int(widths[$0])) }
-    }
+    fix = try rules(c.fix_patterns, c.fix_bits, c.fix_count, "fix_patterns", "fix_bits")
+    minBits = try rules(c.min_patterns, c.min_bits, c.min_count, "min_patterns", "min_bits")
+    maxBits = try rules(c.max_patterns, c.max_bits, c.max_count, "max_patterns", "max_bits")
+    group = try patterns(c.group_patterns, c.group_count, "group_patterns")
     seed = c.seed
     samples = try optional(c.samples, "samples")
     maxMemory = try optional(c.max_memory, "max_memory")
@@ -100,6 +109,9 @@ extension PlanOptions {
     if c.effort == 0 { effort = source.options.effort }
     if c.keep_count == 0 { keep = source.options.keep }
     if c.fix_count == 0 { fix = source.options.fix }
+    if c.min_count == 0 { minBits = source.options.minBits }
+    if c.max_count == 0 { maxBits = source.options.maxBits }
+    if c.group_count == 0 { group = source.options.group }
     try validate()
   }
 }

@@ -24,6 +24,24 @@ public func cet_quantize(
   }
 }
 
+@implementation @_cdecl("cet_quantize_memory")
+public func cet_quantize_memory(
+  _ model: OpaquePointer?, _ calibration: OpaquePointer?, _ plan: OpaquePointer?,
+  _ options: UnsafePointer<cet_quantize_options>?, _ bytes: UnsafeMutablePointer<UInt64>?
+) -> cet_status {
+  boundary {
+    let bytes = try required(bytes, "bytes")
+    let model = try Handle.get(model, as: ModelObject.self).model
+    let plan = try Handle.get(plan, as: PlanObject.self).plan
+    let data = try Handle.get(calibration, as: CalibrationObject.self).calibration
+    let c = try SizedStruct.read(options, cet_quantize_options(), "cet_quantize_options")
+    let monitor = try monitor(c.progress, c.log, c.user_data, executor: c.executor)
+    defer { monitor.flush() }
+    let fitted = try data.fitted(to: model.requiredInputs, fixed: model.overridableInputs)
+    bytes.pointee = UInt64(clamping: try quantizingMemory(model, fitted, plan, QuantizeOptions(c), monitor))
+  }
+}
+
 @implementation @_cdecl("cet_quantized_initializer_count")
 public func cet_quantized_initializer_count(_ quantized: OpaquePointer?) -> Int {
   boundary(counting: { try Handle.get(quantized, as: QuantizedObject.self).tensors.count })

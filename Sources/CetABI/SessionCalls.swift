@@ -93,6 +93,16 @@ public func cet_session_save(_ session: OpaquePointer?, _ path: UnsafePointer<CC
   boundary { try Handle.get(session, as: SessionObject.self).session.save(path: text(path, "path"), Monitor()) }
 }
 
+@implementation @_cdecl("cet_session_check")
+public func cet_session_check(
+  _ session: OpaquePointer?, _ calibration: OpaquePointer?, _ options: UnsafePointer<cet_plan_options>?
+) -> cet_status {
+  boundary {
+    try Handle.get(session, as: SessionObject.self).session.check(
+      Handle.get(calibration, as: CalibrationObject.self).calibration, PlanOptions(options, usual: .ratio(1)))
+  }
+}
+
 @implementation @_cdecl("cet_session_load")
 public func cet_session_load(
   _ model: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ session: UnsafeMutablePointer<OpaquePointer?>?

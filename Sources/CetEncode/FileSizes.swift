@@ -35,14 +35,16 @@ public struct FileSizes: Sendable {
   }
 
   /// The whole file when layer i has `formats[i]` (nil: unchanged), exactly.
-  /// - Parameter metadata: what the file will say about itself, in as many bytes.
-  public func bytes(_ formats: [CodeFormat?], addsBiases: Bool, metadata: [(key: String, value: String)]) throws(CetError) -> Int {
+  /// - Parameters:
+  ///   - addsBias: whether a layer that has input statistics gets a bias; true at most.
+  ///   - metadata: what the file will say about itself, in as many bytes.
+  public func bytes(_ formats: [CodeFormat?], addsBias: (Int) -> Bool, metadata: [(key: String, value: String)]) throws(CetError) -> Int {
     let grid = encoding.codeRules(granularity)
     var contents: [Int: LayerContent] = [:]
     for (index, layer) in found.layers.enumerated() {
       guard let format = formats[index] else { continue }
       let form = try grid.form(name: layer.name, shape: layer.shape, axis: layer.axis, format)
-      contents[index] = LayerContent(sizeOf: form, biasCount: addsBiases && layer.usesStatistics ? layer.channels : nil)
+      contents[index] = LayerContent(sizeOf: form, biasCount: layer.usesStatistics && addsBias(index) ? layer.channels : nil)
     }
     let rewriting = Rewriting(found, original: file.model, biasNames: found.layers.map(\.biasName))
     return try ModelWriter.size(edit: rewriting.edit(contents, encoding: encoding, runtime: runtime, metadata: metadata), of: file)

@@ -1,6 +1,4 @@
-import CetTensor
-
-/// A pattern over initializer names: `*` stands for any run of characters, `?` for one; all else for itself.
+/// A pattern over names: `*` stands for any run of characters, `?` for one; all else for itself.
 public struct NamePattern: Sendable, Equatable {
   public let text: String
   private let scalars: [Unicode.Scalar]
@@ -34,17 +32,5 @@ public struct NamePattern: Sendable, Equatable {
     }
     while p < scalars.count, scalars[p] == "*" { p += 1 }
     return p == scalars.count
-  }
-
-  /// Indices of the names that the pattern stands for; an error when there are none, because such a pattern is a
-  /// typing mistake. `use` ("keep", "fix") and `kind` appear in the message.
-  public func indices(in names: [String], use: String, kind: String = "quantizable tensors") throws(CetError) -> [Int] {
-    let found = names.indices.filter { matches(names[$0]) }
-    if found.isEmpty {
-      let examples = names.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
-      let list = names.isEmpty ? "there are none" : "\(names.count), such as \(examples)"
-      throw CetError(.invalidArgument, "\(use) pattern '\(text)' matches none of the \(kind) (\(list))")
-    }
-    return found
   }
 }

@@ -13,6 +13,9 @@ import Testing
     options.bits = [2, 4, 8]
     options.keep = ["fc.*"]
     options.fix = [.init(pattern: "conv1.*", bits: 8)]
+    options.minBits = [.init(pattern: "op:Conv", bits: 2)]
+    options.maxBits = [.init(pattern: "*", bits: 8), .init(pattern: "node:a", bits: 4)]
+    options.group = ["auto", "fc?.weight"]
     options.seed = .max
     options.samples = 512
     options.output = "logits"

@@ -26,8 +26,24 @@ def test_install_lays_out_library_header_and_tool(prefix):
     assert names == [
         "bin/cet-onnx", "include/cet/cet.h", "include/cet/cet.hpp", "lib/cmake/cet/cetConfig.cmake", "lib/cmake/cet/cetConfigVersion.cmake",
         "lib/libcet.so", "lib/libcet.so.0.1", "lib/libcet.so.0.1.0", "lib/pkgconfig/cet.pc",
-        "share/man/man1/cet-onnx.1"]
+        "share/bash-completion/completions/cet-onnx", "share/fish/vendor_completions.d/cet-onnx.fish", "share/man/man1/cet-onnx.1",
+        "share/zsh/site-functions/_cet-onnx"]
     assert os.readlink(prefix / "lib" / "libcet.so.0.1") == "libcet.so.0.1.0"
+
+
+def test_install_completions_know_commands_and_options(prefix):
+    for shell, path in {
+            "bash": "bash-completion/completions/cet-onnx", "zsh": "zsh/site-functions/_cet-onnx",
+            "fish": "fish/vendor_completions.d/cet-onnx.fish"}.items():
+        text = (prefix / "share" / path).read_text()
+        for word in ("compress", "why", "dry-run", "min-bits", "hawq-v2"):
+            assert word in text, (shell, word)
+        if shutil.which(shell):
+            call(shell, "-n", prefix / "share" / path)
+
+
+def test_manual_is_the_tools_own_help(root, build):
+    assert call(sys.executable, root / "tools" / "manual.py", build / "bin" / "cet-onnx") == (root / "docs" / "cet-onnx.1").read_text()
 
 
 def test_install_destdir_is_put_in_front(root, build, tmp_path):

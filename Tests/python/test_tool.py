@@ -30,14 +30,14 @@ def test_compress_prints_table_and_summary(compressed, plan):
     folder, run = compressed
     assert run.stderr == "", "no progress in a pipe"
     lines = run.stdout.splitlines()
-    assert re.split(r"  +", lines[0]) == ["tensor", "shape", "bits", "coding", "axis", "bytes", "loss change", "reason"]
+    assert re.split(r"  +", lines[0]) == ["tensor", "node", "op", "bits", "coding", "bytes", "loss change"]
     rows = {line.split()[0]: line.split() for line in lines[2:2 + len(plan.tensors)]}
     for tensor in plan.tensors:
         row = rows[tensor.name]
-        assert row[1] == "x".join(map(str, tensor.shape))
-        assert int(row[2]) == tensor.bits and row[3] == tensor.coding
+        assert row[2] in ("Conv", "Gemm", "MatMul", "Gather")
+        assert int(row[3]) == tensor.bits and row[4] == tensor.coding
         assert int(row[5].replace(",", "")) == tensor.stored_bytes
-    for title in ("initializers", "whole file", "ratio", "loss change", "time", "written"):
+    for title in ("initializers", "whole file", "ratio", "loss change", "agreement", "time", "written"):
         assert any(line.startswith(title) for line in lines)
     assert f"{(folder / 'small.onnx').stat().st_size:,} B" in run.stdout
 
@@ -116,7 +116,10 @@ def test_sweep_writes_a_file_and_a_plan_per_ratio(tool, digits, tmp_path, compre
     sizes = [(tmp_path / "out" / f"model.{r}x.onnx").stat().st_size for r in ("8", "11", "12.8")]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes == [result["bytes"]["file"] for result in results]
-    assert len(run.stdout.splitlines()) == 5
+    lines = run.stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["8x", "11x", "12.8x"]
+    curve = lines[lines.index("loss") + 1:]
+    assert sum(line.count("o") for line in curve if "|" in line) == 3 and max(map(len, curve[:11])) <= 80
     # From the same table: the same plan as a run for this ratio alone.
     alone = onnx.load(folder / "small.onnx")
     swept = onnx.load(tmp_path / "out" / "model.11x.onnx")

@@ -16,7 +16,7 @@ struct Tool: ParsableCommand {
     version: "cet-onnx with libcet \(String(cString: cet_version_string()))",
     subcommands: [
       CompressCommand.self, PlanCommand.self, SweepCommand.self, InspectCommand.self, SpectrumCommand.self,
-      CheckCommand.self, ReportCommand.self,
+      CheckCommand.self, ReportCommand.self, WhyCommand.self, DiffCommand.self,
     ])
 
   static func main() {

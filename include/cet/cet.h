@@ -558,9 +558,11 @@ typedef struct cet_plan_options {
   uint32_t bits; /* allowed bits, see CET_BITS; 0: 1, 2, 3, 4, 5, 6 and 8 where tensors may have trellis codes, else 2, 3, 4
                     and 8 */
 
-  /* Patterns over initializer names: `*` any run of characters, `?` one character. One that matches no
-     quantizable tensor is an error. A tensor that several fix patterns match takes the last one's bits; keep
-     wins over fix. */
+  /* Patterns over weight tensors: `*` any run of characters, `?` one character. A tensor is matched by the name of its
+     initializer or that of a node that reads it (a node without a name has that of its first output); a pattern that begins
+     with "name:" by the initializer alone, with "node:" by nodes alone, with "op:" by the operators of these nodes
+     ("op:MatMul"). One that matches no quantizable tensor is an error. A tensor that several fix patterns match takes the
+     last one's bits; keep wins over fix. */
   const char *const *keep_patterns; /* these tensors stay float32 */
   uint64_t keep_count;
   const char *const *fix_patterns; /* these tensors get fix_bits[i], 1 to 8 */
@@ -593,6 +595,19 @@ typedef struct cet_plan_options {
      that it has (2 and 8 bits from ort-1.24 on). NULL: none is named. */
   const char *min_runtime;
   const cet_executor *executor; /* NULL: threads of the library's own */
+  /* Tensors whose bits are chosen, and that min_patterns[i] matches, get at least min_bits[i] of the allowed bits; those of
+     max_patterns[i] at most max_bits[i]. Of several the strictest holds. */
+  const char *const *min_patterns;
+  const int32_t *min_bits;
+  uint64_t min_count;
+  const char *const *max_patterns;
+  const int32_t *max_bits;
+  uint64_t max_count;
+  /* Tensors that one of these matches get the same bits, those that stay float32 left aside; groups that share a tensor are one.
+     "auto" stands for siblings, each set a group: MatMul, or Gemm, that multiply the same value, as query, key and value do, which
+     runtimes fuse. Not with method "paper". */
+  const char *const *group_patterns;
+  uint64_t group_count;
 } cet_plan_options;
 
 CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);
@@ -668,8 +683,8 @@ typedef struct cet_plan_summary {
   uint64_t parameter_count;     /* planned weights: chosen and fixed */
   uint64_t code_bytes;          /* packed codes of the planned weights */
   uint64_t stored_bytes;        /* the same with scales and zero points */
-  /* The whole written file, in `encoding`; over 2 GiB with its data file, at most; 0: not known, see
-     cet_plan_from_json. */
+  /* The whole written file, in `encoding`: of a plan that was judged (cet_plan, and after cet_quantize) to the byte; of one
+     from another's table, and over 2 GiB with its data file, at most; 0: not known, see cet_plan_from_json. */
   uint64_t file_bytes;
   uint64_t model_bytes;         /* the model as it was loaded, external data included */
   double predicted_loss_change; /* of the whole plan as it is rounded, on new samples: see predicted_low */
@@ -743,6 +758,14 @@ CET_API cet_status cet_quantize_options_init(cet_quantize_options *options, size
 CET_API cet_status cet_quantize(
     const cet_model *model, const cet_calibration *calibration, const cet_bit_plan *plan,
     const cet_quantize_options *options, cet_quantized **quantized);
+
+/*
+ * Bytes that cet_quantize with these arguments would hold at most beyond model and calibration: computed from shapes, nothing
+ * is rounded. Errors: as for cet_quantize; OUT_OF_MEMORY also says what is needed.
+ */
+CET_API cet_status cet_quantize_memory(
+    const cet_model *model, const cet_calibration *calibration, const cet_bit_plan *plan,
+    const cet_quantize_options *options, uint64_t *bytes);
 
 /*
  * One quantized initializer. Affine codes are w = scale * (code - zero_point / zero_point_unit).
@@ -1051,6 +1074,11 @@ CET_API cet_status cet_session_quantize(
  * it may read them. Errors: IO; as for cet_plan.
  */
 CET_API cet_status cet_session_save(cet_session *session, const char *path);
+
+/* INVALID_ARGUMENT, with the first difference, unless the session has its table, and cet_session_create with this calibration and
+   these options would make the same; target, threads and max_memory aside. */
+CET_API cet_status cet_session_check(
+    const cet_session *session, const cet_calibration *calibration, const cet_plan_options *options);
 
 /* Errors: IO (no such file, a damaged one), INVALID_ARGUMENT (another model's), OUT_OF_MEMORY. */
 CET_API cet_status cet_session_load(const cet_model *model, const char *path, cet_session **session);

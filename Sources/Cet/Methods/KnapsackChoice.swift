@@ -25,7 +25,11 @@ extension PlanDraft {
   /// Exact multiple-choice knapsack over code bits, or over bytes for targets in file size.
   fileprivate func knapsackChoice(_ losses: [[Int: Double]], tableLimit: Double?) throws(CetError) -> BitChoice {
     func items(_ cost: (Int, Int) -> Int) -> [[Knapsack.Option]] {
-      planned.map { index in widths[index].map { .init(cost: cost(index, $0), loss: losses[index][$0] ?? 0) } }
+      units.map { unit in
+        widths[unit[0]].map { bits in
+          .init(cost: unit.reduce(0) { $0 + cost($1, bits) }, loss: unit.reduce(0) { $0 + (losses[$1][bits] ?? 0) })
+        }
+      }
     }
     if case .maximumLoss(let limit) = options.target {
       let items = items(storedCost)
@@ -38,19 +42,26 @@ extension PlanDraft {
 
   private func choice(_ solution: Knapsack.Solution, _ losses: [[Int: Double]]) -> BitChoice {
     var choice = BitChoice([:], layers: layers.count)
-    for (position, index) in planned.enumerated() {
-      let picked = solution.choice[position]
-      choice.bits[index] = widths[index][picked]
-      choice.lossPerByte[index] = lossPerByte(index, picked, losses)
+    for (unit, picked) in zip(units, solution.choice) {
+      let price = lossPerByte(unit, picked, losses)
+      for index in unit {
+        choice.bits[index] = widths[index][picked]
+        choice.lossPerByte[index] = price
+      }
     }
     return choice
   }
 
-  /// The loss that the next byte for this layer would save.
-  private func lossPerByte(_ index: Int, _ picked: Int, _ losses: [[Int: Double]]) -> Double? {
-    guard picked + 1 < widths[index].count else { return nil }
-    let (bits, next) = (widths[index][picked], widths[index][picked + 1])
-    guard let now = losses[index][bits], let then = losses[index][next] else { return nil }
-    return (now - then) / (Double(layers[index].count * (next - bits)) / 8)
+  /// The loss that the next byte for these layers would save.
+  private func lossPerByte(_ unit: [Int], _ picked: Int, _ losses: [[Int: Double]]) -> Double? {
+    let widths = widths[unit[0]]
+    guard picked + 1 < widths.count else { return nil }
+    let (bits, next) = (widths[picked], widths[picked + 1])
+    var saved = 0.0
+    for index in unit {
+      guard let now = losses[index][bits], let then = losses[index][next] else { return nil }
+      saved += now - then
+    }
+    return saved / (Double(unit.reduce(0) { $0 + layers[$1].count } * (next - bits)) / 8)
   }
 }

@@ -26,13 +26,30 @@ enum PairwiseMethod: AllocationMethod {
       }
     }
     table.chosen = try draft.underTarget { budget, cost throws(CetError) in
-      let allocation = try PairwiseAllocation(
-        costs: draft.planned.map { index in draft.widths[index].map { cost(index, $0) } }, matrix: matrix)
-      let picks = try allocation.solve(budget: budget)
-      let bits = Dictionary(uniqueKeysWithValues: zip(draft.planned, picks).map { ($0, draft.widths[$0][$1]) })
+      let costs = draft.units.map { unit in draft.widths[unit[0]].map { bits in unit.reduce(0) { $0 + cost($1, bits) } } }
+      let picks = try PairwiseAllocation(costs: costs, matrix: joined(matrix, draft)).solve(budget: budget)
+      var bits: [Int: Int] = [:]
+      for (unit, pick) in zip(draft.units, picks) { for index in unit { bits[index] = draft.widths[index][pick] } }
       return BitChoice(bits, layers: draft.layers.count)
     }
     return table
+  }
+
+  /// G over the widths of units: what layers that get the same bits lose together is the sum over their pairs.
+  private static func joined(_ matrix: [Double], _ draft: PlanDraft) -> [Double] {
+    guard draft.units.contains(where: { $0.count > 1 }) else { return matrix }
+    var entries: [Int: Range<Int>] = [:]
+    var count = 0
+    for index in draft.planned {
+      entries[index] = count..<(count + draft.widths[index].count)
+      count += draft.widths[index].count
+    }
+    let rows = draft.units.flatMap { unit in
+      draft.widths[unit[0]].indices.map { version in unit.compactMap { entries[$0].map { $0.lowerBound + version } } }
+    }
+    return rows.flatMap { a in
+      rows.map { b in a.reduce(0) { sum, row in b.reduce(sum) { $0 + matrix[row * count + $1] } } }
+    }
   }
 
   /// G over all versions of all layers, row-major.

@@ -10,6 +10,9 @@ enum StiffAxesMethod: AllocationMethod {
   static let table = TableUse.oneTarget
 
   static func measure(_ session: Session, _ draft: PlanDraft, _ monitor: Monitor) throws(CetError) -> LossTable {
+    guard draft.units.allSatisfy({ $0.count == 1 }) else {
+      throw CetError(.invalidArgument, "option group: method 'paper' gives every tensor bits by itself")
+    }
     let (bound, options, slots) = (session.bound, draft.options, session.slots)
     let dimension = slots.last.map { $0.offset + $0.count } ?? 0
     if let asked = options.eigenpairs, asked > dimension {

@@ -104,11 +104,11 @@ public final class Curvature: LinearMap, @unchecked Sendable {
   }
 
   private static func slots(_ model: LoadedModel, _ options: CurvatureOptions) throws(CetError) -> [ParameterSlot] {
-    let names = model.found.layers.map(\.name)
+    let names = model.found.tensorNames
     var wanted: Set<Int> = []
-    for pattern in options.only { wanted.formUnion(try NamePattern(pattern).indices(in: names, use: "only")) }
+    for pattern in options.only { wanted.formUnion(try TensorPattern(pattern).indices(in: names, use: "only")) }
     var left = options.only.isEmpty ? [] : Set(names.indices).subtracting(wanted)
-    for pattern in options.keep { left.formUnion(try NamePattern(pattern).indices(in: names, use: "keep")) }
+    for pattern in options.keep { left.formUnion(try TensorPattern(pattern).indices(in: names, use: "keep")) }
     let slots = model.found.layers.enumerated().filter { !left.contains($0.offset) }.map(\.element).parameters
     guard !slots.isEmpty else { throw CetError(.invalidArgument, "the model has no parameters to differentiate") }
     return slots

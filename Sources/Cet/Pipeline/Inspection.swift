@@ -68,6 +68,8 @@ extension LoadedModel {
       .object([
         .init("name", .string(info.name)), .init("shape", .array(info.shape.map { .integer($0) })),
         .init("offset", .integer(info.offset)), .init("count", .integer(info.count)),
+        .init("node", .string(found.layers[index].node.displayName)),
+        .init("operator", .string(found.layers[index].node.operatorType)),
         .init("computed", .bool(computed.contains(info.name))), .init("kept", .text(found.obstacle(index))),
       ])
     }

@@ -49,7 +49,7 @@ extension LoadedModel {
       found.obstacle(index) == nil ? PlanOptions.allowedBits.lazy.compactMap { rules.expected(bits: $0, columns: layer.columns) }.first : nil
     }
     return try FileSizes(found, of: file, encoding: .planes, granularity: .perAxis)
-      .bytes(formats, addsBiases: true, metadata: FileMetadata.ofUnknownLosses(self, bits: formats.map { $0?.bits }))
+      .bytes(formats, addsBias: { _ in true }, metadata: FileMetadata.ofUnknownLosses(self, bits: formats.map { $0?.bits }))
   }
 
   private func boundJudgement() -> Judgement {

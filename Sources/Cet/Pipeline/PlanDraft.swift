@@ -9,6 +9,8 @@ struct PlanDraft {
   private(set) var options: PlanOptions
   /// Allowed bits of each layer, ascending; one entry when fixed, none when kept.
   let widths: [[Int]]
+  /// The planned layers, those together that get the same bits.
+  let units: [[Int]]
   /// What codes of each layer and width stand for: expected at first, known once they are rounded.
   private(set) var codings: [[Int: Coding]]
   let rules: CodeRules
@@ -34,7 +36,9 @@ struct PlanDraft {
     func possible(_ index: Int, _ widths: [Int]) -> [Int] {
       options.encoding.widths(widths, of: model.found.layers[index], options.granularity, options.runtime).filter { rules.expected(bits: $0, columns: model.found.layers[index].columns) != nil }
     }
-    choices = try options.choices(for: model.found.layers.map(\.name)).enumerated().map { index, choice throws(CetError) in
+    let names = model.found.tensorNames
+    let limits = try options.limits(for: names)
+    let choices = try options.choices(for: names).enumerated().map { index, choice throws(CetError) in
       if case .kept = choice { return choice }
       if let reason = model.found.obstacle(index) { return .unusable(reason) }
       if case .fixed(let bits, let pattern) = choice, possible(index, [bits]).isEmpty {
@@ -44,11 +48,11 @@ struct PlanDraft {
       if choice == .free, possible(index, options.widths).isEmpty { return .unusable("none of the allowed bits is possible") }
       return choice == .free && !reached.contains(index) ? .unreached : choice
     }
-    widths = choices.enumerated().map { index, choice in
+    var widths = try choices.enumerated().map { index, choice throws(CetError) in
       switch choice {
-      case .free: possible(index, options.widths)
+      case .free: try limits[index].widths(of: possible(index, options.widths), name: model.found.layers[index].name)
       case .fixed(let bits, _): [bits]
-      case .kept, .unreached, .unusable: []
+      case .kept, .unreached, .unusable: [Int]()
       }
     }
     guard widths.contains(where: { !$0.isEmpty }) else {
@@ -56,6 +60,14 @@ struct PlanDraft {
         ? PlanDraft.nothingReached(options.output ?? model.outputNames.first ?? "")
         : CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
     }
+    units = try TensorGroups.units(
+      options.group, model.found.layers, names, planned: widths.indices.filter { !widths[$0].isEmpty })
+    for unit in units where unit.count > 1 {
+      let common = try TensorGroups.common(unit, widths, model.found.layers)
+      for index in unit { widths[index] = common }
+    }
+    self.choices = choices
+    self.widths = widths
     self.rules = rules
     codings = zip(model.found.layers, widths).map { layer, widths in
       Dictionary(uniqueKeysWithValues: widths.map { ($0, rules.expected(bits: $0, columns: layer.columns)?.coding ?? .affine) })
@@ -91,7 +103,7 @@ struct PlanDraft {
   private var addsBiases: Bool { options.rounding != .nearest }
 
   private func fileBytes(_ bits: [Int?]) throws(CetError) -> Int {
-    try sizes.bytes(formats(bits), addsBiases: addsBiases, metadata: FileMetadata.ofUnknownLosses(model, bits: bits))
+    try sizes.bytes(formats(bits), addsBias: { _ in addsBiases }, metadata: FileMetadata.ofUnknownLosses(model, bits: bits))
   }
 
   private func codeBits(_ bits: [Int?]) -> Int {
@@ -208,8 +220,14 @@ struct PlanDraft {
     case .unreached: PlanDraft.unreachedReason
     case .unusable(let reason): reason
     case .fixed(_, let pattern): "fix pattern '\(pattern)'"
-    case .free: options.method.rules.reason(self, index, bits: bits)
+    case .free: options.method.rules.reason(self, index, bits: bits) + together(index)
     }
+  }
+
+  /// Whose bits a layer shares, in words.
+  private func together(_ index: Int) -> String {
+    guard let others = units.first(where: { $0.contains(index) })?.filter({ $0 != index }), let first = others.first else { return "" }
+    return ", with '\(layers[first].name)'" + (others.count > 1 ? " and \(others.count - 1) more" : "")
   }
 
   /// The same width for all layers that are free and can have it, the next larger one for others.

@@ -56,7 +56,7 @@ struct PlanRounding {
       if heldOut.contains(index) { unseen.append(loss) } else { seen.append(loss) }
     }
     let sum = losses.reduce(0) { $0 + $1.plain.reduce(0, +) }
-    return (layers, work.session, Verdict(recipe, unseen: unseen, seen: seen), sum / Double(max(1, session.sampleCount)))
+    return (layers, work.session, Verdict(recipe, layers, unseen: unseen, seen: seen), sum / Double(max(1, session.sampleCount)))
   }
 
   // MARK: Judging
@@ -64,13 +64,16 @@ struct PlanRounding {
   /// What a recipe loses.
   struct Verdict {
     let recipe: RoundingRecipe
+    /// Layers whose bias is corrected, or added.
+    let biased: Set<Int>
     /// nil: too few samples to hold any out.
     let heldOut: HeldOutLoss?
     let expected: LossEstimate?
 
     /// - Parameter seen: samples that the codes were fitted to.
-    init(_ recipe: RoundingRecipe, unseen: SampleLosses, seen: SampleLosses) {
+    init(_ recipe: RoundingRecipe, _ layers: [Int: QuantizedLayer], unseen: SampleLosses, seen: SampleLosses) {
       self.recipe = recipe
+      biased = Set(layers.filter { $1.bias != nil }.keys)
       let alone = LossEstimate(loss: Statistic.mean(unseen.plain), interval: Statistic.interval(unseen.plain))
       heldOut = unseen.plain.isEmpty ? nil : HeldOutLoss(estimate: alone, samples: unseen.plain.count)
       expected = unseen.plain.isEmpty ? nil : LossEstimate(unseen: unseen, seen: seen)
@@ -84,8 +87,9 @@ struct PlanRounding {
     if rounding == .nearest {
       // The codes depend on no sample, so all are held out.
       let recipe = RoundingRecipe(pass: .nearest)
-      let losses = try change(session, try layers(recipe).layers, session.batches, session.references())
-      return Verdict(recipe, unseen: losses, seen: SampleLosses())
+      let layers = try layers(recipe).layers
+      let losses = try change(session, layers, session.batches, session.references())
+      return Verdict(recipe, layers, unseen: losses, seen: SampleLosses())
     }
     let folds = try self.folds()
     let plain = try Work(self, [Int: LayerSteps]())
@@ -145,12 +149,12 @@ struct PlanRounding {
   }
 
   private func verdict(_ recipe: RoundingRecipe, _ work: Work, _ folds: [Fold], _ trial: Trial) throws(CetError) -> Verdict {
-    guard folds[0].isHeldOut else { return Verdict(recipe, unseen: SampleLosses(), seen: SampleLosses()) }
+    guard folds[0].isHeldOut else { return Verdict(recipe, trial.layers, unseen: SampleLosses(), seen: SampleLosses()) }
     // Where all folds were held out in turn, every sample is an unseen one.
-    guard folds.count == 1 else { return Verdict(recipe, unseen: trial.losses, seen: SampleLosses()) }
+    guard folds.count == 1 else { return Verdict(recipe, trial.layers, unseen: trial.losses, seen: SampleLosses()) }
     let seen = folds[0].seen
     let references = try session.bound.referenceOutputs(seen)
-    return Verdict(recipe, unseen: trial.losses, seen: try change(work.session, trial.layers, seen, references))
+    return Verdict(recipe, trial.layers, unseen: trial.losses, seen: try change(work.session, trial.layers, seen, references))
   }
 
   /// Batches to fit to, and others to judge by, each followed by its shifted copies.

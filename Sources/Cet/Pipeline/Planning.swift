@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetEncode
 import CetLayers
 import CetMeasure
 import CetQuantize
@@ -74,6 +75,7 @@ extension Session {
     plan.judgement = PlanJudgement(verdict, calibration: calibration, rounding: plan.options.rounding)
     plan.prediction = verdict.expected
     plan.anchor = PredictionAnchor(tableLoss: plan.tableLoss, expected: verdict.expected)
+    plan.fileBytes = try plan.fileBytes(of: model, biased: verdict.biased)
   }
 }
 
@@ -94,6 +96,19 @@ extension CompressionPlan {
     return model.found.layers.map { layer in
       known[layer.name].map { [$0.bits: Coding($0.coding, trellis: model.trellisCode)] } ?? [:]
     }
+  }
+}
+
+extension CompressionPlan {
+  /// The written file, to the byte, once it is known which layers get a bias.
+  fileprivate func fileBytes(of model: LoadedModel, biased: Set<Int>) throws(CetError) -> Int {
+    let (bits, codings) = (bits(of: model.found.layers), codings(of: model))
+    let formats = model.found.layers.indices.map { index in
+      bits[index].map { CodeFormat(bits: $0, coding: codings[index][$0] ?? .affine) }
+    }
+    return try FileSizes(
+      model.found, of: model.file, encoding: options.encoding, granularity: options.granularity, runtime: options.runtime
+    ).bytes(formats, addsBias: biased.contains, metadata: FileMetadata.entries(model, plan: self))
   }
 }
 
@@ -183,10 +198,12 @@ extension CompressionPlan {
   /// The judgement of a plan that gives every tensor the same codes.
   fileprivate mutating func adoptJudgement(of plan: CompressionPlan) {
     guard let judged = plan.judgement, options.encoding == plan.options.encoding, options.effort == plan.options.effort,
+      options.runtime == plan.options.runtime,
       zip(tensors, plan.tensors).allSatisfy({ $0.bits == $1.bits && $0.coding == $1.coding })
     else { return }
     judgement = judged
     prediction = judged.expected ?? prediction
+    if plan.fileBytes > 0 { fileBytes = plan.fileBytes }
   }
 }
 

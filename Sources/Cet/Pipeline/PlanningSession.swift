@@ -1,4 +1,5 @@
 import CetAutodiff
+import CetFormats
 import CetMeasure
 import CetQuantize
 import CetTensor
@@ -146,6 +147,31 @@ public final class PlanningSession: @unchecked Sendable {
     if let asked = options.samples { try same("\(asked)", "\(table.samples)", "option samples") }
     if let asked = options.batchSize {
       try same("\(asked)", table.options.batchSize.map { "\($0)" } ?? "the library's choice", "option batch_size")
+    }
+  }
+
+  /// Throws, with the first difference, unless a session of these samples and options would find out the same. The target is free,
+  /// and what changes no result.
+  public func check(_ samples: Calibration, _ options: PlanOptions) throws(CetError) {
+    guard let known = lock.withLock({ known }) else {
+      throw CetError(.invalidArgument, "the session has no table of losses yet")
+    }
+    var (asked, made) = (options.settled(for: model), known.plan.options)
+    (asked.target, made.target) = (.ratio(1), .ratio(1))
+    (asked.maxMemory, made.maxMemory) = (nil, nil)
+    // What the samples are is compared by themselves, and a loss that was not named is the library's choice.
+    (asked.samples, made.samples) = (nil, nil)
+    if asked.loss == nil { asked.loss = made.loss }
+    if case (.object(let asked), .object(let made)) = (asked.json(), made.json()) {
+      for (asked, made) in zip(asked, made) where asked.value != made.value {
+        throw CetError(
+          .invalidArgument, "the session was made with another \(made.name)", expected: made.value.serialized(indented: false),
+          got: asked.value.serialized(indented: false))
+      }
+    }
+    let fitted = try samples.fitted(to: model.requiredInputs, fixed: model.overridableInputs).prefix(options.samples)
+    guard Fingerprint.text(of: fitted) == known.fingerprint else {
+      throw CetError(.invalidArgument, "the session was made with other samples")
     }
   }
 

@@ -115,27 +115,47 @@ private func nearest(
   return try QuantizedModel(model, plan: done, layers: layers, biasNames: bound.biasNames, probe: nil)
 }
 
+/// What `quantizeModel` will hold at most beyond model and data: computed from the shapes, nothing is rounded.
+public func quantizingMemory(
+  _ model: LoadedModel, _ data: Calibration, _ plan: CompressionPlan, _ options: QuantizeOptions, _ monitor: Monitor
+) throws(CetError) -> Int {
+  let plan = try model.ready(plan, options)
+  let (bits, rounding) = (plan.bits(of: model.found.layers), options.rounding ?? plan.options.rounding)
+  return try monitor.attended { () throws(CetError) in
+    try SerialKernels.run { () throws(CetError) in try workingSession(model, data, plan, bits, rounding, options, monitor).need.total }
+  }
+}
+
+/// A session for carrying a plan out, with room for its work.
+private func workingSession(
+  _ model: LoadedModel, _ data: Calibration, _ plan: CompressionPlan, _ bits: [Int: Int], _ rounding: Rounding,
+  _ options: QuantizeOptions, _ monitor: Monitor
+) throws(CetError) -> (session: Session, samples: Calibration, need: WorkMemory) {
+  let samples = try data.prefix(options.samples ?? plan.samples)
+  let maxMemory = options.maxMemory ?? plan.options.maxMemory
+  var session = try Session(
+    model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
+    shifts: plan.options.shifts, threads: options.threads, maxMemory: maxMemory, monitor: monitor)
+  let need = try session.reserve(
+    .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: rounding, maxMemory: maxMemory, monitor)
+  return (session, samples, need)
+}
+
 private func carryOut(
   _ model: LoadedModel, _ data: Calibration, _ plan: CompressionPlan, _ bits: [Int: Int], _ rounding: Rounding,
   _ options: QuantizeOptions, _ monitor: Monitor
 ) throws(CetError) -> QuantizedModel {
-  let samples = try data.prefix(options.samples ?? plan.samples)
-  let maxMemory = options.maxMemory ?? plan.options.maxMemory
-  var given = try Session(
-    model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
-    shifts: plan.options.shifts, threads: options.threads, maxMemory: maxMemory, monitor: monitor)
+  let (given, samples, _) = try workingSession(model, data, plan, bits, rounding, options, monitor)
   let notes = given.notes
     + SampleNotes.fitting(
       model.file.model.graph, asked: options.samples ?? plan.samples, given: data.sampleCount, output: plan.options.output)
     + plan.options.encoding.notes(model.found.layers)
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
-  try given.reserve(
-    .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: rounding, maxMemory: maxMemory, monitor)
   let references = try given.references()
   let rounder = PlanRounding(
     session: given, bits: bits, codings: plan.codings(of: model), rules: plan.options.codeRules(model.trellisCode),
-    effort: plan.options.effort, maxMemory: maxMemory, monitor: monitor)
+    effort: plan.options.effort, maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
   let judgement = try judgement(of: plan, samples, rounding, rounder)
   if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)

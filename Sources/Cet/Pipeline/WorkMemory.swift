@@ -32,9 +32,11 @@ extension Session {
 
   /// Uses as many threads as `max_memory` has room for, of those that were asked for; throws when there is none for one.
   /// What the caller did not limit may take all that is available.
+  /// - Returns: what is going to be held at most.
+  @discardableResult
   mutating func reserve(
     _ work: Work, _ widths: [[Int]], rounding: Rounding, maxMemory: Int?, _ monitor: Monitor
-  ) throws(CetError) {
+  ) throws(CetError) -> WorkMemory {
     let limit = maxMemory ?? SystemMemory.availableBytes ?? .max
     let costs = try batchCosts()
     var need = memory(work, widths, rounding, costs, threads: 1)
@@ -56,6 +58,7 @@ extension Session {
     if threads < asked { monitor.log(.info, "\(threads) of \(asked) threads, because max_memory is \(limit)") }
     self.limit(threads: threads)
     statisticsBytes = need.statistics + (limit - need.total)
+    return need
   }
 
   /// Bytes of one batch: a baseline with a rerun beside it; of a run all values, those that live together at most, and the

@@ -116,6 +116,14 @@ class PlanOptions(Struct):
         ("effort", c.c_int32),
         ("min_runtime", c.c_char_p),
         ("executor", c.c_void_p),
+        ("min_patterns", _strings),
+        ("min_bits", c.POINTER(c.c_int32)),
+        ("min_count", c.c_uint64),
+        ("max_patterns", _strings),
+        ("max_bits", c.POINTER(c.c_int32)),
+        ("max_count", c.c_uint64),
+        ("group_patterns", _strings),
+        ("group_count", c.c_uint64),
     ]
 
 

@@ -81,11 +81,36 @@ struct MethodArguments: ParsableArguments {
 
   @Option(
     parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("Tensors that stay float32; * and ? match. Repeatable.", valueName: "pattern"))
+    help: ArgumentHelp(
+      """
+      Tensors that stay float32, by the name of their initializer or of a node that reads it; * and ? match. name:, node: or op: \
+      in front looks at initializers, nodes or operators alone. Repeatable, as all patterns.
+      """, valueName: "pattern"))
   var keep: [String] = []
+
+  @Option(
+    parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Tensors of these operators stay float32, as --keep op:TYPE. Repeatable.", valueName: "type"))
+  var keepOp: [String] = []
 
   @Option(help: ArgumentHelp("Tensors with given bits, 1 to 8. Repeatable.", valueName: "pattern=bits"))
   var fix: [FixRule] = []
+
+  @Option(help: ArgumentHelp("The fewest bits that tensors may get, 1 to 8; without a pattern all. Repeatable.", valueName: "pattern=bits"))
+  var minBits: [LimitRule] = []
+
+  @Option(help: ArgumentHelp("The most bits that tensors may get, 1 to 8; without a pattern all. Repeatable.", valueName: "pattern=bits"))
+  var maxBits: [LimitRule] = []
+
+  @Option(
+    parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "Tensors that get the same bits; auto: those that multiply one value, as query, key and value, which runtimes fuse. Repeatable.",
+      valueName: "pattern"))
+  var group: [String] = []
+
+  /// Patterns of tensors that stay float32.
+  var kept: [String] { keep + keepOp.map { "op:\($0)" } }
 
   @Option(parsing: .unconditional, help: "Moved copies of every image to round and choose by, 0 to 64. (default: up to 3, none of more than 128 samples)")
   var shifts: UInt8?
@@ -97,7 +122,9 @@ struct MethodArguments: ParsableArguments {
   var settled: [String] {
     cet_onnx.given([
       ("--bits", bits != nil), ("--method", method != nil), ("--loss", loss != nil), ("--curvature", curvature != nil),
-      ("--granularity", granularity != nil), ("--coding", coding != nil), ("--keep", !keep.isEmpty), ("--fix", !fix.isEmpty), ("--shifts", shifts != nil),
+      ("--granularity", granularity != nil), ("--coding", coding != nil), ("--keep", !keep.isEmpty), ("--keep-op", !keepOp.isEmpty),
+      ("--fix", !fix.isEmpty), ("--min-bits", !minBits.isEmpty), ("--max-bits", !maxBits.isEmpty), ("--group", !group.isEmpty),
+      ("--shifts", shifts != nil),
       ("--loss-output", lossOutput != nil),
     ])
   }
@@ -161,21 +188,24 @@ func withPlanOptions<Result>(
   options.progress = Monitor.progress
   options.log = Monitor.log
   options.user_data = monitor.userData
-  return try withCStrings(method.keep) { keep in
-    try withCStrings(method.fix.map(\.pattern)) { patterns in
-      try method.fix.map(\.bits).withUnsafeBufferPointer { fixBits in
-        try withCStrings([method.lossOutput ?? "", method.minRuntime ?? ""]) { texts in
-          options.keep_patterns = keep.baseAddress
-          options.keep_count = UInt64(keep.count)
-          options.fix_patterns = patterns.baseAddress
-          options.fix_bits = fixBits.baseAddress
-          options.fix_count = UInt64(patterns.count)
-          options.output = method.lossOutput == nil ? nil : texts[0]
-          options.min_runtime = method.minRuntime == nil ? nil : texts[1]
-          return try body(options)
-        }
-      }
-    }
+  var memory = CMemory()
+  defer { memory.free() }
+  (options.keep_patterns, options.keep_count) = memory.list(method.kept)
+  (options.fix_patterns, options.fix_bits, options.fix_count) = memory.rules(method.fix)
+  (options.min_patterns, options.min_bits, options.min_count) = memory.rules(method.minBits.map(\.rule))
+  (options.max_patterns, options.max_bits, options.max_count) = memory.rules(method.maxBits.map(\.rule))
+  (options.group_patterns, options.group_count) = memory.list(method.group)
+  options.output = method.lossOutput.map { memory.text($0) }
+  options.min_runtime = method.minRuntime.map { memory.text($0) }
+  return try body(options)
+}
+
+extension CMemory {
+  fileprivate mutating func rules(
+    _ rules: [FixRule]
+  ) -> (UnsafePointer<UnsafePointer<CChar>?>?, UnsafePointer<Int32>?, UInt64) {
+    let (patterns, count) = list(rules.map(\.pattern))
+    return (patterns, array(rules.map(\.bits)), count)
   }
 }
 

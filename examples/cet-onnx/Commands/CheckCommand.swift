@@ -14,15 +14,18 @@ struct CheckCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)") var threads: Count?
   @Option(help: ArgumentHelp("Write a report that a browser shows.", valueName: "out.html")) var report: String?
   @OptionGroup var overwrite: OverwriteArguments
+  @Flag(help: "Run the file in onnxruntime too, with Python's package: latency, and agreement with --against; needs --data.")
+  var runtime = false
   @OptionGroup var show: OutputArguments
 
   func validate() throws {
     try show.check([report])
     if data == nil {
       try refuse(
-        given([("--against", against != nil), ("--batch-size", batchSize != nil), ("--threads", threads != nil)]),
+        given([("--against", against != nil), ("--batch-size", batchSize != nil), ("--threads", threads != nil), ("--runtime", runtime)]),
         because: "needs --data")
     }
+    if runtime, [input, data, against].contains("-") { throw ValidationError("--runtime reads its files itself, not '-'") }
     if tolerance != nil, against == nil { throw ValidationError("--tolerance needs --against") }
     if let tolerance, !(tolerance >= 0) { throw ValidationError("--tolerance \(tolerance): must not be negative") }
   }
@@ -42,7 +45,11 @@ struct CheckCommand: ParsableCommand {
     var document = CheckReport(input: input, bytes: model.byteCount, description: description)
     if let data {
       let other = try against.map(files.model)
-      let comparison = try compare(model, other, files.calibration(data))
+      let monitor = Monitor(quiet: show.quiet)
+      let samples = try files.calibration(data)
+      let comparison = try Comparison.of(
+        model, with: other, samples, batchSize: batchSize?.value, threads: threads.number, monitor)
+      monitor.finish()
       members += comparison.members
       text += comparison.text
       if let other {
@@ -53,32 +60,16 @@ struct CheckCommand: ParsableCommand {
         throw Failure(
           "output '\(worst.name)' differs by \(scientific(worst.largestDifference)), more than \(scientific(tolerance))")
       }
+      if runtime {
+        let found = try StockRuntime.run(input, data: data, against: against, threads: threads.number)
+        members.append(("runtime", found.json))
+        text += listing(found.lines)
+      }
     }
     if let report {
       try files.stage(document.html, as: report)
       try files.complete()
     }
     try show.show(json: .object(members), text: text, isTaken: files.takesStandardOutput)
-  }
-
-  private func compare(_ model: Model, _ other: Model?, _ samples: CalibrationSet) throws -> Comparison {
-    var comparison = Comparison(hasReference: other != nil)
-    let monitor = Monitor(quiet: show.quiet)
-    // Both run the same samples together: as many as one of them fixes, else as many as were asked for.
-    let size = try batchSize?.value ?? model.fixedBatchSize() ?? other?.fixedBatchSize() ?? 0
-    for batch in 0..<samples.batchCount {
-      var first = 0
-      while true {
-        try Interrupt.check()
-        let found = try model.run(samples, batch: batch, first: first, size: size, threads: threads.number)
-        guard found.samples > 0 else { break }
-        let reference = try other?.run(samples, batch: batch, first: first, size: size, threads: threads.number)
-        try comparison.add(found.outputs, reference?.outputs, samples: found.samples)
-        first += found.samples
-        monitor.show("run", first, samples.sampleCount)
-      }
-    }
-    monitor.finish()
-    return comparison
   }
 }

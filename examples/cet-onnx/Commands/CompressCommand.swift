@@ -1,5 +1,6 @@
 import ArgumentParser
 import CCet
+import Glibc
 
 struct CompressCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -13,18 +14,32 @@ struct CompressCommand: ParsableCommand {
   @OptionGroup(title: "Method") var method: MethodArguments
   @OptionGroup(title: "Effort") var effort: EffortArguments
   @Option(help: ArgumentHelp("Carry out this plan instead of making one.", valueName: "plan.json")) var plan: String?
+  @Flag(help: "Plan, and say what size the file will have, what memory and time the rest takes; write nothing.") var dryRun = false
+  @Option(
+    help: ArgumentHelp(
+      "File that keeps what planning measured, so that the same command goes on from it after a kill; removed at the end.",
+      valueName: "state"))
+  var resume: String?
   @OptionGroup(title: "Report") var report: ReportArguments
   @OptionGroup var overwrite: OverwriteArguments
   @OptionGroup var show: OutputArguments
 
   func validate() throws {
     try show.check([output, report.report])
+    if dryRun {
+      try refuse(given([("--report", report.report != nil), ("--resume", resume != nil)]), because: "--dry-run writes nothing")
+    }
+    if resume == "-" { throw ValidationError("--resume takes a file, not '-'") }
+    if target.maxLoss != nil {
+      try refuse(given([("--resume", resume != nil)]), because: "does not go with --max-loss, which measures several plans")
+    }
     if plan == nil {
       _ = try target.target()
       if data == nil { throw ValidationError("--data is needed to choose bits") }
     } else {
       try refuse(
-        target.given + method.settled + given([("--seed", effort.seed != nil)]), because: "settled by --plan, leave it out")
+        target.given + method.settled + given([("--seed", effort.seed != nil), ("--resume", resume != nil)]),
+        because: "settled by --plan, leave it out")
       if data == nil { try refuse(effort.ofSamples + report.extras, because: "needs --data") }
     }
   }
@@ -34,27 +49,35 @@ struct CompressCommand: ParsableCommand {
     let monitor = Monitor(quiet: show.quiet)
     let files = try RunFiles(
       reads: [("the model", input), ("--data", data), ("--plan", plan)],
-      writes: [("the output", output, .model), ("--report", report.report, .report)], force: overwrite.force)
+      writes: [
+        ("the output", dryRun ? nil : output, .model), ("--report", report.report, .report), ("--resume", resume, .session),
+      ], force: overwrite.force)
     let model = try files.model(input)
     let calibration = try data.map(files.calibration)
+    monitor.expect((plan == nil ? [Stage.planning] : []) + (dryRun ? [] : [Stage.quantizing]))
     let bitPlan = try makePlan(files, model, calibration, monitor)
     try Interrupt.check()
+    if dryRun { return try foretell(model, calibration, bitPlan, monitor, started) }
+    monitor.nextCall()
     let quantized = try Quantized(model, calibration, bitPlan, try quantizeOptions(method, effort, monitor))
-    monitor.finish()
     let done = try Plan.carriedOut(in: quantized)
     monitor.note(try done.notes())
-    let outcome = try Outcome(
-      command: "compress", input: input, output: output, plan: done, notes: monitor.notes,
-      seconds: monotonicSeconds() - started)
     let encoding = method.encoding?.followingPlan ?? 0
+    var outcome = try Outcome(
+      command: "compress", input: input, output: output, model: model, plan: done, notes: [], seconds: 0)
+    outcome.agreement = try agreement(quantized, encoding, model, calibration, monitor)
+    outcome.notes = monitor.notes
+    outcome.seconds = monotonicSeconds() - started
     if let path = report.report {
       try files.stage(makeReport(outcome, model, calibration, done, quantized, encoding, monitor).html, as: path)
     }
+    monitor.finish()
     if output == "-" {
       try files.complete(output: quantized.bytes(encoding: encoding))
     } else {
       try files.complete(saving: [(output, { try quantized.save($0, encoding: encoding) })])
     }
+    if let resume { unlink(resume) }
     try show.show(json: outcome.json(), text: outcome.text(), isTaken: files.takesStandardOutput)
   }
 
@@ -82,6 +105,42 @@ struct CompressCommand: ParsableCommand {
     return made
   }
 
+  /// What the run would come to.
+  private func foretell(_ model: Model, _ calibration: CalibrationSet?, _ plan: Plan, _ monitor: Monitor, _ started: Double) throws {
+    let options = try quantizeOptions(method, effort, monitor)
+    let memory = try calibration.map { try plan.quantizingMemory(model, $0, options) }
+    monitor.finish()
+    monitor.note(try plan.notes())
+    let seconds = monotonicSeconds() - started
+    var outcome = try Outcome(
+      command: "compress", input: input, output: output, model: model, plan: plan, notes: monitor.notes, seconds: seconds)
+    let isForIt = options.encoding == 0 || Encoding.word(options.encoding) == outcome.totals.encoding
+    let isSame = options.rounding == 0 || Rounding.word(options.rounding) == outcome.totals.rounding
+    // Codes that are written are searched for longer than those that are compared.
+    let longer = outcome.tensors.contains { $0.coding == Coding.trellis.rawValue && $0.isPlanned } ? 4.0 : 2.0
+    outcome.outlook = Outlook(
+      fileBytes: isForIt ? outcome.totals.fileBytes : 0, isExact: try isSame && plan.isJudged(), memory: memory, planningSeconds: seconds,
+      restSeconds: longer * Double(outcome.tensors.filter(\.isPlanned).count) * monitor.rounding.secondsPerLayer)
+    try show.show(json: outcome.json(), text: outcome.text())
+  }
+
+  /// Samples that both models are run on at most.
+  private static let comparedSamples = 256
+
+  private func agreement(
+    _ quantized: Quantized, _ encoding: cet_encoding, _ model: Model, _ calibration: CalibrationSet?, _ monitor: Monitor
+  ) throws -> Comparison? {
+    guard let calibration else { return nil }
+    do {
+      let written = try Model(bytes: quantized.bytes(encoding: encoding))
+      return try Comparison.of(
+        written, with: model, calibration, most: CompressCommand.comparedSamples, threads: effort.threads.number, monitor)
+    } catch let failure as Failure where failure.kind == .failed {
+      monitor.note(["not compared with the original: \(failure.message)"])
+      return nil
+    }
+  }
+
   private func makePlan(
     _ files: RunFiles, _ model: Model, _ calibration: CalibrationSet?, _ monitor: Monitor
   ) throws -> Plan {
@@ -93,6 +152,13 @@ struct CompressCommand: ParsableCommand {
       return read
     }
     guard let calibration else { throw Failure(usage: "--data is needed to choose bits") }
-    return try withPlanOptions(method, effort, target.target(), monitor) { try Plan.make(model, calibration, $0) }
+    monitor.nextCall()
+    return try withPlanOptions(method, effort, target.target(), monitor) { options in
+      guard let resume else { return try Plan.make(model, calibration, options) }
+      let isThere = access(resume, F_OK) == 0
+      let session = try isThere ? Session.read(resume, model, calibration, options) : Session.make(model, calibration, options)
+      if !isThere { try session.save(resume) }
+      return try session.plan(options)
+    }
   }
 }

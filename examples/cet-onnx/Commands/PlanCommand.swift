@@ -41,6 +41,8 @@ struct PlanCommand: ParsableCommand {
       reads: [("the model", input), ("--data", data), ("--from", from)],
       writes: [("--output", output, .plan), ("--report", report, .report)], force: overwrite.force)
     let model = try files.model(input)
+    if from == nil { monitor.expect([Stage.planning]) }
+    monitor.nextCall()
     let plan = try withPlanOptions(method, effort, target.target(), monitor) { options in
       if let from { return try Plan.make(model, from: files.plan(from), options) }
       return try Plan.make(model, files.calibration(data ?? ""), options)
@@ -48,7 +50,7 @@ struct PlanCommand: ParsableCommand {
     monitor.finish()
     monitor.note(try plan.notes())
     let outcome = try Outcome(
-      command: "plan", input: input, output: output, plan: plan, notes: monitor.notes,
+      command: "plan", input: input, output: output, model: model, plan: plan, notes: monitor.notes,
       seconds: monotonicSeconds() - started)
     try files.stage(plan.json() + "\n", as: output)
     if let report {

@@ -43,6 +43,11 @@ struct SweepCommand: ParsableCommand {
     let files = try RunFiles(reads: [("the model", input), ("--data", data.data)], writes: writes, force: overwrite.force)
     let model = try files.model(input)
     let calibration = try files.calibration(data.data)
+    // Methods that take their bits from the data plan for every ratio anew.
+    let plansOnce = ![.paper, .clado].contains(method.method)
+    monitor.expect(
+      [[Stage]](repeating: Stage.planning, count: plansOnce ? 1 : ratios.values.count)
+        + [[Stage]](repeating: Stage.quantizing, count: ratios.values.count))
     let plans = try makePlans(model, calibration, monitor)
     try files.makeFolder(output)
     let encoding = method.encoding?.followingPlan ?? 0
@@ -53,6 +58,7 @@ struct SweepCommand: ParsableCommand {
       try Interrupt.check()
       monitor.title = "\(ratio.text)x"
       let began = monotonicSeconds()
+      monitor.nextCall()
       let path = path(ratio.text, ".onnx")
       let quantized = try Quantized(model, calibration, plan, try quantizeOptions(method, effort, monitor))
       let done = try Plan.carriedOut(in: quantized)
@@ -61,7 +67,7 @@ struct SweepCommand: ParsableCommand {
       models.append((path, { try quantized.save($0, encoding: encoding) }))
       outcomes.append(
         try Outcome(
-          command: "compress", input: input, output: path, plan: done, notes: [],
+          command: "compress", input: input, output: path, model: model, plan: done, notes: [],
           seconds: monotonicSeconds() - began))
       guard report != nil, let outcome = outcomes.last else { continue }
       let written = try WrittenModel(quantized, encoding, of: model, calibration, outcome.totals, threads: effort.threads.number, monitor)
@@ -87,7 +93,8 @@ struct SweepCommand: ParsableCommand {
   /// All plans before the first file: a ratio that cannot be reached ends the run with nothing written.
   private func makePlans(_ model: Model, _ calibration: CalibrationSet, _ monitor: Monitor) throws -> [Plan] {
     func plan(_ ratio: Double) throws -> Plan {
-      try withPlanOptions(method, effort, Target(ratio: ratio), monitor) { try Plan.make(model, calibration, $0) }
+      monitor.nextCall()
+      return try withPlanOptions(method, effort, Target(ratio: ratio), monitor) { try Plan.make(model, calibration, $0) }
     }
     // These take their bits from the data: they keep no table.
     if [.paper, .clado].contains(method.method) { return try ratios.values.map { try plan($0.ratio) } }
@@ -114,19 +121,22 @@ struct SweepCommand: ParsableCommand {
 
   private func table(_ outcomes: [Outcome]) -> String {
     var table = Table([
-      ("asked", .right), ("ratio", .right), ("with scales", .right), ("whole file", .right), ("bytes", .right),
-      ("bits", .right), ("predicted", .right), ("held out", .right), ("fitted", .right), ("file", .left),
+      ("asked", .right), ("ratio", .right), ("file ratio", .right), ("bytes", .right), ("bits", .right), ("predicted", .right),
+      ("held out", .right), ("fitted", .right),
     ])
     for (ratio, outcome) in zip(ratios.values, outcomes) {
       let totals = outcome.totals
       table.add([
-        ratio.text + "x", fixed(totals.ratio) + "x", fixed(totals.ratioWithScales) + "x",
-        fixed(totals.ratioOfFiles) + "x", grouped(totals.fileBytes),
+        ratio.text + "x", fixed(totals.ratio) + "x", fixed(totals.ratioOfFiles) + "x", grouped(totals.fileBytes),
         fixed(totals.meanBits, 3), scientific(totals.predictedLossChange), scientific(totals.heldOutLoss),
         scientific(totals.measuredLossChange),
-        outcome.output,
       ])
     }
-    return table.text
+    let curve = TextCurve(
+      points: zip(ratios.values, outcomes).map { ratio, outcome in
+        let totals = outcome.totals
+        return (totals.ratioOfFiles, totals.heldOutLoss.isNaN ? totals.predictedLossChange : totals.heldOutLoss, "\(ratio.text)x")
+      })
+    return table.text + curve.text + "\nmodels and plans: \(output)/\(stem).RATIOx.onnx, .plan.json\n"
   }
 }

@@ -95,7 +95,7 @@ final class CalibrationSet {
 
 final class Plan {
   let handle: OpaquePointer
-  private init(handle: OpaquePointer) { self.handle = handle }
+  fileprivate init(handle: OpaquePointer) { self.handle = handle }
   deinit { cet_plan_free(handle) }
 
   static func make(_ model: Model, _ data: CalibrationSet, _ options: cet_plan_options) throws -> Plan {
@@ -124,8 +124,61 @@ final class Plan {
 
   func json() throws -> String { try madeString { cet_plan_to_json(handle, $0) } }
 
+  /// Whether the plan was rounded and measured, so that its file's size is known to the byte.
+  func isJudged() throws -> Bool { try json().firstRange(of: "\"judgement\": null") == nil }
+
   func notes() throws -> [String] {
     try readNotes(cet_plan_note_count(handle)) { cet_plan_get_note(handle, $0, $1) }
+  }
+}
+
+/// A model with its samples, whose losses are measured once.
+final class Session {
+  let handle: OpaquePointer
+  private init(handle: OpaquePointer) { self.handle = handle }
+  deinit { cet_session_free(handle) }
+
+  /// Measures.
+  static func make(_ model: Model, _ data: CalibrationSet, _ options: cet_plan_options) throws -> Session {
+    var options = options
+    let session = Session(handle: try made { cet_session_create(model.handle, data.handle, &options, $0) })
+    try check(cet_session_prepare(session.handle, options.progress, options.log, options.user_data))
+    return session
+  }
+
+  /// What was measured of the same model and samples with the same options.
+  static func read(_ path: String, _ model: Model, _ data: CalibrationSet, _ options: cet_plan_options) throws -> Session {
+    var options = options
+    let session = Session(handle: try made { cet_session_load(model.handle, path, $0) })
+    do {
+      try check(cet_session_check(session.handle, data.handle, &options))
+    } catch var failure as Failure {
+      failure.message = "'\(path)': \(failure.message)"
+      throw failure
+    }
+    return session
+  }
+
+  func plan(_ options: cet_plan_options) throws -> Plan {
+    var options = options
+    return try Plan.of(self, &options)
+  }
+
+  /// The file appears complete or not at all.
+  func save(_ path: String) throws { try check(cet_session_save(handle, path)) }
+}
+
+extension Plan {
+  fileprivate static func of(_ session: Session, _ options: inout cet_plan_options) throws -> Plan {
+    Plan(handle: try made { cet_session_plan(session.handle, &options, $0) })
+  }
+
+  /// Bytes that carrying the plan out will take at most beyond model and data.
+  func quantizingMemory(_ model: Model, _ data: CalibrationSet, _ options: cet_quantize_options) throws -> UInt64 {
+    var options = options
+    var bytes: UInt64 = 0
+    try check(cet_quantize_memory(model.handle, data.handle, handle, &options, &bytes))
+    return bytes
   }
 }
 

@@ -210,6 +210,16 @@ struct ByteSize: ExpressibleByArgument {
   }
 }
 
+/// `PATTERN=BITS`, or `BITS` for all tensors.
+struct LimitRule: ExpressibleByArgument {
+  var rule: FixRule
+
+  init?(argument: String) {
+    guard let rule = FixRule(argument: argument.contains("=") ? argument : "*=\(argument)") else { return nil }
+    self.rule = rule
+  }
+}
+
 /// `PATTERN=BITS`.
 struct FixRule: ExpressibleByArgument {
   var pattern: String

@@ -33,7 +33,7 @@ struct Explanation {
   }
 
   /// Bits that a code takes in the file.
-  private static func storedBits(_ bits: Int, _ encoding: String) -> Int {
+  static func storedBits(_ bits: Int, _ encoding: String) -> Int {
     guard encoding == Encoding.qdq.rawValue else { return bits }
     return bits <= 2 ? 2 : bits <= 4 ? 4 : 8
   }

@@ -43,7 +43,7 @@ struct FileIdentity: Equatable {
 
 /// What the tool and the library write, and how such a file is told from others.
 enum FileKind: String {
-  case model, plan, report, spectrum, state, sweep
+  case model, plan, report, session, spectrum, state, sweep
 
   /// Whether replacing the file at `path` loses nothing that libcet could not make again.
   func isOurs(_ path: String) -> Bool {
@@ -56,6 +56,7 @@ enum FileKind: String {
     case .plan: return start(file).firstRange(of: "\"cet-plan\"") != nil
     case .sweep: return start(file).firstRange(of: "\"command\": \"sweep\"") != nil
     case .report: return start(file).firstRange(of: "<meta name=\"generator\" content=\"libcet") != nil
+    case .session: return start(file).hasPrefix("CETSESS1")
     case .spectrum: return start(file).hasPrefix("CETSPEC1")
     case .state: return start(file).hasPrefix("CETEIGS1")
     }

@@ -77,6 +77,8 @@ struct ModelDescription {
     var shape: [Int]
     var offset: UInt64
     var count: UInt64
+    var node: String
+    var `operator`: String
     var computed: Bool
     /// Why it stays float.
     var kept: String?
@@ -90,6 +92,11 @@ struct ModelDescription {
     } catch {
       throw Failure("the library's description of the model has another form than this tool knows")
     }
+  }
+
+  /// Nodes that read the weights, and their operators.
+  var nodes: [String: (node: String, operator: String)] {
+    Dictionary(document.parameters.map { ($0.name, ($0.node, $0.operator)) }, uniquingKeysWith: { first, _ in first })
   }
 
   var opsetText: String {
@@ -138,22 +145,24 @@ struct ModelDescription {
       ])
     }
     let bits = Dictionary((document.quantized?.own ?? []).map { ($0.name, $0.bits) }, uniquingKeysWith: { $1 })
-    var parameters = Table([("parameter", .left), ("shape", .right), ("offset", .right), ("weights", .right), ("in the file", .left)])
+    var parameters = Table([
+      ("parameter", .left), ("node", .left), ("op", .left), ("shape", .right), ("weights", .right), ("in the file", .left),
+    ])
     for entry in document.parameters {
       let form = bits[entry.name].map { "\($0) bits" } ?? (entry.computed ? "computed from constants" : "float")
       let stays = entry.kept.map { ", stays: \($0)" } ?? ""
       parameters.add([
-        entry.name, entry.shape.map(String.init).joined(separator: "x"), grouped(entry.offset), grouped(entry.count), form + stays,
+        entry.name, entry.node, entry.operator, entry.shape.map(String.init).joined(separator: "x"), grouped(entry.count), form + stays,
       ])
     }
-    for entry in document.unplanned { parameters.add([entry.name, "-", "-", "-", entry.reason]) }
+    for entry in document.unplanned { parameters.add([entry.name, "-", "-", "-", "-", entry.reason]) }
     return operators.text + "\n" + parameters.text + "\n" + listing(summary)
   }
 
   private var summary: [(name: String, value: String)] {
     var lines = document.inputs.map { (name: "input", value: $0.text) } + document.outputs.map { (name: "output", value: $0.text) }
     lines += [("opset", opsetText), ("producer", document.producer ?? "-"), ("SHA-256", document.sha256)]
-    lines.append(("quantizable weights", grouped(document.quantizable_weights)))
+    lines.append(("weights", grouped(document.quantizable_weights)))
     if let quantized = document.quantized { lines.append(("quantized", quantized.summary)) }
     lines.append(("file", "\(grouped(document.file_bytes)) B"))
     if let smallest = document.smallest_file_bytes {

@@ -7,31 +7,39 @@ struct Outcome {
   var totals: PlanTotals
   var notes: [String]
   var seconds: Double
+  /// The quantized model against the original on some of the samples; nil: not run.
+  var agreement: Comparison?
+  /// Of a dry run.
+  var outlook: Outlook?
   private(set) var planDocument: String
 
+  /// - Parameter model: tells the nodes that read the tensors.
   init(
-    command: String, input: String, output: String, plan: Plan, notes: [String], seconds: Double
+    command: String, input: String, output: String, model: Model, plan: Plan, notes: [String], seconds: Double
   ) throws {
     self.command = command
     self.input = input
     self.output = output
     self.notes = notes
     self.seconds = seconds
-    tensors = try plan.tensors()
+    let nodes = try ModelDescription(model.inspectJSON()).nodes
+    tensors = try plan.tensors().map { tensor in
+      var tensor = tensor
+      (tensor.node, tensor.operatorType) = nodes[tensor.name] ?? ("", "")
+      return tensor
+    }
     totals = try plan.totals()
     planDocument = try plan.json()
   }
 
   func text() -> String {
     var table = Table([
-      ("tensor", .left), ("shape", .right), ("bits", .right), ("coding", .left), ("axis", .right), ("bytes", .right),
-      ("loss change", .right), ("reason", .left),
+      ("tensor", .left), ("node", .left), ("op", .left), ("bits", .right), ("coding", .left), ("bytes", .right), ("loss change", .right),
     ])
     for tensor in tensors {
       table.add([
-        tensor.name, tensor.shapeText, tensor.isPlanned ? String(tensor.bits) : "float", tensor.isPlanned ? tensor.coding : "-",
-        tensor.axis < 0 ? "-" : String(tensor.axis), grouped(tensor.storedBytes),
-        scientific(tensor.predictedLossChange), tensor.reason,
+        tensor.name, tensor.node, tensor.operatorType, tensor.isPlanned ? String(tensor.bits) : "float",
+        tensor.isPlanned ? tensor.coding : "-", grouped(tensor.storedBytes), scientific(tensor.predictedLossChange),
       ])
     }
     return table.text + "\n" + listing(summary) + notes.map { "note: \($0)\n" }.joined()
@@ -39,7 +47,7 @@ struct Outcome {
 
   /// Names and values of what counts about the whole plan.
   var summary: [(name: String, value: String)] {
-    [
+    let lines = [
       ("method", "\(totals.method), \(totals.rounding) rounding, \(totals.granularity), \(totals.encoding)"),
       ("planned weights", "\(grouped(totals.parameterCount)) at \(fixed(totals.meanBits, 3)) bits on average"),
       (
@@ -58,10 +66,10 @@ struct Outcome {
         "\(scientific(totals.predictedLossChange))\(totals.predictedInterval.text) predicted for new samples "
           + "(\(totals.loss), mean over samples; interval of 95 %)"
       ),
-      ("", heldOut),
-      ("", fitted),
-      ("time", String(format: "%.1f s", seconds)),
-      ("written", output == "-" ? "standard output" : output),
+    ]
+    if let outlook { return lines + outlook.lines }
+    return lines + [("", heldOut), ("", fitted)] + (agreement.map { $0.summary } ?? []) + [
+      ("time", String(format: "%.1f s", seconds)), ("written", output == "-" ? "standard output" : output),
     ]
   }
 
@@ -77,7 +85,7 @@ struct Outcome {
   }
 
   func json() -> JSONText {
-    .object([
+    .object((outlook.map { [("dry_run", $0.json)] } ?? []) + [
       ("command", .string(command)),
       ("input", .string(input)),
       ("output", .string(output)),
@@ -104,6 +112,7 @@ struct Outcome {
       ("measured_loss", .number(totals.measuredLossChange)),
       ("measured_loss_change", .number(totals.measuredLossChange)),
       ("measured_samples", .integer(totals.samples)),
+      ("agreement", agreement.map { .object($0.members) } ?? .null),
       ("seconds", .number(seconds)),
       ("notes", .array(notes.map { .string($0) })),
       ("plan", .document(planDocument)),

@@ -40,7 +40,19 @@ func clock(_ seconds: Double) -> String {
     : String(format: "%d:%02d", whole / 60, whole % 60)
 }
 
-/// Columns of text, each as wide as its widest entry.
+/// What a page of text is wide, whoever reads it.
+let pageWidth = 80
+
+extension String {
+  /// The text with its middle left out where it is longer.
+  func elided(to width: Int) -> String {
+    guard count > width, width > 1 else { return self }
+    return prefix((width - 1) / 2) + "…" + suffix(width - 1 - (width - 1) / 2)
+  }
+}
+
+/// Columns of text, each as wide as its widest entry while all fit a page. Where they do not, the widest columns of words get
+/// narrower; numbers stay whole.
 struct Table {
   enum Alignment { case left, right }
 
@@ -54,10 +66,16 @@ struct Table {
   var text: String {
     var widths = columns.map(\.title.count)
     for row in rows { for (index, cell) in row.enumerated() { widths[index] = max(widths[index], cell.count) } }
+    while widths.reduce(2 * (widths.count - 1), +) > pageWidth,
+      let widest = columns.indices.filter({ columns[$0].alignment == .left && widths[$0] > 4 }).max(by: { widths[$0] < widths[$1] })
+    {
+      widths[widest] -= 1
+    }
     let lines = [columns.map(\.title), widths.map { String(repeating: "-", count: $0) }] + rows
     return lines.map { line in
       var cells = line.enumerated().map { index, cell in
-        columns[index].alignment == .left ? cell.padded(to: widths[index]) : cell.paddedLeft(to: widths[index])
+        let cell = columns[index].alignment == .left ? cell.elided(to: widths[index]) : cell
+        return columns[index].alignment == .left ? cell.padded(to: widths[index]) : cell.paddedLeft(to: widths[index])
       }.joined(separator: "  ")
       while cells.last == " " { cells.removeLast() }
       return cells + "\n"
@@ -65,8 +83,26 @@ struct Table {
   }
 }
 
-/// Names and values, one a line.
+/// Names and values. A value that does not fit the page goes on below itself; a single word is never cut.
 func listing(_ entries: [(name: String, value: String)]) -> String {
   let width = entries.map(\.name.count).max() ?? 0
-  return entries.map { "\($0.name.padded(to: width))  \($0.value)\n" }.joined()
+  return entries.map { entry in
+    let lines = wrapped(entry.value, to: pageWidth - width - 2)
+    return zip([entry.name] + lines.dropFirst().map { _ in "" }, lines).map { "\($0.padded(to: width))  \($1)\n" }.joined()
+  }.joined()
+}
+
+/// Lines of whole words.
+private func wrapped(_ text: String, to width: Int) -> [String] {
+  var lines = [""]
+  for word in text.split(separator: " ", omittingEmptySubsequences: false) {
+    if lines[lines.count - 1].isEmpty {
+      lines[lines.count - 1] = String(word)
+    } else if lines[lines.count - 1].count + 1 + word.count <= width {
+      lines[lines.count - 1] += " " + word
+    } else {
+      lines.append(String(word))
+    }
+  }
+  return lines
 }
