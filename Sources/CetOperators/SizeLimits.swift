@@ -63,7 +63,7 @@ extension Emitter {
         throw CetError(
           .outOfMemory,
           "a result of \(type.element) \(type.shape.shapeText) needs \(bytes) bytes\(beside), max_memory is \(context.memoryLimit)",
-          bytesNeeded: sum)
+          bytesNeeded: bytes + others)
       }
     }
   }
@@ -93,5 +93,5 @@ extension CetError {
   fileprivate static let tooMuchWork = "what is constant is too much work to be computed here"
 
   /// Whether it was thrown because a call that nobody can end was asked for too much.
-  public var isTooMuchWork: Bool { code == .unsupportedOperator && message.contains(CetError.tooMuchWork) }
+  public var isTooMuchWork: Bool { code == .unsupportedOperator && message.hasSuffix(CetError.tooMuchWork) }
 }

@@ -64,7 +64,7 @@ struct CompressCommand: ParsableCommand {
     monitor.note(try done.notes())
     let encoding = method.encoding?.followingPlan ?? 0
     var outcome = try Outcome(
-      command: "compress", input: input, output: output, model: model, plan: done, notes: [], seconds: 0)
+      command: "compress", input: input, output: output, plan: done, notes: [], seconds: 0)
     outcome.agreement = try agreement(quantized, encoding, model, calibration, monitor)
     outcome.notes = monitor.notes
     outcome.seconds = monotonicSeconds() - started
@@ -113,7 +113,7 @@ struct CompressCommand: ParsableCommand {
     monitor.note(try plan.notes())
     let seconds = monotonicSeconds() - started
     var outcome = try Outcome(
-      command: "compress", input: input, output: output, model: model, plan: plan, notes: monitor.notes, seconds: seconds)
+      command: "compress", input: input, output: output, plan: plan, notes: monitor.notes, seconds: seconds)
     let isForIt = options.encoding == 0 || Encoding.word(options.encoding) == outcome.totals.encoding
     let isSame = options.rounding == 0 || Rounding.word(options.rounding) == outcome.totals.rounding
     // Codes that are written are searched for longer than those that are compared.

@@ -50,7 +50,7 @@ struct PlanCommand: ParsableCommand {
     monitor.finish()
     monitor.note(try plan.notes())
     let outcome = try Outcome(
-      command: "plan", input: input, output: output, model: model, plan: plan, notes: monitor.notes,
+      command: "plan", input: input, output: output, plan: plan, notes: monitor.notes,
       seconds: monotonicSeconds() - started)
     try files.stage(plan.json() + "\n", as: output)
     if let report {

@@ -67,7 +67,7 @@ struct SweepCommand: ParsableCommand {
       models.append((path, { try quantized.save($0, encoding: encoding) }))
       outcomes.append(
         try Outcome(
-          command: "compress", input: input, output: path, model: model, plan: done, notes: [],
+          command: "compress", input: input, output: path, plan: done, notes: [],
           seconds: monotonicSeconds() - began))
       guard report != nil, let outcome = outcomes.last else { continue }
       let written = try WrittenModel(quantized, encoding, of: model, calibration, outcome.totals, threads: effort.threads.number, monitor)

@@ -13,21 +13,15 @@ struct Outcome {
   var outlook: Outlook?
   private(set) var planDocument: String
 
-  /// - Parameter model: tells the nodes that read the tensors.
   init(
-    command: String, input: String, output: String, model: Model, plan: Plan, notes: [String], seconds: Double
+    command: String, input: String, output: String, plan: Plan, notes: [String], seconds: Double
   ) throws {
     self.command = command
     self.input = input
     self.output = output
     self.notes = notes
     self.seconds = seconds
-    let nodes = try ModelDescription(model.inspectJSON()).nodes
-    tensors = try plan.tensors().map { tensor in
-      var tensor = tensor
-      (tensor.node, tensor.operatorType) = nodes[tensor.name] ?? ("", "")
-      return tensor
-    }
+    tensors = try plan.tensors()
     totals = try plan.totals()
     planDocument = try plan.json()
   }
