@@ -6,8 +6,8 @@
 
 /* Sizes are multiples of 8 and only grow; offsets never change. */
 SAME(size_tensor, sizeof(cet_tensor) == 40);
-SAME(size_plan_options, sizeof(cet_plan_options) == 208);
-SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 312);
+SAME(size_plan_options, sizeof(cet_plan_options) == 272);
+SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 328);
 SAME(size_plan_summary, sizeof(cet_plan_summary) == 192);
 SAME(size_quantize_options, sizeof(cet_quantize_options) == 72);
 SAME(size_initializer_view, sizeof(cet_initializer_view) == 112);
