@@ -1,4 +1,5 @@
 // The model as text, field by field.
+#include <google/protobuf/reflection.h>
 #include <google/protobuf/unknown_field_set.h>
 
 #include <algorithm>
@@ -14,9 +15,11 @@ namespace {
 
 using google::protobuf::UnknownField;
 
-/// A field that came after this libonnx: the last value of a singular one.
+/// A field that libonnx 1.12 does not have yet: of this version's message, or the last one that it put aside.
 template <class Message>
 std::string newerString(const Message& message, int number) {
+  if (const auto* field = Message::descriptor()->FindFieldByNumber(number))
+    return message.GetReflection()->GetString(message, field);
   std::string text;
   const auto& fields = message.unknown_fields();
   for (int i = 0; i < fields.field_count(); ++i)
@@ -92,6 +95,11 @@ class Dump {
     out << "  attributes " << listed(function.attribute()) << "\n";
     add(function.opset_import(), "  ");
     std::map<std::string, onnx::AttributeProto> defaults;
+    if (const auto* field = function.GetDescriptor()->FindFieldByNumber(11))
+      for (const auto& message : function.GetReflection()->GetRepeatedFieldRef<google::protobuf::Message>(function, field)) {
+        const auto& attribute = static_cast<const onnx::AttributeProto&>(message);
+        defaults[attribute.name()] = attribute;
+      }
     const auto& fields = function.unknown_fields();
     for (int i = 0; i < fields.field_count(); ++i) {
       if (fields.field(i).number() != 11 || fields.field(i).type() != UnknownField::TYPE_LENGTH_DELIMITED) continue;
