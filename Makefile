@@ -45,6 +45,7 @@ lib:
 	$(SWIFT_BUILD) --product cet
 	@rm -f $(SCRATCH)/release/cet-onnx # linked anew: the build does not see when the library's name changes
 	$(SWIFT_BUILD) --product cet-onnx --static-swift-stdlib -Xlinker -L$(SCRATCH)/release
+	examples/onnx-judge/build.sh $(SCRATCH)/release/onnx-judge || [ $$? = 3 ]
 	tools/stage.sh $(SCRATCH)/release $(BUILD)
 
 demo: lib

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Copies the staged library, headers, tool with its manual and completions, and package descriptions; debug symbols stay in FROM/lib/debug.
+# Copies the staged library, headers, tool with its manual, completions and helper, and package descriptions; debug symbols stay in FROM/lib/debug.
 # usage: tools/install.sh FROM PREFIX DESTDIR
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,7 +8,10 @@ case $prefix in /*) ;; *) echo "install: PREFIX must be an absolute path, not '$
 
 target=$destination$prefix
 mkdir -p "$target"
-(cd "$from" && tar cf - --owner=0 --group=0 --exclude=lib/debug lib bin include share) | (cd "$target" && tar xf - --no-same-owner)
+parts="lib bin include share"
+[ ! -d "$from/libexec" ] || parts="$parts libexec" # onnx-judge, where libonnx-dev was there to build it
+# shellcheck disable=SC2086 # one word per folder
+(cd "$from" && tar cf - --owner=0 --group=0 --exclude=lib/debug $parts) | (cd "$target" && tar xf - --no-same-owner)
 # The system's own prefix: let the loader know the new library.
 if [ -z "$destination" ] && [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
 echo "installed in $target"

@@ -70,6 +70,11 @@ if command -v apt-get >/dev/null; then
     { $root apt-get update -qq && install 'libonnx-testdata=1.12*'; } 2>/dev/null ||
       echo "setup: libonnx-testdata 1.12 is not offered here; its cases are left out"
   fi
+  if [ "$what" = tests ] && [ ! -f /usr/include/onnx/checker.h ]; then
+    echo "setup: installing libonnx-dev libprotobuf-dev"
+    { $root apt-get update -qq && install libonnx-dev libprotobuf-dev; } 2>/dev/null ||
+      echo "setup: libonnx-dev is not offered here; files are not judged by libonnx"
+  fi
   if [ "$what" = tests ] && ! command -v mpirun >/dev/null; then
     echo "setup: installing openmpi-bin"
     { $root apt-get update -qq && install openmpi-bin; } 2>/dev/null ||

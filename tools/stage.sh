@@ -8,7 +8,7 @@ from=$1 to=$2 libdir=${3:-lib}
 version=$(tools/version.sh version)
 soname=$(tools/version.sh soname)
 
-rm -rf "${to:?}/${libdir%%/*}" "$to/bin" "$to/include" "$to/share"
+rm -rf "${to:?}/${libdir%%/*}" "$to/bin" "$to/include" "$to/share" "$to/libexec"
 lib=$to/$libdir
 mkdir -p "$lib/pkgconfig" "$lib/cmake/cet" "$to/bin" "$to/include/cet" "$to/share/man/man1"
 
@@ -27,6 +27,10 @@ place() { # mode, from, to
 }
 place 644 "$from/libcet.so" "$lib/libcet.so.$version"
 place 755 "$from/cet-onnx" "$to/bin/cet-onnx"
+if [ -x "$from/onnx-judge" ]; then # it was built where libonnx-dev is
+  mkdir -p "$to/libexec/cet"
+  install -m 755 -s "$from/onnx-judge" "$to/libexec/cet/onnx-judge"
+fi
 ln -s "libcet.so.$version" "$lib/$soname"
 ln -s "$soname" "$lib/libcet.so"
 install -m 644 include/cet/cet.h include/cet/cet.hpp "$to/include/cet"

@@ -9,7 +9,7 @@ name=libcet-$(tools/version.sh version)-linux-$(uname -m)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tools/stage.sh "$from" "$work/$name" >/dev/null
-rm -rf "$work/$name/lib/debug"
+rm -rf "$work/$name/lib/debug" "$work/$name/libexec" # onnx-judge needs the system's libonnx
 glibc=$("$python" tools/bundle.py "$work/$name/lib/libcet.so" "$patchelf" "$work/$name/share/doc/libcet")
 mkdir -p "$work/$name/share/doc/libcet"
 cp LICENSE CHANGELOG.md "$work/$name/share/doc/libcet"

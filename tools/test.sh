@@ -37,6 +37,14 @@ part "library" make --no-print-directory lib || finish
 part "demo" make --no-print-directory demo
 part "wheel" make --no-print-directory wheel
 part "set-up" tools/setup.sh tests || finish
+# libonnx as a judge, where it is installed: libonnx 1.12 knows operator sets up to 17.
+judge=$PWD/build/libexec/cet/onnx-judge
+build_judge() { examples/onnx-judge/build.sh "$judge" || [ $? = 3 ]; }
+part "judge" build_judge
+if [ -x "$judge" ]; then
+  CET_ONNX_JUDGE=$judge
+  export CET_ONNX_JUDGE
+fi
 part "wheel used" tools/check-wheel.sh build
 part "install" tools/check-install.sh build
 part "imports" tools/check-arrows.sh
@@ -52,6 +60,9 @@ part "cases" .venv/bin/python tools/make_node_cases.py "$CET_ONNX_CASES"
 CET_WRITTEN_MODELS=$PWD/build/written
 export CET_WRITTEN_MODELS
 mkdir -p "$CET_WRITTEN_MODELS"
+part "corpus" env PYTHONPATH=Tests/python .venv/bin/python -m corpus build/corpus
+CET_JUDGED_MODELS=$CET_ONNX_CASES:$PWD/build/corpus:/usr/share/libonnx-testdata/data
+export CET_JUDGED_MODELS
 part "Swift tests" swift test -c release -Xswiftc -enable-testing
 part "C conformance" tools/run-conformance.sh build/lib/libcet.so
 .venv/bin/python -c 'import torch' 2>/dev/null &&

@@ -26,10 +26,11 @@ remove share/man/man1/cet-onnx.1
 remove share/bash-completion/completions/cet-onnx
 remove share/zsh/site-functions/_cet-onnx
 remove share/fish/vendor_completions.d/cet-onnx.fish
+remove libexec/cet/onnx-judge
 for file in cet.h cet.hpp; do remove "include/cet/$file"; done
 remove lib/pkgconfig/cet.pc
 for file in cetConfig.cmake cetConfigVersion.cmake; do remove "lib/cmake/cet/$file"; done
-for folder in include/cet lib/cmake/cet; do
+for folder in include/cet lib/cmake/cet libexec/cet; do
   [ ! -d "$target/$folder" ] || rmdir --ignore-fail-on-non-empty "$target/$folder"
 done
 [ "$removed" != 0 ] || { echo "uninstall: nothing of libcet $version in $target" >&2; exit 1; }

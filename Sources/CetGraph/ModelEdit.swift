@@ -27,6 +27,12 @@ public struct ModelEdit: Sendable {
 
   public init() {}
 
+  /// Whether it changes nothing in any model.
+  public var isEmpty: Bool {
+    removedInitializers.isEmpty && initializers.isEmpty && replacedNodes.isEmpty && leadingNodes.isEmpty
+      && removedFunctions.isEmpty && metadata.isEmpty && minimumOpset == nil && minimumIRVersion == nil
+  }
+
   /// The edited model in memory.
   public func applied(to model: Model) throws(CetError) -> Model {
     var result = model

@@ -5,6 +5,8 @@ import CetTensor
 private struct AttributeFields {
   var name = ""
   var type: Int64 = 0
+  /// A type is given that onnx.proto does not have; protobuf parsers put it aside.
+  var isOfNewerType = false
   var reference = ""
   var float: Float?
   var int: Int64?
@@ -20,7 +22,7 @@ private struct AttributeFields {
 
   /// Files of early writers give no type: it follows from the one field that is there.
   var effectiveType: Int64 {
-    if type != 0 { return type }
+    if type != 0 || isOfNewerType { return type }
     if float != nil { return AttributeKind.float }
     if int != nil { return AttributeKind.int }
     if string != nil { return AttributeKind.string }
@@ -40,7 +42,7 @@ extension ModelReader {
   mutating func attribute(_ message: WireReader) throws(CetError) -> (name: String, value: Attribute) {
     let fields = try attributeFields(message)
     guard !fields.name.isEmpty else {
-      throw CetError(.invalidModel, "byte \(message.position): an attribute has no name")
+      throw CetError(.invalidModel, "the attribute at byte \(message.position) has no name")
     }
     do {
       return (fields.name, try value(fields))
@@ -55,19 +57,22 @@ extension ModelReader {
     while let field = try reader.next() {
       switch field.number {
       case AttributeField.name: fields.name = try reader.string(field)
-      case AttributeField.type: fields.type = try reader.integer(field)
+      case AttributeField.type:
+        let type = Int64(try reader.integer32(field))
+        if AttributeKind.all.contains(type) { fields.type = type } else { fields.isOfNewerType = true }
       case AttributeField.reference: fields.reference = try reader.string(field)
       case AttributeField.float: fields.float = try reader.float(field)
       case AttributeField.int: fields.int = try reader.integer(field)
       case AttributeField.string: fields.string = Array(source.slice(try reader.bytes(field)))
-      case AttributeField.tensor: fields.tensor = try reader.message(field)
-      case AttributeField.graph: fields.graph = try reader.message(field)
+      case AttributeField.tensor: fields.tensor = try reader.message(field, after: fields.tensor)
+      case AttributeField.graph: fields.graph = try reader.message(field, after: fields.graph)
       case AttributeField.floats: try reader.appendFloats(field, to: &fields.floats)
       case AttributeField.ints: try reader.appendIntegers(field, to: &fields.ints)
       case AttributeField.strings: fields.strings.append(Array(source.slice(try reader.bytes(field))))
       case AttributeField.tensors: fields.tensors.append(try reader.message(field))
       case AttributeField.graphs: fields.graphs.append(try reader.message(field))
-      case AttributeField.sparseTensor: fields.sparseTensor = try reader.message(field)
+      case AttributeField.sparseTensor: 
+        fields.sparseTensor = try reader.message(field, after: fields.sparseTensor)
       case AttributeField.sparseTensors: _ = try sparseTensor(reader.message(field))
       default: try reader.skip(field)
       }
@@ -120,47 +125,51 @@ extension ModelReader {
   func valueInfo(_ message: WireReader) throws(CetError) -> ValueInfo {
     var reader = message
     var info = ValueInfo(name: "", type: nil, shape: nil)
+    var type: WireReader?
     while let field = try reader.next() {
       switch field.number {
       case ValueInfoField.name: info.name = try reader.string(field)
-      case ValueInfoField.type:
-        var type = try reader.message(field)
-        while let inner = try type.next() {
-          // Sequences, maps and optionals have no element type of their own.
-          guard inner.number == TypeField.tensor else {
-            try type.skip(inner)
-            continue
-          }
-          (info.type, info.shape) = try tensorType(type.message(inner))
-        }
+      case ValueInfoField.type: type = try reader.message(field, after: type)
       default: try reader.skip(field)
       }
     }
+    guard var type else { return info }
+    var tensor: WireReader?
+    while let field = try type.next() {
+      switch field.number {
+      case TypeField.tensor: tensor = try type.message(field, after: tensor)
+      // Sequences, maps and optionals have no element type of their own. A type is one of them: the last that is given.
+      case let other where TypeField.others.contains(other):
+        try type.skip(field)
+        tensor = nil
+      default: try type.skip(field)
+      }
+    }
+    if let tensor { (info.type, info.shape) = try tensorType(tensor) }
     return info
   }
 
   private func tensorType(_ message: WireReader) throws(CetError) -> (ElementType?, [ValueInfo.Dimension]?) {
     var reader = message
     var type: ElementType?
-    var shape: [ValueInfo.Dimension]?
+    var shape: WireReader?
     while let field = try reader.next() {
       switch field.number {
-      case TypeField.elementType: type = Int32(exactly: try reader.integer(field)).flatMap(ElementType.init(rawValue:))
-      case TypeField.shape:
-        var dimensions = try reader.message(field)
-        var sizes: [ValueInfo.Dimension] = []
-        while let inner = try dimensions.next() {
-          if inner.number == TypeField.dimension {
-            sizes.append(try dimension(dimensions.message(inner)))
-          } else {
-            try dimensions.skip(inner)
-          }
-        }
-        shape = sizes
+      case TypeField.elementType: type = ElementType(rawValue: try reader.integer32(field))
+      case TypeField.shape: shape = try reader.message(field, after: shape)
       default: try reader.skip(field)
       }
     }
-    return (type, shape)
+    guard var shape else { return (type, nil) }
+    var sizes: [ValueInfo.Dimension] = []
+    while let field = try shape.next() {
+      if field.number == TypeField.dimension {
+        sizes.append(try dimension(shape.message(field)))
+      } else {
+        try shape.skip(field)
+      }
+    }
+    return (type, sizes)
   }
 
   /// Negative sizes and empty names are how some exporters write "unknown".

@@ -25,7 +25,7 @@ struct MessageEncoder {
     return output
   }
 
-  private mutating func attribute(_ name: String, _ value: Attribute) throws(CetError) -> WireWriter {
+  fileprivate mutating func attribute(_ name: String, _ value: Attribute) throws(CetError) -> WireWriter {
     var output = WireWriter()
     output.string(AttributeField.name, name)
     let type: Int64
@@ -178,6 +178,20 @@ struct MessageEncoder {
     }
     output.optionalString(FunctionField.overload, function.overload)
     return output
+  }
+}
+
+extension Attribute {
+  /// Whether both have the same encoding. What cannot be written anew differs from everything but its like.
+  func isWritten(as other: Attribute) -> Bool {
+    switch (self, other) {
+    case (.opaque, .opaque): return true
+    case (.reference(let name), .reference(let otherName)): return name == otherName
+    default:
+      var encoder = MessageEncoder()
+      guard let first = try? encoder.attribute("", self), let second = try? encoder.attribute("", other) else { return false }
+      return Array(first) == Array(second)
+    }
   }
 }
 

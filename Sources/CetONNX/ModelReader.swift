@@ -17,11 +17,13 @@ struct ModelReader {
   }
 
   mutating func model() throws(CetError) -> Model {
-    var reader = WireReader(source.base, 0..<source.byteCount)
+    var reader = WireReader(source.base, 0..<source.byteCount, .model)
+    var whole = reader
+    try whole.checkEncoding()
     var irVersion: Int64?
     var producer = (name: "", version: "")
     var (domain, version, documentation) = ("", Int64(0), "")
-    var graph: Graph?
+    var graphMessage: WireReader?
     var opsets: [String: Int] = [:]
     var functions: [Function] = []
     var metadata: [(key: String, value: String)] = []
@@ -36,20 +38,18 @@ struct ModelReader {
       case ModelField.opsetImport: try opset(reader.message(field), into: &opsets)
       case ModelField.functions: functions.append(try function(reader.message(field)))
       case ModelField.metadata: metadata.append(try entry(reader.message(field)))
-      case ModelField.graph:
-        guard graph == nil else { throw CetError(.invalidModel, "byte \(field.start): the model has two graphs") }
-        graph = try self.graph(reader.message(field))
+      case ModelField.graph: graphMessage = try reader.message(field, after: graphMessage)
       default: try reader.skip(field)
       }
     }
-    guard let graph else {
+    guard let graphMessage else {
       throw CetError(.invalidModel, "", expected: "an ONNX model", got: "\(source.byteCount) bytes without a graph")
     }
     guard let irVersion, irVersion >= 3 else {
       throw CetError(.invalidModel, "", expected: "IR version 3 or later", got: irVersion.map(String.init) ?? "none")
     }
     var model = Model(
-      irVersion: irVersion, opsets: opsets, producer: producer.name, graph: graph, functions: functions, metadata: metadata)
+      irVersion: irVersion, opsets: opsets, producer: producer.name, graph: try graph(graphMessage), functions: functions, metadata: metadata)
     model.producerVersion = producer.version
     (model.domain, model.version, model.documentation) = (domain, version, documentation)
     try GraphCheck.check(model)

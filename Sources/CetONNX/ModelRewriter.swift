@@ -6,7 +6,7 @@ import CetTensor
 /// everything survive. Only tensors with external data change their form, because the files they point to
 /// need not be where the output goes.
 struct ModelRewriter {
-  private let source: HeldBytes
+  let source: HeldBytes
   private let externalTensors: [ExternalTensor]
   private let model: Model
   private let edit: ModelEdit
@@ -35,8 +35,13 @@ struct ModelRewriter {
   }
 
   mutating func rewritten() throws(CetError) -> WireWriter {
-    var reader = WireReader(source.base, 0..<source.byteCount)
+    var reader = WireReader(source.base, 0..<source.byteCount, .model)
     var output = WireWriter()
+    if edit.isEmpty && externalTensors.isEmpty {
+      append(0..<source.byteCount, to: &output)
+      return output
+    }
+    var graph = try graphMessage()
     var metadata = edit.metadata
     var replacedKeys: Set<String> = []
     let irVersion = max(model.irVersion, edit.minimumIRVersion ?? model.irVersion)
@@ -48,7 +53,10 @@ struct ModelRewriter {
       case ModelField.opsetImport:
         output.message(ModelField.opsetImport, try opset(reader.message(field), of: model.opset))
       case ModelField.graph:
-        output.message(ModelField.graph, try mainGraph(reader.message(field), irVersion: irVersion))
+        try reader.skip(field)
+        guard let message = graph else { continue }
+        output.message(ModelField.graph, try mainGraph(message, irVersion: irVersion))
+        graph = nil  // all its parts are written
       case ModelField.functions:
         let message = try reader.message(field)
         if try !edit.removedFunctions.contains(functionKey(message)) {
@@ -181,9 +189,7 @@ struct ModelRewriter {
     guard !isInFunction, let replacement = edit.replacedNodes[try firstOutput(of: message)] else {
       return try appendRaised(message, to: &output, as: GraphField.node)
     }
-    for node in try raise?.raised(replacement, from: version) ?? replacement {
-      output.message(GraphField.node, try encoder.node(node))
-    }
+    try append(raise?.raised(replacement, from: version) ?? replacement, inPlaceOf: message, to: &output, as: GraphField.node)
   }
 
   /// A node that the edit does not name, written anew only if a later operator set asks for it.
@@ -192,11 +198,44 @@ struct ModelRewriter {
       let type = try string(NodeField.operatorType, of: message)
       if raise.changes(type, domain: canonicalDomain(try string(NodeField.domain, of: message)), from: version) {
         var reader = ModelReader(source: source, external: nil)
-        for node in try raise.raised(reader.node(message), from: version) { output.message(field, try encoder.node(node)) }
-        return
+        return try append(raise.raised(reader.node(message), from: version), inPlaceOf: message, to: &output, as: field)
       }
     }
     output.message(field, try copy(message, as: .node))
+  }
+
+  /// Nodes that take the place of one. The first that is still that node, with other values or attributes, keeps all the rest
+  /// of it: texts, unknown fields, and the attributes that are what they were.
+  private mutating func append(
+    _ nodes: [Node], inPlaceOf message: WireReader, to output: inout WireWriter, as field: Int
+  ) throws(CetError) {
+    var model = ModelReader(source: source, external: nil)
+    let old = try model.node(message)
+    let heir = nodes.firstIndex { ($0.operatorType, $0.domain, $0.name) == (old.operatorType, old.domain, old.name) }
+    for (index, node) in nodes.enumerated() {
+      output.message(field, try index == heir ? changed(message, of: old, to: node) : encoder.node(node))
+    }
+  }
+
+  private mutating func changed(_ message: WireReader, of old: Node, to new: Node) throws(CetError) -> WireWriter {
+    var anew = new
+    var kept = WireWriter()
+    var reader = message
+    while let field = try reader.next() {
+      if field.number == NodeField.attribute {
+        let attribute = try reader.message(field)
+        let name = try string(AttributeField.name, of: attribute)
+        guard let before = old.attributes[name], let after = new.attributes[name], before.isWritten(as: after) else { continue }
+        kept.message(field.number, try copy(attribute, as: .attribute))
+        anew.attributes[name] = nil
+      } else {
+        try reader.skip(field)
+        if !NodeField.encoded.contains(field.number) { append(field.start..<reader.position, to: &kept) }
+      }
+    }
+    var output = try encoder.node(anew)
+    output.append(kept)
+    return output
   }
 
   /// A branch or body: its nodes as in the main graph, without the initializers that the main graph has now.
@@ -294,70 +333,6 @@ struct ModelRewriter {
     }
     guard low < externalTensors.count, externalTensors[low].message.upperBound <= range.upperBound else { return nil }
     return externalTensors[low]
-  }
-
-  // MARK: Looking into messages
-
-  /// The last value of a string field, as protobuf reads a repeated singular field; "" when absent.
-  private func string(_ number: Int, of message: WireReader) throws(CetError) -> String {
-    var reader = message
-    var text = ""
-    while let field = try reader.next() {
-      if field.number == number { text = try reader.string(field) } else { try reader.skip(field) }
-    }
-    return text
-  }
-
-  private func integer(_ number: Int, of message: WireReader) throws(CetError) -> Int64 {
-    var reader = message
-    var value: Int64 = 0
-    while let field = try reader.next() {
-      if field.number == number { value = try reader.integer(field) } else { try reader.skip(field) }
-    }
-    return value
-  }
-
-  /// The first output of a node that has a name.
-  private func firstOutput(of message: WireReader) throws(CetError) -> String {
-    var reader = message
-    while let field = try reader.next() {
-      guard field.number == NodeField.output else {
-        try reader.skip(field)
-        continue
-      }
-      let name = try reader.string(field)
-      if !name.isEmpty { return name }
-    }
-    return ""
-  }
-
-  private func functionKey(_ message: WireReader) throws(CetError) -> FunctionKey {
-    FunctionKey(
-      domain: canonicalDomain(try string(FunctionField.domain, of: message)), name: try string(FunctionField.name, of: message),
-      overload: try string(FunctionField.overload, of: message))
-  }
-
-  private func sparseTensorName(_ message: WireReader) throws(CetError) -> String {
-    var reader = message
-    var name = ""
-    while let field = try reader.next() {
-      if field.number == SparseTensorField.values {
-        name = try string(TensorField.name, of: reader.message(field))
-      } else {
-        try reader.skip(field)
-      }
-    }
-    return name
-  }
-
-  private func count(_ number: Int, of message: WireReader) throws(CetError) -> Int {
-    var reader = message
-    var count = 0
-    while let field = try reader.next() {
-      if field.number == number { count += 1 }
-      try reader.skip(field)
-    }
-    return count
   }
 }
 

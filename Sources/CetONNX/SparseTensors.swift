@@ -11,16 +11,18 @@ extension ModelReader {
   /// The name is that of its values. No contents where the element type is not known, or the dense tensor is too large.
   mutating func sparseTensor(_ message: WireReader) throws(CetError) -> ReadTensor {
     var reader = message
-    var (values, indices): (ReadTensor?, ReadTensor?)
+    var (valueMessage, indexMessage): (WireReader?, WireReader?)
     var sizes: [Int64] = []
     while let field = try reader.next() {
       switch field.number {
-      case SparseTensorField.values: values = try tensor(reader.message(field))
-      case SparseTensorField.indices: indices = try tensor(reader.message(field))
+      case SparseTensorField.values: valueMessage = try reader.message(field, after: valueMessage)
+      case SparseTensorField.indices: indexMessage = try reader.message(field, after: indexMessage)
       case SparseTensorField.dims: try reader.appendIntegers(field, to: &sizes)
       default: try reader.skip(field)
       }
     }
+    let values = try valueMessage.map { (message) throws(CetError) in try tensor(message) }
+    let indices = try indexMessage.map { (message) throws(CetError) in try tensor(message) }
     let name = values?.name ?? ""
     guard let values = values?.tensor, let indices = indices?.tensor else { return ReadTensor(name: name, tensor: nil) }
     do {

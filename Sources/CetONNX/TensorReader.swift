@@ -11,7 +11,7 @@ struct ReadTensor {
 private struct TensorFields {
   var name = ""
   var shape: [Int64] = []
-  var dataType: Int64 = 0
+  var dataType: Int32 = 0
   var raw: Range<Int>?
   var floats: [NumberRun] = []
   var doubles: [NumberRun] = []
@@ -25,7 +25,7 @@ private struct TensorFields {
 
 extension ModelReader {
   mutating func tensor(_ reader: WireReader) throws(CetError) -> ReadTensor {
-    let message = reader.position..<reader.end
+    let message = reader.position..<(reader.isWhole ? reader.end : reader.position)
     let fields = try tensorFields(reader)
     do {
       return ReadTensor(name: fields.name, tensor: try contents(fields, message))
@@ -43,7 +43,7 @@ extension ModelReader {
     while let field = try reader.next() {
       switch field.number {
       case TensorField.dims: try reader.appendIntegers(field, to: &fields.shape)
-      case TensorField.dataType: fields.dataType = try reader.integer(field)
+      case TensorField.dataType: fields.dataType = try reader.integer32(field)
       case TensorField.name: fields.name = try reader.string(field)
       case TensorField.rawData: fields.raw = try reader.bytes(field)
       case TensorField.floatData: fields.floats.append(try run(field))
@@ -54,10 +54,12 @@ extension ModelReader {
       case TensorField.stringData:
         _ = try reader.bytes(field)
         fields.stringCount += 1
-      case TensorField.dataLocation: fields.isExternal = try reader.integer(field) == 1
+      case TensorField.dataLocation: 
+        let location = try reader.integer32(field)
+        if location == 0 || location == 1 { fields.isExternal = location == 1 }
       case TensorField.externalData: fields.external.append(try entry(reader.message(field)))
       case TensorField.segment:
-        throw CetError(.invalidModel, "byte \(field.start): tensors in segments are not supported")
+        throw CetError(.invalidModel, "the tensor at byte \(message.position) has a segment, which is not supported")
       default: try reader.skip(field)
       }
     }
@@ -71,8 +73,10 @@ extension ModelReader {
       throw CetError(.invalidModel, "shape \(shape.shapeText) is negative or too large")
     }
     guard fields.dataType != 0 else { throw CetError(.invalidModel, "the element type is undefined") }
-    let type = Int32(exactly: fields.dataType).flatMap(ElementType.init(rawValue:))
+    let type = ElementType(rawValue: fields.dataType)
     if fields.isExternal {
+      // The writer finds the message by its place.
+      guard !message.isEmpty else { throw CetError(.invalidModel, "a tensor with external data is given in several parts") }
       let needed = type.map { TensorData.packedByteCount($0, count: count) }
       let external = try self.external(fields.external, needed: needed, message)
       guard let type else { return nil }

@@ -22,11 +22,11 @@ struct WireTests {
     #expect(try read(Array(writer)) { try $0.varint() } == value)
   }
 
-  @Test func varint_moreThan64Bits_isAnError() {
+  @Test func varint_moreThanTenBytes_isAnErrorAndBitsBeyond64DoNotCount() throws {
     let tooLong = [UInt8](repeating: 0xFF, count: 10) + [1]
-    #expect(errorOf { try read(tooLong) { try $0.varint() } }.message == "byte 0: a varint is longer than 64 bits")
-    let overflow = [UInt8](repeating: 0xFF, count: 9) + [2]
-    #expect(errorOf { try read(overflow) { try $0.varint() } }.code == .invalidModel)
+    #expect(errorOf { try read(tooLong) { try $0.varint() } }.message == "byte 0: a varint is longer than 10 bytes")
+    let overflow = [UInt8](repeating: 0xFF, count: 9) + [0x7F]
+    #expect(try read(overflow) { try $0.varint() } == .max)
   }
 
   @Test func varint_cutOff_isAnError() {
@@ -40,14 +40,42 @@ struct WireTests {
     #expect(errorOf { try readAll(huge) }.code == .invalidModel)
   }
 
-  @Test(arguments: [3, 4, 6, 7] as [UInt8])
-  func tag_groupOrUnknownWireType_isAnError(type: UInt8) {
+  @Test(arguments: [6, 7] as [UInt8])
+  func tag_unknownWireType_isAnError(type: UInt8) {
     #expect(errorOf { try readAll([8 | type, 0]) }.message.contains("wire type"))
+  }
+
+  @Test func group_isPassedOverAndMustEnd() throws {
+    try readAll([11, 16, 1, 19, 20, 12, 24, 7])  // a group within a group, then field 3
+    #expect(errorOf { try readAll([11, 16, 1]) }.message == "byte 0: group 1 does not end")
+    #expect(errorOf { try readAll([12]) }.message.contains("did not begin"))
+    #expect(errorOf { try readAll([11, 20]) }.message.contains("did not begin"))
+    let deep = [UInt8](repeating: 11, count: 101) + [UInt8](repeating: 12, count: 101)
+    #expect(errorOf { try readAll(deep) }.message.contains("nest deeper"))
+    try readAll(Array(deep[1..<201]))
+  }
+
+  @Test func field_inAnotherEncoding_isUnknown() throws {
+    try [UInt8]([0x12, 1, 97, 0x10, 5]).withUnsafeBytes { memory in  // producer_name as text, then as a number
+      var reader = WireReader(try #require(memory.baseAddress), 0..<memory.count, .model)
+      var numbers: [Int] = []
+      while let field = try reader.next() {
+        numbers.append(field.number)
+        try reader.skip(field)
+      }
+      #expect(numbers == [2, 0])
+    }
+  }
+
+  @Test func tagAndLength_haveFiveBytesAtMost() throws {
+    try readAll([0x88, 0x80, 0x80, 0x80, 0, 1])
+    #expect(errorOf { try readAll([0x88, 0x80, 0x80, 0x80, 0x80, 0, 1]) }.message.contains("longer than 5 bytes"))
+    #expect(errorOf { try readAll([10, 0x81, 0x80, 0x80, 0x80, 0x80, 0, 1]) }.message.contains("longer than 5 bytes"))
   }
 
   @Test func tag_fieldZeroOrTooLarge_isAnError() {
     #expect(errorOf { try readAll([0, 1]) }.message.contains("not a protobuf tag"))
-    #expect(errorOf { try readAll([0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]) }.message.contains("not a protobuf tag"))
+    #expect(errorOf { try readAll([0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]) }.message.contains("longer than 5 bytes"))
   }
 
   @Test func integer_ofBytesField_isAnError() {

@@ -40,6 +40,8 @@ enum NodeField {
   static let attribute = 5
   static let domain = 7
   static let overload = 8
+  /// What `MessageEncoder` writes of a node.
+  static let encoded: Set<Int> = [input, output, name, operatorType, attribute, domain, overload]
 }
 
 enum AttributeField {
@@ -62,6 +64,7 @@ enum AttributeField {
 
 /// AttributeProto.AttributeType.
 enum AttributeKind {
+  static let all: ClosedRange<Int64> = 0...14
   static let float: Int64 = 1
   static let int: Int64 = 2
   static let string: Int64 = 3
@@ -104,6 +107,8 @@ enum ValueInfoField {
 
 enum TypeField {
   static let tensor = 1
+  /// Sequence, map, opaque, sparse tensor and optional.
+  static let others = [4, 5, 7, 8, 9]
   static let elementType = 1  // in TypeProto.Tensor
   static let shape = 2  // in TypeProto.Tensor
   static let dimension = 1  // in TensorShapeProto

@@ -2,7 +2,8 @@ import ArgumentParser
 
 struct CheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "check", abstract: "Load a written file, run it, and compare it with the model it came from.")
+    commandName: "check", abstract: "Load a written file, run it, and compare it with the model it came from.",
+    discussion: "Where onnx-judge is installed, libonnx says what it thinks of the file; its word changes no exit code.")
 
   @Argument(help: ArgumentHelp("The file to check.", valueName: "out.onnx")) var input: String
   @Option(help: ArgumentHelp("The model to compare with; needs --data.", valueName: "in.onnx")) var against: String?
@@ -38,9 +39,11 @@ struct CheckCommand: ParsableCommand {
     var members: [(String, JSONText)] = [
       ("command", .string("check")), ("input", .string(input)), ("bytes", .integer(model.byteCount)),
     ]
+    let judge = Judge(ofFile: input)
+    members += judge.members
     var text = listing([
       ("file", input), ("bytes", grouped(model.byteCount)), ("opset", description.opsetText),
-      ("operators", description.operatorText),
+      ("operators", description.operatorText), ("libonnx", judge.text),
     ])
     var document = CheckReport(input: input, bytes: model.byteCount, description: description)
     if let data {
