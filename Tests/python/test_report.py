@@ -244,8 +244,8 @@ def test_report_about_hasCommandLineDigestsAndSeed(compressed, digits):
 
 def test_report_ofPlan_hasNoMeasurements(tool, digits, tmp_path):
     run = tool(
-        "plan", digits / "model.onnx", "--data", digits / "calibration.npz", "--target-ratio", 11, "--samples", 64, "-o",
-        tmp_path / "p.json", "--report", tmp_path / "r.html")
+        "plan", digits / "model.onnx", "--data", digits / "calibration.npz", "--target-ratio", 11, "--samples", 48, "--shifts", 0, "--effort", "low",
+        "-o", tmp_path / "p.json", "--report", tmp_path / "r.html")
     assert run.returncode == 0, run.stderr
     sections = Page(tmp_path / "r.html").sections
     assert {"size-loss", "prediction", "depth", "theory", "tensors"} <= set(sections) and "agreement" not in sections
@@ -253,8 +253,8 @@ def test_report_ofPlan_hasNoMeasurements(tool, digits, tmp_path):
 
 def test_report_ofSweep_comparesRatios(tool, digits, tmp_path):
     run = tool(
-        "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "8,11", "--samples", 64, "-o", tmp_path / "out",
-        "--report", tmp_path / "r.html", "--json")
+        "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "8,11", "--samples", 48, "--shifts", 0, "--effort", "low",
+        "-o", tmp_path / "out", "--report", tmp_path / "r.html", "--json")
     assert run.returncode == 0, run.stderr
     page = Page(tmp_path / "r.html")
     assert page.sections[0] == "results" and {"size-loss", "prediction", "agreement", "depth", "tensors"} <= set(page.sections)

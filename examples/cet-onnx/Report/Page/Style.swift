@@ -69,8 +69,8 @@ extension Page {
     """
 
   private static let drawings = """
-    figure svg { display: block; width: 100%; height: auto; } .wide { max-width: var(--w); } .narrow { display: none !important; max-width: 560px; }
-    @media (max-width: 760px) { .wide { display: none !important; } .narrow { display: block !important; } }
+    figure svg { display: block; width: 100%; height: auto; } .wide { max-width: var(--w); } .narrow { display: none !important; max-width: 420px; }
+    @media (max-width: 800px) { .wide { display: none !important; } .narrow { display: block !important; } }
     svg text { fill: var(--ink); font: 12.5px system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; font-variant-numeric: tabular-nums; }
     svg .soft { fill: var(--soft); } svg .axis { fill: var(--soft); font-weight: 600; } svg .strong { font-weight: 600; } svg .accent-text { fill: var(--accent); font-weight: 600; }
     svg .halo { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
