@@ -20,14 +20,14 @@ import Testing
       let written = try ModelWriter.write(
         edit: sample.rewriting.edit(layers, encoding: encoding, metadata: Self.metadata), of: sample.file)
       let formats = sample.found.layers.indices.map { quantized[$0]?.tensor.format }
-      #expect(try sizes.bytes(formats, addsBiases: true, metadata: Self.metadata) == written.count)
+      #expect(try sizes.bytes(formats, addsBias: { _ in true }, metadata: Self.metadata) == written.count)
     }
   }
 
   @Test func bytes_ofNothingQuantized_areTheFilesAndItsMetadata() throws {
     let sample = try SampleLayers()
     let sizes = FileSizes(sample.found, of: sample.file, encoding: .planes, granularity: .perAxis)
-    let bytes = try sizes.bytes(sample.found.layers.map { _ in nil }, addsBiases: true, metadata: [])
+    let bytes = try sizes.bytes(sample.found.layers.map { _ in nil }, addsBias: { _ in true }, metadata: [])
     #expect(bytes == sample.file.byteCount)
   }
 
