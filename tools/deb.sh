@@ -45,6 +45,11 @@ put libcet-dev include/cet/cet.h include/cet/cet.hpp "$libdir/libcet.so" "$libdi
 put cet-onnx bin/cet-onnx share/bash-completion/completions/cet-onnx share/fish/vendor_completions.d/cet-onnx.fish
 mkdir -p "$(tree cet-onnx)/usr/share/zsh/vendor-completions"
 cp "$stage/share/zsh/site-functions/_cet-onnx" "$(tree cet-onnx)/usr/share/zsh/vendor-completions"
+judge=libexec/cet/onnx-judge # there where libonnx-dev was to build it
+if [ -x "$stage/$judge" ]; then
+  strip --strip-unneeded --remove-section=.comment --remove-section=.note "$stage/$judge"
+  put cet-onnx "$judge"
+fi
 mkdir -p "$(tree cet-onnx)/usr/share/man/man1"
 gzip -9n <"$stage/share/man/man1/cet-onnx.1" >"$(tree cet-onnx)/usr/share/man/man1/cet-onnx.1.gz"
 for package in "$library" cet-onnx; do
@@ -118,6 +123,11 @@ depends() { # program or library: what it needs, by package
 }
 of_library=$(depends "$(tree "$library")/usr/$libdir/$soname")
 of_tool=$(depends "$(tree cet-onnx)/usr/bin/cet-onnx")
+# The tool works without libonnx; onnx-judge then does not start, which `cet-onnx check` says.
+recommended=""
+if [ -x "$(tree cet-onnx)/usr/$judge" ]; then
+  recommended="Recommends: $(depends "$(tree cet-onnx)/usr/$judge" | tr ',' '\n' | grep -E 'onnx|protobuf' | sed 's/^ //' | paste -s -d, | sed 's/,/, /g')"
+fi
 
 control() { # package, section, depends, more fields, description
   root=$(tree "$1")
@@ -137,7 +147,7 @@ control() { # package, section, depends, more fields, description
   } >"$root/DEBIAN/control"
   (cd "$root" && find usr -type f | LC_ALL=C sort | xargs md5sum) >"$root/DEBIAN/md5sums"
   find "$root" -type d -exec chmod 755 {} +
-  find "$root" -type f ! -path '*/usr/bin/*' -exec chmod 644 {} +
+  find "$root" -type f ! -path '*/usr/bin/*' ! -path '*/usr/libexec/*' -exec chmod 644 {} +
   rm -f "$to/${1}_"*.deb
   dpkg-deb --root-owner-group -Zxz --build "$root" "$to/${1}_${version}_$architecture.deb" >/dev/null
 }
@@ -153,7 +163,7 @@ $what
  .
  This package has the headers for C and C++, and the files for pkg-config
  and CMake."
-control cet-onnx science "$of_tool" "" "mixed-precision compression of ONNX models (tool)
+control cet-onnx science "$of_tool" "$recommended" "mixed-precision compression of ONNX models (tool)
 $what
  .
  This package has the command cet-onnx."

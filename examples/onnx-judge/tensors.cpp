@@ -51,8 +51,11 @@ std::string external(const onnx::TensorProto& tensor, const std::string& path, i
     if (entry.key() == "offset") offset = std::stoll(entry.value());
   }
   std::ifstream file(path.substr(0, path.rfind('/') + 1) + location, std::ios::binary);
+  if (!file.seekg(0, std::ios::end) || offset < 0 || file.tellg() < offset || file.tellg() - std::streamoff(offset) < needed)
+    contradicts("external data '" + location + "' is too short");
   std::string data(static_cast<size_t>(needed), '\0');
-  if (!file.seekg(offset) || !file.read(&data[0], needed)) contradicts("external data '" + location + "' is too short");
+  file.seekg(offset);
+  file.read(&data[0], needed);
   return data;
 }
 
