@@ -146,7 +146,7 @@ def test_process_killed_while_it_saves_leaves_no_half_file(call, old, shim, tmp_
     assert run.returncode == -signal.SIGKILL and run.stdout == ""
     assert (target.read_bytes() if target.exists() else None) == old
     # What it leaves is under a temporary name, and does not stand in the way of the next.
-    assert all(name.startswith(".cet-") for name in os.listdir(tmp_path) if name != "o.onnx")
+    assert all(name.startswith(".o.onnx.cet-") for name in os.listdir(tmp_path) if name != "o.onnx")
     run = host('codes().save(sys.argv[2]); print("saved")', target, LD_PRELOAD=str(shim))
     assert run.stdout == "saved\n" and len(target.read_bytes()) > 1 << 13
 

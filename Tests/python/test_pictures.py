@@ -238,32 +238,3 @@ def test_package_imports_no_optional_package(root):
 
 
 # ---- The report ----
-
-
-def test_report_of_a_plan_is_the_tools_page(plan, quantized, tmp_path):
-    path = tmp_path / "report.html"
-    cet.report(plan, path, title="digits <1>")
-    text = path.read_text()
-    assert "digits &lt;1&gt;" in text and all(tensor.name in text for tensor in plan.tensors)
-    cet.report(quantized, path)
-    assert path.read_text() != text
-
-
-def test_report_replaces_no_file_of_others_unasked(plan, tmp_path):
-    path = tmp_path / "mine.html"
-    path.write_text("mine")
-    with pytest.raises(cet.CetError, match="exists and is no report"):
-        cet.report(plan, path)
-    assert path.read_text() == "mine"
-    cet.report(plan, path, force=True)
-    assert "mine" != path.read_text()
-
-
-def test_report_without_the_tool_says_where_it_was_looked_for(plan, tmp_path, monkeypatch):
-    import importlib
-
-    module = importlib.import_module("cet.report")
-    monkeypatch.setattr(module, "_library_files", lambda: iter([tmp_path / "lib" / "libcet.so"]))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="cet-onnx.*libcet.so"):
-        cet.report(plan, tmp_path / "r.html")

@@ -178,12 +178,12 @@ def microsoft():
         zero = net.random.integers(0, 256, 8 * -(-blocks * bits // 8)).astype(np.uint8)
         h = net.ms("MatMulNBits", net.linear(net.x(3, 6), 6, 20), codes, 0.1 + net.random.random(16).astype(np.float32) / 2**bits,
                    zero, K=20, N=8, bits=bits, block_size=16, accuracy_level=1)
-        yield tail(net, h)
+        yield tail(net, h, curvature=False, why="onnx's evaluator has no such operator")
     net = Net("com.microsoft GatherBlockQuantized")
     codes, zero = (net.random.integers(0, 256, shape).astype(np.uint8) for shape in ((10, 24), (10, 2)))
     h = net.ms("GatherBlockQuantized", codes, net.ids(10, 3), 0.01 + net.random.random((10, 2)).astype(np.float32) / 256, zero,
                gather_axis=0, quantize_axis=1, block_size=16, bits=8)
-    yield net.case(net.linear(h, 24, 4))
+    yield net.case(net.linear(h, 24, 4), curvature=False, why="onnx's evaluator has no such operator")
 
     net = Net("com.microsoft SkipLayerNormalization")
     x = net.x(3, 6)

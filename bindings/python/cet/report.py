@@ -7,15 +7,15 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Mapping, Optional, Union
+from typing import Any, Mapping, Optional, Union
 
 import numpy as np
 
 from .errors import CetError, IOFailure
 from .library import library_path
+from .native import Pathlike
 from .plan import Plan
 
-_Path = Union[str, os.PathLike]
 
 
 def _tool() -> str:
@@ -33,8 +33,8 @@ def _tool() -> str:
 
 
 def report(
-    path: _Path, model: _Path, plan: Plan, *, written: Optional[_Path] = None,
-    data: Union[None, _Path, Mapping[str, np.ndarray]] = None, threads: int = 0,
+    path: Pathlike, model: Pathlike, plan: Plan, *, written: Optional[Pathlike] = None,
+    data: Union[None, Pathlike, Mapping[str, Any]] = None, threads: int = 0,
 ) -> None:
     """Writes a report about a plan: one HTML file with size-loss curve, predictions, bits along depth and a table.
 
@@ -50,11 +50,11 @@ def report(
         plan_path = os.path.join(folder, "plan.json")
         plan.save(plan_path)
         command = [_tool(), "report", os.fspath(model), plan_path, os.fspath(path), "--quiet"]
-        if data is not None:
+        if data is not None and written is not None:
+            place = os.path.join(folder, "data.npz") if isinstance(data, Mapping) else os.fspath(data)
             if isinstance(data, Mapping):
-                arrays, data = data, os.path.join(folder, "data.npz")
-                np.savez(data, **arrays)
-            command += ["--written", os.fspath(written), "--data", os.fspath(data)]
+                np.savez(place, **data)
+            command += ["--written", os.fspath(written), "--data", place]
         if threads:
             command += ["--threads", str(threads)]
         done = subprocess.run(command, capture_output=True, text=True)
