@@ -12,7 +12,7 @@ import numpy as np
 
 from . import structs as s
 from .batches import BatchReader
-from .errors import InvalidArgument
+from .errors import InvalidArgument, IOFailure
 from .library import check, lib
 from .native import FLOAT64, NARROW, Handle, Pathlike, Tensors, copied, made, name_bytes, narrowed, path_bytes
 
@@ -63,7 +63,10 @@ class Calibration(Handle):
         """
         self = cls.__new__(cls)
         handle = made(lib.cet_calibration_load_npz, path_bytes(path))
-        members = os.listdir(path) if os.path.isdir(path) else zipfile.ZipFile(path).namelist()
+        try:
+            members = os.listdir(path) if os.path.isdir(path) else zipfile.ZipFile(path).namelist()
+        except (OSError, zipfile.BadZipFile) as error:  # changed since the library read it
+            raise IOFailure(f"cannot read '{os.fspath(path)}': {error}") from None
         names = sorted(name[:-4] for name in members if name.endswith(".npy"))
         self._start(handle, [name for name in names if name != "labels"], "labels" in names)
         return self

@@ -9,7 +9,8 @@ struct Labels {
   private var taken: [Box] = []
   private let area: Box
 
-  init(width: Double, top: Double, bottom: Double) { area = Box(left: 0, top: top, right: width, bottom: bottom) }
+  /// - Parameter left: where the texts of the axis end.
+  init(left: Double = 0, width: Double, top: Double, bottom: Double) { area = Box(left: left, top: top, right: width, bottom: bottom) }
 
   /// Keeps labels off a mark.
   mutating func avoid(_ x: Double, _ y: Double, _ radius: Double) {

@@ -55,7 +55,7 @@ struct SizeLossFigure {
     plot.band(curve.front.filter { $0.interval.low > 0 }.map { (Double($0.fileBytes), $0.interval.low, $0.interval.high) }, "band")
     plot.line(curve.front.map { (Double($0.fileBytes), $0.loss) }, "front")
     for point in curve.front { plot.mark(.circle, (Double(point.fileBytes), point.loss), 2, "front-dot", tip: tip(point, "front")) }
-    var labels = Labels(width: width, top: 16, bottom: plot.y.start)
+    var labels = Labels(left: plot.x.start, width: width, top: 16, bottom: plot.y.start)
     func mark(_ points: [CurvePoint], _ shape: Mark, _ size: Double, _ style: String) {
       for point in points {
         plot.mark(shape, (Double(point.fileBytes), point.loss), size, style, tip: tip(point, point.label))
