@@ -12,12 +12,11 @@ struct OutputArguments: ParsableArguments {
   @Flag(help: "No progress bar and no tables.")
   var quiet = false
 
-  /// Prints what the run found in the form that was asked for.
+  /// Prints what the run found in the form that was asked for. A wish to stop is too late here: what is written is there.
   /// - Parameter isTaken: standard output has the run's result: a person reads standard error.
   func show(
     json document: @autoclosure () throws -> JSONText, text: @autoclosure () throws -> String, isTaken: Bool = false
   ) throws {
-    try Interrupt.check()
     if isTaken {
       if !quiet { writeError(try text()) }
     } else if json {

@@ -11,6 +11,7 @@ struct InspectCommand: ParsableCommand {
 
   func run() throws {
     let document = try RunFiles(reads: [("the model", input)]).model(input).inspectJSON()
+    try Interrupt.check()
     try show.show(json: .document(document), text: try ModelDescription(document).text(withRuntimes: runtimes))
   }
 }
