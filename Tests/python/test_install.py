@@ -23,7 +23,8 @@ def prefix(tmp_path_factory, root, build):
 
 def test_install_lays_out_library_header_and_tool(prefix):
     names = sorted(str(path.relative_to(prefix)) for path in prefix.rglob("*") if not path.is_dir())
-    assert names == [
+    # Where libonnx-dev is not installed, onnx-judge is not built.
+    assert [name for name in names if name != "libexec/cet/onnx-judge"] == [
         "bin/cet-onnx", "include/cet/cet.h", "include/cet/cet.hpp", "lib/cmake/cet/cetConfig.cmake", "lib/cmake/cet/cetConfigVersion.cmake",
         "lib/libcet.so", "lib/libcet.so.0.1", "lib/libcet.so.0.1.0", "lib/pkgconfig/cet.pc",
         "share/man/man1/cet-onnx.1"]
