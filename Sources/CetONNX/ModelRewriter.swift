@@ -154,7 +154,9 @@ struct ModelRewriter {
         let tensor = try reader.message(field)
         let name = try string(TensorField.name, of: tensor)
         if let new = changed[name] {
-          output.message(GraphField.initializer, try encoder.tensor(new))
+          var contents = try encoder.tensor(new)
+          try appendFields(of: tensor, except: TensorField.encoded, to: &contents)
+          output.message(GraphField.initializer, contents)
           placed.insert(name)
         } else if !edit.removedInitializers.contains(name) {
           output.message(GraphField.initializer, try copy(tensor, as: .tensor))
@@ -222,19 +224,19 @@ struct ModelRewriter {
     var kept = WireWriter()
     var reader = message
     while let field = try reader.next() {
-      if field.number == NodeField.attribute {
-        let attribute = try reader.message(field)
-        let name = try string(AttributeField.name, of: attribute)
-        guard let before = old.attributes[name], let after = new.attributes[name], before.isWritten(as: after) else { continue }
-        kept.message(field.number, try copy(attribute, as: .attribute))
-        anew.attributes[name] = nil
-      } else {
+      guard field.number == NodeField.attribute else {
         try reader.skip(field)
-        if !NodeField.encoded.contains(field.number) { append(field.start..<reader.position, to: &kept) }
+        continue
       }
+      let attribute = try reader.message(field)
+      let name = try string(AttributeField.name, of: attribute)
+      guard let before = old.attributes[name], let after = new.attributes[name], before.isWritten(as: after) else { continue }
+      kept.message(field.number, try copy(attribute, as: .attribute))
+      anew.attributes[name] = nil
     }
     var output = try encoder.node(anew)
     output.append(kept)
+    try appendFields(of: message, except: NodeField.encoded, to: &output)
     return output
   }
 
@@ -291,6 +293,15 @@ struct ModelRewriter {
   }
 
   // MARK: Copying
+
+  /// Texts and unknown fields of a message that is written anew.
+  private func appendFields(of message: WireReader, except written: Set<Int>, to output: inout WireWriter) throws(CetError) {
+    var reader = message
+    while let field = try reader.next() {
+      try reader.skip(field)
+      if !written.contains(field.number) { append(field.start..<reader.position, to: &output) }
+    }
+  }
 
   private func append(_ range: Range<Int>, to output: inout WireWriter) {
     output.append(borrowing: source.slice(range), keeper: source)

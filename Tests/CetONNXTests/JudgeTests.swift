@@ -100,6 +100,7 @@ struct JudgeTests {
       seen[kind, default: 0] += 1
       if kind == "different" { _ = rename(path, "/tmp/cet-judge-different-\(name).onnx") }
     }
+    print("judged: \(name), damaged: " + seen.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", "))
     #expect(seen["different"] == nil, "\(name): \(seen); the last is kept as /tmp/cet-judge-different-\(name).onnx")
     #expect(seen["equal", default: 0] > 100 && seen["refused by both", default: 0] > 100, "\(name): \(seen)")
   }

@@ -33,7 +33,7 @@ std::string newerThanKnown(const onnx::ModelProto& model) {
     for (const auto& import : imports) {
       const auto range = known.find(import.domain() == "ai.onnx" ? "" : import.domain());
       if (found.empty() && range != known.end() && import.version() > range->second.second)
-        found = text("operator set " + (import.domain().empty() ? "" : import.domain() + " "), import.version(),
+        found = text("operator set" + (import.domain().empty() ? "" : " of " + import.domain()), import.version(),
                      range->second.second);
     }
   };

@@ -92,6 +92,10 @@ enum TensorField {
   static let uint64Data = 11
   static let externalData = 13
   static let dataLocation = 14
+  /// What `MessageEncoder` writes of a tensor, and the other places of its data.
+  static let encoded: Set<Int> = [
+    dims, dataType, segment, floatData, int32Data, stringData, int64Data, name, rawData, doubleData, uint64Data, externalData, dataLocation,
+  ]
 }
 
 enum SparseTensorField {
