@@ -182,6 +182,7 @@ private struct RecurrentNetwork {
 
   func run(_ cell: (RecurrentStep) throws -> [Value]) throws -> [Value] {
     let (time, batch) = (x.shape[0], x.shape[1])
+    let turns = try e.turns(time)
     var sequences: [Value] = []
     var finals = [[Value]](repeating: [], count: states)
     let lengths = try lengthsIfShorter()
@@ -200,7 +201,6 @@ private struct RecurrentNetwork {
       let weight = try direction(call.input(2), d)
       let peepholes = try states == 2 ? call.optional(7).map { try direction($0, d) } : nil
       let own = activations[(d * perDirection)..<((d + 1) * perDirection)]
-      let turns = try e.turns(time)
       var steps = [Value?](repeating: nil, count: time)
       for t in backward ? Array(turns.reversed()) : Array(turns) {
         let step = RecurrentStep(

@@ -46,8 +46,15 @@ let shapeOperators: [OperatorEntry] = [
     guard delta != 0, steps.isFinite, steps < 0x1p28 else {
       throw CetError(.invalidArgument, "a range from \(start) to \(limit) by \(delta)")
     }
-    try call.e.reserve(max(0, Int(saturating: steps)), "a range of \(Int(saturating: steps)) numbers")
-    let values = (0..<max(0, Int(saturating: steps))).map { start + Double($0) * delta }
-    return [call.e.constant(try Conversion.convert(Tensor(values, shape: [values.count]), to: element, call.e.context))]
+    let count = max(0, Int(saturating: steps))
+    // In double, and in its own type.
+    try call.e.reserve(count, width: 8 + element.byteWidth, "a range of \(count) numbers")
+    try call.e.spend(.saturatingProduct(count, 8))
+    let values = try Tensor(uninitialized: .float64, [count])
+    let target = values.elements(as: Double.self)
+    try call.e.context.pieces(count) { piece in
+      for place in piece { target[place] = start + Double(place) * delta }
+    }
+    return [call.e.constant(try Conversion.convert(values, to: element, call.e.context))]
   },
 ]
