@@ -54,13 +54,13 @@ struct KernelEncoding: WeightEncoding {
 
   /// Widths at which a kernel computes with a layer's weight; none where it is no operand of one.
   static func kernelWidths(_ layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> Set<Int> {
-    guard layer.elementType == .float32, layer.shape.count == 2, !layer.isMoved else { return [] }
+    guard layer.elementType == .float32, layer.shape.count == 2, !layer.isMoved, layer.isReplaceable, granularity != .perTensor,
+      blockSize(granularity.blockSize, columns: layer.columns) != nil
+    else { return [] }
     let runtime = runtime ?? .usual
     switch layer.kind {
-    case .matrix where blockSize(granularity.blockSize, columns: layer.columns) != nil && isProduct(layer.node, layer.name):
-      return granularity == .perTensor ? [] : runtime.productWidths
-    case .table where blockSize(granularity.blockSize, columns: layer.columns) != nil && layer.node.operatorType == "Gather":
-      return granularity == .perTensor ? [] : runtime.tableWidths
+    case .matrix where isProduct(layer.node, layer.name): return runtime.productWidths
+    case .table where layer.node.operatorType == "Gather": return runtime.tableWidths
     default: return []
     }
   }
@@ -83,6 +83,12 @@ struct KernelEncoding: WeightEncoding {
     return size <= 256 && (asked == 0 || asked == size) ? size : nil
   }
 
+  /// Of a weight that a kernel was found for.
+  private static func blockSize(of form: QuantizedForm) throws(CetError) -> Int {
+    if let size = blockSize(form.blockSize, columns: form.order.columns) { return size }
+    throw CetError(.internal, "no kernel has blocks of \(form.blockSize) of the \(form.order.columns) columns of '\(form.name)'")
+  }
+
   mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?] {
     var rest: [WrittenWeight] = []
     for weight in weights {
@@ -99,7 +105,7 @@ struct KernelEncoding: WeightEncoding {
   private mutating func addProduct(_ weight: WrittenWeight) throws(CetError) {
     let form = weight.form
     let order = form.order
-    guard let block = KernelEncoding.blockSize(form.blockSize, columns: order.columns) else { return }
+    let block = try KernelEncoding.blockSize(of: form)
     let blocks = (order.columns + block - 1) / block
     let bits = form.bits
     let operands = takeNames(form.name)
@@ -127,7 +133,7 @@ struct KernelEncoding: WeightEncoding {
   private mutating func addTable(_ weight: WrittenWeight) throws(CetError) {
     let form = weight.form
     let (rows, columns) = (form.order.rows, form.order.columns)
-    guard let block = KernelEncoding.blockSize(form.blockSize, columns: columns) else { return }
+    let block = try KernelEncoding.blockSize(of: form)
     let blocks = (columns + block - 1) / block
     let type: ElementType = form.bits == 4 ? .uint4 : .uint8
     if type == .uint4 { hasTypedTable = true }

@@ -49,6 +49,8 @@ public struct LinearLayer: Sendable {
   public var isMoved = false
   /// Whether the node stands in a loop's body.
   public var isRepeated = false
+  /// Whether an edit can replace the node: it is named by its first output, which another branch may make too.
+  public var isReplaceable = true
 
   /// Names of the values that statistics are taken from, each once.
   public var observed: [String] {

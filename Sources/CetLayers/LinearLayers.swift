@@ -148,8 +148,8 @@ private struct LayerFinder {
     default: input = node.input(slot == 0 ? 1 : 0)
     }
     var bias: LinearLayer.Bias = isPlain && kind != .leftMatrix ? bias(node, tensor, source.name, axis) : .none
-    // Nodes are replaced by what they make: one whose output has its name in another branch too cannot be.
-    if case .addable = bias, index.producer(of: node.firstOutput) == nil { bias = .none }
+    let isReplaceable = index.producer(of: node.firstOutput) != nil
+    if case .addable = bias, !isReplaceable { bias = .none }
     // Of these the output is more than the product.
     let isProduct = !["LSTM", "GRU", "RNN", "Attention", "FusedConv", "FusedGemm"].contains(node.operatorType)
     return LinearLayer(
@@ -157,7 +157,7 @@ private struct LayerFinder {
       output: isProduct && kind != .leftMatrix ? node.outputs.first ?? "" : "",
       bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type,
       isMoved: readers.contains { index.nodes[$0].weightSlots.isEmpty },
-      isRepeated: index.isRepeated(place))
+      isRepeated: index.isRepeated(place), isReplaceable: isReplaceable)
   }
 
   private mutating func recurrentOrigins(_ place: Int, _ slot: Int) -> RowOrigins? {

@@ -152,6 +152,29 @@ def test_kernels_do_not_take_weights_that_they_would_get_wrong():
     np.testing.assert_allclose(session_output(written, {"x": x}), expected, atol=1e-5 * np.abs(expected).max())
 
 
+def test_kernels_in_branches_that_make_values_of_the_same_name_keep_their_own_weights():
+    """A node is replaced by the name of its output, which only the branch it stands in tells apart."""
+    node = helper.make_node
+
+    def branch(matrix):
+        return helper.make_graph(
+            [node("MatMul", ["x", matrix], ["h"]), node("Identity", ["h"], ["b"])], matrix, [], [helper.make_tensor_value_info("b", 1, ["N", 48])])
+
+    content = made(
+        [node("Shape", ["x"], ["s"]), node("Gather", ["s", "zero"], ["n"]), node("Greater", ["n", "few"], ["c"]),
+         node("If", ["c"], ["i"], then_branch=branch("P"), else_branch=branch("M")), node("MatMul", ["i", "W"], ["y"])],
+        [weight("P", 32, 48), weight("M", 32, 48), weight("W", 48, 8), numpy_helper.from_array(np.int64(0), "zero"),
+         numpy_helper.from_array(np.int64(4), "few")],
+        [helper.make_tensor_value_info("y", 1, ["N", 8])], inputs=[helper.make_tensor_value_info("x", 1, ["N", 32])])
+    x = RANDOM.standard_normal((16, 32)).astype(np.float32)
+    small = compressed(content, {"x": x}, bits=[4], target_bits=4)
+    written, reference = small.to_bytes(), dequantized(content, small)
+    for fed in (x, x[:3]):
+        expected = session_output(reference, {"x": fed})
+        np.testing.assert_allclose(session_output(written, {"x": fed}), expected, atol=1e-5 * np.abs(expected).max())
+    assert operators(written) == ["MatMulNBits"]
+
+
 def test_file_with_kernels_is_planned_again_for_what_is_float():
     """What the kernels hold stays as it is."""
     content = text_model()

@@ -592,7 +592,7 @@ typedef struct cet_plan_options {
   cet_coding coding;
   cet_effort effort; /* of what rounds the plan, here and in cet_quantize */
   /* The oldest runtime that the file must open in: "ort-1.20" or later, "openvino-2026" or later. Kernels of "ort" are those
-     that it has (2 and 8 bits from ort-1.24 on). NULL: none is named. */
+     that it has (of products 4 bits, 8 from ort-1.23 on, 2 from ort-1.24; of tables 4, 8 from ort-1.23). NULL: none is named. */
   const char *min_runtime;
   const cet_executor *executor; /* NULL: threads of the library's own */
   /* Tensors whose bits are chosen, and that min_patterns[i] matches, get at least min_bits[i] of the allowed bits; those of
