@@ -31,6 +31,13 @@ struct PlanRounding {
     self.monitor = monitor
   }
 
+  /// Of a plan, with the session's samples.
+  init(_ session: Session, _ plan: CompressionPlan, maxMemory: Int?, _ monitor: Monitor) {
+    self.init(
+      session: session, bits: plan.bits(of: session.bound.layers), codings: plan.codings(of: session.model),
+      rules: plan.options.codeRules(session.model.trellisCode), effort: plan.options.effort, maxMemory: maxMemory, monitor: monitor)
+  }
+
   /// The codes that are written, fitted to all samples.
   func layers(_ recipe: RoundingRecipe) throws(CetError) -> (layers: [Int: QuantizedLayer], session: Session) {
     let work = try Work(self, recipe.reduced)

@@ -67,10 +67,7 @@ extension Session {
   func judge(
     _ plan: inout CompressionPlan, calibration: String, recipe: RoundingRecipe? = nil, _ monitor: Monitor
   ) throws(CetError) {
-    let rounding = PlanRounding(
-      session: self, bits: plan.bits(of: bound.layers), codings: plan.codings(of: model), rules: plan.options.codeRules(model.trellisCode),
-      effort: plan.options.effort, maxMemory: plan.options.maxMemory,
-      monitor: monitor)
+    let rounding = PlanRounding(self, plan, maxMemory: plan.options.maxMemory, monitor)
     let verdict = if let recipe { try rounding.judge(recipe) } else { try rounding.judge(plan.options.rounding) }
     plan.judgement = PlanJudgement(verdict, calibration: calibration, rounding: plan.options.rounding)
     plan.prediction = verdict.expected

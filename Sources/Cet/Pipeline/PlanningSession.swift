@@ -104,9 +104,7 @@ public final class PlanningSession: @unchecked Sendable {
         try session.reserve(
           .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: plan.options.rounding,
           maxMemory: maxMemory, monitor)
-        let rounder = PlanRounding(
-          session: session, bits: bits, codings: plan.codings(of: model), rules: plan.options.codeRules(model.trellisCode),
-          effort: plan.options.effort, maxMemory: maxMemory, monitor: monitor)
+        let rounder = PlanRounding(session, plan, maxMemory: maxMemory, monitor)
         return try quantized(plan, rounder, recipe(plan, known.plan), calibration: known.fingerprint)
       }
     }

@@ -153,9 +153,7 @@ private func carryOut(
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
   let references = try given.references()
-  let rounder = PlanRounding(
-    session: given, bits: bits, codings: plan.codings(of: model), rules: plan.options.codeRules(model.trellisCode),
-    effort: plan.options.effort, maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor: monitor)
+  let rounder = PlanRounding(given, plan, maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor)
   let judgement = try judgement(of: plan, samples, rounding, rounder)
   if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)
