@@ -1,5 +1,6 @@
 """What the tool says and decides about plans: dry runs, rules of bits, groups, going on after a kill, why and diff, tables, the bar."""
 
+import hashlib
 import json
 import os
 import re
@@ -242,9 +243,11 @@ def test_summary_hasHeldOutLossAndAgreement(run, digits, tmp_path):
     document = json.loads(run("compress", tmp_path / "o.onnx", "--target-ratio", 11, "--json").stdout)
     output = document["agreement"]["outputs"][0]
     with np.load(digits / "calibration.npz") as data:
-        inputs = {"input": data["input"][:256]}
+        # Planning used the first 48.
+        inputs = {"input": data["input"][48:]}
     a, b = (cet.run(cet.Model(path), inputs)["logits"] for path in (digits / "model.onnx", tmp_path / "o.onnx"))
-    assert document["agreement"]["samples"] == len(inputs["input"])
+    assert document["agreement"]["samples"] == len(inputs["input"]) and document["agreement"]["held_out"] is True
+    assert document["sha256"] == hashlib.sha256((tmp_path / "o.onnx").read_bytes()).hexdigest()
     assert output["top1_agreement"] == np.mean(a.argmax(-1) == b.argmax(-1))
     np.testing.assert_allclose(output["max_abs_difference"], np.abs(a - b).max(), rtol=1e-3)
     assert document["held_out_loss"] > 0

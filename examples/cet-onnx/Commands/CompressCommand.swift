@@ -65,11 +65,13 @@ struct CompressCommand: ParsableCommand {
     let encoding = method.encoding?.followingPlan ?? 0
     var outcome = try Outcome(
       command: "compress", input: input, output: output, plan: done, notes: [], seconds: 0)
-    outcome.agreement = try agreement(quantized, encoding, model, calibration, monitor)
+    let written = try WrittenModel(quantized, encoding, of: model, calibration, outcome.totals, threads: effort.threads.number, monitor)
+    monitor.note(written.notes)
+    outcome.written = written
     outcome.notes = monitor.notes
     outcome.seconds = monotonicSeconds() - started
     if let path = report.report {
-      try files.stage(makeReport(outcome, model, calibration, done, quantized, encoding, monitor).html, as: path)
+      try files.stage(makeReport(outcome, model, calibration, done, quantized, monitor).html, as: path)
     }
     monitor.finish()
     if output == "-" {
@@ -82,16 +84,11 @@ struct CompressCommand: ParsableCommand {
   }
 
   private func makeReport(
-    _ outcome: Outcome, _ model: Model, _ calibration: CalibrationSet?, _ plan: Plan, _ quantized: Quantized, _ encoding: cet_encoding,
-    _ monitor: Monitor
+    _ outcome: Outcome, _ model: Model, _ calibration: CalibrationSet?, _ plan: Plan, _ quantized: Quantized, _ monitor: Monitor
   ) throws -> Report {
     var made = Report(input: input, runs: [Report.Run(outcome: outcome)], notes: outcome.notes)
     made.curve = try SizeLossCurve(model, plan)
     if let calibration {
-      let written = try WrittenModel(quantized, encoding, of: model, calibration, outcome.totals, threads: effort.threads.number, monitor)
-      made.runs[0].agreement = written.agreement
-      made.runs[0].sha256 = written.sha256
-      made.notes += written.notes
       let others = try report.rivals(model, calibration, method, effort, outcome.totals, monitor)
       made.rivals = others.points
       made.notes += others.notes
@@ -122,23 +119,6 @@ struct CompressCommand: ParsableCommand {
       fileBytes: isForIt ? outcome.totals.fileBytes : 0, isExact: try isSame && plan.isJudged(), memory: memory, planningSeconds: seconds,
       restSeconds: longer * Double(outcome.tensors.filter(\.isPlanned).count) * monitor.rounding.secondsPerLayer)
     try show.show(json: outcome.json(), text: outcome.text())
-  }
-
-  /// Samples that both models are run on at most.
-  private static let comparedSamples = 256
-
-  private func agreement(
-    _ quantized: Quantized, _ encoding: cet_encoding, _ model: Model, _ calibration: CalibrationSet?, _ monitor: Monitor
-  ) throws -> Comparison? {
-    guard let calibration else { return nil }
-    do {
-      let written = try Model(bytes: quantized.bytes(encoding: encoding))
-      return try Comparison.of(
-        written, with: model, calibration, most: CompressCommand.comparedSamples, threads: effort.threads.number, monitor)
-    } catch let failure as Failure where failure.kind == .failed {
-      monitor.note(["not compared with the original: \(failure.message)"])
-      return nil
-    }
   }
 
   private func makePlan(

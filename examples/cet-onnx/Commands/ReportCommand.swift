@@ -34,9 +34,8 @@ struct ReportCommand: ParsableCommand {
     }
     if let written, let data {
       let small = try files.model(written)
-      run.sha256 = try ModelDescription(small.inspectJSON()).sha256
-      run.agreement = try Agreement(
-        model, small, files.calibration(data), used: Int(clamping: run.outcome.totals.samples), threads: threads.number, monitor)
+      run.outcome.written = try WrittenModel(
+        small, of: model, files.calibration(data), run.outcome.totals, threads: threads.number, monitor)
     }
     monitor.finish()
     try files.stage(Report(input: input, runs: [run], curve: curve, notes: run.outcome.notes).html, as: output)

@@ -52,8 +52,7 @@ struct SweepCommand: ParsableCommand {
     try files.makeFolder(output)
     let encoding = method.encoding?.followingPlan ?? 0
     var models: [(path: String, save: (String) throws -> Void)] = []
-    var outcomes: [Outcome] = []
-    var reported: [Report.Run] = []
+    var runs: [Report.Run] = []
     for (ratio, plan) in zip(ratios.values, plans) {
       try Interrupt.check()
       monitor.title = "\(ratio.text)x"
@@ -65,28 +64,26 @@ struct SweepCommand: ParsableCommand {
       monitor.note(try done.notes())
       try files.stage(done.json() + "\n", as: self.path(ratio.text, ".plan.json"))
       models.append((path, { try quantized.save($0, encoding: encoding) }))
-      outcomes.append(
-        try Outcome(
-          command: "compress", input: input, output: path, plan: done, notes: [],
-          seconds: monotonicSeconds() - began))
-      guard report != nil, let outcome = outcomes.last else { continue }
+      var outcome = try Outcome(command: "compress", input: input, output: path, plan: done, notes: [], seconds: 0)
       let written = try WrittenModel(quantized, encoding, of: model, calibration, outcome.totals, threads: effort.threads.number, monitor)
       monitor.note(written.notes)
-      reported.append(Report.Run(label: "\(ratio.text)×", outcome: outcome, agreement: written.agreement, sha256: written.sha256))
+      outcome.written = written
+      outcome.seconds = monotonicSeconds() - began
+      runs.append(Report.Run(label: "\(ratio.text)×", outcome: outcome))
     }
     monitor.finish()
     if let report {
       let curve = try plans.first.map { try SizeLossCurve(model, $0) }
-      try files.stage(Report(input: input, runs: reported, curve: curve, notes: monitor.notes).html, as: report)
+      try files.stage(Report(input: input, runs: runs, curve: curve, notes: monitor.notes).html, as: report)
     }
     let document = JSONText.object([
       ("command", .string("sweep")), ("input", .string(input)),
       ("seconds", .number(monotonicSeconds() - started)), ("notes", .array(monitor.notes.map { .string($0) })),
-      ("results", .array(outcomes.map { $0.json() })),
+      ("results", .array(runs.map { $0.outcome.json() })),
     ])
     try files.stage(document.text + "\n", as: "\(output)/sweep.json")
     try files.complete(saving: models)
-    try show.show(json: document, text: table(outcomes) + monitor.notes.map { "note: \($0)\n" }.joined(),
+    try show.show(json: document, text: table(runs.map(\.outcome)) + monitor.notes.map { "note: \($0)\n" }.joined(),
       isTaken: files.takesStandardOutput)
   }
 

@@ -41,15 +41,16 @@ struct Comparison {
   /// Runs both models on the same samples together: as many as one of them fixes, else as many as were asked for.
   /// - Parameters:
   ///   - other: what `model` is compared with; nil: it is only run.
+  ///   - start: the sample of each batch that is run first.
   ///   - most: samples that are run at most.
   static func of(
-    _ model: Model, with other: Model?, _ samples: CalibrationSet, batchSize: UInt32? = nil, most: Int = .max, threads: UInt32,
-    _ monitor: Monitor
+    _ model: Model, with other: Model?, _ samples: CalibrationSet, batchSize: UInt32? = nil, from start: Int = 0, most: Int = .max,
+    threads: UInt32, _ monitor: Monitor
   ) throws -> Comparison {
     var comparison = Comparison(hasReference: other != nil)
     let size = try batchSize ?? model.fixedBatchSize() ?? other?.fixedBatchSize() ?? 0
     for batch in 0..<samples.batchCount {
-      var first = 0
+      var first = start
       while comparison.samples < most {
         try Interrupt.check()
         let found = try model.run(samples, batch: batch, first: first, size: size, threads: threads)
@@ -77,18 +78,6 @@ struct Comparison {
       return JSONText.object(members)
     }
     return [("samples", .integer(UInt64(samples))), ("outputs", .array(list))]
-  }
-
-  /// Of every output, for the summary of a run.
-  var summary: [(name: String, value: String)] {
-    outputs.enumerated().map { index, output in
-      let agreement = output.agreement.map { "top-1 \(fixed(100 * $0))%, " } ?? ""
-      return (
-        index == 0 ? "agreement" : "",
-        "\(agreement)max|Δ| \(scientific(output.largestDifference)) of \(scientific(output.largestReference)), output \(output.name) "
-          + "on \(grouped(UInt64(samples))) samples"
-      )
-    }
   }
 
   var text: String {

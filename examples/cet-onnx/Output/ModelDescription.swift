@@ -94,11 +94,6 @@ struct ModelDescription {
     }
   }
 
-  /// Nodes that read the weights, and their operators.
-  var nodes: [String: (node: String, operator: String)] {
-    Dictionary(document.parameters.map { ($0.name, ($0.node, $0.operator)) }, uniquingKeysWith: { first, _ in first })
-  }
-
   var opsetText: String {
     document.opsets.sorted { $0.key < $1.key }.map { "\($0.key.isEmpty ? "ai.onnx" : $0.key) \($0.value)" }
       .joined(separator: ", ") + ", IR \(document.ir_version)"

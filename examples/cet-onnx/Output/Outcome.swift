@@ -7,8 +7,8 @@ struct Outcome {
   var totals: PlanTotals
   var notes: [String]
   var seconds: Double
-  /// The quantized model against the original on some of the samples; nil: not run.
-  var agreement: Comparison?
+  /// nil: nothing is written yet.
+  var written: WrittenModel?
   /// Of a dry run.
   var outlook: Outlook?
   private(set) var planDocument: String
@@ -62,7 +62,7 @@ struct Outcome {
       ),
     ]
     if let outlook { return lines + outlook.lines }
-    return lines + [("", heldOut), ("", fitted)] + (agreement.map { $0.summary } ?? []) + [
+    return lines + [("", heldOut), ("", fitted)] + (written?.agreement?.summary ?? []) + [
       ("time", String(format: "%.1f s", seconds)), ("written", output == "-" ? "standard output" : output),
     ]
   }
@@ -106,7 +106,8 @@ struct Outcome {
       ("measured_loss", .number(totals.measuredLossChange)),
       ("measured_loss_change", .number(totals.measuredLossChange)),
       ("measured_samples", .integer(totals.samples)),
-      ("agreement", agreement.map { .object($0.members) } ?? .null),
+      ("agreement", written?.agreement?.json ?? .null),
+      ("sha256", written?.sha256.map { .string($0) } ?? .null),
       ("seconds", .number(seconds)),
       ("notes", .array(notes.map { .string($0) })),
       ("plan", .document(planDocument)),

@@ -4,9 +4,7 @@ struct Report {
     /// The ratio that was asked for, of several.
     var label = ""
     var outcome: Outcome
-    var agreement: Agreement?
-    /// Of the written file; nil where there is none.
-    var sha256: String?
+    var agreement: Agreement? { outcome.written?.agreement }
   }
 
   var input: String
@@ -113,7 +111,7 @@ struct Report {
       ("samples", grouped(totals.samples)), ("seed", String(totals.seed)), ("library", "libcet \(totals.libraryVersion)"),
       ("model SHA-256", totals.modelSHA256),
     ]
-    facts += runs.compactMap { run in run.sha256.map { ("written file SHA-256" + (run.label.isEmpty ? "" : ", \(run.label)"), $0) }
+    facts += runs.compactMap { run in run.outcome.written?.sha256.map { ("written file SHA-256" + (run.label.isEmpty ? "" : ", \(run.label)"), $0) }
     }
     if let digest = PlanDocument(run.outcome.planDocument)?.judgement?.calibration {
       facts.append(("samples' fingerprint", digest))
