@@ -11,7 +11,7 @@ swift build --scratch-path $scratch -c release --product cet -Xswiftc -DFUZZING 
 # run times must be of one version.
 clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
 mkdir -p $out
-for fuzzer in model npz npy plan spectrum whole; do
+for fuzzer in model npz npy plan session spectrum whole; do
   sources="Fuzz/$fuzzer.c Fuzz/limits.c"
   case $fuzzer in model | whole) sources="$sources Fuzz/wire.c" ;; esac
   # shellcheck disable=SC2086

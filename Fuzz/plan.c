@@ -1,17 +1,9 @@
 /* A plan document: read, written, read again to the same document, planned again for another budget and carried out. */
-#include "fuzz.h"
-
-static cet_model *model;
-
-/* A model that lives as long as the process is no leak; the sanitizer does not see pointers whose spare bits hold an enum's case. */
-__attribute__((weak)) void __lsan_disable(void);
-__attribute__((weak)) void __lsan_enable(void);
+#include "linear.h"
 
 int LLVMFuzzerInitialize(int *count, char ***arguments) {
   (void)count, (void)arguments;
-  if (__lsan_disable != NULL) __lsan_disable();
-  if (FUZZ(cet_model_load_file("Tests/Fixtures/onnx/linear.onnx", &model)) != CET_OK) abort();
-  if (__lsan_enable != NULL) __lsan_enable();
+  fuzz_load_model();
   return 0;
 }
 

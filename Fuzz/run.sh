@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the fuzzers and runs one: see docs/fuzzing.md.
-# usage: Fuzz/run.sh FUZZER MINUTES      (model, npz, npy, plan, spectrum, whole)
+# usage: Fuzz/run.sh FUZZER MINUTES      (model, npz, npy, plan, session, spectrum, whole)
 # Inputs that ended a process are left in build/fuzz/findings/FUZZER; the status is 1 when there are any.
 set -eu
 cd "$(dirname "$0")/.."

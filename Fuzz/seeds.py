@@ -20,7 +20,7 @@ from corpus import CASES  # noqa: E402
 from onnx import defs  # noqa: E402
 
 LARGEST_MODEL = 1 << 14
-LINEAR = ROOT / "Tests" / "Fixtures" / "onnx" / "linear.onnx"  # the model of Fuzz/plan.c
+LINEAR = ROOT / "Tests" / "Fixtures" / "onnx" / "linear.onnx"  # the model of Fuzz/linear.h
 # The map and the options of Fuzz/spectrum.c: a state of other ones would be refused at once.
 SIZE = 40
 SOLVE = dict(n=SIZE, k=2, krylov_dimension=6, max_applies=12, threads=1, max_memory=1 << 20, fingerprint="fuzz")
@@ -81,6 +81,16 @@ def plans():
         for coding in ("auto", "affine"):
             plan = cet.plan(model, data, target_bits=4, method=method, coding=coding, bits=[2, 4, 8], effort="low")
             yield f"{method}-{coding}", json.dumps(json.loads(plan.to_json())).encode()
+
+
+def sessions():
+    path = pathlib.Path(sys.argv[1]) / "one.session"
+    samples = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+    for name, labels, options in (
+            ("plain", None, {}), ("labels", np.arange(24) % 4, {"loss": "cross-entropy"}), ("few-methods", None, {"method": "hawq-v2", "bits": [2, 4, 8]})):
+        cet.Session(cet.Model(LINEAR), cet.Calibration({"x": samples}, labels), target_bits=4, effort="low", **options).save(path)
+        yield name, path.read_bytes()
+        path.unlink()
 
 
 def spectra():
@@ -152,11 +162,15 @@ def main():
     write("npz", npz(), 1 << 14)
     documents = list(plans())
     write("plan", documents)
+    files = list(sessions())
+    write("session", files)
     write("spectrum", spectra())
     words = dictionary(onnx_words())
     (folder / "model.dict").write_text(words)
     (folder / "whole.dict").write_text(words)
     (folder / "plan.dict").write_text(dictionary(key for _, text in documents for key in keys(json.loads(text))))
+    headers = (data[16:16 + int.from_bytes(data[8:16], "little")] for _, data in files)
+    (folder / "session.dict").write_text(dictionary(key for text in headers for key in keys(json.loads(text))))
     (folder / "npy.dict").write_text(dictionary(["'descr'", "'fortran_order'", "'shape'", "True", "False", "(2, 3)", "()", "<f4", ">i8"]))
     (folder / "spectrum.dict").write_text(dictionary([
         '"which"', '"dimension"', '"count"', '"vector_type"', '"float32"', '"bfloat16"', '"applies"', '"restarts"',

@@ -2,8 +2,7 @@
    it. */
 #include "folder.h"
 #include "fuzz.h"
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+#include "record.h"
 
 static int32_t apply(const float *v, float *result, size_t n, void *user_data) {
   size_t i;
@@ -51,23 +50,6 @@ int LLVMFuzzerInitialize(int *count, char ***arguments) {
   (void)count, (void)arguments;
   fuzz_make_folder("spectrum");
   return 0;
-}
-
-/* Half of the time the header alone, with its length after it (docs/spectrum-file.md). */
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed) {
-  uint64_t length = 0;
-  uint8_t *rest;
-  size_t left, most;
-  if (size > 16) memcpy(&length, data + 8, sizeof length);
-  if (seed % 2 || size <= 16 || length > size - 16) return LLVMFuzzerMutate(data, size, max_size);
-  left = size - 16 - length, most = max_size - 16 - left;
-  if ((rest = malloc(left + 1)) == NULL) abort();
-  memcpy(rest, data + 16 + length, left);
-  length = LLVMFuzzerMutate(data + 16, length, most);
-  memcpy(data + 8, &length, sizeof length);
-  memcpy(data + 16 + length, rest, left);
-  free(rest);
-  return 16 + length + left;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

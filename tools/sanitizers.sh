@@ -28,7 +28,7 @@ programs="status host threads handles calibration models sources eigensolve comm
 
 address() {
   Fuzz/build.sh || return 1
-  for fuzzer in model npz npy plan spectrum whole; do
+  for fuzzer in model npz npy plan session spectrum whole; do
     # Each input once: what was found, and what the fuzzer starts from.
     build/fuzz/$fuzzer -runs=0 -timeout=20 -rss_limit_mb=2048 "Tests/Fixtures/fuzz/$fuzzer" build/fuzz/seeds/$fuzzer \
       >build/fuzz/$fuzzer.log 2>&1 || { tail -40 build/fuzz/$fuzzer.log; return 1; }

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 FOLDER = ROOT / "Tests" / "Fixtures" / "fuzz"
-FUZZERS = ["model", "npz", "npy", "plan", "spectrum", "whole"]
+FUZZERS = ["model", "npz", "npy", "plan", "session", "spectrum", "whole"]
 ADDRESSES = 3 << 30
 SECONDS = 2
 
