@@ -11,8 +11,7 @@
 # make fuzz FUZZER=model MINUTES=30   a fuzzer (docs/fuzzing.md); make test-sanitizers  AddressSanitizer, ThreadSanitizer, Valgrind
 # make server   start the example of an inference server (examples/server)
 # make test-server  set it up and test it; make serve  build its C counterpart
-# make site     build the documents as a site into build/site
-# make api      build the reference of the Python package into build/api
+# make site     build the documents and the reference of the Python package as a site into build/site
 # make clean    remove what was built
 
 PREFIX ?= /usr/local
@@ -34,7 +33,7 @@ BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site api clean
+.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site clean
 
 all: lib
 
@@ -110,10 +109,8 @@ test-server: lib
 	$(PYTHON) -m pytest -q -rs Tests/python/test_server.py Tests/python/test_server_parts.py
 
 site:
-	NO_MKDOCS_2_WARNING=1 tools/site.sh
-api:
 	tools/setup.sh docs
-	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict -f docs/python/mkdocs.yml -d ../../$(BUILD)/api
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet -d $(BUILD)/site
 
 clean:
 	rm -rf .build $(SCRATCH) $(BUILD)

@@ -4,7 +4,7 @@
 #   tools/setup.sh python     the same, and a private Python environment in .venv
 #   tools/setup.sh packaging  the same, and what `make deb` and the checks of packages need
 #   tools/setup.sh sanitizers the same as for python, and Valgrind
-#   tools/setup.sh docs       the same as for python, and what `make api` needs
+#   tools/setup.sh docs       the same as for python, and what `make site` needs
 #   tools/setup.sh tests      the same as for python, and what the tests need beyond that
 # Tests that compare with PyTorch need torch. It is installed when pip offers a CPU build of it, or when CI or
 # CET_TORCH=1 is set: elsewhere pip's choice may be a CUDA build of several gigabytes. CET_TORCH=0 leaves it out.
@@ -112,7 +112,7 @@ if [ "$what" = docs ]; then
 fi
 [ "$what" = tests ] || exit 0
 
-provide tools/requirements-docs.txt || echo "setup: pip could not install what builds the reference; its test is skipped"
+provide tools/requirements-docs.txt || echo "setup: pip could not install what builds the site; its test is skipped"
 provide tools/requirements-mpi.txt || echo "setup: pip could not install mpi4py; tests that need it are skipped"
 
 # ---- PyTorch ----

@@ -31,7 +31,7 @@ def test_reference_is_built_and_has_every_public_name(root, tmp_path):
     import cet
 
     run = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-f", root / "docs/python/mkdocs.yml", "-d", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-f", root / "mkdocs.yml", "-d", tmp_path],
         capture_output=True, text=True, timeout=200, env=dict(os.environ, NO_MKDOCS_2_WARNING="1"))
     assert run.returncode == 0, run.stdout + run.stderr
     anchors = set()
