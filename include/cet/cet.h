@@ -447,7 +447,7 @@ CET_API cet_status cet_model_load_memory(const void *data, size_t size, cet_mode
 /*
  * Puts up to `size` of the bytes from `offset` on into `bytes` and returns how many, at least 1; a negative number is a
  * failure (IO, the number is in the message), and so are 0 and more than `size`. Never asked for what lies behind the
- * end of its source.
+ * end of its source. A load is watched, and stopped, here: give a few megabytes a call, and a negative number to end it.
  */
 typedef int64_t (*cet_read_fn)(uint64_t offset, void *bytes, uint64_t size, void *user_data);
 

@@ -5,16 +5,15 @@ import CetTensor
 let recurrentOperators: [OperatorEntry] = [
   // h = f(W x + R h + b)
   OperatorEntry("RNN") { call in
-    let net = try RecurrentNetwork(call, gates: 1, states: 1, activations: ["Tanh"])
-    return try net.run { step in
+    let net = try RecurrentNetwork(call, gates: 1, states: 1, activations: ["Tanh"]) { step in
       [try step.activate(0, step.e.add(step.input, step.recurrent(step.states[0], gates: 0..<1)))]
     }
+    return try net.run()
   },
   // z = f(…), r = f(…), h̃ = g(W x + (r ⊙ h)Rᵀ + b) or g(W x + r ⊙ (h Rᵀ + b_R)); h = (1 − z) ⊙ h̃ + z ⊙ h
   OperatorEntry("GRU") { call in
-    let net = try RecurrentNetwork(call, gates: 3, states: 1, activations: ["Sigmoid", "Tanh"])
     let resetsLate = try call.int("linear_before_reset", 0) != 0
-    return try net.run { step in
+    let net = try RecurrentNetwork(call, gates: 3, states: 1, activations: ["Sigmoid", "Tanh"]) { step in
       let (e, h) = (step.e, step.states[0])
       let gates = try step.activate(0, e.add(step.gates(step.input, 0..<2), step.recurrent(h, gates: 0..<2)))
       let (z, r) = (try step.gates(gates, 0..<1), try step.gates(gates, 1..<2))
@@ -23,12 +22,12 @@ let recurrentOperators: [OperatorEntry] = [
       let candidate = try step.activate(1, e.add(step.gates(step.input, 2..<3), inner))
       return [try e.add(candidate, e.multiply(z, e.subtract(h, candidate)))]
     }
+    return try net.run()
   },
   // i, o, f gates with peepholes; c = f ⊙ c + i ⊙ g(…); h = o ⊙ h(c)
   OperatorEntry("LSTM") { call in
-    let net = try RecurrentNetwork(call, gates: 4, states: 2, activations: ["Sigmoid", "Tanh", "Tanh"])
     let couples = try call.int("input_forget", 0) != 0
-    return try net.run { step in
+    let net = try RecurrentNetwork(call, gates: 4, states: 2, activations: ["Sigmoid", "Tanh", "Tanh"]) { step in
       let (e, c) = (step.e, step.states[1])
       let sum = try e.add(step.input, step.recurrent(step.states[0], gates: 0..<4))
       func gate(_ index: Int, _ cell: Value) throws -> Value {
@@ -43,6 +42,7 @@ let recurrentOperators: [OperatorEntry] = [
       let o = try gate(1, cell)
       return [try e.multiply(o, step.activate(2, cell, clips: false)), cell]
     }
+    return try net.run()
   },
 ]
 
@@ -136,9 +136,15 @@ private struct RecurrentNetwork {
   let reversed: [Bool]
   let activations: [RecurrentActivation]
   let perDirection: Int
+  /// The new states of a step, the output first.
+  let cell: (RecurrentStep) throws -> [Value]
 
-  init(_ call: OperatorCall, gates: Int, states: Int, activations standard: [String]) throws {
+  init(
+    _ call: OperatorCall, gates: Int, states: Int, activations standard: [String],
+    cell: @escaping (RecurrentStep) throws -> [Value]
+  ) throws {
     self.call = call
+    self.cell = cell
     e = call.e
     self.gates = gates
     self.states = states
@@ -180,7 +186,7 @@ private struct RecurrentNetwork {
     return try e.reshape(e.slice(value, axis: 0, from: d, count: 1), Array(value.shape.dropFirst()))
   }
 
-  func run(_ cell: (RecurrentStep) throws -> [Value]) throws -> [Value] {
+  func run() throws -> [Value] {
     let (time, batch) = (x.shape[0], x.shape[1])
     let turns = try e.turns(time)
     var sequences: [Value] = []

@@ -16,74 +16,142 @@ public enum Conversion {
       let numbers = wide.elements(as: Double.self)
       return try fill(wide, type, context) { target.encode(numbers[$0], saturates: saturates) }
     }
+    guard isPlain(x.type), isPlain(type) else {
+      throw CetError(.unsupportedOperator, "no conversion from \(x.type) to \(type)")
+    }
     switch x.type {
-    case .float32: return try widen(x, type, context) { (v: Float) in Double(v) }
-    case .float64: return try widen(x, type, context) { (v: Double) in v }
-    case .float16: return try widen(x, type, context) { (v: UInt16) in Double(HalfPrecision.float(fromHalf: v)) }
-    case .bfloat16: return try widen(x, type, context) { (v: UInt16) in Double(Float(bitPattern: UInt32(v) << 16)) }
-    case .bool: return try widen(x, type, context) { (v: UInt8) in v != 0 ? 1 : 0 }
-    case .int8, .int4, .int2: return try integers(x, type, context) { (v: Int8) in Int64(v) }
-    case .uint8, .uint4, .uint2: return try integers(x, type, context) { (v: UInt8) in Int64(v) }
-    case .int16: return try integers(x, type, context) { (v: Int16) in Int64(v) }
-    case .uint16: return try integers(x, type, context) { (v: UInt16) in Int64(v) }
-    case .int32: return try integers(x, type, context) { (v: Int32) in Int64(v) }
-    case .uint32: return try integers(x, type, context) { (v: UInt32) in Int64(v) }
-    case .int64: return try integers(x, type, context) { (v: Int64) in v }
-    case .uint64: return try integers(x, type, context) { (v: UInt64) in Int64(truncatingIfNeeded: v) }
-    default: throw CetError(.unsupportedOperator, "no conversion from \(x.type) to \(type)")
+    case .float16, .bfloat16, .float32, .float64, .bool:
+      return try inBlocks(x, type, context, read: readReals, write: writeReals)
+    case .uint64 where type.isFloatingPoint:  // half of them are beyond Int64
+      return try inBlocks(x, type, context, read: readIntegers, write: writeUnsigned)
+    default:
+      return try inBlocks(x, type, context, read: readIntegers, write: writeIntegers)
+    }
+  }
+
+  private static func isPlain(_ type: ElementType) -> Bool {
+    switch type {
+    case .string, .complex64, .complex128: false
+    default: Minifloat(type) == nil
+    }
+  }
+
+  // MARK: - From any of n types to any of m
+
+  private typealias Reals = UnsafeMutablePointer<Double>
+  private typealias Integers = UnsafeMutablePointer<Int64>
+
+  /// Numbers that are read and then written at once: few enough for the stack and the nearest cache.
+  private static let blockLength = 256
+
+  /// By n loops that read into a wide type and m that write from it, where loops from each to each would be n times m.
+  @inline(__always)
+  private static func inBlocks<Wide>(
+    _ x: Tensor, _ type: ElementType, _ context: ComputeContext,
+    read: (Tensor, Range<Int>, UnsafeMutablePointer<Wide>) -> Void,
+    write: (UnsafeMutablePointer<Wide>, Tensor, Range<Int>) -> Void
+  ) throws(CetError) -> Tensor {
+    let result = try Tensor(uninitialized: type, x.shape, layout: x.layout, arena: context.arena)
+    try context.pieces(x.count) { piece in
+      withUnsafeTemporaryAllocation(of: Wide.self, capacity: blockLength) { block in
+        guard let wide = block.baseAddress else { return }
+        for first in stride(from: piece.lowerBound, to: piece.upperBound, by: blockLength) {
+          let range = first..<min(first + blockLength, piece.upperBound)
+          read(x, range, wide)
+          write(wide, result, range)
+        }
+      }
+    }
+    return result
+  }
+
+  private static func readReals(_ x: Tensor, _ range: Range<Int>, _ wide: Reals) {
+    switch x.type {
+    case .float32: read(x, range, wide) { (v: Float) in Double(v) }
+    case .float16: read(x, range, wide) { (v: UInt16) in Double(HalfPrecision.float(fromHalf: v)) }
+    case .bfloat16: read(x, range, wide) { (v: UInt16) in Double(Float(bitPattern: UInt32(v) << 16)) }
+    case .bool: read(x, range, wide) { (v: UInt8) in v != 0 ? 1 : 0 }
+    default: read(x, range, wide) { (v: Double) in v }
+    }
+  }
+
+  private static func readIntegers(_ x: Tensor, _ range: Range<Int>, _ wide: Integers) {
+    switch x.type {
+    case .int8, .int4, .int2: read(x, range, wide) { (v: Int8) in Int64(v) }
+    case .uint8, .uint4, .uint2: read(x, range, wide) { (v: UInt8) in Int64(v) }
+    case .int16: read(x, range, wide) { (v: Int16) in Int64(v) }
+    case .uint16: read(x, range, wide) { (v: UInt16) in Int64(v) }
+    case .int32: read(x, range, wide) { (v: Int32) in Int64(v) }
+    case .uint32: read(x, range, wide) { (v: UInt32) in Int64(v) }
+    case .uint64: read(x, range, wide) { (v: UInt64) in Int64(truncatingIfNeeded: v) }
+    default: read(x, range, wide) { (v: Int64) in v }
+    }
+  }
+
+  private static func writeReals(_ wide: Reals, _ y: Tensor, _ range: Range<Int>) {
+    switch y.type {
+    case .float32: write(wide, y, range) { Float($0) }
+    case .float16: write(wide, y, range) { HalfPrecision.half(from: Float($0)) }
+    case .bfloat16: write(wide, y, range) { HalfPrecision.bfloat16(from: Float($0)) }
+    case .bool: write(wide, y, range) { $0 != 0 }
+    case .int8: write(wide, y, range) { saturated($0) as Int8 }
+    case .uint8: write(wide, y, range) { saturated($0) as UInt8 }
+    case .int16: write(wide, y, range) { saturated($0) as Int16 }
+    case .uint16: write(wide, y, range) { saturated($0) as UInt16 }
+    case .int32: write(wide, y, range) { saturated($0) as Int32 }
+    case .uint32: write(wide, y, range) { saturated($0) as UInt32 }
+    case .int64: write(wide, y, range) { saturated($0) as Int64 }
+    case .uint64: write(wide, y, range) { saturated($0) as UInt64 }
+    // These wrap.
+    case .int4: write(wide, y, range) { int4(saturated($0)) }
+    case .uint4: write(wide, y, range) { uint4(saturated($0)) }
+    case .int2: write(wide, y, range) { int2(saturated($0)) }
+    case .uint2: write(wide, y, range) { uint2(saturated($0)) }
+    default: write(wide, y, range) { $0 }
+    }
+  }
+
+  private static func writeIntegers(_ wide: Integers, _ y: Tensor, _ range: Range<Int>) {
+    switch y.type {
+    case .float32: write(wide, y, range) { Float($0) }
+    case .float64: write(wide, y, range) { Double($0) }
+    case .float16: write(wide, y, range) { HalfPrecision.half(from: Float($0)) }
+    case .bfloat16: write(wide, y, range) { HalfPrecision.bfloat16(from: Float($0)) }
+    case .bool: write(wide, y, range) { $0 != 0 }
+    case .int8: write(wide, y, range) { Int8(truncatingIfNeeded: $0) }
+    case .uint8: write(wide, y, range) { UInt8(truncatingIfNeeded: $0) }
+    case .int16: write(wide, y, range) { Int16(truncatingIfNeeded: $0) }
+    case .uint16: write(wide, y, range) { UInt16(truncatingIfNeeded: $0) }
+    case .int32: write(wide, y, range) { Int32(truncatingIfNeeded: $0) }
+    case .uint32: write(wide, y, range) { UInt32(truncatingIfNeeded: $0) }
+    case .uint64: write(wide, y, range) { UInt64(truncatingIfNeeded: $0) }
+    case .int4: write(wide, y, range) { int4($0) }
+    case .uint4: write(wide, y, range) { uint4($0) }
+    case .int2: write(wide, y, range) { int2($0) }
+    case .uint2: write(wide, y, range) { uint2($0) }
+    default: write(wide, y, range) { $0 }
+    }
+  }
+
+  private static func writeUnsigned(_ wide: Integers, _ y: Tensor, _ range: Range<Int>) {
+    switch y.type {
+    case .float32: write(wide, y, range) { Float(UInt64(bitPattern: $0)) }
+    case .float16: write(wide, y, range) { HalfPrecision.half(from: Float(UInt64(bitPattern: $0))) }
+    case .bfloat16: write(wide, y, range) { HalfPrecision.bfloat16(from: Float(UInt64(bitPattern: $0))) }
+    default: write(wide, y, range) { Double(UInt64(bitPattern: $0)) }
     }
   }
 
   @inline(__always)
-  private static func widen<X: TensorElement>(
-    _ x: Tensor, _ type: ElementType, _ context: ComputeContext, _ read: (X) -> Double
-  ) throws(CetError) -> Tensor {
-    let input = UnsafePointer(x.pointer.assumingMemoryBound(to: X.self))
-    switch type {
-    case .float32: return try fill(x, type, context) { Float(read(input[$0])) }
-    case .float64: return try fill(x, type, context) { read(input[$0]) }
-    case .float16: return try fill(x, type, context) { HalfPrecision.half(from: Float(read(input[$0]))) }
-    case .bfloat16: return try fill(x, type, context) { HalfPrecision.bfloat16(from: Float(read(input[$0]))) }
-    case .bool: return try fill(x, type, context) { read(input[$0]) != 0 }
-    case .int8: return try fill(x, type, context) { saturated(read(input[$0])) as Int8 }
-    case .uint8: return try fill(x, type, context) { saturated(read(input[$0])) as UInt8 }
-    case .int4, .uint4, .int2, .uint2:  // these wrap
-      return try convert(fill(x, .int64, context) { saturated(read(input[$0])) as Int64 }, to: type, context)
-    case .int16: return try fill(x, type, context) { saturated(read(input[$0])) as Int16 }
-    case .uint16: return try fill(x, type, context) { saturated(read(input[$0])) as UInt16 }
-    case .int32: return try fill(x, type, context) { saturated(read(input[$0])) as Int32 }
-    case .uint32: return try fill(x, type, context) { saturated(read(input[$0])) as UInt32 }
-    case .int64: return try fill(x, type, context) { saturated(read(input[$0])) as Int64 }
-    case .uint64: return try fill(x, type, context) { saturated(read(input[$0])) as UInt64 }
-    default: throw CetError(.unsupportedOperator, "no conversion from \(x.type) to \(type)")
-    }
+  private static func read<X, Wide>(_ x: Tensor, _ range: Range<Int>, _ wide: UnsafeMutablePointer<Wide>, _ value: (X) -> Wide) {
+    let numbers = UnsafePointer(x.pointer.assumingMemoryBound(to: X.self)) + range.lowerBound
+    for index in 0..<range.count { wide[index] = value(numbers[index]) }
   }
 
   @inline(__always)
-  private static func integers<X: TensorElement>(
-    _ x: Tensor, _ type: ElementType, _ context: ComputeContext, _ read: (X) -> Int64
-  ) throws(CetError) -> Tensor {
-    let input = UnsafePointer(x.pointer.assumingMemoryBound(to: X.self))
-    switch type {
-    case .float32: return try fill(x, type, context) { Float(read(input[$0])) }
-    case .float64: return try fill(x, type, context) { Double(read(input[$0])) }
-    case .float16: return try fill(x, type, context) { HalfPrecision.half(from: Float(read(input[$0]))) }
-    case .bfloat16: return try fill(x, type, context) { HalfPrecision.bfloat16(from: Float(read(input[$0]))) }
-    case .bool: return try fill(x, type, context) { read(input[$0]) != 0 }
-    case .int8: return try fill(x, type, context) { Int8(truncatingIfNeeded: read(input[$0])) }
-    case .uint8: return try fill(x, type, context) { UInt8(truncatingIfNeeded: read(input[$0])) }
-    case .int4: return try fill(x, type, context) { Int8(truncatingIfNeeded: read(input[$0]) << 4) >> 4 }
-    case .uint4: return try fill(x, type, context) { UInt8(truncatingIfNeeded: read(input[$0]) & 15) }
-    case .int2: return try fill(x, type, context) { Int8(truncatingIfNeeded: read(input[$0]) << 6) >> 6 }
-    case .uint2: return try fill(x, type, context) { UInt8(truncatingIfNeeded: read(input[$0]) & 3) }
-    case .int16: return try fill(x, type, context) { Int16(truncatingIfNeeded: read(input[$0])) }
-    case .uint16: return try fill(x, type, context) { UInt16(truncatingIfNeeded: read(input[$0])) }
-    case .int32: return try fill(x, type, context) { Int32(truncatingIfNeeded: read(input[$0])) }
-    case .uint32: return try fill(x, type, context) { UInt32(truncatingIfNeeded: read(input[$0])) }
-    case .int64: return try fill(x, type, context) { read(input[$0]) }
-    case .uint64: return try fill(x, type, context) { UInt64(truncatingIfNeeded: read(input[$0])) }
-    default: throw CetError(.unsupportedOperator, "no conversion from \(x.type) to \(type)")
-    }
+  private static func write<Wide, Y>(_ wide: UnsafeMutablePointer<Wide>, _ y: Tensor, _ range: Range<Int>, _ value: (Wide) -> Y) {
+    let numbers = y.pointer.assumingMemoryBound(to: Y.self) + range.lowerBound
+    for index in 0..<range.count { numbers[index] = value(wide[index]) }
   }
 
   @inline(__always)
@@ -105,40 +173,9 @@ public enum Conversion {
     if value <= Double(I.min) { return I.min }
     return I(value)
   }
-}
 
-/// 16-bit floating point by bit patterns: Swift's Float16 is not there on every platform.
-public enum HalfPrecision {
-  public static func float(fromHalf bits: UInt16) -> Float {
-    let sign = UInt32(bits & 0x8000) << 16
-    let exponent = UInt32(bits >> 10) & 0x1F
-    let fraction = UInt32(bits & 0x3FF)
-    if exponent == 0 {
-      let magnitude = Float(fraction) * 0x1p-24
-      return sign == 0 ? magnitude : -magnitude
-    }
-    if exponent == 31 { return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13) }
-    return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
-  }
-
-  /// Round to nearest, ties to even.
-  public static func half(from value: Float) -> UInt16 {
-    let bits = value.bitPattern
-    let sign = UInt16(truncatingIfNeeded: bits >> 16) & 0x8000
-    let magnitude = bits & 0x7FFF_FFFF
-    if magnitude > 0x7F80_0000 { return sign | 0x7E00 }
-    if magnitude >= 0x4780_0000 { return sign | 0x7C00 }  // 65536 and above, infinity
-    if magnitude < 0x3880_0000 {  // below 2^-14: subnormal
-      let scaled = Float(bitPattern: magnitude) * 0x1p24
-      return sign | UInt16(scaled.rounded(.toNearestOrEven))
-    }
-    let rounded = magnitude + 0xFFF + ((magnitude >> 13) & 1)
-    return sign | UInt16(truncatingIfNeeded: (rounded - 0x3800_0000) >> 13)
-  }
-
-  public static func bfloat16(from value: Float) -> UInt16 {
-    let bits = value.bitPattern
-    if value.isNaN { return UInt16(truncatingIfNeeded: bits >> 16) | 0x40 }
-    return UInt16(truncatingIfNeeded: (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
-  }
+  private static func int4(_ value: Int64) -> Int8 { Int8(truncatingIfNeeded: value << 4) >> 4 }
+  private static func uint4(_ value: Int64) -> UInt8 { UInt8(truncatingIfNeeded: value & 15) }
+  private static func int2(_ value: Int64) -> Int8 { Int8(truncatingIfNeeded: value << 6) >> 6 }
+  private static func uint2(_ value: Int64) -> UInt8 { UInt8(truncatingIfNeeded: value & 3) }
 }
