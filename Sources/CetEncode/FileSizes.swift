@@ -3,8 +3,9 @@ import CetONNX
 import CetQuantize
 import CetTensor
 
-/// Sizes of written files and tensors before any code is computed: they depend on shapes and bits alone.
-public struct FileSizes: Sendable {
+/// Sizes of written files and tensors before any code is computed: they depend on shapes and bits alone. A class, because
+/// copies of so large a value are long code.
+public final class FileSizes: Sendable {
   private let found: LinearLayers
   private let file: ModelFile
   private let encoding: Encoding

@@ -3,8 +3,8 @@ import CetLayers
 import CetQuantize
 import CetTensor
 
-/// Turns quantized layers into an edit of the model file.
-public struct Rewriting: Sendable {
+/// Turns quantized layers into an edit of the model file. A class, because copies of so large a value are long code.
+public final class Rewriting: Sendable {
   public let found: LinearLayers
   /// Bias initializer of each layer, where it has or can have one.
   public let biasNames: [String?]

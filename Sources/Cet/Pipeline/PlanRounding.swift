@@ -217,8 +217,8 @@ struct PlanRounding {
 
   // MARK: Rounding
 
-  /// The passes, with layers that take fewer steps.
-  struct Work {
+  /// The passes, with layers that take fewer steps. A class, because copies of so large a value are long code.
+  final class Work {
     let session: Session
     private let rounding: PlanRounding
     private let nearest: Set<Int>
@@ -229,7 +229,7 @@ struct PlanRounding {
       nearest = Set(reduced.filter { $1 == .nearest }.keys)
     }
 
-    init(_ rounding: PlanRounding, _ reduced: [String: LayerSteps]) throws(CetError) {
+    convenience init(_ rounding: PlanRounding, _ reduced: [String: LayerSteps]) throws(CetError) {
       var byIndex: [Int: LayerSteps] = [:]
       for (index, layer) in rounding.session.bound.layers.enumerated() { byIndex[index] = reduced[layer.name] }
       try self.init(rounding, byIndex)
