@@ -80,11 +80,11 @@ public final class ForwardProgram: Sendable {
     }
   }
 
-  /// Bytes that a run holds at most.
+  /// Bytes of the values that a run holds at a time, at most; buffers that wait to be used again are not among them.
   public var liveByteCount: Int {
     var memory = MemoryWalk(program)
     _ = whole.walk(&memory)
-    return memory.byteCount
+    return memory.heldByteCount
   }
 
   public var outputTypes: [TensorType] { outputs.map(\.type) }

@@ -12,10 +12,13 @@ struct MemoryWalk {
   /// Buffers in use and in use at most, by size.
   private var live: [Int: Int] = [:]
   private var most: [Int: Int] = [:]
+  private var held = 0
+  /// Bytes of the buffers in use at a time, at most.
+  private(set) var heldByteCount = 0
 
   init(_ program: Program) { self.program = program }
 
-  /// Bytes of all buffers so far.
+  /// Bytes of all buffers so far, in use or waiting to be used again.
   var byteCount: Int { most.reduce(0) { $0 + $1.key * $1.value } }
 
   mutating func make(_ id: Int, by step: Step) {
@@ -58,11 +61,11 @@ struct MemoryWalk {
 
   /// Goes through what happens while all that is held stays held by somebody else.
   mutating func beside(_ walk: (inout MemoryWalk) -> Void) {
-    let held = (owner, users)
+    let outer = (owner, users)
     (owner, users) = ([:], [:])
     walk(&self)
     releaseAll()
-    (owner, users) = held
+    (owner, users) = outer
   }
 
   mutating func releaseAll() {
@@ -78,7 +81,13 @@ struct MemoryWalk {
     let size = Arena.capacity(for: bytes)
     live[size, default: 0] += 1
     most[size] = max(most[size] ?? 0, live[size] ?? 0)
+    held += size
+    heldByteCount = max(heldByteCount, held)
   }
 
-  private mutating func give(_ bytes: Int) { live[Arena.capacity(for: bytes), default: 0] -= 1 }
+  private mutating func give(_ bytes: Int) {
+    let size = Arena.capacity(for: bytes)
+    live[size, default: 0] -= 1
+    held -= size
+  }
 }
