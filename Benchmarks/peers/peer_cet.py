@@ -1,0 +1,27 @@
+"""libcet itself: its command-line tool, which CET_ONNX names."""
+
+import os
+import subprocess
+
+import peer
+
+here = peer.Peer("libcet")
+
+
+def compress(*options):
+    def run(model, samples, target):
+        tool = os.environ.get("CET_ONNX")
+        if not tool:
+            raise SystemExit("error: no cet-onnx (--cet, or `make lib`)")
+        subprocess.run([tool, "compress", model, target, "--data", samples, "--quiet", *options], check=True)
+
+    return run
+
+
+# Weights of 8 bits throughout, then mixed bits at the ratios of the README.
+here.add("8bit", "8 bit", compress("--target-ratio", "4"))
+for ratio in (6, 8, 11, 16):
+    here.add(f"ratio-{ratio}", f"{ratio}×", compress("--target-ratio", str(ratio)))
+
+if __name__ == "__main__":
+    here.main()

@@ -1,0 +1,79 @@
+"""What runs in the environment of the stock runtime: nothing there but onnxruntime and NumPy.
+
+    python stock.py samples PACK COUNT OUT.npz    # the first COUNT calibration samples, without labels
+    python stock.py judge PACK MODEL.onnx         # opens and evaluates a file; prints JSON
+
+A pack is a folder with model.onnx, calibration.npz and eval.py, whose evaluate(path) is a number or numbers by name. A pack
+without eval.py has test.npz with the inputs and `labels`, or is the digits model; see `evaluation`.
+"""
+
+import importlib.util
+import json
+import pathlib
+import resource
+import sys
+import time
+
+import numpy as np
+import onnxruntime as ort
+
+
+def open_session(path):
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def samples(pack, count, target):
+    inputs = [value.name for value in open_session(pack / "model.onnx").get_inputs()]
+    with np.load(pack / "calibration.npz") as file:
+        np.savez(target, **{name: file[name][: int(count)] for name in inputs})
+
+
+def digits(path, pack):
+    """Top-1 on the bundled digits, whose test images are 0 to 16."""
+    with np.load(pack / "test.npz") as data:
+        x, y = (data["x"].astype(np.float32) / 16 - np.float32(0.3))[:, None], data["y"]
+    session = open_session(path)
+    return {"top-1": 100 * float((session.run(None, {session.get_inputs()[0].name: x})[0].argmax(1) == y).mean())}
+
+
+def evaluation(pack):
+    """The pack's own evaluation."""
+    script = pack / "eval.py"
+    if not script.exists():
+        return lambda path: digits(path, pack)
+    specification = importlib.util.spec_from_file_location("eval", script)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.evaluate
+
+
+def judge(pack, path):
+    start = time.perf_counter()
+    try:
+        open_session(path)
+    except Exception as error:
+        return {"opens": False, "error": one_line(error)}
+    loaded = time.perf_counter() - start
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        values = evaluation(pack)(str(path))
+    except Exception as error:
+        return {"opens": True, "load_seconds": loaded, "error": one_line(error)}
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    values = values if isinstance(values, dict) else {"value": float(values)}
+    return {"opens": True, "load_seconds": loaded, "run_processor_seconds": used, "values": values}
+
+
+def one_line(error):
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+if __name__ == "__main__":
+    command, pack, *rest = sys.argv[1:]
+    if command == "samples":
+        samples(pathlib.Path(pack), *rest)
+    else:
+        print(json.dumps(judge(pathlib.Path(pack), *rest)))
