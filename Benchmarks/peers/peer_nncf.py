@@ -11,19 +11,24 @@ def dataset(samples, size):
     return nncf.Dataset(peer.batches(samples, size))
 
 
-@here.setting("w8a8")
-def w8a8(model, samples, target):
-    """quantize() W8A8, all samples, exact bias correction"""
-    import nncf
-    import onnx
+def activations(fast):
+    def run(model, samples, target):
+        import nncf
+        import onnx
 
-    count = len(peer.batches(samples, 1))
-    kind = nncf.ModelType.TRANSFORMER if peer.transformer(model) else None
-    # Batches of one: fast_bias_correction=False, the setting for accuracy, asks for them.
-    quantized = nncf.quantize(
-        onnx.load(model), dataset(samples, 1), preset=nncf.QuantizationPreset.MIXED, subset_size=count,
-        fast_bias_correction=False, model_type=kind)
-    onnx.save(quantized, target)
+        # Batches of one, which exact correction asks for.
+        count = len(peer.batches(samples, 1))
+        kind = nncf.ModelType.TRANSFORMER if peer.transformer(model) else None
+        quantized = nncf.quantize(
+            onnx.load(model), dataset(samples, 1), preset=nncf.QuantizationPreset.MIXED, subset_size=count,
+            fast_bias_correction=fast, model_type=kind)
+        onnx.save(quantized, target)
+
+    return run
+
+
+here.add("w8a8", "quantize() W8A8, all samples", activations(True))
+here.add("w8a8-exact", "quantize() W8A8, all samples, exact bias correction", activations(False))
 
 
 def weights(mode, **options):

@@ -180,7 +180,8 @@ def main():
     results = table.Results(a.output / "results.json")
     for pack in packs:
         samples = a.output / f"{pack.name}.npz"
-        subprocess.run([a.stock, HERE / "stock.py", "samples", pack, str(a.samples), samples], check=True)
+        command = [a.stock, HERE / "stock.py", "samples", pack, str(a.samples), samples]
+        count = int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         if not results.has(pack.name, "float32", "original"):
             original = {"bytes": (pack / "model.onnx").stat().st_size, **judge(a, pack, pack / "model.onnx")}
             results.put(pack.name, "float32", "original", "as it is", original)
@@ -201,7 +202,7 @@ def main():
                     result = row(a, python, script, name, pack, samples)
                 except Failed as failure:
                     result = {"error": str(failure)}
-                results.put(pack.name, description["title"], name, text, result)
+                results.put(pack.name, description["title"], name, text, {"samples": count, **result})
                 print(f"peers: {pack.name}: {description['title']}, {name}: {table.summary(result)}", file=sys.stderr)
     text = table.markdown(results)
     (a.output / "table.md").write_text(text)

@@ -1,10 +1,10 @@
 """What runs in the environment of the stock runtime: nothing there but onnxruntime and NumPy.
 
-    python stock.py samples PACK COUNT OUT.npz    # the first COUNT calibration samples, without labels
+    python stock.py samples PACK COUNT OUT.npz    # the first COUNT calibration samples, without labels; prints how many there are
     python stock.py judge PACK MODEL.onnx         # opens and evaluates a file; prints JSON
 
-A pack is a folder with model.onnx, calibration.npz and eval.py, whose evaluate(path) is a number or numbers by name. A pack
-without eval.py has test.npz with the inputs and `labels`, or is the digits model; see `evaluation`.
+A pack is a folder with model.onnx, calibration.npz and eval.py, whose evaluate(path) is a number (meta.json says
+of what) or numbers by name. Without eval.py it is the bundled digits model.
 """
 
 import importlib.util
@@ -27,7 +27,9 @@ def open_session(path):
 def samples(pack, count, target):
     inputs = [value.name for value in open_session(pack / "model.onnx").get_inputs()]
     with np.load(pack / "calibration.npz") as file:
-        np.savez(target, **{name: file[name][: int(count)] for name in inputs})
+        chosen = {name: file[name][: int(count)] for name in inputs}
+    np.savez(target, **chosen)
+    print(len(chosen[inputs[0]]))
 
 
 def digits(path, pack):
@@ -49,6 +51,12 @@ def evaluation(pack):
     return module.evaluate
 
 
+def metric(pack):
+    """What the pack's number is."""
+    description = pack / "meta.json"
+    return json.loads(description.read_text())["metric"] if description.exists() else "value"
+
+
 def judge(pack, path):
     start = time.perf_counter()
     try:
@@ -63,7 +71,7 @@ def judge(pack, path):
         return {"opens": True, "load_seconds": loaded, "error": one_line(error)}
     after = resource.getrusage(resource.RUSAGE_SELF)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    values = values if isinstance(values, dict) else {"value": float(values)}
+    values = values if isinstance(values, dict) else {metric(pack): float(values)}
     return {"opens": True, "load_seconds": loaded, "run_processor_seconds": used, "values": values}
 
 

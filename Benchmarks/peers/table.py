@@ -7,7 +7,7 @@ import json
 import pathlib
 import sys
 
-HEAD = "| {} | file, bytes | {} | processor s | wall s | peak MB | opens in stock onnxruntime |\n|---|---|---|---|---|---|---|"
+HEAD = "| {}{} | file, bytes | {} | processor s | wall s | peak MB | opens in stock onnxruntime |\n|---|---|---|---|---|---|---|"
 
 
 class Results:
@@ -73,7 +73,9 @@ def markdown(results):
         first = next(row for row in rows if row["peer"] == "float32")
         names = ", ".join(first["values"])
         ordered = sorted(rows, key=lambda row: (row is not first, "bytes" not in row, row.get("bytes", 0)))
-        parts.append("\n".join([HEAD.format(model, names), *(line(row, first["bytes"]) for row in ordered)]))
+        counts = sorted({row["samples"] for row in rows if "samples" in row})
+        samples = f" ({' or '.join(map(str, counts))} samples)" if counts else ""
+        parts.append("\n".join([HEAD.format(model, samples, names), *(line(row, first["bytes"]) for row in ordered)]))
     return "\n\n".join(parts) + "\n"
 
 
