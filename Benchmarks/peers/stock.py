@@ -1,7 +1,7 @@
 """What runs in the environment of the stock runtime: nothing there but onnxruntime and NumPy.
 
     python stock.py samples PACK COUNT OUT.npz    # the first COUNT calibration samples, without labels; prints how many there are
-    python stock.py judge PACK MODEL.onnx         # opens and evaluates a file; prints JSON
+    python stock.py judge PACK MODEL.onnx         # opens and evaluates a file; prints a line of JSON for each
 
 A pack is a folder with model.onnx, calibration.npz and eval.py, whose evaluate(path) is a number (meta.json says
 of what) or numbers by name. Without eval.py it is the bundled digits model.
@@ -58,21 +58,23 @@ def metric(pack):
 
 
 def judge(pack, path):
+    """What there is to say of a file, a part at a time: an evaluation that is stopped takes nothing back."""
     start = time.perf_counter()
     try:
         open_session(path)
     except Exception as error:
-        return {"opens": False, "error": one_line(error)}
-    loaded = time.perf_counter() - start
+        yield {"opens": False, "error": one_line(error)}
+        return
+    yield {"opens": True, "load_seconds": time.perf_counter() - start}
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
         values = evaluation(pack)(str(path))
     except Exception as error:
-        return {"opens": True, "load_seconds": loaded, "error": one_line(error)}
+        yield {"error": one_line(error)}
+        return
     after = resource.getrusage(resource.RUSAGE_SELF)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    values = values if isinstance(values, dict) else {metric(pack): float(values)}
-    return {"opens": True, "load_seconds": loaded, "run_processor_seconds": used, "values": values}
+    yield {"run_processor_seconds": used, "values": values if isinstance(values, dict) else {metric(pack): float(values)}}
 
 
 def one_line(error):
@@ -84,4 +86,5 @@ if __name__ == "__main__":
     if command == "samples":
         samples(pathlib.Path(pack), *rest)
     else:
-        print(json.dumps(judge(pathlib.Path(pack), *rest)))
+        for part in judge(pathlib.Path(pack), *rest):
+            print(json.dumps(part), flush=True)

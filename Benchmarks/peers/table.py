@@ -40,15 +40,15 @@ def summary(row):
     if "bytes" not in row:
         return row["error"]
     parts = [f"{row['bytes']:,} bytes"]
-    parts += [values(row)] if "values" in row else [row["error"]]
+    parts += [values(row)] if "values" in row else [row.get("error", "")]
     return ", ".join(parts)
 
 
 def opens(row, original):
     if not row.get("opens"):
-        return "no: " + cell(row["error"])
+        return "no: " + cell(row.get("error", ""))
     if "values" not in row:
-        return "yes, and fails in a run: " + cell(row["error"])
+        return "yes, and fails in a run: " + cell(row.get("error", ""))
     return "yes" if row["bytes"] < 0.98 * original else "yes, but the file is no smaller"
 
 
@@ -71,7 +71,7 @@ def markdown(results):
     for model in dict.fromkeys(row["model"] for row in results.rows):
         rows = [row for row in results.rows if row["model"] == model]
         first = next(row for row in rows if row["peer"] == "float32")
-        names = ", ".join(first["values"])
+        names = next((", ".join(row["values"]) for row in rows if "values" in row), "value")
         ordered = sorted(rows, key=lambda row: (row is not first, "bytes" not in row, row.get("bytes", 0)))
         counts = sorted({row["samples"] for row in rows if "samples" in row})
         samples = f" ({' or '.join(map(str, counts))} samples)" if counts else ""

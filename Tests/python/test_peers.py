@@ -31,31 +31,37 @@ def raises(model, samples, target):
 here.add("raises", "an exception", raises)
 here.add("silent", "no file", lambda model, samples, target: None)
 here.add("dies", "a signal", lambda model, samples, target: os.abort())
-here.add("slow", "no end", lambda model, samples, target: time.sleep(60))
+here.add("slow", "no end", lambda model, samples, target: time.sleep(600))
 if __name__ == "__main__":
     here.main()
 """
 
 
-@pytest.fixture(scope="module")
-def driven(root, tmp_path_factory):
-    """Results and table of one run: rows by peer and setting, the Markdown text."""
-    folder = tmp_path_factory.mktemp("peers")
-    scripts = folder / "scripts"
-    scripts.mkdir()
-    (scripts / "peer.py").write_text((root / "Benchmarks/peers/peer.py").read_text())
-    (scripts / "peer_works.py").write_text(WORKS)
-    (scripts / "peer_fails.py").write_text(FAILS)
-    (scripts / "peer_absent.py").write_text(WORKS.replace("Copier", "Absent"))
-    # A requirement that pip refuses before it asks any index.
-    (scripts / "requirements-absent.txt").write_text("./nowhere/absent.whl\n")
+def drive(root, folder, *options):
+    """Results by peer and setting, and the table that was printed. The stock runtime is the one of the tests."""
     command = [
-        sys.executable, root / "Benchmarks/peers/run.py", "--models", "digits_cnn", "--scripts", scripts, "--stock", sys.executable,
-        "--environments", folder / "environments", "--output", folder / "out", "--samples", "16", "--limit", "8"]
+        sys.executable, root / "Benchmarks/peers/run.py", "--scripts", folder / "scripts", "--stock", sys.executable,
+        "--environments", folder / "environments", "--output", folder / "out", *options]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / "out/results.json").read_text())
     return {(row["peer"], row["setting"]): row for row in rows}, done.stdout
+
+
+def scripts(root, folder, **texts):
+    (folder / "scripts").mkdir()
+    (folder / "scripts/peer.py").write_text((root / "Benchmarks/peers/peer.py").read_text())
+    for name, text in texts.items():
+        (folder / f"scripts/peer_{name}.py").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def driven(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("peers")
+    scripts(root, folder, works=WORKS, fails=FAILS, absent=WORKS.replace("Copier", "Absent"))
+    # A requirement that pip refuses before it asks any index.
+    (folder / "scripts/requirements-absent.txt").write_text("./nowhere/absent.whl\n")
+    return drive(root, folder, "--models", "digits_cnn", "--samples", "16", "--settings", "^(?!slow)")
 
 
 def test_a_peer_that_works_is_measured_and_judged(driven, root):
@@ -71,8 +77,8 @@ def test_a_file_that_is_no_model_does_not_open(driven):
 
 
 @pytest.mark.parametrize("setting, words", {
-    "raises": "ValueError: no such | luck", "silent": "FileNotFoundError: no file was written", "dies": "killed by signal 6",
-    "slow": "stopped after 8 s"}.items())
+    "raises": "ValueError: no such | luck", "silent": "FileNotFoundError: no file was written", "dies": "killed by signal 6"
+    }.items())
 def test_a_failure_is_a_row_that_says_so(driven, setting, words):
     assert driven[0]["Loser", setting]["error"] == words
 
@@ -90,15 +96,14 @@ def test_the_table_has_every_row(driven):
     assert "no file" in next(line for line in lines if "Loser: an exception" in line)
 
 
+def test_a_peer_that_takes_too_long_is_stopped(root, tmp_path):
+    scripts(root, tmp_path, fails=FAILS)
+    rows, _ = drive(root, tmp_path, "--settings", "slow", "--limit", "1")
+    assert rows["Loser", "slow"]["error"] == "stopped after 1 s"
+
+
 def test_a_second_run_replaces_its_rows_and_keeps_others(root, tmp_path):
-    scripts = tmp_path / "scripts"
-    scripts.mkdir()
-    (scripts / "peer.py").write_text((root / "Benchmarks/peers/peer.py").read_text())
-    (scripts / "peer_works.py").write_text(WORKS)
+    scripts(root, tmp_path, works=WORKS)
     for setting in ["whole", "samples", "whole"]:
-        command = [
-            sys.executable, root / "Benchmarks/peers/run.py", "--scripts", scripts, "--stock", sys.executable, "--settings", setting,
-            "--environments", tmp_path, "--output", tmp_path / "out", "--samples", "4"]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    rows = json.loads((tmp_path / "out/results.json").read_text())
-    assert [row["setting"] for row in rows] == ["original", "whole", "samples"]
+        rows, _ = drive(root, tmp_path, "--settings", setting, "--samples", "4")
+    assert [setting for _, setting in rows] == ["original", "whole", "samples"]
