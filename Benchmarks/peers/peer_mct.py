@@ -24,7 +24,7 @@ def run(gradient, compression=None):
             count = sum(p.numel() for p in module.parameters())
             options["target_resource_utilization"] = mct.core.ResourceUtilization(weights_memory=4 * count / compression)
         if gradient:
-            settings = mct.gptq.get_pytorch_gptq_config(n_epochs=20, use_hessian_based_weights=False)
+            settings = mct.gptq.get_pytorch_gptq_config(n_epochs=20, use_hessian_based_weights=False, use_hessian_sample_attention=False)
             quantized, _ = mct.gptq.pytorch_gradient_post_training_quantization(
                 module, data, core_config=core, gptq_config=settings, **options)
         else:

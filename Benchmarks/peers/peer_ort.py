@@ -16,6 +16,9 @@ class Reader:
         self.parts = peer.batches(samples, size)
         self.rewind()
 
+    def __iter__(self):
+        return iter(self.parts)
+
     def rewind(self):
         self.rest = iter(self.parts)
 
@@ -64,6 +67,7 @@ def blocks(name, block=32, bits=4):
     """MatMulNBits, and GatherBlockQuantized where the algorithm has it."""
 
     def run(model, samples, target):
+        import onnx
         from onnxruntime.quantization import matmul_nbits_quantizer as m
 
         gathers = ("MatMul", "Gather")
@@ -71,11 +75,13 @@ def blocks(name, block=32, bits=4):
         config = {
             "RTN": lambda: m.DefaultWeightOnlyQuantConfig(
                 block_size=block, is_symmetric=False, bits=bits, op_types_to_quantize=gathers, quant_axes=axes),
-            "HQQ": lambda: m.HQQWeightOnlyQuantConfig(block_size=block, bits=bits, op_types_to_quantize=gathers, quant_axes=axes),
+            "HQQ": lambda: m.HQQWeightOnlyQuantConfig(block_size=block, bits=bits),
             "GPTQ": lambda: m.GPTQWeightOnlyQuantConfig(Reader(samples), block_size=block, mse=True, actorder=False),
             "k-quant": lambda: m.KQuantWeightOnlyQuantConfig(op_types_to_quantize=("MatMul",)),
         }[name]()
-        quantizer = m.MatMulNBitsQuantizer(model, bits=bits, block_size=block, algo_config=config)
+        # The quantizer declares operator set 21 and leaves other operators as they were.
+        original = onnx.version_converter.convert_version(onnx.load(model), 21)
+        quantizer = m.MatMulNBitsQuantizer(original, bits=bits, block_size=block, algo_config=config)
         quantizer.process()
         quantizer.model.save_model_to_file(target, False)
 
@@ -84,7 +90,7 @@ def blocks(name, block=32, bits=4):
 
 here.add("4bit-rtn", "MatMulNBits 4 bit and embeddings, blocks of 32, RTN", blocks("RTN"))
 here.add("4bit-rtn-128", "MatMulNBits 4 bit and embeddings, blocks of 128, RTN", blocks("RTN", 128))
-here.add("4bit-hqq", "MatMulNBits 4 bit and embeddings, blocks of 32, HQQ", blocks("HQQ"))
+here.add("4bit-hqq", "MatMulNBits 4 bit, blocks of 32, HQQ", blocks("HQQ"))
 here.add("4bit-gptq", "MatMulNBits 4 bit, blocks of 32, GPTQ", blocks("GPTQ"))
 here.add("4bit-k", "MatMulNBits 4 bit, k-quant", blocks("k-quant"))
 here.add("2bit-rtn", "MatMulNBits 2 bit and embeddings, blocks of 32, RTN", blocks("RTN", bits=2))

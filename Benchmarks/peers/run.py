@@ -51,7 +51,7 @@ class Run:
     def failure(self):
         """Why it failed, in a line: the last one of its error output that names an error, or else the last."""
         if self.late:
-            return f"stopped after {self.limit:g} s"
+            return f"stopped after {self.limit:g} s ({self.processor_seconds:.0f} s of processor time)"
         if self.status < 0:
             return f"killed by signal {-self.status}"
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
