@@ -139,6 +139,8 @@ def row(a, python, script, name, pack, samples):
     (a.output / "logs" / f"{kept.name}.txt").write_text(run.out + run.err)
     if run.late or run.status:
         raise Failed(run.failure())
+    if not (kept / "model.onnx").exists():
+        raise Failed("no file was written")
     result = {"seconds": run.seconds, "processor_seconds": run.processor_seconds, "peak_bytes": run.peak_bytes}
     return {**result, "bytes": written_bytes(kept), **judge(a, pack, kept / "model.onnx")}
 

@@ -53,7 +53,7 @@ def opens(row, original):
 
 
 def cell(text):
-    return text.replace("|", "\\|")[:160]
+    return text.replace("|", "\\|")[:120]
 
 
 def line(row, original):

@@ -77,7 +77,7 @@ def test_a_file_that_is_no_model_does_not_open(driven):
 
 
 @pytest.mark.parametrize("setting, words", {
-    "raises": "ValueError: no such | luck", "silent": "FileNotFoundError: no file was written", "dies": "killed by signal 6"
+    "raises": "ValueError: no such | luck", "silent": "no file was written", "dies": "killed by signal 6"
     }.items())
 def test_a_failure_is_a_row_that_says_so(driven, setting, words):
     assert driven[0]["Loser", setting]["error"] == words
