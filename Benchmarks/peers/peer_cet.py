@@ -23,6 +23,9 @@ here.add("8bit", "8 bit", compress("--target-ratio", "4"))
 for ratio in (6, 8, 11, 16):
     here.add(f"ratio-{ratio}", f"{ratio}×", compress("--target-ratio", str(ratio)))
 here.add("ratio-8-affine", "8×, uniform grids (--coding affine)", compress("--target-ratio", "8", "--coding", "affine"))
+here.add(
+    "ratio-8-unmoved", "8×, uniform grids, no moved copies of images (--coding affine --shifts 0)",
+    compress("--target-ratio", "8", "--coding", "affine", "--shifts", "0"))
 
 if __name__ == "__main__":
     here.main()
