@@ -2,6 +2,7 @@
 # make test     set up, build, run every test
 # make lib      build the library and the tool into build/
 # make bench    compare Hessian-vector products with PyTorch's (half an hour, 18 GiB of memory)
+# make peers    compare with other compressors: MODELS=digits_cnn PEERS=ort,nncf PACKS=folder (docs/peers.md)
 # make install  copy them to PREFIX (default /usr/local); DESTDIR is put in front
 # make uninstall  remove what install put there
 # make wheel    build a Python wheel with the library and all it needs inside, into build/
@@ -31,7 +32,12 @@ BENCHMARKS ?= resnet18 resnet50 mobilenet_v2 bert_base
 BENCH_SPECTRUM ?= resnet18
 BENCH_OPTIONS ?=
 
-.PHONY: all lib demo test bench install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site clean
+MODELS ?= digits_cnn
+PEERS ?=
+PACKS ?=
+PEER_OPTIONS ?=
+
+.PHONY: all lib demo test bench peers install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site clean
 
 all: lib
 
@@ -53,6 +59,10 @@ bench: lib
 	CET_TORCH=1 tools/setup.sh tests
 	CET_LIBRARY=$(BUILD)/lib/libcet.so $(PYTHON) Benchmarks/hvp.py $(BENCHMARKS) $(BENCH_OPTIONS)
 	CET_LIBRARY=$(BUILD)/lib/libcet.so $(PYTHON) Benchmarks/spectrum.py $(BENCH_SPECTRUM)
+
+peers: lib
+	tools/setup.sh python
+	$(PYTHON) Benchmarks/peers/run.py --cet $(BUILD)/bin/cet-onnx --models "$(MODELS)" $(if $(PEERS),--peers "$(PEERS)") $(if $(PACKS),--packs "$(PACKS)") $(PEER_OPTIONS)
 
 # Copies only: what is not built yet is built first, and nothing is built again as root.
 install: $(STAGED)
