@@ -10,14 +10,15 @@ export CET_DIST
 mkdir -p "$scratch" "$tool"
 sed "s/@ABI@/$CET_DIST/" link/cet.map.in >"$scratch/cet.map"
 
-build_tool() { swift build --scratch-path "$tool" -c release --static-swift-stdlib -Xlinker "-L$scratch/release" "$@"; }
-
 # The library's modules wait for one another, which leaves time to compile the tool's; only its linking waits for the library.
-build_tool --target cet-onnx >"$tool/log" 2>&1 &
+set -- --scratch-path "$tool" -c release --static-swift-stdlib -Xlinker "-L$scratch/release"
+swift build "$@" --target cet-onnx >"$tool/log" 2>&1 &
 compiling=$!
-swift build --scratch-path "$scratch" -c release --product cet || { status=$?; kill $compiling 2>/dev/null; exit $status; }
+trap 'kill $compiling 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
+swift build --scratch-path "$scratch" -c release --product cet
 wait $compiling || { cat "$tool/log" >&2; exit 1; }
 rm -f "$tool/release/cet-onnx" # linked anew: the build does not see when the library's name changes
-build_tool --product cet-onnx
+swift build "$@" --product cet-onnx
 cp "$tool/release/cet-onnx" "$scratch/release/cet-onnx"
 examples/onnx-judge/build.sh "$scratch/release/onnx-judge" || [ $? = 3 ]
