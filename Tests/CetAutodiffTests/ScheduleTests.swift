@@ -74,6 +74,21 @@ private struct HandMade {
     }
   }
 
+  @Test func walk_tellsWhatIsHeldAtATimeFromTheBuffersThatItTakes() throws {
+    let program = Program()
+    let emitter = Emitter(program: program, context: ComputeContext())
+    let ids = [1000, 2000, 4000].map { emitter.source(.input("\($0)"), TensorType(.float32, [$0])).id }
+    var walk = MemoryWalk(program)
+    walk.make(ids[0])
+    walk.make(ids[1])
+    walk.release(ids[0])
+    walk.make(ids[2])
+    // A buffer serves values of its own size alone.
+    let sizes = [4000, 8000, 16000].map { Arena.capacity(for: $0) }
+    #expect(walk.byteCount == sizes[0] + sizes[1] + sizes[2])
+    #expect(walk.heldByteCount == sizes[1] + sizes[2])
+  }
+
   @Test func sum_takesAProductThatNobodyElseReads() throws {
     let program = Program()
     let emitter = Emitter(program: program, context: ComputeContext())
