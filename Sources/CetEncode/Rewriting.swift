@@ -19,7 +19,8 @@ public struct Rewriting: Sendable {
 
   /// - Parameter contents: by layer index; layers that are missing stay as they are.
   public func edit(
-    _ contents: [Int: LayerContent], encoding: Encoding, runtime: Runtime? = nil, metadata: [(key: String, value: String)]
+    _ contents: [Int: LayerContent], activations: [WrittenActivation] = [], encoding: Encoding, runtime: Runtime? = nil,
+    metadata: [(key: String, value: String)]
   ) throws(CetError) -> ModelEdit {
     var edit = ModelEdit()
     edit.metadata = metadata
@@ -61,9 +62,38 @@ public struct Rewriting: Sendable {
     edit.leadingNodes = written.nodes
     edit.minimumOpset = written.minimumOpset
     edit.minimumIRVersion = written.minimumIRVersion
+    if !activations.isEmpty { try round(activations, contents, in: &edit) }
     let outward = found.inlining.outward(edit)
-    try checkRaise(outward, encoding)
+    try checkRaise(outward, encoding, activations: !activations.isEmpty && written.minimumOpset ?? 0 <= original.opset)
     return outward
+  }
+
+  /// What is rounded while the model runs, and the layers that are computed with integers then.
+  private func round(_ activations: [WrittenActivation], _ contents: [Int: LayerContent], in edit: inout ModelEdit) throws(CetError) {
+    var written = ActivationEncoding(found, names: NameScope(found.names, edit))
+    var byLayer: [Int: WrittenActivation] = [:]
+    for activation in activations {
+      try written.add(activation, to: &edit)
+      for index in activation.activation.layers where activation.grid.bits == 8 { byLayer[index] = activation }
+    }
+    for (index, activation) in byLayer.sorted(by: { $0.key < $1.key }) {
+      let layer = found.layers[index]
+      guard let content = contents[index], layer.takesIntegers else { continue }
+      try written.add(layer, content, activation: activation, bias: bias(index, content), to: &edit)
+    }
+    edit.initializers += written.initializers
+    edit.leadingNodes += written.nodes
+    edit.minimumOpset = [edit.minimumOpset, written.minimumOpset].compactMap { $0 }.max()
+    edit.minimumIRVersion = [edit.minimumIRVersion, written.minimumIRVersion].compactMap { $0 }.max()
+  }
+
+  /// The bias that a layer's own node adds in the written file.
+  private func bias(_ index: Int, _ content: LayerContent) throws(CetError) -> (name: String, values: [Float])? {
+    let layer = found.layers[index]
+    guard layer.ownsBias, let name = biasNames[index] else { return nil }
+    if let values = content.bias { return (name, values) }
+    guard case .present = layer.bias, let tensor = found.index.constants[name] else { return nil }
+    return (name, try Conversion.convert(tensor, to: .float32, ComputeContext()).array(as: Float.self))
   }
 
   /// Takes out what made the weights that are encoded now. Those that stay float but were computed from something that is
@@ -78,11 +108,16 @@ public struct Rewriting: Sendable {
   }
 
   /// A node that the raised operator set has no form for is named with the way out.
-  private func checkRaise(_ edit: ModelEdit, _ encoding: Encoding) throws(CetError) {
+  private func checkRaise(_ edit: ModelEdit, _ encoding: Encoding, activations: Bool) throws(CetError) {
     guard let minimum = edit.minimumOpset, minimum > original.opset else { return }
     do {
       _ = try edit.applied(to: original)
     } catch {
+      guard !activations else {
+        throw CetError(
+          error.code,
+          "activations need operator set \(minimum), \(error.message); without them the file keeps operator set \(original.opset)")
+      }
       let other = Encoding.allCases.first { $0.rules.sufficientOpset <= original.opset } ?? .float
       throw CetError(
         error.code,

@@ -10,6 +10,8 @@ public final class Scope {
   private let outer: Scope?
   /// Values inside the branches and bodies that were lowered.
   private let inner: InnerValues
+  /// Grids, by the values of the graph itself that are rounded to them.
+  private var grids: [String: Value] = [:]
   /// Inputs of a function that its caller left out.
   private var omitted: Set<String> = []
   private let depth: Int
@@ -50,6 +52,13 @@ public final class Scope {
   public func set(_ name: String, _ value: Value) {
     values[name] = value
     if depth > 0 { observe(name, value) }
+  }
+  /// Rounds a value of the graph to a grid before anything reads it (`RoundToGrid`); to be said before the value is made.
+  public func round(_ name: String, to grid: Value) { grids[name] = grid }
+  /// The value as it is read.
+  public func read(_ name: String, _ value: Value) throws(CetError) -> Value {
+    guard let grid = grids[name], value.element == .float32 else { return value }
+    return try e.emit(RoundToGrid(), value, grid)
   }
 
   /// Lowers the nodes that `outputs` need and gives their values. Names already set (inputs, parameters) are
@@ -118,7 +127,7 @@ public final class Scope {
       throw CetError(error).at(place)
     }
     for (name, value) in zip(node.outputs, outputs) where !name.isEmpty {
-      set(name, value)
+      set(name, try read(name, value))
     }
   }
 

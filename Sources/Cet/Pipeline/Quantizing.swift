@@ -135,7 +135,8 @@ private func workingSession(
   let maxMemory = options.maxMemory ?? plan.options.maxMemory
   var session = try Session(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
-    shifts: plan.options.shifts, threads: options.threads, maxMemory: maxMemory, monitor: monitor)
+    shifts: plan.options.shifts, threads: options.threads, maxMemory: maxMemory, monitor: monitor
+  ).rounding(model.rounded(plan))
   let need = try session.reserve(
     .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: rounding, maxMemory: maxMemory, monitor)
   return (session, samples, need)
@@ -153,7 +154,7 @@ private func carryOut(
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
   let references = try given.references()
-  let rounder = PlanRounding(given, plan, maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor)
+  let rounder = try PlanRounding(given, plan, maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor)
   let judgement = try judgement(of: plan, samples, rounding, rounder)
   if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)
@@ -212,6 +213,7 @@ public final class QuantizedModel: @unchecked Sendable {
   let layers: [Int: QuantizedLayer]
   private let rewriting: Rewriting
   private let probe: Probe?
+  private let activations: [WrittenActivation]
   /// The plan that was carried out, with the measured loss change and the file's size.
   public let plan: CompressionPlan
   /// In graph order.
@@ -226,11 +228,12 @@ public final class QuantizedModel: @unchecked Sendable {
     self.probe = probe
     let rewriting = Rewriting(model.found, original: model.file.model, biasNames: biasNames)
     self.rewriting = rewriting
+    activations = try model.written(plan)
     var plan = plan
     let metadata = FileMetadata.entries(model, plan: plan)
     let sizes = layers.mapValues { LayerContent(sizeOf: $0.tensor.form, biasCount: $0.bias?.count) }
     plan.fileBytes = try ModelWriter.size(
-      edit: rewriting.edit(sizes, encoding: plan.options.encoding, runtime: plan.options.runtime, metadata: metadata), of: model.file)
+      edit: rewriting.edit(sizes, activations: activations, encoding: plan.options.encoding, runtime: plan.options.runtime, metadata: metadata), of: model.file)
     self.plan = plan
     let indices = layers.keys.sorted()
     tensors = indices.compactMap { layers[$0]?.tensor }
@@ -244,8 +247,12 @@ public final class QuantizedModel: @unchecked Sendable {
   }
 
   private func edit(_ encoding: Encoding) throws(CetError) -> ModelEdit {
-    try rewriting.edit(
-      layers.mapValues { LayerContent($0) }, encoding: encoding, runtime: plan.options.runtime, metadata: FileMetadata.entries(model, plan: plan))
+    guard activations.isEmpty || encoding.takesIntegers else {
+      throw CetError(
+        .invalidArgument, "encoding '\(encoding.rawValue)' cannot hold a plan that rounds activations", expected: "planes or float", got: encoding.rawValue)
+    }
+    return try rewriting.edit(
+      layers.mapValues { LayerContent($0) }, activations: activations, encoding: encoding, runtime: plan.options.runtime, metadata: FileMetadata.entries(model, plan: plan))
   }
 
   /// The file's bytes. They are read back and run before they are handed over.

@@ -1,0 +1,157 @@
+import CetGraph
+import CetLayers
+import CetQuantize
+import CetTensor
+
+/// An activation as a file has it.
+public struct WrittenActivation: Sendable {
+  let activation: Activation
+  let grid: ActivationGrid
+
+  public init(_ activation: Activation, _ grid: ActivationGrid) {
+    self.activation = activation
+    self.grid = grid
+  }
+}
+
+/// Writes activations as QuantizeLinear and DequantizeLinear behind what makes them, and layers that are computed with integers so
+/// that runtimes see it:
+///
+///     x        DequantizeLinear(QuantizeLinear(what made x, scale, zero point))
+///     weights  DequantizeLinear(QuantizeLinear(w, scales, 0)) of int8, w as the encoding of weights makes it
+///     bias     DequantizeLinear(Cast(Round(b / s)), s) of int32, s = scale of x · scales of the weights
+///
+/// All of a weight and a bias up to the codes is constant. Runtimes fold it when they load the file, leave the DequantizeLinear
+/// behind, and take it with those of x into one kernel.
+///
+/// Codes of 4 bits are those of 8 of which only 16 are used: Max and Min cut what is outside.
+struct ActivationEncoding {
+  private(set) var initializers: [Initializer] = []
+  /// Constant ones.
+  private(set) var nodes: [Node] = []
+  private(set) var minimumOpset: Int?
+  private(set) var minimumIRVersion: Int64?
+  private var names: NameScope
+  private let index: GraphIndex
+
+  init(_ found: LinearLayers, names: NameScope) {
+    self.names = names
+    index = found.index
+  }
+
+  private mutating func add(_ name: String, _ tensor: Tensor) -> String {
+    let name = names.takeValue(name)
+    initializers.append(Initializer(name: name, tensor: tensor))
+    return name
+  }
+
+  // MARK: Activations
+
+  /// Names of scale and zero point, by activation.
+  private var grids: [String: (scale: String, zero: String, low: String, high: String)] = [:]
+
+  /// Puts nodes behind what makes the values of an activation.
+  mutating func add(_ written: WrittenActivation, to edit: inout ModelEdit) throws(CetError) {
+    let (name, grid) = (written.activation.name, written.grid)
+    let isWide = grid.bits > 8
+    minimumOpset = max(minimumOpset ?? 13, isWide ? 21 : 13)
+    if isWide { minimumIRVersion = 10 }
+    let scale = add("\(name).cet.scale", try Tensor(scalar: grid.scale))
+    let zero = add("\(name).cet.zero", try isWide ? Tensor([UInt16(grid.zeroPoint)], shape: []) : Tensor(scalar: UInt8(grid.zeroPoint)))
+    var cut = (low: "", high: "")
+    if grid.bits < 8 {
+      cut = (add("\(name).cet.low", try Tensor(scalar: grid.low)), add("\(name).cet.high", try Tensor(scalar: grid.high)))
+    }
+    grids[name] = (scale, zero, cut.low, cut.high)
+    for value in written.activation.values { round(value, like: name, in: &edit) }
+  }
+
+  private mutating func round(_ value: String, like activation: String, in edit: inout ModelEdit) {
+    guard let grid = grids[activation] else { return }
+    func nodes(_ from: String, _ to: String) -> [Node] {
+      var (nodes, source) = ([Node](), from)
+      if !grid.low.isEmpty {
+        let (above, inside) = (names.takeValue("\(value).cet.above"), names.takeValue("\(value).cet.inside"))
+        nodes += [
+          Node("Max", inputs: [source, grid.low], outputs: [above]), Node("Min", inputs: [above, grid.high], outputs: [inside]),
+        ]
+        source = inside
+      }
+      let codes = names.takeValue("\(value).cet.codes")
+      return nodes + [
+        Node("QuantizeLinear", inputs: [source, grid.scale, grid.zero], outputs: [codes]),
+        Node("DequantizeLinear", inputs: [codes, grid.scale, grid.zero], outputs: [to]),
+      ]
+    }
+    guard let producer = index.producer(of: value) else {
+      // An input of the model keeps its name: what reads it reads the rounded value, which stands before the first reader.
+      let rounded = names.takeValue("\(value).cet.rounded")
+      var made = nodes(value, rounded)
+      for place in Set(index.readers(of: value)).sorted() {
+        let key = index.nodes[place].firstOutput
+        edit.replacedNodes[key] = made + (edit.replacedNodes[key] ?? [index.nodes[place]]).map { node in
+          var node = node
+          node.inputs = node.inputs.map { $0 == value ? rounded : $0 }
+          return node
+        }
+        made = []
+      }
+      return
+    }
+    let (key, exact) = (index.nodes[producer].firstOutput, names.takeValue("\(value).cet.exact"))
+    let made = nodes(exact, value)
+    edit.replacedNodes[key] = (edit.replacedNodes[key] ?? [index.nodes[producer]]).flatMap { node in
+      guard node.outputs.contains(value) else { return [node] }
+      var node = node
+      node.outputs = node.outputs.map { $0 == value ? exact : $0 }
+      return [node] + made
+    }
+  }
+
+  // MARK: Layers
+
+  /// Makes the node that reads a weight read codes of 8 bits.
+  /// - Parameters:
+  ///   - activation: that the layer multiplies, added before.
+  ///   - bias: the initializer that the node adds, and its values; nil: none.
+  mutating func add(
+    _ layer: LinearLayer, _ content: LayerContent, activation: WrittenActivation, bias: (name: String, values: [Float])?,
+    to edit: inout ModelEdit
+  ) throws(CetError) {
+    guard let inputScale = grids[activation.activation.name]?.scale else { return }
+    let form = content.form
+    let rows = form.order.rows
+    let shape = form.axis == nil ? [] : [rows]
+    let integers = content.tensor.map { IntegerWeights($0, bias: bias?.values, inputScale: activation.grid.scale) }
+    let axis = form.axis.map { ["axis": Attribute.int(Int64($0))] } ?? [:]
+    let scale = add("\(layer.name).cet.step", try Tensor(integers?.scales ?? [Float](repeating: 1, count: rows), shape: shape))
+    let zero = add("\(layer.name).cet.center", try Tensor([Int8](repeating: 0, count: rows), shape: shape))
+    let (codes, weight) = (names.takeValue("\(layer.name).cet.codes"), names.takeValue("\(layer.name).cet.weight"))
+    nodes += [
+      Node("QuantizeLinear", inputs: [layer.name, scale, zero], outputs: [codes], attributes: axis),
+      Node("DequantizeLinear", inputs: [codes, scale, zero], outputs: [weight], attributes: axis),
+    ]
+    var summand: String?
+    if let bias {
+      func value(_ part: String) -> String { names.takeValue("\(bias.name).cet.\(part)") }
+      let (step, ratio, whole, codes, rounded) = (value("step"), value("ratio"), value("whole"), value("codes"), value("bias"))
+      nodes += [
+        Node("Mul", inputs: [scale, inputScale], outputs: [step]),
+        Node("Div", inputs: [bias.name, step], outputs: [ratio]),
+        Node("Round", inputs: [ratio], outputs: [whole]),
+        Node("Cast", inputs: [whole], outputs: [codes], attributes: ["to": .int(Int64(ElementType.int32.rawValue))]),
+        Node(
+          "DequantizeLinear", inputs: [codes, step], outputs: [rounded], attributes: form.axis == nil ? [:] : ["axis": .int(0)]),
+      ]
+      summand = rounded
+    }
+    let key = layer.node.firstOutput
+    edit.replacedNodes[key] = (edit.replacedNodes[key] ?? [layer.node]).map { node in
+      guard node.input(1) == layer.name else { return node }
+      var node = node
+      node.inputs[1] = weight
+      if let summand, node.input(2) == bias?.name { node.inputs[2] = summand }
+      return node
+    }
+  }
+}

@@ -1,0 +1,16 @@
+import CetGraph
+
+extension LinearLayer {
+  /// Whether runtimes compute the layer with integers where its input and its weight are codes of 8 bits: a convolution or a
+  /// matrix product that reads the weight as it is.
+  public var takesIntegers: Bool {
+    guard node.domain.isEmpty, node.input(1) == name, elementType == .float32, !isMoved, isReplaceable else { return false }
+    switch (node.operatorType, kind) {
+    case ("Conv", .convolution), ("Gemm", .matrix), ("MatMul", .matrix): return true
+    default: return false
+    }
+  }
+
+  /// Whether the bias is an operand of the node itself, which such kernels take as a whole number, and not of an Add behind it.
+  public var ownsBias: Bool { ["Conv", "Gemm"].contains(node.operatorType) && biasName != nil }
+}
