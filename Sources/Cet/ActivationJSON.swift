@@ -68,6 +68,7 @@ extension PlannedActivation.Choice {
       .init("range", .string(range.rawValue)),
       .init("sensitivity", .double(sensitivity)),
       .init("measured_loss", .double(measuredLoss)),
+      .init("curvature_loss", .double(curvatureLoss)),
     ])
   }
 
@@ -78,5 +79,6 @@ extension PlannedActivation.Choice {
     range = try fields.required("range").choice()
     sensitivity = try fields.required("sensitivity").double()
     measuredLoss = try fields.required("measured_loss").double()
+    curvatureLoss = try fields.optional("curvature_loss")?.double()
   }
 }

@@ -62,6 +62,8 @@ public struct PlannedActivation: Sendable, Equatable {
     public var sensitivity: Double
     /// The same at temperature 1.
     public var measuredLoss: Double
+    /// gᵀδ + ½ δᵀHδ, to compare `measuredLoss` with; nil: not known.
+    public var curvatureLoss: Double?
   }
 
   /// The graph value.

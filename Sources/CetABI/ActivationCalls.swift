@@ -29,6 +29,7 @@ extension cet_plan_activation {
     reason = UnsafePointer(try memory.string(activation.reason))
     predicted_loss_change = activation.predictedLossChange ?? .nan
     measured_loss = activation.isRounded ? activation.choice?.measuredLoss ?? .nan : 0
+    curvature_loss = activation.isRounded ? activation.choice?.curvatureLoss ?? .nan : 0
     withUnsafeMutableBytes(of: &sensitivity) { bytes in
       let values = bytes.bindMemory(to: Double.self)
       for bits in values.indices { values[bits] = activation.choices[bits]?.sensitivity ?? .nan }

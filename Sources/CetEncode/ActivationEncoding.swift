@@ -110,12 +110,22 @@ struct ActivationEncoding {
 
   // MARK: Layers
 
-  /// Makes the node that reads a weight read codes of 8 bits.
+  /// What is added to the product of a layer.
+  struct Bias {
+    let name: String
+    let values: [Float]
+    let rank: Int
+    /// Whether constant nodes can read it.
+    let isInitializer: Bool
+  }
+
+  /// Makes the nodes that read a weight and its bias read codes of 8 and 32 bits. A bias behind a matrix product is one as well:
+  /// runtimes put the two together before they look for codes.
   /// - Parameters:
   ///   - activation: that the layer multiplies, added before.
-  ///   - bias: the initializer that the node adds, and its values; nil: none.
+  ///   - bias: the initializer that is added to the product, and its values; nil: none.
   mutating func add(
-    _ layer: LinearLayer, _ content: LayerContent, activation: WrittenActivation, bias: (name: String, values: [Float])?,
+    _ layer: LinearLayer, _ content: LayerContent, activation: WrittenActivation, bias: Bias?,
     to edit: inout ModelEdit
   ) throws(CetError) {
     guard let inputScale = grids[activation.activation.name]?.scale else { return }
@@ -135,23 +145,27 @@ struct ActivationEncoding {
     if let bias {
       func value(_ part: String) -> String { names.takeValue("\(bias.name).cet.\(part)") }
       let (step, ratio, whole, codes, rounded) = (value("step"), value("ratio"), value("whole"), value("codes"), value("bias"))
+      let exact = try bias.isInitializer ? bias.name : add(
+        "\(bias.name).cet.exact", Tensor(bias.values, shape: [Int](repeating: 1, count: max(0, bias.rank - 1)) + [bias.values.count]))
       nodes += [
         Node("Mul", inputs: [scale, inputScale], outputs: [step]),
-        Node("Div", inputs: [bias.name, step], outputs: [ratio]),
+        Node("Div", inputs: [exact, step], outputs: [ratio]),
         Node("Round", inputs: [ratio], outputs: [whole]),
         Node("Cast", inputs: [whole], outputs: [codes], attributes: ["to": .int(Int64(ElementType.int32.rawValue))]),
         Node(
-          "DequantizeLinear", inputs: [codes, step], outputs: [rounded], attributes: form.axis == nil ? [:] : ["axis": .int(0)]),
+          "DequantizeLinear", inputs: [codes, step], outputs: [rounded],
+          attributes: form.axis == nil ? [:] : ["axis": .int(Int64(max(0, bias.rank - 1)))]),
       ]
       summand = rounded
     }
-    let key = layer.node.firstOutput
-    edit.replacedNodes[key] = (edit.replacedNodes[key] ?? [layer.node]).map { node in
-      guard node.input(1) == layer.name else { return node }
-      var node = node
-      node.inputs[1] = weight
-      if let summand, node.input(2) == bias?.name { node.inputs[2] = summand }
-      return node
+    let readers = [layer.node] + (bias.map { index.readers(of: $0.name).map { index.nodes[$0] } } ?? [])
+    var seen: Set<String> = []
+    for reader in readers where seen.insert(reader.firstOutput).inserted {
+      edit.replacedNodes[reader.firstOutput] = (edit.replacedNodes[reader.firstOutput] ?? [reader]).map { node in
+        var node = node
+        node.inputs = node.inputs.map { $0 == layer.name ? weight : $0 == bias?.name ? summand ?? $0 : $0 }
+        return node
+      }
     }
   }
 }

@@ -76,10 +76,11 @@ public struct Rewriting: Sendable {
       try written.add(activation, to: &edit)
       for index in activation.activation.layers where activation.grid.bits == 8 { byLayer[index] = activation }
     }
+    let plain = Set(original.graph.initializers.map(\.name))
     for (index, activation) in byLayer.sorted(by: { $0.key < $1.key }) {
       let layer = found.layers[index]
       guard let content = contents[index], layer.takesIntegers else { continue }
-      try written.add(layer, content, activation: activation, bias: bias(index, content), to: &edit)
+      try written.add(layer, content, activation: activation, bias: bias(index, content, of: plain), to: &edit)
     }
     edit.initializers += written.initializers
     edit.leadingNodes += written.nodes
@@ -87,13 +88,16 @@ public struct Rewriting: Sendable {
     edit.minimumIRVersion = [edit.minimumIRVersion, written.minimumIRVersion].compactMap { $0 }.max()
   }
 
-  /// The bias that a layer's own node adds in the written file.
-  private func bias(_ index: Int, _ content: LayerContent) throws(CetError) -> (name: String, values: [Float])? {
+  /// The bias that is added to a layer's product in the written file.
+  /// - Parameter plain: initializers of the file's main graph. Other constants are made by nodes, behind the nodes that lead.
+  private func bias(_ index: Int, _ content: LayerContent, of plain: Set<String>) throws(CetError) -> ActivationEncoding.Bias? {
     let layer = found.layers[index]
-    guard layer.ownsBias, let name = biasNames[index] else { return nil }
-    if let values = content.bias { return (name, values) }
+    guard let name = biasNames[index] else { return nil }
+    let rank = found.index.constants[name]?.rank ?? 1
+    if let values = content.bias { return .init(name: name, values: values, rank: rank, isInitializer: true) }
     guard case .present = layer.bias, let tensor = found.index.constants[name] else { return nil }
-    return (name, try Conversion.convert(tensor, to: .float32, ComputeContext()).array(as: Float.self))
+    let values = try Conversion.convert(tensor, to: .float32, ComputeContext()).array(as: Float.self)
+    return .init(name: name, values: values, rank: rank, isInitializer: plain.contains(name))
   }
 
   /// Takes out what made the weights that are encoded now. Those that stay float but were computed from something that is

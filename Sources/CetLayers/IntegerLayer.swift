@@ -10,7 +10,4 @@ extension LinearLayer {
     default: return false
     }
   }
-
-  /// Whether the bias is an operand of the node itself, which such kernels take as a whole number, and not of an Add behind it.
-  public var ownsBias: Bool { ["Conv", "Gemm"].contains(node.operatorType) && biasName != nil }
 }

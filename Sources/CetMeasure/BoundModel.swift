@@ -99,12 +99,12 @@ public struct BoundModel: Sendable {
   /// Of a layer that is computed with integers: what it computes, as floats.
   private func integerReplacement(_ index: Int, _ quantized: QuantizedLayer, inputScale: Float) throws(CetError) -> [String: Tensor] {
     let (layer, tensor) = (layers[index], quantized.tensor)
-    let own = try layer.ownsBias ? biasValues(index) : nil
+    let own = try biasValues(index)
     let bias = own == nil ? nil : quantized.bias ?? own
     let integers = IntegerWeights(tensor, bias: bias, inputScale: inputScale)
     var changed = [layer.name: try Tensor(integers.rounded(tensor.dequantized(), tensor.order), shape: layer.shape)]
-    if let name = biasNames[index], let old = weights[name], let values = bias ?? quantized.bias {
-      changed[name] = try Tensor(layer.ownsBias ? integers.rounded(bias: values, inputScale: inputScale) : values, shape: old.shape)
+    if let name = biasNames[index], let old = weights[name], let bias {
+      changed[name] = try Tensor(integers.rounded(bias: bias, inputScale: inputScale), shape: old.shape)
     }
     return changed
   }

@@ -709,6 +709,7 @@ typedef struct cet_plan_activation {
      sensitivities of tensors; and at temperature 1. */
   double predicted_loss_change;
   double measured_loss;
+  double curvature_loss; /* what curvature says of measured_loss (as of tensors); NaN where it is not known */
   double sensitivity[17]; /* the former by bits; NaN where there is no value */
 } cet_plan_activation;
 

@@ -7,6 +7,8 @@ import CetTensor
 extension Session {
   /// Elements computed for the table of activations, beyond which fewer held-out samples are used.
   private static let activationWork = 2e10
+  /// The same for its second-order side.
+  private static let secondOrderWork = 2e9
   /// Values that ranges may leave out, as shares of all, the first where a percentile is asked for.
   private static let shares = [1e-4, 1e-3]
 
@@ -38,7 +40,7 @@ extension Session {
     let losses = try measurement.losses(
       candidates.map { $0.map(\.grid) }, Array(all.prefix(used)), references: heldOut.prefix(used).map { references[$0] }
     ) { done, total throws(CetError) in try monitor.report(.sensitivity, done, of: total) }
-    return try activations.indices.map { index throws(CetError) in
+    let table = try activations.indices.map { index throws(CetError) in
       var choices: [Int: PlannedActivation.Choice] = [:]
       for (candidate, loss) in zip(candidates[index], losses[index]) {
         guard loss.mean.isFinite, loss.judgedMean.isFinite else {
@@ -52,6 +54,26 @@ extension Session {
         name: activations[index].name, copies: activations[index].copies, elements: max(1, histograms[index].count / samples),
         bits: PlannedTensor.keptBits, choices: choices, reason: "")
     }
+    return try withCurvature(table, Array(all.prefix(used)), monitor)
+  }
+
+  /// With what second order says of each choice.
+  private func withCurvature(
+    _ table: [PlannedActivation], _ batches: [Batch], _ monitor: Monitor
+  ) throws(CetError) -> [PlannedActivation] {
+    let widths = table.map { $0.choices.keys.sorted() }
+    let runs = widths.reduce(0) { $0 + $1.count }
+    let used = try bound.affordable(batches, runs: runs, limit: Session.secondOrderWork, least: SamplePolicy.fewestForSecondOrder)
+    let grids = zip(table, widths).map { activation, widths in widths.compactMap { activation.choices[$0]?.grid } }
+    let found = try ActivationSecondOrder(bound, Array(batches.prefix(used))).run(grids) { done, total throws(CetError) in
+      try monitor.report(.curvature, done, of: total)
+    }
+    guard let found else { return table }
+    var result = table
+    for (index, values) in found.enumerated() {
+      for (place, value) in values.enumerated() { result[index].choices[widths[index][place]]?.curvatureLoss = value }
+    }
+    return result
   }
 
   /// Grids to try, each once.

@@ -182,13 +182,19 @@ extension Session {
     // One batch, with what the written file must compute on it.
     let inputs = batches[0]
     let output = bound.model.graph.outputs.map(\.name)
-    let expected = try bound.programs.forward(inputs, outputs: output)
-      .run(inputs, weights: bound.weights.merging(bound.replacements(layers)) { $1 })
+    func outputs(_ changed: [String: Tensor]) throws(CetError) -> [Tensor] {
+      try bound.programs.forward(inputs, outputs: output).run(inputs, weights: bound.weights.merging(changed) { $1 })
+        .map { x throws(CetError) in try x.rowMajor() }
+    }
+    let changed = try bound.replacements(layers)
+    let expected = try outputs(changed)
+    let rounded = bound.activations.grids.keys
+    let unrounded = try rounded.isEmpty ? nil : outputs(changed.filter { !rounded.contains($0.key) })
     // The probe's tensors keep the arena alive as long as the result lives.
     bound.context.arena.trim()
     return try QuantizedModel(
       model, plan: done, layers: layers, biasNames: bound.biasNames,
-      probe: Probe(inputs: inputs, outputs: expected.map { x throws(CetError) in try x.rowMajor() }))
+      probe: Probe(inputs: inputs, outputs: expected, unrounded: unrounded))
   }
 }
 
@@ -205,6 +211,24 @@ private func judgement(
 struct Probe: Sendable {
   let inputs: Batch
   let outputs: [Tensor]
+  /// The outputs with activations as they are; nil: none is rounded.
+  let unrounded: [Tensor]?
+
+  /// Largest difference that another run's output may have: rounding makes whole steps of differences in last bits, so that two
+  /// runs with rounded activations are as far from each other as from one without. Root mean square over the output.
+  func roundingError(_ output: Int) throws(CetError) -> Float {
+    guard let unrounded, outputs[output].type == .float32 else { return 0 }
+    let (a, b) = (try outputs[output].array(as: Float.self), try unrounded[output].array(as: Float.self))
+    return Probe.rootMeanSquare(a, b)
+  }
+
+  static func rootMeanSquare(_ a: [Float], _ b: [Float]) -> Float {
+    let sum = zip(a, b).reduce(0.0) { sum, pair in
+      let difference = Double(pair.0) - Double(pair.1)
+      return difference.isFinite ? sum + difference * difference : sum
+    }
+    return Float((sum / Double(max(1, a.count))).squareRoot())
+  }
 }
 
 /// Codes, corrected biases, and the file that holds them.
@@ -293,7 +317,7 @@ public final class QuantizedModel: @unchecked Sendable {
     try monitor.check()
     let tolerance: Float = 1e-3
     let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, Interruption(monitor.check))
-    for (output, reference) in zip(outputs, probe.outputs) where reference.type == .float32 {
+    for (index, (output, reference)) in zip(outputs, probe.outputs).enumerated() where reference.type == .float32 {
       guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
         throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")
       }
@@ -306,7 +330,10 @@ public final class QuantizedModel: @unchecked Sendable {
         difference = max(difference, abs(expected - found))
       }
       for value in try reference.array(as: Float.self) where value.isFinite { largest = max(largest, abs(value)) }
-      guard difference <= tolerance * max(largest, 1e-3) else {
+      if probe.unrounded != nil {
+        difference = Probe.rootMeanSquare(try reference.array(as: Float.self), try output.tensor.array(as: Float.self))
+      }
+      guard difference <= tolerance * max(largest, 1e-3) + 2 * (try probe.roundingError(index)) else {
         throw CetError(
           .internal, "the written model's output '\(output.name)' differs by \(difference) from the quantized weights")
       }

@@ -82,6 +82,8 @@ class PlanActivation:
     """With this activation rounded alone, as the sensitivities of tensors."""
     measured_loss: float
     """The same at temperature 1."""
+    curvature_loss: float
+    """What curvature says of `measured_loss`; NaN where it is not known."""
     sensitivity: Dict[int, float]
     """`predicted_loss_change` by bits."""
 
@@ -191,7 +193,7 @@ class Plan(Handle):
                     scale=info.scale if is_rounded else None, zero_point=info.zero_point if is_rounded else None,
                     range=w.word(info.range, w.ACTIVATION_RANGES) if is_rounded else None, reason=info.reason.decode(),
                     predicted_loss_change=info.predicted_loss_change, measured_loss=info.measured_loss,
-                    sensitivity=_table(info.sensitivity)))
+                    curvature_loss=info.curvature_loss, sensitivity=_table(info.sensitivity)))
         return result
 
     @property

@@ -100,6 +100,7 @@ class PlanActivationInfo(Struct):
         ("reason", c.c_char_p),
         ("predicted_loss_change", c.c_double),
         ("measured_loss", c.c_double),
+        ("curvature_loss", c.c_double),
         ("sensitivity", c.c_double * 17),
     ]
 
