@@ -33,14 +33,23 @@ struct ActivationEncoding {
   private(set) var minimumIRVersion: Int64?
   private var names: NameScope
   private let index: GraphIndex
+  private var counter = 0
+  /// Zero points of weights, by shape.
+  private var centers: [[Int]: String] = [:]
 
   init(_ found: LinearLayers, names: NameScope) {
     self.names = names
     index = found.index
   }
 
-  private mutating func add(_ name: String, _ tensor: Tensor) -> String {
-    let name = names.takeValue(name)
+  /// Names are short: in a small file they are a part of its size that shows.
+  private mutating func fresh() -> String {
+    counter += 1
+    return names.takeValue("cet.a\(counter)")
+  }
+
+  private mutating func add(_ tensor: Tensor) -> String {
+    let name = fresh()
     initializers.append(Initializer(name: name, tensor: tensor))
     return name
   }
@@ -56,11 +65,11 @@ struct ActivationEncoding {
     let isWide = grid.bits > 8
     minimumOpset = max(minimumOpset ?? 13, isWide ? 21 : 13)
     if isWide { minimumIRVersion = 10 }
-    let scale = add("\(name).cet.scale", try Tensor(scalar: grid.scale))
-    let zero = add("\(name).cet.zero", try isWide ? Tensor([UInt16(grid.zeroPoint)], shape: []) : Tensor(scalar: UInt8(grid.zeroPoint)))
+    let scale = add(try Tensor(scalar: grid.scale))
+    let zero = add(try isWide ? Tensor([UInt16(grid.zeroPoint)], shape: []) : Tensor(scalar: UInt8(grid.zeroPoint)))
     var cut = (low: "", high: "")
     if grid.bits < 8 {
-      cut = (add("\(name).cet.low", try Tensor(scalar: grid.low)), add("\(name).cet.high", try Tensor(scalar: grid.high)))
+      cut = (add(try Tensor(scalar: grid.low)), add(try Tensor(scalar: grid.high)))
     }
     grids[name] = (scale, zero, cut.low, cut.high)
     for value in written.activation.values { round(value, like: name, in: &edit) }
@@ -71,13 +80,13 @@ struct ActivationEncoding {
     func nodes(_ from: String, _ to: String) -> [Node] {
       var (nodes, source) = ([Node](), from)
       if !grid.low.isEmpty {
-        let (above, inside) = (names.takeValue("\(value).cet.above"), names.takeValue("\(value).cet.inside"))
+        let (above, inside) = (fresh(), fresh())
         nodes += [
           Node("Max", inputs: [source, grid.low], outputs: [above]), Node("Min", inputs: [above, grid.high], outputs: [inside]),
         ]
         source = inside
       }
-      let codes = names.takeValue("\(value).cet.codes")
+      let codes = fresh()
       return nodes + [
         Node("QuantizeLinear", inputs: [source, grid.scale, grid.zero], outputs: [codes]),
         Node("DequantizeLinear", inputs: [codes, grid.scale, grid.zero], outputs: [to]),
@@ -85,7 +94,7 @@ struct ActivationEncoding {
     }
     guard let producer = index.producer(of: value) else {
       // An input of the model keeps its name: what reads it reads the rounded value, which stands before the first reader.
-      let rounded = names.takeValue("\(value).cet.rounded")
+      let rounded = fresh()
       var made = nodes(value, rounded)
       for place in Set(index.readers(of: value)).sorted() {
         let key = index.nodes[place].firstOutput
@@ -98,7 +107,7 @@ struct ActivationEncoding {
       }
       return
     }
-    let (key, exact) = (index.nodes[producer].firstOutput, names.takeValue("\(value).cet.exact"))
+    let (key, exact) = (index.nodes[producer].firstOutput, fresh())
     let made = nodes(exact, value)
     edit.replacedNodes[key] = (edit.replacedNodes[key] ?? [index.nodes[producer]]).flatMap { node in
       guard node.outputs.contains(value) else { return [node] }
@@ -134,19 +143,24 @@ struct ActivationEncoding {
     let shape = form.axis == nil ? [] : [rows]
     let integers = content.tensor.map { IntegerWeights($0, bias: bias?.values, inputScale: activation.grid.scale) }
     let axis = form.axis.map { ["axis": Attribute.int(Int64($0))] } ?? [:]
-    let scale = add("\(layer.name).cet.step", try Tensor(integers?.scales ?? [Float](repeating: 1, count: rows), shape: shape))
-    let zero = add("\(layer.name).cet.center", try Tensor([Int8](repeating: 0, count: rows), shape: shape))
-    let (codes, weight) = (names.takeValue("\(layer.name).cet.codes"), names.takeValue("\(layer.name).cet.weight"))
+    let scale = add(try Tensor(integers?.scales ?? [Float](repeating: 1, count: rows), shape: shape))
+    let zero: String
+    if let known = centers[shape] {
+      zero = known
+    } else {
+      zero = add(try Tensor([Int8](repeating: 0, count: rows), shape: shape))
+      centers[shape] = zero
+    }
+    let (codes, weight) = (fresh(), fresh())
     nodes += [
       Node("QuantizeLinear", inputs: [layer.name, scale, zero], outputs: [codes], attributes: axis),
       Node("DequantizeLinear", inputs: [codes, scale, zero], outputs: [weight], attributes: axis),
     ]
     var summand: String?
     if let bias {
-      func value(_ part: String) -> String { names.takeValue("\(bias.name).cet.\(part)") }
-      let (step, ratio, whole, codes, rounded) = (value("step"), value("ratio"), value("whole"), value("codes"), value("bias"))
+      let (step, ratio, whole, codes, rounded) = (fresh(), fresh(), fresh(), fresh(), fresh())
       let exact = try bias.isInitializer ? bias.name : add(
-        "\(bias.name).cet.exact", Tensor(bias.values, shape: [Int](repeating: 1, count: max(0, bias.rank - 1)) + [bias.values.count]))
+        Tensor(bias.values, shape: [Int](repeating: 1, count: max(0, bias.rank - 1)) + [bias.values.count]))
       nodes += [
         Node("Mul", inputs: [scale, inputScale], outputs: [step]),
         Node("Div", inputs: [exact, step], outputs: [ratio]),
