@@ -74,7 +74,7 @@ public struct Rewriting: Sendable {
     var byLayer: [Int: WrittenActivation] = [:]
     for activation in activations {
       try written.add(activation, to: &edit)
-      for index in activation.activation.layers where activation.grid.bits == 8 { byLayer[index] = activation }
+      for index in activation.activation.layers where activation.grid.bits >= 8 { byLayer[index] = activation }
     }
     let plain = Set(original.graph.initializers.map(\.name))
     for (index, activation) in byLayer.sorted(by: { $0.key < $1.key }) {

@@ -19,11 +19,12 @@ public struct RoundedActivations: Sendable, Equatable {
     Dictionary(all.flatMap { activation in activation.values.map { ($0, activation.name) } }, uniquingKeysWith: { first, _ in first })
   }
 
-  /// Scales of the inputs of layers that are computed with integers, by index.
+  /// Scales of the inputs of layers whose weights are codes of 8 bits in the written file, by index. A runtime that finds codes on
+  /// both sides of float weights makes such codes of them itself, in its own way.
   public func inputScales(_ layers: [LinearLayer]) -> [Int: Float] {
     var scales: [Int: Float] = [:]
     for activation in all {
-      guard let grid = grids[activation.name], grid.bits == 8 else { continue }
+      guard let grid = grids[activation.name], grid.bits >= 8 else { continue }
       for index in activation.layers where layers[index].takesIntegers { scales[index] = grid.scale }
     }
     return scales

@@ -16,13 +16,16 @@ node = helper.make_node
 
 
 def weight(name, *shape, scale=0.3):
-    return numpy_helper.from_array((RANDOM.standard_normal(shape) * scale).astype(np.float32), name)
+    """The same for the same name and shape."""
+    random = np.random.default_rng([*name.encode(), *shape])
+    return numpy_helper.from_array((random.standard_normal(shape) * scale).astype(np.float32), name)
 
 
 def made(nodes, initializers, inputs, outputs, opset=13):
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info(name, 1, shape) for name, shape in inputs],
-        [helper.make_tensor_value_info(name, 1, None) for name in outputs], initializers)
+        [helper.make_tensor_value_info(name, 1, ["N", *[f"d{axis}" for axis in range(1, len(inputs[0][1]) if len(inputs[0][1]) < 4 else 2)]])
+         for name in outputs], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     return model.SerializeToString()
 
@@ -31,7 +34,7 @@ IMAGES = {"x": RANDOM.standard_normal((64, 3, 12, 12)).astype(np.float32)}
 ROWS = {"x": RANDOM.standard_normal((64, 24)).astype(np.float32)}
 
 
-def residual_network():
+def residual_network(opset=13):
     """Convolutions with and without Relu and bias, a sum, a pool, a classifier behind a Flatten."""
     return made(
         [node("Conv", ["x", "a", "ab"], ["1"], pads=[1, 1, 1, 1]), node("Relu", ["1"], ["2"]),
@@ -41,7 +44,7 @@ def residual_network():
          node("Flatten", ["9"], ["10"]), node("Gemm", ["10", "d", "db"], ["y"], transB=1)],
         [weight("a", 8, 3, 3, 3), weight("ab", 8), weight("b", 8, 8, 3, 3, scale=0.15), weight("bb", 8), weight("c", 16, 8, 3, 3),
          weight("d", 10, 16), weight("db", 10)],
-        [("x", ["N", 3, 12, 12])], ["y"])
+        [("x", ["N", 3, 12, 12])], ["y"], opset)
 
 
 def product_network(axes=2):
@@ -84,6 +87,13 @@ def test_convolutions_run_as_integer_kernels(tmp_path):
     found = kernels(written, tmp_path)
     assert found["QLinearConv"] == 3 and found["Conv"] == 0 and found["QGemm"] == 1
     assert found["QLinearAdd"] == 1
+
+
+@pytest.mark.parametrize("opset, expected", [(7, 13), (11, 13), (17, 17)])
+def test_operator_set_is_raised_no_higher_than_needed(opset, expected, tmp_path):
+    written = compressed(residual_network(opset), IMAGES).to_bytes()
+    assert onnx.load_model_from_string(written).opset_import[0].version == expected
+    assert kernels(written, tmp_path)["QLinearConv"] == 3
 
 
 def test_integer_kernels_compute_what_the_library_simulates():

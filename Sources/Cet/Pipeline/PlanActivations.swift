@@ -33,7 +33,7 @@ extension Activations {
     var written: [WrittenActivation] = []
     for activation in all {
       let isInteger = activation.layers.contains { layers[$0].takesIntegers }
-      let order = isInteger ? [8, 4, 16] : [4, 16, 8]
+      let order = isInteger ? [16, 8, 4] : [4, 16, 8]
       guard let bits = order.first(where: options.bits.contains) else { continue }
       written.append(WrittenActivation(activation, try ActivationGrid(bits: bits, scale: 1, zeroPoint: 0)))
     }

@@ -98,6 +98,8 @@ def activation_mask(bits: Optional[ActivationBits]) -> int:
         if text not in ("4", "8", "16", "float"):
             raise InvalidArgument(f"activations {width!r} is none of 4, 8, 16, float, mixed")
         mask |= 1 if text == "float" else 1 << int(text)
+    if not mask:
+        raise InvalidArgument("activations are given without any of 4, 8, 16, float")
     return mask
 
 
