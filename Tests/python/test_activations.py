@@ -173,6 +173,16 @@ def test_several_bits_are_chosen_within_a_loss():
         compressed(residual_network(), IMAGES, "mixed", activation_loss=1e-12)
 
 
+def test_limit_on_the_loss_holds_for_weights_and_activations_together():
+    content = residual_network()
+    model, data = cet.Model(content), cet.Calibration(IMAGES)
+    plain = cet.plan(model, data, max_loss=0.014)
+    rounded = cet.plan(model, data, max_loss=0.014, activations=4)
+    assert plain.predicted_interval[1] <= 0.014 and rounded.predicted_interval[1] <= 0.014
+    # What activations of 4 bits lose, weights have to make up for.
+    assert rounded.summary.mean_bits > plain.summary.mean_bits
+
+
 def test_four_bits_are_simulated_and_said_to_be():
     small = compressed(residual_network(), IMAGES, 4)
     assert any("simulated in float" in note for note in small.plan.notes)
