@@ -343,7 +343,17 @@ def test_tool_prints_and_checks_rounded_activations(tool, tmp_path, digits):
     checked = tool(
         "check", tmp_path / "small.onnx", "--against", digits / "model.onnx", "--data", digits / "calibration.npz", "--runtime")
     assert checked.returncode == 0, checked.stderr
+    assert "activations are rounded" in checked.stdout
     refused = tool("plan", digits / "model.onnx", "--data", digits / "calibration.npz", "--target-ratio", "8", "--activations", "5")
     assert refused.returncode == 2 and "--activations" in refused.stderr
     refused = tool("plan", digits / "model.onnx", "--data", digits / "calibration.npz", "--target-ratio", "8", "--activation-loss", "1")
     assert refused.returncode == 2 and "needs --activations" in refused.stderr
+
+
+def test_check_of_a_qdq_file_says_what_the_runtime_adds(tool, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(product_network())
+    np.savez(tmp_path / "data.npz", **ROWS)
+    done = tool("compress", "model.onnx", "small.onnx", "--data", "data.npz", "--target-bits", "8", "--encoding", "qdq", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    checked = tool("check", "small.onnx", "--against", "model.onnx", "--data", "data.npz", cwd=tmp_path)
+    assert checked.returncode == 0 and "matrix products with 8-bit" in " ".join(checked.stdout.split())
