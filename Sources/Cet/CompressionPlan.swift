@@ -87,6 +87,8 @@ public struct CompressionPlan: Sendable, Equatable {
   public var samples: Int
   /// In graph order, kept ones included.
   public var tensors: [PlannedTensor]
+  /// In graph order, those that stay float32 included; empty where none was asked for.
+  public var activations: [PlannedActivation] = []
   /// The whole written file in `options.encoding`; 0: unknown, because bits were set by hand.
   public var fileBytes: Int
   /// What the plan as it is rounded will lose on new samples; nil: unknown.

@@ -84,6 +84,8 @@ public struct PlanOptions: Sendable, Equatable {
   public var maxIterations: Int?
   /// The graph output that the loss reads; nil: the first.
   public var output: String?
+  /// nil: activations stay float32.
+  public var activations: ActivationOptions?
   public var threads = Workers.processorCount
 
   public init(target: Target) { self.target = target }
@@ -131,6 +133,10 @@ public struct PlanOptions: Sendable, Equatable {
     if !hasTrellis { try checkWithoutTrellis() }
     if case .block(let size) = granularity {
       try check(size > 0 && size <= 1 << 20, "block_size", size, "1 to \(1 << 20)")
+    }
+    if let activations {
+      try activations.validate()
+      try check(encoding.takesIntegers, "activations with encoding", encoding.rawValue, "planes or float")
     }
     if let shifts { try check((0...64).contains(shifts), "shifts", shifts, "0 to 64") }
     if !encoding.makesFilesSmaller, case .size = target {

@@ -37,6 +37,7 @@ extension CompressionPlan {
       .init("measured_loss_change", .double(measuredLossChange)),
       .init("notes", .array(notes.map { .string($0) })),
       .init("tensors", .array(tensors.map { $0.json() })),
+      .init("activations", .array(activations.map { $0.json() })),
     ])
   }
 
@@ -76,15 +77,26 @@ extension CompressionPlan {
     heldOutLoss = try HeldOutLoss(members: document)
     measuredLossChange = try document.optional("measured_loss_change")?.double()
     notes = try document.optional("notes")?.array().map { field throws(CetError) in try field.string() } ?? []
+    activations = try document.optional("activations")?.array().map { fields throws(CetError) in try PlannedActivation(fields: fields) } ?? []
+    var values: Set<String> = []
+    for value in activations.flatMap({ [$0.name] + $0.copies }) {
+      guard values.insert(value).inserted else { throw document.error("activation '\(value)' appears twice") }
+    }
     var names: Set<String> = []
     for tensor in self.tensors {
       guard names.insert(tensor.name).inserted else { throw document.error("tensor '\(tensor.name)' appears twice") }
     }
-    try readEdits(tensors)
+    try readEdits(tensors, document.optional("activations")?.array() ?? [])
   }
 
-  private mutating func readEdits(_ fields: [JSONFields]) throws(CetError) {
+  private mutating func readEdits(_ fields: [JSONFields], _ activationFields: [JSONFields]) throws(CetError) {
     var isEdited = false
+    for (index, field) in activationFields.enumerated() {
+      let bits = activations[index].bits
+      guard let decided = try field.optional("decided_bits"), try decided.integer(1...PlannedTensor.keptBits) != bits else { continue }
+      activations[index].reason = CompressionPlan.byHand
+      isEdited = true
+    }
     for (index, field) in fields.enumerated() {
       let tensor = tensors[index]
       let isKept = tensor.bits == PlannedTensor.keptBits
@@ -224,6 +236,7 @@ extension PlanOptions {
       .init("eigenpairs", .integer(eigenpairs)),
       .init("max_iterations", .integer(maxIterations)),
       .init("output", .text(output)),
+      .init("activations", activations.map { $0.json() } ?? .null),
     ])
   }
 
@@ -265,6 +278,7 @@ extension PlanOptions {
     eigenpairs = try fields.optional("eigenpairs")?.integer(1...Int.max)
     maxIterations = try fields.optional("max_iterations")?.integer(1...Int.max)
     output = try fields.optional("output")?.string()
+    activations = try fields.optional("activations").map { field throws(CetError) in try ActivationOptions(fields: field) }
     do { try validate() } catch { throw fields.error(error.message) }
   }
 

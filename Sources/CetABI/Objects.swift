@@ -150,6 +150,7 @@ final class PlanObject: HandleObject {
   override class var kind: String { "plan" }
   let plan: CompressionPlan
   private(set) var tensors: [cet_plan_tensor] = []
+  private(set) var activations: [cet_plan_activation] = []
   private(set) var summary = cet_plan_summary()
   private(set) var notes: [UnsafePointer<CChar>] = []
 
@@ -158,6 +159,7 @@ final class PlanObject: HandleObject {
     super.init()
     notes = try plan.notes.map { note throws(CetError) in try memory.string(note) }
     tensors = try plan.tensors.map { tensor throws(CetError) in try cet_plan_tensor(tensor, memory) }
+    activations = try plan.activations.map { activation throws(CetError) in try cet_plan_activation(activation, memory) }
     summary = try cet_plan_summary(plan, memory)
   }
 }

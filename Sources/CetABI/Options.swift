@@ -71,6 +71,7 @@ extension PlanOptions {
     eigenpairs = try optional(c.eigenpairs, "eigenpairs")
     maxIterations = try optional(c.max_iterations, "max_iterations")
     output = try c.output.map { chars throws(CetError) in try text(chars, "output") }
+    activations = try ActivationOptions(c)
     threads = try checkedThreads(c.threads)
     shifts = c.shifts == 0 ? nil : c.shifts == CET_NO_SHIFTS ? 0 : Int(c.shifts)
     try validate()
@@ -112,6 +113,13 @@ extension PlanOptions {
     if c.min_count == 0 { minBits = source.options.minBits }
     if c.max_count == 0 { maxBits = source.options.maxBits }
     if c.group_count == 0 { group = source.options.group }
+    activations = activations ?? source.options.activations
+    if let asked = activations?.range, let made = source.options.activations?.range, c.activation_bits != 0 {
+      guard asked == made || c.activation_range == 0 else {
+        throw invalid("option activation_range: the plan's table was made with \(made.rawValue), got \(asked.rawValue)")
+      }
+      activations?.range = made
+    }
     try validate()
   }
 }

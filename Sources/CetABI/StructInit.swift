@@ -15,6 +15,11 @@ public func cet_plan_tensor_init(_ info: UnsafeMutablePointer<cet_plan_tensor>?,
   boundary { try SizedStruct.initialize(info, size, "cet_plan_tensor") }
 }
 
+@implementation @_cdecl("cet_plan_activation_init")
+public func cet_plan_activation_init(_ info: UnsafeMutablePointer<cet_plan_activation>?, _ size: Int) -> cet_status {
+  boundary { try SizedStruct.initialize(info, size, "cet_plan_activation") }
+}
+
 @implementation @_cdecl("cet_plan_summary_init")
 public func cet_plan_summary_init(_ summary: UnsafeMutablePointer<cet_plan_summary>?, _ size: Int) -> cet_status {
   boundary { try SizedStruct.initialize(summary, size, "cet_plan_summary") }

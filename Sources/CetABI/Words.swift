@@ -30,6 +30,9 @@ func rounding(_ number: cet_rounding) throws(CetError) -> Rounding? { try choice
 func encoding(_ number: cet_encoding) throws(CetError) -> Encoding? { try choice(number, Encoding.allCases, "encoding") }
 func coding(_ number: cet_coding) throws(CetError) -> CodingPolicy? { try choice(number, CodingPolicy.allCases, "coding") }
 func effort(_ number: cet_effort) throws(CetError) -> Effort? { try choice(number, Effort.allCases, "effort") }
+func activationRange(_ number: cet_activation_range) throws(CetError) -> ActivationRange? {
+  try choice(number, ActivationRange.allCases, "activation_range")
+}
 func which(_ number: cet_which) throws(CetError) -> Which? { try choice(number, ends, "which") }
 func traceMethod(_ number: cet_trace_method) throws(CetError) -> TraceMethod? { try choice(number, traceMethods, "method") }
 func basisType(_ number: cet_basis_type) throws(CetError) -> BasisType? { try choice(number, basisTypes, "basis_type") }
@@ -47,6 +50,7 @@ extension CurvatureKind { var number: cet_curvature_kind { CetABI.number(self, c
 extension Rounding { var number: cet_rounding { CetABI.number(self, roundings) } }
 extension Encoding { var number: cet_encoding { CetABI.number(self, Encoding.allCases) } }
 extension CodingPolicy { var number: cet_coding { CetABI.number(self, CodingPolicy.allCases) } }
+extension ActivationRange { var number: cet_activation_range { CetABI.number(self, ActivationRange.allCases) } }
 extension Which { var number: cet_which { CetABI.number(self, ends) } }
 
 extension Granularity {

@@ -2,6 +2,17 @@ import CetGraph
 import CetOperators
 import CetTensor
 
+/// A grid that a value may be moved towards by a part of the way (`Scope.probe`), which is fed under a name: a parameter more.
+public struct GridProbe: Sendable {
+  let name: String
+  let grid: Tensor
+
+  public init(name: String, grid: Tensor) {
+    self.name = name
+    self.grid = grid
+  }
+}
+
 /// A model bound to the shapes of one batch.
 public final class BatchProgram {
   public let program: Program
@@ -17,9 +28,11 @@ public final class BatchProgram {
   ///   - inputs: types of the fed graph inputs.
   ///   - constants: graph inputs whose contents are known; shapes computed from them fold.
   ///   - parameters: names of initializers to feed at run time.
+  ///   - probes: of values of the graph.
+  ///   - grids: values of the graph that are rounded to grids, each with the name under which its grid is fed: a parameter more.
   public init(
     _ model: Model, inputs: [String: TensorType], constants: [String: Tensor] = [:], parameters: [String],
-    _ context: ComputeContext
+    grids: [String: String] = [:], probes: [String: [GridProbe]] = [:], _ context: ComputeContext
   ) throws(CetError) {
     try model.checkUnfolding()
     self.model = model
@@ -27,14 +40,26 @@ public final class BatchProgram {
     program = Program()
     emitter = Emitter(program: program, context: context)
     scope = Scope(model: model, emitter: emitter)
+    var fed: [String: Value] = [:]
+    for (name, grid) in grids.sorted(by: { $0.key < $1.key }) {
+      let value = fed[grid] ?? emitter.source(.parameter(grid), TensorType(.float32, [3]))
+      fed[grid] = value
+      scope.round(name, to: value)
+    }
+    for (name, list) in probes.sorted(by: { $0.key < $1.key }) {
+      for probe in list {
+        let part = emitter.source(.parameter(probe.name), TensorType(.float32, []))
+        fed[probe.name] = part
+        scope.probe(name, emitter.constant(probe.grid), part: part)
+      }
+    }
     var bound: [String: Value] = [:]
     for (name, type) in inputs.sorted(by: { $0.key < $1.key }) {
       let value = emitter.source(.input(name), type)
       bound[name] = value
-      scope.set(name, value)
+      scope.set(name, try scope.read(name, value))
     }
     for (name, tensor) in constants { scope.set(name, emitter.constant(tensor)) }
-    var fed: [String: Value] = [:]
     let wanted = Set(parameters)
     for initializer in model.graph.initializers where wanted.contains(initializer.name) {
       let type = TensorType(initializer.tensor.type, initializer.tensor.shape)
@@ -45,8 +70,13 @@ public final class BatchProgram {
     sources = NamedSources(inputs: bound, parameters: fed)
   }
 
-  public convenience init(_ model: Model, batch: Batch, parameters: [String], _ context: ComputeContext) throws(CetError) {
-    try self.init(model, inputs: batch.signature.types, constants: batch.constants, parameters: parameters, context)
+  public convenience init(
+    _ model: Model, batch: Batch, parameters: [String], grids: [String: String] = [:], probes: [String: [GridProbe]] = [:],
+    _ context: ComputeContext
+  ) throws(CetError) {
+    try self.init(
+      model, inputs: batch.signature.types, constants: batch.constants, parameters: parameters, grids: grids, probes: probes,
+      context)
   }
 
   func parameter(_ name: String) throws(CetError) -> Value {

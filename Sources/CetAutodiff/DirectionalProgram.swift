@@ -18,12 +18,14 @@ public final class DirectionalProgram: Sendable {
   }
 
   /// - Parameters:
-  ///   - groups: initializers that move together.
+  ///   - groups: initializers, or probes, that move together.
+  ///   - probes: of values of the graph.
   ///   - output: name of the graph value that is differentiated.
   public init(
-    _ model: Model, batch: Batch, groups names: [[String]], output: String, _ context: ComputeContext
+    _ model: Model, batch: Batch, groups names: [[String]], probes: [String: [GridProbe]] = [:], output: String,
+    _ context: ComputeContext
   ) throws(CetError) {
-    let bound = try BatchProgram(model, batch: batch, parameters: names.flatMap { $0 }, context)
+    let bound = try BatchProgram(model, batch: batch, parameters: names.flatMap { $0 }, probes: probes, context)
     let z = try bound.outputs([output])[0]
     groups = try names.map { members throws(CetError) in
       var group = Group()

@@ -41,11 +41,13 @@ public final class ForwardRoute: Sendable {
 
   /// - Parameters:
   ///   - parameters: initializers that can be replaced on the way.
+  ///   - grids: values that are rounded, with the names of the grids that can be replaced on the way.
   ///   - stops: graph values that will be asked for, besides the outputs, in the order in which they will be.
   public init(
-    _ model: Model, batch: Batch, parameters: [String], stops: [String], outputs: [String], _ context: ComputeContext
+    _ model: Model, batch: Batch, parameters: [String], grids: [String: String] = [:], stops: [String], outputs: [String],
+    _ context: ComputeContext
   ) throws(CetError) {
-    let bound = try BatchProgram(model, batch: batch, parameters: parameters, context)
+    let bound = try BatchProgram(model, batch: batch, parameters: parameters, grids: grids, context)
     // Lowered together in graph order, so that the steps come in the order of the nodes.
     let names = Array(Set(stops + outputs)).sorted()
     let values = try bound.values(names)

@@ -15,11 +15,13 @@ public final class ForwardProgram: Sendable {
 
   /// - Parameters:
   ///   - parameters: names of initializers that a rerun may replace.
+  ///   - grids: values that are rounded, with the names of the grids that a rerun may replace.
   ///   - outputs: names of graph values to compute.
   public init(
-    _ model: Model, batch: Batch, parameters: [String], outputs names: [String], _ context: ComputeContext
+    _ model: Model, batch: Batch, parameters: [String], grids: [String: String] = [:], outputs names: [String],
+    _ context: ComputeContext
   ) throws(CetError) {
-    let bound = try BatchProgram(model, batch: batch, parameters: parameters, context)
+    let bound = try BatchProgram(model, batch: batch, parameters: parameters, grids: grids, context)
     outputs = try bound.outputs(names)
     program = bound.program
     sources = bound.sources

@@ -25,6 +25,10 @@ public enum Encoding: String, Sendable, CaseIterable {
 
   public var carriesTrellis: Bool { rules.carriesTrellis }
 
+  /// Whether runtimes fold a weight to floats, which QuantizeLinear then makes codes of 8 bits. The other encodings have kernels
+  /// for floats, or codes under a DequantizeLinear that is not folded.
+  public var takesIntegers: Bool { self == .planes || self == .float }
+
   /// What codes a written tensor may have.
   /// - Parameter trellis: the code of tensors that have trellis codes.
   public func codeRules(_ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil) -> CodeRules {

@@ -11,8 +11,14 @@ public final class FileSizes: Sendable {
   private let encoding: Encoding
   private let granularity: Granularity
   private let runtime: Runtime?
+  private let activations: [WrittenActivation]
 
-  public init(_ found: LinearLayers, of file: ModelFile, encoding: Encoding, granularity: Granularity, runtime: Runtime? = nil) {
+  /// - Parameter activations: those that are rounded while the model runs.
+  public init(
+    _ found: LinearLayers, of file: ModelFile, encoding: Encoding, granularity: Granularity, runtime: Runtime? = nil,
+    activations: [WrittenActivation] = []
+  ) {
+    self.activations = activations
     self.runtime = runtime
     self.found = found
     self.file = file
@@ -48,6 +54,6 @@ public final class FileSizes: Sendable {
       contents[index] = LayerContent(sizeOf: form, biasCount: layer.usesStatistics && addsBias(index) ? layer.channels : nil)
     }
     let rewriting = Rewriting(found, original: file.model, biasNames: found.layers.map(\.biasName))
-    return try ModelWriter.size(edit: rewriting.edit(contents, encoding: encoding, runtime: runtime, metadata: metadata), of: file)
+    return try ModelWriter.size(edit: rewriting.edit(contents, activations: activations, encoding: encoding, runtime: runtime, metadata: metadata), of: file)
   }
 }

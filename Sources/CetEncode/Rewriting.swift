@@ -19,7 +19,8 @@ public final class Rewriting: Sendable {
 
   /// - Parameter contents: by layer index; layers that are missing stay as they are.
   public func edit(
-    _ contents: [Int: LayerContent], encoding: Encoding, runtime: Runtime? = nil, metadata: [(key: String, value: String)]
+    _ contents: [Int: LayerContent], activations: [WrittenActivation] = [], encoding: Encoding, runtime: Runtime? = nil,
+    metadata: [(key: String, value: String)]
   ) throws(CetError) -> ModelEdit {
     var edit = ModelEdit()
     edit.metadata = metadata
@@ -61,9 +62,42 @@ public final class Rewriting: Sendable {
     edit.leadingNodes = written.nodes
     edit.minimumOpset = written.minimumOpset
     edit.minimumIRVersion = written.minimumIRVersion
+    if !activations.isEmpty { try round(activations, contents, in: &edit) }
     let outward = found.inlining.outward(edit)
-    try checkRaise(outward, encoding)
+    try checkRaise(outward, encoding, activations: !activations.isEmpty && written.minimumOpset ?? 0 <= original.opset)
     return outward
+  }
+
+  /// What is rounded while the model runs, and the layers that are computed with integers then.
+  private func round(_ activations: [WrittenActivation], _ contents: [Int: LayerContent], in edit: inout ModelEdit) throws(CetError) {
+    var written = ActivationEncoding(found, names: NameScope(found.names, edit))
+    var byLayer: [Int: WrittenActivation] = [:]
+    for activation in activations {
+      try written.add(activation, to: &edit)
+      for index in activation.activation.layers where activation.grid.bits >= 8 { byLayer[index] = activation }
+    }
+    let plain = Set(original.graph.initializers.map(\.name))
+    for (index, activation) in byLayer.sorted(by: { $0.key < $1.key }) {
+      let layer = found.layers[index]
+      guard let content = contents[index], layer.takesIntegers else { continue }
+      try written.add(layer, content, activation: activation, bias: bias(index, content, of: plain), to: &edit)
+    }
+    edit.initializers += written.initializers
+    edit.leadingNodes += written.nodes
+    edit.minimumOpset = [edit.minimumOpset, written.minimumOpset].compactMap { $0 }.max()
+    edit.minimumIRVersion = [edit.minimumIRVersion, written.minimumIRVersion].compactMap { $0 }.max()
+  }
+
+  /// The bias that is added to a layer's product in the written file.
+  /// - Parameter plain: initializers of the file's main graph. Other constants are made by nodes, behind the nodes that lead.
+  private func bias(_ index: Int, _ content: LayerContent, of plain: Set<String>) throws(CetError) -> ActivationEncoding.Bias? {
+    let layer = found.layers[index]
+    guard let name = biasNames[index] else { return nil }
+    let rank = found.index.constants[name]?.rank ?? 1
+    if let values = content.bias { return .init(name: name, values: values, rank: rank, isInitializer: true) }
+    guard case .present = layer.bias, let tensor = found.index.constants[name] else { return nil }
+    let values = try Conversion.convert(tensor, to: .float32, ComputeContext()).array(as: Float.self)
+    return .init(name: name, values: values, rank: rank, isInitializer: plain.contains(name))
   }
 
   /// Takes out what made the weights that are encoded now. Those that stay float but were computed from something that is
@@ -78,11 +112,16 @@ public final class Rewriting: Sendable {
   }
 
   /// A node that the raised operator set has no form for is named with the way out.
-  private func checkRaise(_ edit: ModelEdit, _ encoding: Encoding) throws(CetError) {
+  private func checkRaise(_ edit: ModelEdit, _ encoding: Encoding, activations: Bool) throws(CetError) {
     guard let minimum = edit.minimumOpset, minimum > original.opset else { return }
     do {
       _ = try edit.applied(to: original)
     } catch {
+      guard !activations else {
+        throw CetError(
+          error.code,
+          "activations need operator set \(minimum), \(error.message); without them the file keeps operator set \(original.opset)")
+      }
       let other = Encoding.allCases.first { $0.rules.sufficientOpset <= original.opset } ?? .float
       throw CetError(
         error.code,

@@ -18,8 +18,11 @@ public struct NameScope: Sendable {
   }
 
   /// The names in the model and those that an edit brings.
-  init(_ model: Model, _ edit: ModelEdit) {
-    self.init(model)
+  init(_ model: Model, _ edit: ModelEdit) { self.init(NameScope(model), edit) }
+
+  /// What is taken, and the names that an edit brings.
+  public init(_ taken: NameScope, _ edit: ModelEdit) {
+    self = taken
     values.taken.formUnion(edit.initializers.map(\.name))
     for node in edit.leadingNodes { add(node) }
     for node in edit.replacedNodes.values.joined() { add(node) }

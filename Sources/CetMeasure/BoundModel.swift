@@ -15,19 +15,27 @@ public struct BoundModel: Sendable {
   public let loss: LossKind
   public private(set) var workers: Workers
   public let context: ComputeContext
-  /// Weights and biases of the layers, by initializer name.
+  /// Weights and biases of the layers, by initializer name; by the name of an activation that it stays as it is.
   public let weights: [String: Tensor]
   /// Bias initializer of each layer that has or can have one.
   public let biasNames: [String?]
   public let programs: ForwardPrograms
+  /// What quantizing rounds beside weights.
+  public let activations: RoundedActivations
+  /// Of layers that the written file computes with integers, by index.
+  private let inputScales: [Int: Float]
   /// See `reached`.
   let reach = Memo<Batch.Signature, Set<Int>>()
 
-  /// - Parameter biasFree: layers whose bias stays as it is, by index: none is added to them.
+  /// - Parameters:
+  ///   - biasFree: layers whose bias stays as it is, by index: none is added to them.
+  ///   - activations: those that can be rounded while programs run; the unquantized network leaves them as they are.
   public init(
-    _ found: LinearLayers, output: String, loss: LossKind, biasFree: Set<Int> = [], workers: Workers,
-    context: ComputeContext
+    _ found: LinearLayers, output: String, loss: LossKind, biasFree: Set<Int> = [], activations: RoundedActivations = .none,
+    workers: Workers, context: ComputeContext
   ) throws(CetError) {
+    self.activations = activations
+    inputScales = activations.inputScales(found.layers)
     layers = found.layers
     self.output = output
     self.loss = loss
@@ -53,8 +61,9 @@ public struct BoundModel: Sendable {
     let held = Dictionary(biased.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
     var weights: [String: Tensor] = [:]
     for name in layers.map(\.name) + names.compactMap({ $0 }) { weights[name] = held[name] }
+    programs = ForwardPrograms(biased, parameters: Array(weights.keys), grids: activations.gridNames, context)
+    for activation in activations.all { weights[activation.name] = try ActivationGrid.none() }
     self.weights = weights
-    programs = ForwardPrograms(biased, parameters: Array(weights.keys), context)
   }
 
   /// Before any work starts.
@@ -78,6 +87,7 @@ public struct BoundModel: Sendable {
   /// The replaced initializers of a quantized layer.
   public func replacement(_ index: Int, _ quantized: QuantizedLayer) throws(CetError) -> [String: Tensor] {
     let layer = layers[index]
+    if let scale = inputScales[index] { return try integerReplacement(index, quantized, inputScale: scale) }
     let values = try Tensor(quantized.tensor.dequantized(), shape: layer.shape)
     var changed = [layer.name: try stored(values, as: layer.elementType)]
     if let name = biasNames[index], let bias = quantized.bias, let old = weights[name] {
@@ -86,9 +96,27 @@ public struct BoundModel: Sendable {
     return changed
   }
 
-  /// The replacements that quantized layers, by layer index, bring.
+  /// Of a layer that is computed with integers: what it computes, as floats.
+  private func integerReplacement(_ index: Int, _ quantized: QuantizedLayer, inputScale: Float) throws(CetError) -> [String: Tensor] {
+    let (layer, tensor) = (layers[index], quantized.tensor)
+    let own = try biasValues(index)
+    let bias = own == nil ? nil : quantized.bias ?? own
+    let integers = IntegerWeights(tensor, bias: bias, inputScale: inputScale)
+    var changed = [layer.name: try Tensor(integers.rounded(tensor.dequantized(), tensor.order), shape: layer.shape)]
+    if let name = biasNames[index], let old = weights[name], let bias {
+      changed[name] = try Tensor(integers.rounded(bias: bias, inputScale: inputScale), shape: old.shape)
+    }
+    return changed
+  }
+
+  /// The grids that activations are rounded to, by name.
+  func grids() throws(CetError) -> [String: Tensor] {
+    try Dictionary(uniqueKeysWithValues: activations.grids.map { name, grid throws(CetError) in (name, try grid.tensor()) })
+  }
+
+  /// What quantized layers, by layer index, and the activations that are rounded with them bring.
   public func replacements(_ layers: [Int: QuantizedLayer]) throws(CetError) -> [String: Tensor] {
-    var changed: [String: Tensor] = [:]
+    var changed = try grids()
     for (index, layer) in layers { changed.merge(try replacement(index, layer)) { $1 } }
     return changed
   }

@@ -79,7 +79,7 @@ public struct SecondOrderMeasurement {
 }
 
 /// First and second derivative of a loss in the output, at an unchanged model's output.
-private struct LossForm {
+struct LossForm {
   private let probabilities: [Float]
   private let classes: Int
   /// Index of the right class by row, for `cross-entropy`.

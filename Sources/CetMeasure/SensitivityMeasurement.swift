@@ -24,7 +24,14 @@ public struct SensitivityMeasurement {
     let replacements = try candidates.enumerated().map { index, versions throws(CetError) in
       try versions.map { version throws(CetError) in try bound.replacement(index, version) }
     }
-    var losses = candidates.map { $0.map { _ in SampleLosses() } }
+    return try run(changes: replacements, progress: progress)
+  }
+
+  /// The same for what is fed in place of weights, or of grids: `replacements[i]` holds versions of the same kind.
+  func run(
+    changes replacements: [[[String: Tensor]]], progress: (Int, Int) throws(CetError) -> Void = { _, _ in }
+  ) throws(CetError) -> [[SampleLosses]] {
+    var losses = replacements.map { $0.map { _ in SampleLosses() } }
     try bound.workers.ordered(batches.count) { position in
       let batch = batches[position]
       let program = try bound.programs.forward(batch, outputs: [bound.output])

@@ -10,6 +10,9 @@ public final class Scope {
   private let outer: Scope?
   /// Values inside the branches and bodies that were lowered.
   private let inner: InnerValues
+  /// Grids, by the values of the graph itself that are rounded to them.
+  private var grids: [String: Value] = [:]
+  private var probes: [String: [(grid: Value, part: Value)]] = [:]
   /// Inputs of a function that its caller left out.
   private var omitted: Set<String> = []
   private let depth: Int
@@ -50,6 +53,20 @@ public final class Scope {
   public func set(_ name: String, _ value: Value) {
     values[name] = value
     if depth > 0 { observe(name, value) }
+  }
+  /// Rounds a value of the graph to a grid before anything reads it (`RoundToGrid`); to be said before the value is made.
+  public func round(_ name: String, to grid: Value) { grids[name] = grid }
+  /// Moves a value of the graph by a part, a scalar, of what rounding it to a grid changes: x + t·(x̂ − x).
+  public func probe(_ name: String, _ grid: Value, part: Value) { probes[name, default: []].append((grid, part)) }
+  /// The value as it is read.
+  public func read(_ name: String, _ value: Value) throws(CetError) -> Value {
+    guard value.element == .float32 else { return value }
+    var result = try grids[name].map { grid throws(CetError) in try e.emit(RoundToGrid(), value, grid) } ?? value
+    for probe in probes[name] ?? [] {
+      let change = try e.subtract(e.emit(RoundToGrid(), value, probe.grid), value)
+      result = try e.add(result, e.multiply(probe.part, change))
+    }
+    return result
   }
 
   /// Lowers the nodes that `outputs` need and gives their values. Names already set (inputs, parameters) are
@@ -118,7 +135,7 @@ public final class Scope {
       throw CetError(error).at(place)
     }
     for (name, value) in zip(node.outputs, outputs) where !name.isEmpty {
-      set(name, value)
+      set(name, try read(name, value))
     }
   }
 

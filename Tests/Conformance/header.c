@@ -6,8 +6,9 @@
 
 /* Sizes are multiples of 8 and only grow; offsets never change. */
 SAME(size_tensor, sizeof(cet_tensor) == 40);
-SAME(size_plan_options, sizeof(cet_plan_options) == 272);
+SAME(size_plan_options, sizeof(cet_plan_options) == 296);
 SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 328);
+SAME(size_plan_activation, sizeof(cet_plan_activation) == 208);
 SAME(size_plan_summary, sizeof(cet_plan_summary) == 192);
 SAME(size_quantize_options, sizeof(cet_quantize_options) == 72);
 SAME(size_initializer_view, sizeof(cet_initializer_view) == 112);
@@ -34,6 +35,7 @@ SAME(offset_plan_tensor_reason, offsetof(cet_plan_tensor, reason) == 48);
 SAME(offset_plan_tensor_measured, offsetof(cet_plan_tensor, measured_loss) == 88);
 SAME(offset_view_codes, offsetof(cet_initializer_view, codes) == 48);
 SAME(offset_options_coding, offsetof(cet_plan_options, coding) == 184);
+SAME(offset_options_activations, offsetof(cet_plan_options, activation_bits) == 272);
 SAME(offset_plan_tensor_coding, offsetof(cet_plan_tensor, coding) == 304);
 SAME(offset_view_coding, offsetof(cet_initializer_view, coding) == 88);
 SAME(offset_view_rotation, offsetof(cet_initializer_view, trellis_rotation) == 104);

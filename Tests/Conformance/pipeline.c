@@ -182,6 +182,34 @@ static void check_codes(const cet_quantized *quantized) {
   }
 }
 
+/* Activations of 8 bits: what a plan says of them, and what is refused. */
+static void rounded_activations(const cet_model *model, const cet_calibration *data) {
+  cet_plan_options o;
+  cet_plan_activation activation;
+  cet_bit_plan *plan = NULL;
+  size_t i;
+
+  CHECK_STATUS(CET_OK, cet_plan_options_init(&o, sizeof o));
+  o.target_bits = 6.5;
+  o.activation_mean_bits = 8;
+  CHECK_MESSAGE(CET_INVALID_ARGUMENT, "activation_bits", cet_plan(model, data, &o, &plan));
+  o.activation_bits = CET_BITS(5);
+  CHECK_MESSAGE(CET_INVALID_ARGUMENT, "4, 8, 16 and 32", cet_plan(model, data, &o, &plan));
+  o.activation_bits = CET_BITS(8) | CET_FLOAT_BITS;
+  CHECK_STATUS(CET_OK, cet_plan(model, data, &o, &plan));
+  if (plan == NULL) return;
+  CHECK_STATUS(CET_OK, cet_plan_activation_init(&activation, sizeof activation));
+  CHECK(cet_plan_activation_count(plan) > 0);
+  for (i = 0; i < cet_plan_activation_count(plan); i++) {
+    CHECK_STATUS(CET_OK, cet_plan_get_activation(plan, i, &activation));
+    CHECK(activation.bits == 8 && activation.scale > 0 && activation.zero_point >= 0 && activation.zero_point < 256);
+    CHECK(activation.name[0] != '\0' && activation.reason[0] != '\0' && activation.elements > 0);
+    CHECK(activation.predicted_loss_change == activation.sensitivity[8]);
+  }
+  CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_activation(plan, i, &activation));
+  cet_plan_free(plan);
+}
+
 static void compress(const cet_model *model, const cet_calibration *data, const float *reference) {
   static const char *const first[] = {"first.*"};
   static const int32_t eight[] = {8};
@@ -218,6 +246,8 @@ static void compress(const cet_model *model, const cet_calibration *data, const 
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_note(plan, k, &note));
   CHECK(note == NULL);
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_note(plan, 0, NULL));
+  CHECK(cet_plan_activation_count(plan) == 0);
+  rounded_activations(model, data);
 
   CHECK_STATUS(CET_OK, cet_quantize_options_init(&q, sizeof q));
   w.calls = 0, w.stop_at = 1, q.progress = progress, q.user_data = &w;

@@ -73,6 +73,8 @@ static void null_arguments(void) {
   CHECK(cet_calibration_batch_count(NULL) == 0);
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan(NULL, NULL, NULL, NULL));
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_tensor(NULL, 0, NULL));
+  CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_activation(NULL, 0, NULL));
+  CHECK(cet_plan_activation_count(NULL) == 0);
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_find_tensor(NULL, NULL, NULL));
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_get_summary(NULL, NULL));
   CHECK_STATUS(CET_INVALID_ARGUMENT, cet_plan_to_json(NULL, NULL));

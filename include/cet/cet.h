@@ -337,6 +337,19 @@ enum {
 /* Set of allowed bits: the sum of CET_BITS(b), b from 1 to 8; 1 bit needs trellis codes. */
 #define CET_BITS(b) (1u << (b))
 
+/* float32 in a set of bits that activations may have. */
+#define CET_FLOAT_BITS 1u
+
+/* How the range of an activation is found. */
+typedef int32_t cet_activation_range;
+enum {
+  CET_ACTIVATION_RANGE_DEFAULT = 0,      /* least loss */
+  CET_ACTIVATION_RANGE_LEAST_LOSS = 1,   /* of those below the one that loses least on held-out samples */
+  CET_ACTIVATION_RANGE_MIN_MAX = 2,      /* from the least to the greatest value of the calibration samples */
+  CET_ACTIVATION_RANGE_PERCENTILE = 3,   /* without the rarest ten-thousandth of the values, half of it at either end */
+  CET_ACTIVATION_RANGE_LEAST_SQUARES = 4 /* cut where the squared error is least: found by least loss, not to be asked for */
+};
+
 /* Steps of a long call, in the order in which they may be reported. A call reports only those it does: cet_plan and
    cet_quantize 1 to 8, saving 9, cet_curvature_* 1 and 4, estimates 4, cet_eigensolve* 5. */
 typedef int32_t cet_phase;
@@ -608,6 +621,19 @@ typedef struct cet_plan_options {
      runtimes fuse. Not with method "paper". */
   const char *const *group_patterns;
   uint64_t group_count;
+  /* Bits that activations are rounded to while the model runs: the sum of CET_BITS(4), CET_BITS(8), CET_BITS(16) and
+     CET_FLOAT_BITS; 0: they stay float32. Rounded are the inputs of layers whose weights are planned, and the outputs of
+     convolutions, sums and concatenations of rounded values, with one scale and one zero point for all elements: the file has
+     QuantizeLinear and DequantizeLinear there, and with 8 bits runtimes compute these layers with integers (docs/activations.md).
+     4 bits are simulated in float. All losses told are of the model with weights and activations rounded. With encodings
+     "planes" and "float". */
+  uint32_t activation_bits;
+  cet_activation_range activation_range;
+  /* Of several bits the fewest over all elements are chosen for which the table's losses of activations sum to at most
+     activation_loss (0: to as much as those of the weights), or those of least loss with at most activation_mean_bits over the
+     elements of a sample (0: not bounded). At most one of the two is positive. */
+  double activation_loss;
+  double activation_mean_bits;
 } cet_plan_options;
 
 CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);
@@ -668,6 +694,33 @@ CET_API cet_status cet_plan_get_tensor(const cet_bit_plan *plan, size_t index, c
 /* The index of the tensor of this name. Errors: INVALID_ARGUMENT when there is none. */
 CET_API cet_status cet_plan_find_tensor(const cet_bit_plan *plan, const char *name, size_t *index);
 
+/* One activation of a plan: a value that is rounded while the model runs, code = round(value / scale) + zero_point. */
+typedef struct cet_plan_activation {
+  uint32_t struct_size;
+  int32_t bits;     /* of one code, which takes 8 in the file where they are 4; 32: it stays float32 */
+  const char *name; /* of the graph value */
+  uint64_t elements;   /* of a sample, mean */
+  float scale;         /* NaN where it stays float32 */
+  int32_t zero_point;  /* 0 to 2^bits - 1 */
+  cet_activation_range range; /* how it was found; 0 where it stays float32 */
+  uint32_t reserved;
+  const char *reason; /* one line */
+  /* Loss change with this activation rounded alone, at the chosen bits, mean over held-out samples, "kl" at temperature 4 as the
+     sensitivities of tensors; and at temperature 1. */
+  double predicted_loss_change;
+  double measured_loss;
+  double curvature_loss; /* what curvature says of measured_loss (as of tensors); NaN where it is not known */
+  double sensitivity[17]; /* the former by bits; NaN where there is no value */
+} cet_plan_activation;
+
+CET_API cet_status cet_plan_activation_init(cet_plan_activation *info, size_t size);
+
+/* Number of activations, in graph order, those that stay float32 included; 0 where the options asked for none. 0 for a bad handle. */
+CET_API size_t cet_plan_activation_count(const cet_bit_plan *plan);
+
+/* Pointers in `info` are borrowed from the plan. Errors: INVALID_ARGUMENT (index out of range). */
+CET_API cet_status cet_plan_get_activation(const cet_bit_plan *plan, size_t index, cet_plan_activation *info);
+
 /* A plan as a whole. */
 typedef struct cet_plan_summary {
   uint32_t struct_size;
@@ -726,7 +779,7 @@ CET_API cet_status cet_plan_to_json(const cet_bit_plan *plan, char **json);
 /*
  * Reads such a document (NUL-terminated). A tensor whose "bits" were changed (1 to 8, or 32: kept) gets the reason "set
  * by hand"; its bytes and its predicted loss change, and those of the plan, are computed anew from its own table, and
- * file_bytes is 0 until cet_quantize. Errors: INVALID_ARGUMENT with line and column, or the member's path.
+ * file_bytes is 0 until cet_quantize. The bits of an activation may be changed to others of its "choices", or to 32. Errors: INVALID_ARGUMENT with line and column, or the member's path.
  */
 CET_API cet_status cet_plan_from_json(const char *json, cet_bit_plan **plan);
 

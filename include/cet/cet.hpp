@@ -232,6 +232,7 @@ using curvature_options = detail::sized<cet_curvature_options, cet_curvature_opt
 using eigensolve_options = detail::sized<cet_eigensolve_options, cet_eigensolve_options_init>;
 using estimate_options = detail::sized<cet_estimate_options, cet_estimate_options_init>;
 using plan_tensor = detail::sized<cet_plan_tensor, cet_plan_tensor_init>;
+using plan_activation = detail::sized<cet_plan_activation, cet_plan_activation_init>;
 using plan_summary = detail::sized<cet_plan_summary, cet_plan_summary_init>;
 using initializer_view = detail::sized<cet_initializer_view, cet_initializer_view_init>;
 using correction_view = detail::sized<cet_correction_view, cet_correction_view_init>;
@@ -387,6 +388,10 @@ class bit_plan : public detail::owner<cet_bit_plan, cet_plan_free> {
     std::size_t index = 0;
     cet_status status = cet_plan_find_tensor(get(), name.c_str(), &index);
     return detail::place(status, index);
+  }
+  std::size_t activation_count() const noexcept { return cet_plan_activation_count(get()); }
+  result<plan_activation> activation(std::size_t index) const {
+    return detail::filled<plan_activation>(cet_plan_get_activation, get(), index);
   }
   result<plan_summary> summary() const { return detail::filled<plan_summary>(cet_plan_get_summary, get()); }
   std::size_t note_count() const noexcept { return cet_plan_note_count(get()); }

@@ -21,6 +21,9 @@ struct LossTable {
   /// Bits of a method that chooses by more than losses of single layers, for the target that it was asked for.
   var chosen: BitChoice?
 
+  /// Activations with their ranges, where they are asked for; their bits are not chosen yet.
+  var activations: [PlannedActivation] = []
+
   init(count: Int) {
     measured = [[Int: Double]](repeating: [:], count: count)
     judged = measured

@@ -14,6 +14,8 @@ struct PlanDraft {
   /// What codes of each layer and width stand for: expected at first, known once they are rounded.
   private(set) var codings: [[Int: Coding]]
   let rules: CodeRules
+  /// nil: none is asked for.
+  let activations: Activations?
   private let choices: [NamedChoice]
   private let sizes: FileSizes
   var layers: [LinearLayer] { model.found.layers }
@@ -72,7 +74,13 @@ struct PlanDraft {
     codings = zip(model.found.layers, widths).map { layer, widths in
       Dictionary(uniqueKeysWithValues: widths.map { ($0, rules.expected(bits: $0, columns: layer.columns)?.coding ?? .affine) })
     }
-    sizes = FileSizes(model.found, of: model.file, encoding: options.encoding, granularity: options.granularity, runtime: options.runtime)
+    let planned = Set(widths.indices.filter { !widths[$0].isEmpty })
+    activations = options.activations.map { _ in Activations(model.found, planned: planned) }
+    var written: [WrittenActivation] = []
+    if let asked = options.activations, let activations { written = try activations.largest(asked, model.found.layers) }
+    sizes = FileSizes(
+      model.found, of: model.file, encoding: options.encoding, granularity: options.granularity, runtime: options.runtime,
+      activations: written)
     // A model that the operator set of the fewest bits has no form for is refused before anything is measured.
     _ = try fileBytes(widths.map(\.first))
   }
@@ -187,6 +195,11 @@ struct PlanDraft {
     var plan = CompressionPlan(
       modelSHA256: model.sha256, modelBytes: model.byteCount, options: options, loss: loss, samples: samples,
       tensors: tensors, fileBytes: try fileBytes(bits))
+    if let asked = options.activations, let activations {
+      plan.activations = try table.activations.chosen(asked, weightLoss: plan.tableLoss)
+      plan.fileBytes = try plan.fileBytes(of: model) { _ in addsBiases }
+      plan.notes += activations.notes(plan.activations, model.found)
+    }
     if let summary = model.existing.summary { plan.notes.append(summary) }
     let lost = model.file.model.irVersion < 4 ? [] : model.overridableInputs.filter { input in
       planned.contains { layers[$0].name == input.name }

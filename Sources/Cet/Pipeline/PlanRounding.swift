@@ -32,7 +32,8 @@ struct PlanRounding {
   }
 
   /// Of a plan, with the session's samples.
-  init(_ session: Session, _ plan: CompressionPlan, maxMemory: Int?, _ monitor: Monitor) {
+  init(_ session: Session, _ plan: CompressionPlan, maxMemory: Int?, _ monitor: Monitor) throws(CetError) {
+    let session = try session.rounding(session.model.rounded(plan))
     self.init(
       session: session, bits: plan.bits(of: session.bound.layers), codings: plan.codings(of: session.model),
       rules: plan.options.codeRules(session.model.trellisCode), effort: plan.options.effort, maxMemory: maxMemory, monitor: monitor)

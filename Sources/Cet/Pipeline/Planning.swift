@@ -36,9 +36,11 @@ func measuredPlan(
   if let usualBits { draft = draft.aiming(atBits: usualBits) }
   // An unreachable target is refused before anything is measured.
   try draft.checkTarget()
+  if let activations = draft.activations { session = try session.rounding(RoundedActivations(activations.all, grids: [:])) }
   try session.reserve(.planning, draft.widths, rounding: options.rounding, maxMemory: options.maxMemory, monitor)
   let method = options.method.rules
-  let table = try method.measure(session, draft, monitor)
+  var table = try method.measure(session, draft, monitor)
+  if let asked = options.activations { table.activations = try session.activationTable(asked, monitor) }
   draft = draft.knowing(table.codings)
   try monitor.report(.allocate, 0, of: 1)
   let calibration = Fingerprint.text(of: samples)
@@ -67,12 +69,12 @@ extension Session {
   func judge(
     _ plan: inout CompressionPlan, calibration: String, recipe: RoundingRecipe? = nil, _ monitor: Monitor
   ) throws(CetError) {
-    let rounding = PlanRounding(self, plan, maxMemory: plan.options.maxMemory, monitor)
+    let rounding = try PlanRounding(self, plan, maxMemory: plan.options.maxMemory, monitor)
     let verdict = if let recipe { try rounding.judge(recipe) } else { try rounding.judge(plan.options.rounding) }
     plan.judgement = PlanJudgement(verdict, calibration: calibration, rounding: plan.options.rounding)
     plan.prediction = verdict.expected
     plan.anchor = PredictionAnchor(tableLoss: plan.tableLoss, expected: verdict.expected)
-    plan.fileBytes = try plan.fileBytes(of: model, biased: verdict.biased)
+    plan.fileBytes = try plan.fileBytes(of: model, addsBias: verdict.biased.contains)
   }
 }
 
@@ -98,14 +100,15 @@ extension CompressionPlan {
 
 extension CompressionPlan {
   /// The written file, to the byte, once it is known which layers get a bias.
-  fileprivate func fileBytes(of model: LoadedModel, biased: Set<Int>) throws(CetError) -> Int {
+  func fileBytes(of model: LoadedModel, addsBias: (Int) -> Bool) throws(CetError) -> Int {
     let (bits, codings) = (bits(of: model.found.layers), codings(of: model))
     let formats = model.found.layers.indices.map { index in
       bits[index].map { CodeFormat(bits: $0, coding: codings[index][$0] ?? .affine) }
     }
     return try FileSizes(
-      model.found, of: model.file, encoding: options.encoding, granularity: options.granularity, runtime: options.runtime
-    ).bytes(formats, addsBias: biased.contains, metadata: FileMetadata.entries(model, plan: self))
+      model.found, of: model.file, encoding: options.encoding, granularity: options.granularity, runtime: options.runtime,
+      activations: model.written(self)
+    ).bytes(formats, addsBias: addsBias, metadata: FileMetadata.entries(model, plan: self))
   }
 }
 
@@ -157,6 +160,7 @@ public func makePlan(
         .invalidArgument, "the plan has no loss of '\(layer.name)' at \(bits) bits: it was made without that choice")
     }
   }
+  if let activations = draft.activations { table.activations = try activations.known(plan, options) }
   draft = draft.knowing(table.codings)
   try draft.checkTarget()
   var limit: Double?
@@ -196,7 +200,8 @@ extension CompressionPlan {
   fileprivate mutating func adoptJudgement(of plan: CompressionPlan) {
     guard let judged = plan.judgement, options.encoding == plan.options.encoding, options.effort == plan.options.effort,
       options.runtime == plan.options.runtime,
-      zip(tensors, plan.tensors).allSatisfy({ $0.bits == $1.bits && $0.coding == $1.coding })
+      zip(tensors, plan.tensors).allSatisfy({ $0.bits == $1.bits && $0.coding == $1.coding }),
+      activations.map(\.bits) == plan.activations.map(\.bits)
     else { return }
     judgement = judged
     prediction = judged.expected ?? prediction

@@ -100,11 +100,12 @@ public final class PlanningSession: @unchecked Sendable {
         plan.options.rounding = options.rounding ?? plan.options.rounding
         let maxMemory = options.maxMemory ?? plan.options.maxMemory
         var session = try statistics(known, monitor).forCall(threads: options.threads, maxMemory: maxMemory, monitor)
+          .rounding(model.rounded(plan))
         let bits = plan.bits(of: model.found.layers)
         try session.reserve(
           .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: plan.options.rounding,
           maxMemory: maxMemory, monitor)
-        let rounder = PlanRounding(session, plan, maxMemory: maxMemory, monitor)
+        let rounder = try PlanRounding(session, plan, maxMemory: maxMemory, monitor)
         return try quantized(plan, rounder, recipe(plan, known.plan), calibration: known.fingerprint)
       }
     }

@@ -135,7 +135,8 @@ private func workingSession(
   let maxMemory = options.maxMemory ?? plan.options.maxMemory
   var session = try Session(
     model, samples, loss: plan.loss, output: plan.options.output, batchSize: options.batchSize ?? plan.options.batchSize,
-    shifts: plan.options.shifts, threads: options.threads, maxMemory: maxMemory, monitor: monitor)
+    shifts: plan.options.shifts, threads: options.threads, maxMemory: maxMemory, monitor: monitor
+  ).rounding(model.rounded(plan))
   let need = try session.reserve(
     .quantizing, model.found.layers.indices.map { bits[$0].map { [$0] } ?? [] }, rounding: rounding, maxMemory: maxMemory, monitor)
   return (session, samples, need)
@@ -153,7 +154,7 @@ private func carryOut(
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
   let references = try given.references()
-  let rounder = PlanRounding(given, plan, maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor)
+  let rounder = try PlanRounding(given, plan, maxMemory: options.maxMemory ?? plan.options.maxMemory, monitor)
   let judgement = try judgement(of: plan, samples, rounding, rounder)
   if case .maximumLoss(let limit) = plan.options.target { try LossLimit.check(judgement.expected, limit) }
   let (layers, session) = try rounder.layers(judgement.recipe)
@@ -181,13 +182,19 @@ extension Session {
     // One batch, with what the written file must compute on it.
     let inputs = batches[0]
     let output = bound.model.graph.outputs.map(\.name)
-    let expected = try bound.programs.forward(inputs, outputs: output)
-      .run(inputs, weights: bound.weights.merging(bound.replacements(layers)) { $1 })
+    func outputs(_ changed: [String: Tensor]) throws(CetError) -> [Tensor] {
+      try bound.programs.forward(inputs, outputs: output).run(inputs, weights: bound.weights.merging(changed) { $1 })
+        .map { x throws(CetError) in try x.rowMajor() }
+    }
+    let changed = try bound.replacements(layers)
+    let expected = try outputs(changed)
+    let rounded = bound.activations.grids.keys
+    let unrounded = try rounded.isEmpty ? nil : outputs(changed.filter { !rounded.contains($0.key) })
     // The probe's tensors keep the arena alive as long as the result lives.
     bound.context.arena.trim()
     return try QuantizedModel(
       model, plan: done, layers: layers, biasNames: bound.biasNames,
-      probe: Probe(inputs: inputs, outputs: expected.map { x throws(CetError) in try x.rowMajor() }))
+      probe: Probe(inputs: inputs, outputs: expected, unrounded: unrounded))
   }
 }
 
@@ -204,6 +211,24 @@ private func judgement(
 struct Probe: Sendable {
   let inputs: Batch
   let outputs: [Tensor]
+  /// The outputs with activations as they are; nil: none is rounded.
+  let unrounded: [Tensor]?
+
+  /// Largest difference that another run's output may have: rounding makes whole steps of differences in last bits, so that two
+  /// runs with rounded activations are as far from each other as from one without. Root mean square over the output.
+  func roundingError(_ output: Int) throws(CetError) -> Float {
+    guard let unrounded, outputs[output].type == .float32 else { return 0 }
+    let (a, b) = (try outputs[output].array(as: Float.self), try unrounded[output].array(as: Float.self))
+    return Probe.rootMeanSquare(a, b)
+  }
+
+  static func rootMeanSquare(_ a: [Float], _ b: [Float]) -> Float {
+    let sum = zip(a, b).reduce(0.0) { sum, pair in
+      let difference = Double(pair.0) - Double(pair.1)
+      return difference.isFinite ? sum + difference * difference : sum
+    }
+    return Float((sum / Double(max(1, a.count))).squareRoot())
+  }
 }
 
 /// Codes, corrected biases, and the file that holds them.
@@ -212,6 +237,7 @@ public final class QuantizedModel: @unchecked Sendable {
   let layers: [Int: QuantizedLayer]
   private let rewriting: Rewriting
   private let probe: Probe?
+  private let activations: [WrittenActivation]
   /// The plan that was carried out, with the measured loss change and the file's size.
   public let plan: CompressionPlan
   /// In graph order.
@@ -226,11 +252,12 @@ public final class QuantizedModel: @unchecked Sendable {
     self.probe = probe
     let rewriting = Rewriting(model.found, original: model.file.model, biasNames: biasNames)
     self.rewriting = rewriting
+    activations = try model.written(plan)
     var plan = plan
     let metadata = FileMetadata.entries(model, plan: plan)
     let sizes = layers.mapValues { LayerContent(sizeOf: $0.tensor.form, biasCount: $0.bias?.count) }
     plan.fileBytes = try ModelWriter.size(
-      edit: rewriting.edit(sizes, encoding: plan.options.encoding, runtime: plan.options.runtime, metadata: metadata), of: model.file)
+      edit: rewriting.edit(sizes, activations: activations, encoding: plan.options.encoding, runtime: plan.options.runtime, metadata: metadata), of: model.file)
     self.plan = plan
     let indices = layers.keys.sorted()
     tensors = indices.compactMap { layers[$0]?.tensor }
@@ -244,8 +271,12 @@ public final class QuantizedModel: @unchecked Sendable {
   }
 
   private func edit(_ encoding: Encoding) throws(CetError) -> ModelEdit {
-    try rewriting.edit(
-      layers.mapValues { LayerContent($0) }, encoding: encoding, runtime: plan.options.runtime, metadata: FileMetadata.entries(model, plan: plan))
+    guard activations.isEmpty || encoding.takesIntegers else {
+      throw CetError(
+        .invalidArgument, "encoding '\(encoding.rawValue)' cannot hold a plan that rounds activations", expected: "planes or float", got: encoding.rawValue)
+    }
+    return try rewriting.edit(
+      layers.mapValues { LayerContent($0) }, activations: activations, encoding: encoding, runtime: plan.options.runtime, metadata: FileMetadata.entries(model, plan: plan))
   }
 
   /// The file's bytes. They are read back and run before they are handed over.
@@ -286,7 +317,7 @@ public final class QuantizedModel: @unchecked Sendable {
     try monitor.check()
     let tolerance: Float = 1e-3
     let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, Interruption(monitor.check))
-    for (output, reference) in zip(outputs, probe.outputs) where reference.type == .float32 {
+    for (index, (output, reference)) in zip(outputs, probe.outputs).enumerated() where reference.type == .float32 {
       guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
         throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")
       }
@@ -299,7 +330,10 @@ public final class QuantizedModel: @unchecked Sendable {
         difference = max(difference, abs(expected - found))
       }
       for value in try reference.array(as: Float.self) where value.isFinite { largest = max(largest, abs(value)) }
-      guard difference <= tolerance * max(largest, 1e-3) else {
+      if probe.unrounded != nil {
+        difference = Probe.rootMeanSquare(try reference.array(as: Float.self), try output.tensor.array(as: Float.self))
+      }
+      guard difference <= tolerance * max(largest, 1e-3) + 2 * (try probe.roundingError(index)) else {
         throw CetError(
           .internal, "the written model's output '\(output.name)' differs by \(difference) from the quantized weights")
       }

@@ -20,6 +20,8 @@ struct Session {
   private let shifts: ImageShifts
   /// The model as it runs, with its layers.
   private let found: LinearLayers
+  /// What quantizing rounds beside weights.
+  private var activations: RoundedActivations { bound.activations }
   /// For moments of inputs, of which one layer's are gathered whatever they take.
   var statisticsBytes = Int.max
   /// Shifted copies of every batch.
@@ -120,7 +122,18 @@ struct Session {
     guard !layers.isEmpty else { return self }
     var session = self
     session.bound = try BoundModel(
-      found, output: bound.output, loss: loss, biasFree: layers, workers: bound.workers, context: bound.context)
+      found, output: bound.output, loss: loss, biasFree: layers, activations: activations, workers: bound.workers,
+      context: bound.context)
+    return session
+  }
+
+  /// This session with activations that can be rounded, and the grids of those that quantizing rounds. What was found out about
+  /// the unquantized network is shared.
+  func rounding(_ activations: RoundedActivations) throws(CetError) -> Session {
+    guard activations != self.activations else { return self }
+    var session = self
+    session.bound = try BoundModel(
+      found, output: bound.output, loss: loss, activations: activations, workers: bound.workers, context: bound.context)
     return session
   }
 
@@ -129,7 +142,7 @@ struct Session {
     var session = self
     let interruption = Interruption(monitor.check)
     session.bound = try BoundModel(
-      found, output: bound.output, loss: loss, workers: Workers(threads: threads, interruption: interruption, host: monitor.threads),
+      found, output: bound.output, loss: loss, activations: activations, workers: Workers(threads: threads, interruption: interruption, host: monitor.threads),
       context: Session.context(maxMemory, interruption))
     return session
   }

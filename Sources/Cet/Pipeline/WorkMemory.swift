@@ -105,6 +105,9 @@ extension Session {
     // A sum, and one a thread on its way to it; then a layer's covariance, in the order of its weights, and its factors for both codings.
     // Layers are taken together where there is more room (`statisticsBytes`).
     var statistics = (sums + 6) * largest
+    if work == .planning {
+      statistics = max(statistics, Double(ActivationMeasurement.byteCount(activations: bound.activations.all.count, threads: threads)))
+    }
     let running = min(Double(threads), Double(batches.count) * copies)
     // Derivatives come after the reruns, with masks and products in buffers of other sizes.
     var activations = running * (work == .planning ? 2.5 : 1) * (costs.map { Double($0.rerun) }.max() ?? 0)

@@ -49,7 +49,7 @@ from .estimates import SpectralDensity, diagonal, spectral_density, trace
 from .hessian import CurvatureInfo, Hessian
 from .library import build_info, library_path, library_version
 from .model import Model, ModelInfo, Parameter, inspect, run, run_samples
-from .plan import Plan, PlanSummary, PlanTensor, plan
+from .plan import Plan, PlanActivation, PlanSummary, PlanTensor, plan
 from .quantized import Correction, Initializer, Quantized, quantize
 from .report import report
 from .session import Session
@@ -59,7 +59,7 @@ from .version import __version__
 __all__ = [
     "Calibration", "Cancelled", "CetError", "Communicator", "Correction", "CurvatureInfo", "DLPackArray", "Hessian",
     "IOFailure", "InfeasibleBudget", "Initializer", "InternalError", "InvalidArgument", "InvalidModel", "Model",
-    "ModelInfo", "NotConverged", "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanSummary", "PlanTensor",
+    "ModelInfo", "NotConverged", "NumericError", "OutOfMemory", "Parameter", "Plan", "PlanActivation", "PlanSummary", "PlanTensor",
     "Quantized", "Session", "ShapeMismatch", "SpectralDensity", "Spectrum", "UnsupportedOperator", "__version__",
     "build_info", "diagonal", "eigsh", "inspect", "library_path", "library_version", "mpi", "plan", "plots", "quantize",
     "report", "run", "run_samples", "spectral_density", "trace",

@@ -12,6 +12,7 @@ from .errors import InvalidArgument
 ByteSize = Union[int, float, str]
 """Bytes as a number, or as text with a unit: "12MB", "1.5 GiB". kB, MB and GB are powers of 1000, KiB, MiB and GiB of 1024."""
 Widths = Union[int, str, Iterable[int]]
+ActivationBits = Union[int, str, Iterable[Union[int, str]]]
 """Bits of a code, 1 to 8: 4, [2, 3, 4] or "2,3,4"."""
 Patterns = Union[str, Iterable[str]]
 """One pattern over initializer names or several; `*` and `?` match."""
@@ -79,6 +80,26 @@ def bits_mask(bits: Optional[Widths]) -> int:
         if isinstance(width, str) or not 1 <= whole("bits", width) <= 8:
             raise InvalidArgument(f"bits {width!r} is not in 1 to 8")
         mask |= 1 << whole("bits", width)
+    return mask
+
+
+def activation_mask(bits: Optional[ActivationBits]) -> int:
+    """The set of bits of activations as the sum of 1 << b, float as 1; 0, none is rounded, for None."""
+    if bits is None:
+        return 0
+    widths: Iterable[Any] = [bits]
+    if isinstance(bits, str):
+        widths = ("4,8" if bits == "mixed" else bits).split(",")
+    elif hasattr(bits, "__iter__"):
+        widths = bits
+    mask = 0
+    for width in widths:
+        text = str(width)
+        if text not in ("4", "8", "16", "float"):
+            raise InvalidArgument(f"activations {width!r} is none of 4, 8, 16, float, mixed")
+        mask |= 1 if text == "float" else 1 << int(text)
+    if not mask:
+        raise InvalidArgument("activations are given without any of 4, 8, 16, float")
     return mask
 
 

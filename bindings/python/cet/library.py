@@ -81,6 +81,8 @@ _PROTOTYPES = {
     "cet_plan": (s.Status, [_handle, _handle, _p(s.PlanOptions), _out]),
     "cet_plan_with_sensitivity": (s.Status, [_handle, _handle, _p(s.PlanOptions), _out]),
     "cet_plan_tensor_count": (_size, [_handle]),
+    "cet_plan_activation_count": (_size, [_handle]),
+    "cet_plan_get_activation": (s.Status, [_handle, _size, _p(s.PlanActivationInfo)]),
     "cet_plan_get_tensor": (s.Status, [_handle, _size, _p(s.PlanTensorInfo)]),
     "cet_plan_note_count": (_size, [_handle]),
     "cet_plan_get_note": (s.Status, [_handle, _size, c.POINTER(_string)]),

@@ -47,6 +47,13 @@ class PlanCall:
         options.shifts = 0 if given["shifts"] is None else g.whole("shifts", given["shifts"]) or w.NO_SHIFTS
         for name in ("output", "min_runtime"):
             setattr(options, name, None if given[name] is None else name_bytes(given[name]))
+        options.activation_bits = g.activation_mask(given["activations"])
+        options.activation_range = w.code("activation_range", given["activation_range"], w.ACTIVATION_RANGES)
+        for name in ("activation_loss", "activation_mean_bits"):
+            if given[name] is not None:
+                setattr(options, name, g.number(name, given[name]))
+                if not given[name] > 0:
+                    raise InvalidArgument(f"{name} is {given[name]}, expected a positive number")
         options.progress, options.log = self.callbacks.progress, self.callbacks.log
 
     def _set_target(self, given: Mapping[str, Any], needs_target: bool) -> None:

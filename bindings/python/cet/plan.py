@@ -12,14 +12,14 @@ from . import html
 from . import structs as s
 from . import words as w
 from .calibration import Calibration
-from .grammar import ByteSize, FixRules, Patterns, Widths
+from .grammar import ActivationBits, ByteSize, FixRules, Patterns, Widths
 from .library import check, initialized, lib, taken_text
 from .model import Model
 from .native import Handle, Log, Pathlike, made, name_bytes, notes, shape_of
 from .optional import required
 from .options import PlanCall
 from .progress import Progress
-from .words import Coding, CurvatureKind, Effort, Encoding, Loss, Method, Rounding
+from .words import ActivationRange, Coding, CurvatureKind, Effort, Encoding, Loss, Method, Rounding
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -62,6 +62,30 @@ class PlanTensor:
     """The node that reads the tensor first: its name, or its first output when it has none; "": not known."""
     operator: str = ""
     """That node's operator, with its domain in front unless it is ONNX's own."""
+
+
+@dataclass(frozen=True)
+class PlanActivation:
+    """One activation of a plan: a value that is rounded while the model runs."""
+
+    name: str
+    elements: int
+    """Of a sample, mean."""
+    bits: int
+    """Of one code; 32 where it stays float32."""
+    scale: Optional[float]
+    zero_point: Optional[int]
+    range: Optional[str]
+    """How the range was found: "min-max", "percentile" or "least-squares"."""
+    reason: str
+    predicted_loss_change: float
+    """With this activation rounded alone, as the sensitivities of tensors."""
+    measured_loss: float
+    """The same at temperature 1."""
+    curvature_loss: float
+    """What curvature says of `measured_loss`; NaN where it is not known."""
+    sensitivity: Dict[int, float]
+    """`predicted_loss_change` by bits."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +180,23 @@ class Plan(Handle):
         return result
 
     @property
+    def activations(self) -> List[PlanActivation]:
+        """In graph order, those that stay float32 included; empty where none was asked for."""
+        result = []
+        for index in range(lib.cet_plan_activation_count(self._handle)):
+            info = initialized(s.PlanActivationInfo)
+            check(lib.cet_plan_get_activation(self._handle, index, c.byref(info)))
+            is_rounded = info.bits < 32
+            result.append(
+                PlanActivation(
+                    name=info.name.decode(), elements=info.elements, bits=info.bits,
+                    scale=info.scale if is_rounded else None, zero_point=info.zero_point if is_rounded else None,
+                    range=w.word(info.range, w.ACTIVATION_RANGES) if is_rounded else None, reason=info.reason.decode(),
+                    predicted_loss_change=info.predicted_loss_change, measured_loss=info.measured_loss,
+                    curvature_loss=info.curvature_loss, sensitivity=_table(info.sensitivity)))
+        return result
+
+    @property
     def summary(self) -> PlanSummary:
         info = initialized(s.PlanSummaryInfo)
         check(lib.cet_plan_get_summary(self._handle, c.byref(info)))
@@ -210,6 +251,8 @@ class Plan(Handle):
         granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
         coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
         keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
+        activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
+        activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
         seed: int = 0, threads: int = 0, samples: Optional[int] = None, batch_size: Optional[int] = None,
         max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
@@ -288,6 +331,8 @@ def plan(
     granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
     coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
     keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
+    activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
+    activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None,
     shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
     seed: int = 0, threads: int = 0, samples: Optional[int] = None, batch_size: Optional[int] = None,
     max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
@@ -320,6 +365,13 @@ def plan(
         keep: Patterns (`*` and `?`) of initializers that stay float32, `"fc*"` or a list.
         fix: Bits of tensors by pattern, `{"fc*": 4}` or `["fc*=4"]`; the last match counts, and keep wins over fix.
         output: Graph output that the loss reads, default the first.
+        activations: Bits that activations are rounded to while the model runs: 8 (runtimes then compute with integers), 4
+            (simulated in float), "mixed" (4 and 8), or several of 4, 8, 16 and "float"; default none. With encodings "planes" and
+            "float". All losses told are of the model with weights and activations rounded.
+        activation_range: "least-loss" (default): of the others the range that loses least; "min-max", "percentile".
+        activation_loss: Of several bits the fewest for which the table's losses of activations sum to at most this; default as
+            much as those of the weights.
+        activation_mean_bits: Of several bits those of least loss with at most this mean over the elements of a sample.
         shifts: Copies of every image, each moved by up to a sixteenth of it, that statistics, the choice of bits and the check
             of compensated rounding take beside the samples; default as many as make up to 256 images of them, at most 3 (none
             of more than 128 samples); 0 for none. Images are inputs of rank 4, 16 × 16 or larger, that a convolution reads.

@@ -8,7 +8,7 @@ from typing import Any, Iterable, Mapping, NoReturn, Optional, Sequence
 from . import html
 from .batches import BatchReader
 from .calibration import Calibration
-from .grammar import ByteSize, FixRules, Patterns, Widths
+from .grammar import ActivationBits, ByteSize, FixRules, Patterns, Widths
 from .library import check, lib
 from .model import Model
 from .native import Callbacks, Handle, Log, Pathlike, Tensors, made, path_bytes, refuse_pickling
@@ -16,7 +16,7 @@ from .options import PlanCall, QuantizeCall
 from .plan import Plan
 from .progress import Progress
 from .quantized import Quantized
-from .words import Coding, CurvatureKind, Effort, Encoding, Loss, Method, Rounding
+from .words import ActivationRange, Coding, CurvatureKind, Effort, Encoding, Loss, Method, Rounding
 
 
 class Session(Handle):
@@ -47,6 +47,8 @@ class Session(Handle):
         granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
         coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
         keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
+        activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
+        activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
         seed: int = 0, threads: int = 0, samples: Optional[int] = None, batch_size: Optional[int] = None,
         max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
@@ -107,6 +109,8 @@ class Session(Handle):
         granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
         coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
         keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
+        activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
+        activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
         seed: int = 0, threads: int = 0, samples: Optional[int] = None, batch_size: Optional[int] = None,
         max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,

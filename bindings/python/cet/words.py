@@ -13,6 +13,7 @@ Rounding = Literal["nearest", "gptq", "compensated"]
 Encoding = Literal["planes", "qdq", "float", "ort", "auto"]
 Coding = Literal["auto", "affine", "trellis"]
 Effort = Literal["low", "medium", "high"]
+ActivationRange = Literal["least-loss", "min-max", "percentile"]
 Which = Literal["largest-magnitude", "LM", "largest", "LA", "smallest", "SA"]
 BasisType = Literal["float32", "bfloat16"]
 TraceMethod = Literal["hutchinson", "hutch++"]
@@ -24,6 +25,8 @@ ROUNDINGS = {"nearest": 1, "gptq": 2, "compensated": 3}
 ENCODINGS = {"planes": 1, "qdq": 2, "float": 3, "ort": 4, "auto": 5}
 CODINGS = {"auto": 1, "affine": 2, "trellis": 3}
 EFFORTS = {"low": 1, "medium": 2, "high": 3}
+# The last one is found, not asked for.
+ACTIVATION_RANGES = {"least-loss": 1, "min-max": 2, "percentile": 3, "least-squares": 4}
 # SciPy's names beside the library's.
 ENDS = {"largest-magnitude": 1, "LM": 1, "largest": 2, "LA": 2, "smallest": 3, "SA": 3}
 BASIS_TYPES = {"float32": 1, "bfloat16": 2}

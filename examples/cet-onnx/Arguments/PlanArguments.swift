@@ -109,6 +109,42 @@ struct MethodArguments: ParsableArguments {
       valueName: "pattern"))
   var group: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      Round activations to so many bits while the model runs: 8 (runtimes then compute with integers), 4 (simulated in float),       mixed (4 and 8), or several of 4, 8, 16 and float with commas between them. (default: none is rounded)
+      """, valueName: "bits"))
+  var activations: ActivationBits?
+
+  @Option(help: "How ranges of activations are found. (default: least-loss)")
+  var activationRange: ActivationRange?
+
+  @Option(
+    parsing: .unconditional,
+    help: "Of several bits of activations the fewest that lose at most this, by the table. (default: as much as the weights)")
+  var activationLoss: Double?
+
+  @Option(parsing: .unconditional, help: "Of several bits of activations those of least loss with at most this mean.")
+  var activationMeanBits: Double?
+
+  func validate() throws {
+    for (name, value) in [("--activation-loss", activationLoss), ("--activation-mean-bits", activationMeanBits)] {
+      if let value, !(value > 0 && value.isFinite) { throw ValidationError("\(name) \(value): expected a positive number") }
+    }
+    if activationLoss != nil, activationMeanBits != nil {
+      throw ValidationError("give one of --activation-loss and --activation-mean-bits")
+    }
+    let bounds = ofActivations.filter { $0 != "--activations" }
+    guard activations != nil || bounds.isEmpty else { throw ValidationError("\(bounds.joined(separator: " and ")): needs --activations") }
+  }
+
+  private var ofActivations: [String] {
+    cet_onnx.given([
+      ("--activations", activations != nil), ("--activation-range", activationRange != nil),
+      ("--activation-loss", activationLoss != nil), ("--activation-mean-bits", activationMeanBits != nil),
+    ])
+  }
+
   /// Patterns of tensors that stay float32.
   var kept: [String] { keep + keepOp.map { "op:\($0)" } }
 
@@ -126,7 +162,7 @@ struct MethodArguments: ParsableArguments {
       ("--fix", !fix.isEmpty), ("--min-bits", !minBits.isEmpty), ("--max-bits", !maxBits.isEmpty), ("--group", !group.isEmpty),
       ("--shifts", shifts != nil),
       ("--loss-output", lossOutput != nil),
-    ])
+    ]) + ofActivations
   }
 }
 
@@ -185,6 +221,10 @@ func withPlanOptions<Result>(
   options.samples = UInt64(effort.samples.number)
   options.max_memory = effort.maxMemory?.bytes ?? 0
   options.batch_size = effort.batchSize.number
+  options.activation_bits = method.activations?.mask ?? 0
+  options.activation_range = method.activationRange.code
+  options.activation_loss = method.activationLoss ?? 0
+  options.activation_mean_bits = method.activationMeanBits ?? 0
   options.progress = Monitor.progress
   options.log = Monitor.log
   options.user_data = monitor.userData

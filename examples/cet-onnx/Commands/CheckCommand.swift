@@ -55,6 +55,10 @@ struct CheckCommand: ParsableCommand {
       monitor.finish()
       members += comparison.members
       text += comparison.text
+      if let note = description.arithmeticNote {
+        members.append(("arithmetic", .string(note)))
+        text += "note: \(note)\n"
+      }
       if let other {
         document.otherBytes = other.byteCount
         document.agreement = Agreement(comparison)

@@ -111,6 +111,36 @@ enum Effort: String, Word {
   }
 }
 
+enum ActivationRange: String, Word {
+  case leastLoss = "least-loss"
+  case minMax = "min-max"
+  case percentile
+
+  var code: Int32 {
+    switch self {
+    case .leastLoss: Int32(CET_ACTIVATION_RANGE_LEAST_LOSS)
+    case .minMax: Int32(CET_ACTIVATION_RANGE_MIN_MAX)
+    case .percentile: Int32(CET_ACTIVATION_RANGE_PERCENTILE)
+    }
+  }
+}
+
+/// `8`, `4`, `mixed`, or bits with commas between them: 4, 8, 16 and float.
+struct ActivationBits: ExpressibleByArgument {
+  var mask: UInt32
+
+  init?(argument: String) {
+    mask = 0
+    for part in (argument == "mixed" ? "4,8" : argument).split(separator: ",", omittingEmptySubsequences: false) {
+      switch part {
+      case "4", "8", "16": mask |= 1 << (UInt32(part) ?? 0)
+      case "float": mask |= UInt32(CET_FLOAT_BITS)
+      default: return nil
+      }
+    }
+  }
+}
+
 enum Which: String, Word {
   case largestMagnitude = "largest-magnitude"
   case largest, smallest

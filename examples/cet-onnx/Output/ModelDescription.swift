@@ -99,6 +99,17 @@ struct ModelDescription {
       .joined(separator: ", ") + ", IR \(document.ir_version)"
   }
 
+  /// What a comparison in the library's arithmetic leaves out of what runtimes do with codes; nil: nothing.
+  var arithmeticNote: String? {
+    let types = Set(document.operators.map(\.operator))
+    guard types.contains("DequantizeLinear") else { return nil }
+    if types.contains("QuantizeLinear") {
+      return "activations are rounded and computed with as floats; kernels of integers differ by single codes (--runtime)"
+    }
+    guard types.contains("MatMul") || types.contains("Gemm") else { return nil }
+    return "activations are float; onnxruntime's default computes matrix products with 8-bit ones, which grows the error (--runtime measures it)"
+  }
+
   var operatorText: String {
     let missing = document.operators.filter { !$0.supported }
     guard !missing.isEmpty else {

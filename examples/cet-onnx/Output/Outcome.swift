@@ -4,6 +4,7 @@ struct Outcome {
   var input: String
   var output: String
   var tensors: [TensorLine]
+  var activations: [ActivationLine]
   var totals: PlanTotals
   var notes: [String]
   var seconds: Double
@@ -22,6 +23,7 @@ struct Outcome {
     self.notes = notes
     self.seconds = seconds
     tensors = try plan.tensors()
+    activations = try plan.activations()
     totals = try plan.totals()
     planDocument = try plan.json()
   }
@@ -36,14 +38,16 @@ struct Outcome {
         tensor.isPlanned ? tensor.coding : "-", grouped(tensor.storedBytes), scientific(tensor.predictedLossChange),
       ])
     }
-    return table.text + "\n" + listing(summary) + notes.map { "note: \($0)\n" }.joined()
+    return table.text + "\n" + (activations.isEmpty ? "" : activations.table + "\n") + listing(summary) + notes.map { "note: \($0)\n" }.joined()
   }
 
   /// Names and values of what counts about the whole plan.
   var summary: [(name: String, value: String)] {
+    let rounded = activations.isEmpty ? [] : [("activations", activations.summary)]
     let lines = [
       ("method", "\(totals.method), \(totals.rounding) rounding, \(totals.granularity), \(totals.encoding)"),
       ("planned weights", "\(grouped(totals.parameterCount)) at \(fixed(totals.meanBits, 3)) bits on average"),
+    ] + rounded + [
       (
         "initializers",
         "\(grouped(totals.floatBytes)) B float32 -> \(grouped(totals.codeBytes)) B codes, "

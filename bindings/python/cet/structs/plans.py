@@ -52,6 +52,10 @@ class PlanOptions(Struct):
         ("max_count", c.c_uint64),
         ("group_patterns", Strings),
         ("group_count", c.c_uint64),
+        ("activation_bits", c.c_uint32),
+        ("activation_range", c.c_int32),
+        ("activation_loss", c.c_double),
+        ("activation_mean_bits", c.c_double),
     ]
 
 
@@ -79,6 +83,25 @@ class PlanTensorInfo(Struct):
         ("trellis_bits", c.c_uint32),
         ("node", c.c_char_p),
         ("operator_type", c.c_char_p),
+    ]
+
+
+class PlanActivationInfo(Struct):
+    _c_name_ = "cet_plan_activation"
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("bits", c.c_int32),
+        ("name", c.c_char_p),
+        ("elements", c.c_uint64),
+        ("scale", c.c_float),
+        ("zero_point", c.c_int32),
+        ("range", c.c_int32),
+        ("reserved", c.c_uint32),
+        ("reason", c.c_char_p),
+        ("predicted_loss_change", c.c_double),
+        ("measured_loss", c.c_double),
+        ("curvature_loss", c.c_double),
+        ("sensitivity", c.c_double * 17),
     ]
 
 

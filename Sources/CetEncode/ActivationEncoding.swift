@@ -1,0 +1,185 @@
+import CetGraph
+import CetLayers
+import CetQuantize
+import CetTensor
+
+/// An activation as a file has it.
+public struct WrittenActivation: Sendable {
+  let activation: Activation
+  let grid: ActivationGrid
+
+  public init(_ activation: Activation, _ grid: ActivationGrid) {
+    self.activation = activation
+    self.grid = grid
+  }
+}
+
+/// Writes activations as QuantizeLinear and DequantizeLinear behind what makes them, and layers that are computed with integers so
+/// that runtimes see it:
+///
+///     x        DequantizeLinear(QuantizeLinear(what made x, scale, zero point))
+///     weights  DequantizeLinear(QuantizeLinear(w, scales, 0)) of int8, w as the encoding of weights makes it
+///     bias     DequantizeLinear(Cast(Round(b / s)), s) of int32, s = scale of x · scales of the weights
+///
+/// All of a weight and a bias up to the codes is constant. Runtimes fold it when they load the file, leave the DequantizeLinear
+/// behind, and take it with those of x into one kernel.
+///
+/// Codes of 4 bits are those of 8 of which only 16 are used: Max and Min cut what is outside.
+struct ActivationEncoding {
+  private(set) var initializers: [Initializer] = []
+  /// Constant ones.
+  private(set) var nodes: [Node] = []
+  private(set) var minimumOpset: Int?
+  private(set) var minimumIRVersion: Int64?
+  private var names: NameScope
+  private let index: GraphIndex
+  private var counter = 0
+  /// Zero points of weights, by shape.
+  private var centers: [[Int]: String] = [:]
+
+  init(_ found: LinearLayers, names: NameScope) {
+    self.names = names
+    index = found.index
+  }
+
+  /// Names are short: in a small file they are a part of its size that shows.
+  private mutating func fresh() -> String {
+    counter += 1
+    return names.takeValue("cet.a\(counter)")
+  }
+
+  private mutating func add(_ tensor: Tensor) -> String {
+    let name = fresh()
+    initializers.append(Initializer(name: name, tensor: tensor))
+    return name
+  }
+
+  // MARK: Activations
+
+  /// Names of scale and zero point, by activation.
+  private var grids: [String: (scale: String, zero: String, low: String, high: String)] = [:]
+
+  /// Puts nodes behind what makes the values of an activation.
+  mutating func add(_ written: WrittenActivation, to edit: inout ModelEdit) throws(CetError) {
+    let (name, grid) = (written.activation.name, written.grid)
+    let isWide = grid.bits > 8
+    minimumOpset = max(minimumOpset ?? 13, isWide ? 21 : 13)
+    if isWide { minimumIRVersion = 10 }
+    let scale = add(try Tensor(scalar: grid.scale))
+    let zero = add(try isWide ? Tensor([UInt16(grid.zeroPoint)], shape: []) : Tensor(scalar: UInt8(grid.zeroPoint)))
+    var cut = (low: "", high: "")
+    if grid.bits < 8 {
+      cut = (add(try Tensor(scalar: grid.low)), add(try Tensor(scalar: grid.high)))
+    }
+    grids[name] = (scale, zero, cut.low, cut.high)
+    for value in written.activation.values { round(value, like: name, in: &edit) }
+  }
+
+  private mutating func round(_ value: String, like activation: String, in edit: inout ModelEdit) {
+    guard let grid = grids[activation] else { return }
+    func nodes(_ from: String, _ to: String) -> [Node] {
+      var (nodes, source) = ([Node](), from)
+      if !grid.low.isEmpty {
+        let (above, inside) = (fresh(), fresh())
+        nodes += [
+          Node("Max", inputs: [source, grid.low], outputs: [above]), Node("Min", inputs: [above, grid.high], outputs: [inside]),
+        ]
+        source = inside
+      }
+      let codes = fresh()
+      return nodes + [
+        Node("QuantizeLinear", inputs: [source, grid.scale, grid.zero], outputs: [codes]),
+        Node("DequantizeLinear", inputs: [codes, grid.scale, grid.zero], outputs: [to]),
+      ]
+    }
+    guard let producer = index.producer(of: value) else {
+      // An input of the model keeps its name: what reads it reads the rounded value, which stands before the first reader.
+      let rounded = fresh()
+      var made = nodes(value, rounded)
+      for place in Set(index.readers(of: value)).sorted() {
+        let key = index.nodes[place].firstOutput
+        edit.replacedNodes[key] = made + (edit.replacedNodes[key] ?? [index.nodes[place]]).map { node in
+          var node = node
+          node.inputs = node.inputs.map { $0 == value ? rounded : $0 }
+          return node
+        }
+        made = []
+      }
+      return
+    }
+    let (key, exact) = (index.nodes[producer].firstOutput, fresh())
+    let made = nodes(exact, value)
+    edit.replacedNodes[key] = (edit.replacedNodes[key] ?? [index.nodes[producer]]).flatMap { node in
+      guard node.outputs.contains(value) else { return [node] }
+      var node = node
+      node.outputs = node.outputs.map { $0 == value ? exact : $0 }
+      return [node] + made
+    }
+  }
+
+  // MARK: Layers
+
+  /// What is added to the product of a layer.
+  struct Bias {
+    let name: String
+    let values: [Float]
+    let rank: Int
+    /// Whether constant nodes can read it.
+    let isInitializer: Bool
+  }
+
+  /// Makes the nodes that read a weight and its bias read codes of 8 and 32 bits. A bias behind a matrix product is one as well:
+  /// runtimes put the two together before they look for codes.
+  /// - Parameters:
+  ///   - activation: that the layer multiplies, added before.
+  ///   - bias: the initializer that is added to the product, and its values; nil: none.
+  mutating func add(
+    _ layer: LinearLayer, _ content: LayerContent, activation: WrittenActivation, bias: Bias?,
+    to edit: inout ModelEdit
+  ) throws(CetError) {
+    guard let inputScale = grids[activation.activation.name]?.scale else { return }
+    let form = content.form
+    let rows = form.order.rows
+    let shape = form.axis == nil ? [] : [rows]
+    let integers = content.tensor.map { IntegerWeights($0, bias: bias?.values, inputScale: activation.grid.scale) }
+    let axis = form.axis.map { ["axis": Attribute.int(Int64($0))] } ?? [:]
+    let scale = add(try Tensor(integers?.scales ?? [Float](repeating: 1, count: rows), shape: shape))
+    let zero: String
+    if let known = centers[shape] {
+      zero = known
+    } else {
+      zero = add(try Tensor([Int8](repeating: 0, count: rows), shape: shape))
+      centers[shape] = zero
+    }
+    let (codes, weight) = (fresh(), fresh())
+    nodes += [
+      Node("QuantizeLinear", inputs: [layer.name, scale, zero], outputs: [codes], attributes: axis),
+      Node("DequantizeLinear", inputs: [codes, scale, zero], outputs: [weight], attributes: axis),
+    ]
+    var summand: String?
+    if let bias {
+      let (step, ratio, whole, codes, rounded) = (fresh(), fresh(), fresh(), fresh(), fresh())
+      let exact = try bias.isInitializer ? bias.name : add(
+        Tensor(bias.values, shape: [Int](repeating: 1, count: max(0, bias.rank - 1)) + [bias.values.count]))
+      nodes += [
+        Node("Mul", inputs: [scale, inputScale], outputs: [step]),
+        Node("Div", inputs: [exact, step], outputs: [ratio]),
+        Node("Round", inputs: [ratio], outputs: [whole]),
+        Node("Cast", inputs: [whole], outputs: [codes], attributes: ["to": .int(Int64(ElementType.int32.rawValue))]),
+        Node(
+          "DequantizeLinear", inputs: [codes, step], outputs: [rounded],
+          attributes: form.axis == nil ? [:] : ["axis": .int(Int64(max(0, bias.rank - 1)))]),
+      ]
+      summand = rounded
+    }
+    let readers = [layer.node] + (bias.map { index.readers(of: $0.name).map { index.nodes[$0] } } ?? [])
+    var seen: Set<String> = []
+    for reader in readers where seen.insert(reader.firstOutput).inserted {
+      edit.replacedNodes[reader.firstOutput] = (edit.replacedNodes[reader.firstOutput] ?? [reader]).map { node in
+        var node = node
+        node.inputs = node.inputs.map { $0 == layer.name ? weight : $0 == bias?.name ? summand ?? $0 : $0 }
+        return node
+      }
+    }
+  }
+}
