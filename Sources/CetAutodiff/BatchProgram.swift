@@ -4,7 +4,7 @@ import CetTensor
 
 /// A grid that a value may be moved towards by a part of the way (`Scope.probe`), which is fed under a name: a parameter more.
 public struct GridProbe: Sendable {
-  let name: String
+  public let name: String
   let grid: Tensor
 
   public init(name: String, grid: Tensor) {

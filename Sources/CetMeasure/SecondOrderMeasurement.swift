@@ -22,32 +22,42 @@ public struct SecondOrderMeasurement {
     _ candidates: [[QuantizedLayer]], progress: (Int, Int) throws(CetError) -> Void = { _, _ in },
     each: (_ batch: Int, _ gradient: [Double], _ u: [[Float]]) throws(CetError) -> Void
   ) throws(CetError) -> Bool {
-    guard bound.loss != .output, !batches.isEmpty else { return false }
     let indices = candidates.indices.filter { !candidates[$0].isEmpty }
-    guard let programs = try programs(indices) else { return false }
-    var deltas: [[[String: Tensor]]] = []
-    for index in indices {
-      deltas.append(
-        try candidates[index].map { version throws(CetError) in
-          var directions: [String: Tensor] = [:]
-          for (name, tensor) in try bound.replacement(index, version) {
-            guard let old = bound.weights[name] else { continue }
-            let difference = zip(try tensor.array(as: Float.self), try old.array(as: Float.self)).map { $0 - $1 }
-            directions[name] = try Tensor(difference, shape: old.shape)
-          }
-          return directions
-        })
+    // What a layer's quantization moves: the weights and, where it absorbs the mean, the bias.
+    let groups = indices.map { [bound.layers[$0].name] + [bound.biasNames[$0]].compactMap { $0 } }
+    let deltas = try indices.map { index throws(CetError) in
+      try candidates[index].map { version throws(CetError) in
+        var directions: [String: Tensor] = [:]
+        for (name, tensor) in try bound.replacement(index, version) {
+          guard let old = bound.weights[name] else { continue }
+          let difference = zip(try tensor.array(as: Float.self), try old.array(as: Float.self)).map { $0 - $1 }
+          directions[name] = try Tensor(difference, shape: old.shape)
+        }
+        return directions
+      }
     }
+    return try run(groups: groups, directions: deltas, progress: progress, each: each)
+  }
+
+  /// The same of what is fed: `directions[i]` holds the ways in which group i, of weights or of probes, is moved.
+  func run(
+    groups: [[String]], probes: [String: [GridProbe]] = [:], directions: [[[String: Tensor]]],
+    progress: (Int, Int) throws(CetError) -> Void = { _, _ in },
+    each: (_ batch: Int, _ gradient: [Double], _ u: [[Float]]) throws(CetError) -> Void
+  ) throws(CetError) -> Bool {
+    guard bound.loss != .output, !batches.isEmpty, let programs = try programs(groups, probes) else { return false }
+    let still = try Tensor(scalar: Float(0))
+    let fed = bound.weights.merging(probes.values.joined().map { ($0.name, still) }) { $1 }
     try bound.workers.ordered(batches.count) { position in
       let batch = batches[position]
       guard let program = programs[batch.signature] else { throw CetError(.internal, "a batch has no program") }
-      let baseline = try program.baseline(batch, weights: bound.weights)
+      let baseline = try program.baseline(batch, weights: fed)
       let form = try LossForm(bound.loss, output: baseline.output.rowMajor(), labels: batch.labels)
       var gradient: [Double] = []
       var u: [[Float]] = []
-      for (group, versions) in deltas.enumerated() {
-        for directions in versions {
-          let moved = try program.derivative(baseline, group: group, directions: directions)?.array(as: Float.self)
+      for (group, versions) in directions.enumerated() {
+        for version in versions {
+          let moved = try program.derivative(baseline, group: group, directions: version)?.array(as: Float.self)
           gradient.append(moved.map(form.slope) ?? 0)
           u.append(moved.map(form.root) ?? [])
         }
@@ -60,15 +70,15 @@ public struct SecondOrderMeasurement {
     return true
   }
 
-  /// By batch shape, for the layers that have candidates; nil when an operator has no derivative.
-  private func programs(_ indices: [Int]) throws(CetError) -> [Batch.Signature: DirectionalProgram]? {
-    // What a layer's quantization moves: the weights and, where it absorbs the mean, the bias.
-    let moved = indices.map { [bound.layers[$0].name] + [bound.biasNames[$0]].compactMap { $0 } }
+  /// By batch shape; nil when an operator has no derivative.
+  private func programs(
+    _ groups: [[String]], _ probes: [String: [GridProbe]]
+  ) throws(CetError) -> [Batch.Signature: DirectionalProgram]? {
     var programs: [Batch.Signature: DirectionalProgram] = [:]
     for batch in batches where programs[batch.signature] == nil {
       do {
         programs[batch.signature] = try DirectionalProgram(
-          bound.model, batch: batch, groups: moved, output: bound.output, bound.context)
+          bound.model, batch: batch, groups: groups, probes: probes, output: bound.output, bound.context)
       } catch {
         guard error.code == .unsupportedOperator else { throw error }
         return nil
@@ -79,7 +89,7 @@ public struct SecondOrderMeasurement {
 }
 
 /// First and second derivative of a loss in the output, at an unchanged model's output.
-struct LossForm {
+private struct LossForm {
   private let probabilities: [Float]
   private let classes: Int
   /// Index of the right class by row, for `cross-entropy`.

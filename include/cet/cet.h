@@ -779,7 +779,8 @@ CET_API cet_status cet_plan_to_json(const cet_bit_plan *plan, char **json);
 /*
  * Reads such a document (NUL-terminated). A tensor whose "bits" were changed (1 to 8, or 32: kept) gets the reason "set
  * by hand"; its bytes and its predicted loss change, and those of the plan, are computed anew from its own table, and
- * file_bytes is 0 until cet_quantize. The bits of an activation may be changed to others of its "choices", or to 32. Errors: INVALID_ARGUMENT with line and column, or the member's path.
+ * file_bytes is 0 until cet_quantize. The bits of an activation may be changed to others of its "choices", or to 32.
+ * Errors: INVALID_ARGUMENT with line and column, or the member's path.
  */
 CET_API cet_status cet_plan_from_json(const char *json, cet_bit_plan **plan);
 
