@@ -3,7 +3,8 @@ import PackageDescription
 
 // CET_ONEDNN=0 builds without oneDNN: every kernel then runs on OpenBLAS.
 // CET_DIST=0.1 (the interface's version, tools/version.sh abi) links the shared library as it is installed: SONAME libcet.so.0.1,
-// static Swift runtime, only cet_* exported, with the symbol versions of .build-dist/cet.map. `make lib` sets both.
+// only cet_* exported, with the symbol versions of .build-dist/cet.map, and the static Swift run time of .build-dist/runtime.
+// `make lib` sets and makes them.
 let oneDNN = Context.environment["CET_ONEDNN"] != "0"
 let interface = Context.environment["CET_DIST"]
 let distribution = interface != nil
@@ -53,7 +54,7 @@ let package = Package(
       linkerSettings: distribution
         ? [
           .unsafeFlags([
-            "-static-stdlib", "-use-ld=lld",
+            "-static-stdlib", "-resource-dir", ".build-dist/runtime", "-use-ld=lld",
             "-Xlinker", "--version-script=.build-dist/cet.map",
             "-Xlinker", "-soname=libcet.so.\(interface!)",
             "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "-z", "-Xlinker", "defs",

@@ -9,6 +9,7 @@ CET_DIST=$(tools/version.sh abi)
 export CET_DIST
 mkdir -p "$scratch" "$tool"
 sed "s/@ABI@/$CET_DIST/" link/cet.map.in >"$scratch/cet.map"
+python3 tools/lean-runtime.py "$scratch/runtime"
 
 # The library's modules wait for one another, which leaves time to compile the tool's; only its linking waits for the library.
 set -- --scratch-path "$tool" -c release --static-swift-stdlib -Xlinker "-L$scratch/release"

@@ -35,8 +35,8 @@ if command -v apt-get >/dev/null; then
   need libzip-dev
   need pkg-config command -v pkg-config
   need binutils command -v strip
+  need python3 command -v python3
   if [ "$what" != packages ]; then
-    need python3 command -v python3
     need python3-venv python3 -c 'import ensurepip, venv'
   fi
   if [ "$what" = sanitizers ]; then need valgrind command -v valgrind; fi

@@ -34,7 +34,7 @@ public struct Activations: Sendable {
 
   /// - Parameter planned: layers that are quantized, by index.
   public init(_ found: LinearLayers, planned: Set<Int>) {
-    var search = ActivationSearch(found, planned)
+    let search = ActivationSearch(found, planned)
     search.run()
     all = search.activations
     left = search.left
@@ -49,7 +49,7 @@ public struct Activations: Sendable {
   }
 }
 
-private struct ActivationSearch {
+private final class ActivationSearch {
   private let found: LinearLayers
   private let index: GraphIndex
   private let planned: [Int]
@@ -65,7 +65,7 @@ private struct ActivationSearch {
     self.planned = planned.sorted()
   }
 
-  mutating func run() {
+  func run() {
     var inputs: [Int: String] = [:]
     for layer in planned {
       guard found.layers[layer].usesStatistics else { continue }
@@ -90,7 +90,7 @@ private struct ActivationSearch {
       .map { Activation(name: $0, copies: copies[$0] ?? [], layers: readers[$0] ?? []) }
   }
 
-  private mutating func choose(_ value: String) {
+  private func choose(_ value: String) {
     guard isPossible(value), isChosen.insert(value).inserted else { return }
     chosen.append(value)
   }

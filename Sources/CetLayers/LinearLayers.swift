@@ -6,24 +6,25 @@ import CetTensor
 /// 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul or a recurrent network, or the table of Gather,
 /// in the main graph, in branches and bodies or in functions, as they are, after operators that only move elements, or
 /// computed from constants (`ConstantFolding`).
-public struct LinearLayers: Sendable {
+public final class LinearLayers: Sendable {
   public let layers: [LinearLayer]
   /// The values of `model` before it is widened.
   public let index: GraphIndex
   /// The model as the engine runs it: in float32, with all constants that count here as initializers of the main graph.
-  public var model: Model
+  public let model: Model
   /// Initializers of `model` that Constant nodes hold in the file.
   public let constantNodes: Set<String>
   /// Functions are looked into as if their nodes stood in place of the calls.
   public let inlining: Inlining
   public let folding: ConstantFolding
-  private let finite = FiniteWeights()
+  private let finite: FiniteWeights
   /// What this library wrote about the model, if it did.
   public let record: CompressionRecord?
   /// What is taken in the file, in `model` and by the biases that may be added.
   public let names: NameScope
 
   public init(_ file: Model) throws(CetError) {
+    finite = FiniteWeights()
     inlining = Inlining(file)
     record = CompressionRecord(file.metadata)
     let bytes = inlining.model.graph.initializers.reduce(0) { Int.saturatingSum($0, $1.tensor.byteCount) }
@@ -47,6 +48,21 @@ public struct LinearLayers: Sendable {
     for place in index.nodes.indices { finder.visit(place) }
     layers = finder.found
     names = finder.names
+  }
+
+  /// The same layers in a model with one more node at its end.
+  public init(_ other: LinearLayers, adding node: Node) {
+    layers = other.layers
+    index = other.index
+    var model = other.model
+    model.graph.nodes.append(node)
+    self.model = model
+    constantNodes = other.constantNodes
+    inlining = other.inlining
+    folding = other.folding
+    finite = other.finite
+    record = other.record
+    names = other.names
   }
 }
 

@@ -6,14 +6,14 @@ import CetTensor
 
 /// A model ready for measurements: the layers, the unquantized weights and biases, and the programs, bound to the shapes of
 /// the batches that it is measured on.
-public struct BoundModel: Sendable {
+public final class BoundModel: Sendable {
   public let layers: [LinearLayer]
   /// With every addable bias in place (zeros).
   public let model: Model
   let index: GraphIndex
   public let output: String
   public let loss: LossKind
-  public private(set) var workers: Workers
+  public let workers: Workers
   public let context: ComputeContext
   /// Weights and biases of the layers, by initializer name; by the name of an activation that it stays as it is.
   public let weights: [String: Tensor]
@@ -25,7 +25,7 @@ public struct BoundModel: Sendable {
   /// Of layers that the written file computes with integers, by index.
   private let inputScales: [Int: Float]
   /// See `reached`.
-  let reach = Memo<Batch.Signature, Set<Int>>()
+  let reach: Memo<Batch.Signature, Set<Int>>
 
   /// - Parameters:
   ///   - biasFree: layers whose bias stays as it is, by index: none is added to them.
@@ -35,6 +35,7 @@ public struct BoundModel: Sendable {
     workers: Workers, context: ComputeContext
   ) throws(CetError) {
     self.activations = activations
+    reach = Memo()
     inputScales = activations.inputScales(found.layers)
     layers = found.layers
     self.output = output
@@ -66,8 +67,22 @@ public struct BoundModel: Sendable {
     self.weights = weights
   }
 
-  /// Before any work starts.
-  public mutating func limit(threads: Int) { workers = workers.limited(to: threads) }
+  /// The same model on no more threads than these.
+  public init(_ other: BoundModel, threads: Int) {
+    layers = other.layers
+    model = other.model
+    index = other.index
+    output = other.output
+    loss = other.loss
+    workers = other.workers.limited(to: threads)
+    context = other.context
+    weights = other.weights
+    biasNames = other.biasNames
+    programs = other.programs
+    activations = other.activations
+    inputScales = other.inputScales
+    reach = other.reach
+  }
 
   /// What a layer's output is added to, where its rounding can make use of it.
   func residual(of layer: Int) -> Residual? {

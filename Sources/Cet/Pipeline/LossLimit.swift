@@ -4,12 +4,20 @@ import Glibc
 
 /// Finds the smallest plan that loses no more than a limit on held-out samples: the sensitivity table orders the plans, a
 /// measurement says what one of them loses.
-struct LossLimit {
-  let session: Session
-  let draft: PlanDraft
-  let table: LossTable
-  let calibration: String
-  let monitor: Monitor
+final class LossLimit {
+  private let session: Session
+  private let draft: PlanDraft
+  private let table: LossTable
+  private let calibration: String
+  private let monitor: Monitor
+
+  init(session: Session, draft: PlanDraft, table: LossTable, calibration: String, monitor: Monitor) {
+    self.session = session
+    self.draft = draft
+    self.table = table
+    self.calibration = calibration
+    self.monitor = monitor
+  }
 
   /// Plans that are measured at most.
   private static let attempts = 8

@@ -4,7 +4,7 @@ import CetQuantize
 import CetTensor
 
 /// Rounds all tensors of a plan, and finds out on held-out samples how to.
-struct PlanRounding {
+final class PlanRounding {
   let session: Session
   /// By layer index.
   let bits: [Int: Int]
@@ -32,7 +32,7 @@ struct PlanRounding {
   }
 
   /// Of a plan, with the session's samples.
-  init(_ session: Session, _ plan: CompressionPlan, maxMemory: Int?, _ monitor: Monitor) throws(CetError) {
+  convenience init(_ session: Session, _ plan: CompressionPlan, maxMemory: Int?, _ monitor: Monitor) throws(CetError) {
     let session = try session.rounding(session.model.rounded(plan))
     self.init(
       session: session, bits: plan.bits(of: session.bound.layers), codings: plan.codings(of: session.model),

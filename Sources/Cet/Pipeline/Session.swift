@@ -68,8 +68,8 @@ struct Session {
       read = scores.value
       if scores.hasPositions {
         read = found.names.freeValue("\(scores.value)/scores")
-        found.model.graph.nodes.append(
-          Node("Flatten", inputs: [scores.value], outputs: [read], attributes: ["axis": .int(1)]))
+        found = LinearLayers(
+          found, adding: Node("Flatten", inputs: [scores.value], outputs: [read], attributes: ["axis": .int(1)]))
       }
     }
     if chosen == .crossEntropy, !data.hasLabels {
@@ -152,7 +152,7 @@ struct Session {
   }
 
   /// Before any work starts.
-  mutating func limit(threads: Int) { bound.limit(threads: threads) }
+  mutating func limit(threads: Int) { bound = BoundModel(bound, threads: threads) }
 
   /// The batch at an index, followed by its shifted copies.
   func withCopies(_ index: Int) throws(CetError) -> [Batch] { try copied()[index] }

@@ -37,7 +37,9 @@ public struct StridedWalk {
   public var rowCount: Int { extents[extents.count - 1] }
 
   /// Calls `body` with the operands' element offsets of every row and its length, in order. Long rows come in pieces.
-  @inline(__always)
+  ///
+  /// One function for every `body`: a call costs a row little, and a copy for each of some hundred bodies costs the library much.
+  @inline(never)
   public func forEachRow(_ context: ComputeContext, _ body: (UnsafePointer<Int>, Int) -> Void) throws(CetError) {
     guard !isEmpty else { return }
     let outer = extents.count - 1
