@@ -30,12 +30,13 @@ struct EigensolveStateFile {
       let gram = try file.array(0.0, count: header.required("gram").integer(0...limit))
       let checked = try file.array(0.0, count: header.required("checked").integer(0...limit))
       let isChecked = try header.required("is_checked").integer(0...1) == 1
+      guard let random = Random(saved: try file.array(UInt64(0), count: 6)) else { throw damaged() }
       state = EigensolveState(
         projection: projection, gram: gram, size: try header.required("size").integer(0...limit),
         pending: try header.required("pending").integer(0...limit),
-        applies: try header.required("applies").integer(0...Int.max),
-        restarts: try header.required("restarts").integer(0...Int.max), checked: isChecked ? checked : nil,
-        random: try file.array(UInt64(0), count: 6))
+        applies: try header.required("applies").integer(0...limit),
+        restarts: try header.required("restarts").integer(0...limit), checked: isChecked ? checked : nil,
+        random: random)
     } catch { throw damaged() }
     let vectors = (state.size + state.pending).multipliedReportingOverflow(by: dimension * type.byteCount)
     guard !vectors.overflow, vectors.partialValue == file.remaining else { throw damaged() }
@@ -60,7 +61,7 @@ struct EigensolveStateFile {
     try file.add(state.projection)
     try file.add(state.gram)
     try file.add(state.checked ?? [])
-    try file.add(state.random)
+    try file.add(state.random.saved)
     try state.eachPiece(file.add)
     try file.finish()
   }

@@ -10,13 +10,13 @@ public struct EigensolveState: @unchecked Sendable {
   public var restarts: Int
   /// Values that a basis from a new random direction is about to confirm.
   public var checked: [Double]?
-  public var random: [UInt64]
+  public var random: Random
   /// nil in a state that was read: its vectors come through `EigensolveCheckpoint.fill`.
   let basis: Basis?
 
   public init(
     projection: [Double], gram: [Double], size: Int, pending: Int, applies: Int, restarts: Int, checked: [Double]?,
-    random: [UInt64]
+    random: Random
   ) {
     self.init(
       projection: projection, gram: gram, size: size, pending: pending, applies: applies, restarts: restarts,
@@ -25,7 +25,7 @@ public struct EigensolveState: @unchecked Sendable {
 
   init(
     projection: [Double], gram: [Double], size: Int, pending: Int, applies: Int, restarts: Int, checked: [Double]?,
-    random: [UInt64], basis: Basis?
+    random: Random, basis: Basis?
   ) {
     self.projection = projection
     self.gram = gram
@@ -47,7 +47,7 @@ public struct EigensolveState: @unchecked Sendable {
   /// Whether the numbers can belong to a solve of these sizes.
   func fits(_ sizes: EigensolveSizes, dimension n: Int, type: BasisType) -> Bool {
     let square = sizes.capacity * sizes.capacity
-    return projection.count == square && gram.count == (type == .float32 ? 0 : square) && random.count == 6
+    return projection.count == square && gram.count == (type == .float32 ? 0 : square)
       && size >= 0 && size < sizes.capacity && pending == min(sizes.block, n - size) && applies >= 0 && restarts >= 0
       && checked.map { $0.count == min(sizes.wanted, $0.count) } ?? true
   }

@@ -60,7 +60,7 @@ struct LanczosFactorization {
     size = restored.size
     pending = restored.pending
     applies = restored.applies
-    random = Random(saved: restored.random)
+    random = restored.random
     work = try Storage(byteCount: 2 * block * n * 4)
     for panel in 0..<basis.panels { try fill(basis.bytes(panel, rows: size + pending)) }
   }
@@ -69,7 +69,7 @@ struct LanczosFactorization {
   func state(restarts: Int, checked: [Double]?) -> EigensolveState {
     EigensolveState(
       projection: projection, gram: gram, size: size, pending: pending, applies: applies, restarts: restarts,
-      checked: checked, random: random.saved, basis: basis)
+      checked: checked, random: random, basis: basis)
   }
 
   /// One block of applications; extends V and T by it.

@@ -22,10 +22,14 @@ public struct Random: RandomNumberGenerator, Sendable {
     [state.0, state.1, state.2, state.3, spare == nil ? 0 : 1, (spare ?? 0).bitPattern]
   }
 
-  /// Goes on from a place that `saved` told: 6 numbers.
-  public init(saved: [UInt64]) {
+  /// Goes on from a place that `saved` told; nil for numbers that it cannot have told. From a state of zeros no other follows, so
+  /// that `normal` would draw for ever.
+  public init?(saved: [UInt64]) {
+    guard saved.count == 6, saved.prefix(4).contains(where: { $0 != 0 }) else { return nil }
+    let spare = saved[4] == 0 ? nil : Double(bitPattern: saved[5])
+    guard spare?.isFinite ?? true else { return nil }
     state = (saved[0], saved[1], saved[2], saved[3])
-    spare = saved[4] == 0 ? nil : Double(bitPattern: saved[5])
+    self.spare = spare
   }
 
   public mutating func next() -> UInt64 {
