@@ -1,6 +1,7 @@
 """Rounded activations: what onnxruntime's integer kernels make of the files, against what the library says of them."""
 
 import collections
+import html
 import json
 
 import numpy as np
@@ -348,6 +349,43 @@ def test_tool_prints_and_checks_rounded_activations(tool, tmp_path, digits):
     assert refused.returncode == 2 and "--activations" in refused.stderr
     refused = tool("plan", digits / "model.onnx", "--data", digits / "calibration.npz", "--target-ratio", "8", "--activation-loss", "1")
     assert refused.returncode == 2 and "needs --activations" in refused.stderr
+
+
+def test_tool_explains_compares_and_reports_rounded_activations(tool, tmp_path, digits):
+    plans = {bits: tmp_path / f"{bits}.json" for bits in ("8", "mixed", "none")}
+    for bits, path in plans.items():
+        asked = [] if bits == "none" else ["--activations", bits]
+        planned = tool(
+            "plan", digits / "model.onnx", "-o", path, "--data", digits / "calibration.npz", "--target-ratio", "11", "--samples", "32",
+            "--coding", "affine", "--report", path.with_suffix(".html"), *asked)
+        assert planned.returncode == 0, planned.stderr
+    known = {bits: {a["name"]: a for a in json.loads(path.read_text()).get("activations") or []} for bits, path in plans.items()}
+
+    losses = sorted((a["predicted_loss_change"] for a in known["mixed"].values()), reverse=True)
+    for name, activation in known["mixed"].items():
+        told = json.loads(tool("why", name, plans["mixed"], "--json").stdout)
+        assert told["bits"] == activation["bits"] and told["reason"] == activation["reason"]
+        assert told["rank"] == 1 + losses.index(activation["predicted_loss_change"])
+        losses_by_bits = {int(bits): choice["sensitivity"] for bits, choice in activation["choices"].items()}
+        assert {choice["bits"]: choice["loss"] for choice in told["choices"]} == losses_by_bits
+    text = " ".join(tool("why", name, plans["mixed"]).stdout.split())
+    assert f"{activation['bits']} bits: {activation['reason']}" in text and "chosen" in text
+    wrong = tool("why", name + "x", plans["8"])
+    assert wrong.returncode == 2 and f"no activation '{name}x'" in wrong.stderr and f"did you mean '{name}'" in wrong.stderr
+
+    told = json.loads(tool("diff", plans["8"], plans["mixed"], "--json").stdout)
+    changed = {name for name, a in known["8"].items() if a["bits"] != known["mixed"][name]["bits"]}
+    assert changed and {a["name"] for a in told["activations"]} == changed
+    assert {a["after"]["bits"] for a in told["activations"]} == {4}
+    told = json.loads(tool("diff", plans["8"], plans["none"], "--json").stdout)
+    assert {a["name"] for a in told["activations"]} == set(known["8"]) and all(a["after"] is None for a in told["activations"])
+    assert "activations" not in tool("diff", plans["none"], plans["none"]).stdout
+
+    report = plans["mixed"].with_suffix(".html").read_text()
+    section = report[report.index('<section id="activations"'):]
+    section = section[:section.index("</section>")]
+    assert all(f">{html.escape(name)}</th>" in section for name in known["mixed"])
+    assert '<section id="activations"' not in plans["none"].with_suffix(".html").read_text()
 
 
 def test_check_of_a_qdq_file_says_what_the_runtime_adds(tool, tmp_path):

@@ -11,7 +11,8 @@ struct DiffCommand: ParsableCommand {
     let files = try RunFiles(reads: [("a.json", first), ("b.json", second)])
     let (a, b) = (try files.plan(first), try files.plan(second))
     let difference = PlanDifference(
-      before: (try a.totals(), try a.tensors()), after: (try b.totals(), try b.tensors()))
+      before: (try a.totals(), try a.tensors()), after: (try b.totals(), try b.tensors()),
+      activations: ActivationDifference(before: try a.activations(), after: try b.activations()))
     try show.show(json: difference.json, text: difference.text)
   }
 }
@@ -23,8 +24,10 @@ private struct PlanDifference {
   /// Tensors with other bits or codes; nil: one plan does not have it.
   private var changed: [(name: String, before: TensorLine?, after: TensorLine?)] = []
   private var sameCount = 0
+  private let activations: ActivationDifference
 
-  init(before: (PlanTotals, [TensorLine]), after: (PlanTotals, [TensorLine])) {
+  init(before: (PlanTotals, [TensorLine]), after: (PlanTotals, [TensorLine]), activations: ActivationDifference) {
+    self.activations = activations
     (self.before, self.after) = (before.0, after.0)
     let later = Dictionary(after.1.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     let known = Set(before.1.map(\.name))
@@ -55,7 +58,8 @@ private struct PlanDifference {
       ("predicted loss", "\(scientific(before.predictedLossChange)) -> \(scientific(after.predictedLossChange))"),
       ("tensors", "\(changed.count) differ, \(sameCount) are the same"),
     ]
-    return (changed.isEmpty ? "" : table.text + "\n") + listing(lines)
+    lines += activations.lines
+    return (changed.isEmpty ? "" : table.text + "\n") + activations.table + listing(lines)
   }
 
   var json: JSONText {
@@ -79,6 +83,7 @@ private struct PlanDifference {
         "tensors",
         .array(changed.map { .object([("name", .string($0.name)), ("before", tensor($0.before)), ("after", tensor($0.after))]) })
       ),
+      ("activations", activations.json),
     ])
   }
 

@@ -2,20 +2,24 @@ import ArgumentParser
 
 struct WhyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "why", abstract: "Why a tensor has its bits, and what other bits would do.")
+    commandName: "why", abstract: "Why a tensor or an activation has its bits, and what other bits would do.")
 
-  @Argument(help: ArgumentHelp("The tensor: its initializer, or the node that reads it.", valueName: "name")) var name: String
+  @Argument(help: ArgumentHelp("The tensor: its initializer, or the node that reads it; or a rounded activation.", valueName: "name")) var name: String
   @Argument(help: ArgumentHelp("The plan.", valueName: "plan.json")) var plan: String
   @OptionGroup var show: OutputArguments
 
   func run() throws {
     let plan = try RunFiles(reads: [("the plan", plan)]).plan(plan)
-    let (tensors, totals) = (try plan.tensors(), try plan.totals())
+    let (tensors, totals, activations) = (try plan.tensors(), try plan.totals(), try plan.activations())
     guard let index = tensors.firstIndex(where: { $0.name == name }) ?? tensors.firstIndex(where: { $0.node == name }) else {
-      let names = tensors.map(\.name)
+      if let index = activations.firstIndex(where: { $0.name == name }) {
+        let answer = ActivationAnswer(activations, index)
+        return try show.show(json: answer.json, text: answer.text)
+      }
+      let names = tensors.map(\.name) + activations.map(\.name)
       let likely = nearest(to: name, among: names) ?? names.first { $0.contains(name) }
       throw Failure(
-        usage: "the plan has no tensor '\(name)'" + (likely.map { ": did you mean '\($0)'?" } ?? " (\(names.count), such as '\(names.first ?? "")')"))
+        usage: "the plan has no tensor\(activations.isEmpty ? "" : " and no activation") '\(name)'" + (likely.map { ": did you mean '\($0)'?" } ?? " (\(names.count), such as '\(names.first ?? "")')"))
     }
     let answer = Answer(tensors, index, totals)
     try show.show(json: answer.json, text: answer.text)

@@ -11,16 +11,35 @@ struct ActivationLine {
   var scale: Float
   var zeroPoint: Int
   var range: Int32
+  var reason: String
+  /// With this activation rounded alone: what the choice rests on, at temperature 1, and what curvature says of the latter.
   var predictedLossChange: Double
+  var measuredLoss: Double
+  var curvatureLoss: Double
+  /// The first of them by bits 0 to 16; NaN where there is no value.
+  var sensitivity: [Double]
 
   var isRounded: Bool { bits < 32 }
+  var bitsText: String { isRounded ? String(bits) : "float" }
 
   /// From the least value to the greatest, and how that was found.
   var rangeText: String {
     guard isRounded else { return "-" }
     let low = Double(-zeroPoint) * Double(scale)
-    let word = range == CET_ACTIVATION_RANGE_LEAST_SQUARES ? "least-squares" : ActivationRange.word(range)
-    return String(format: "%.3g to %.3g, ", low, low + Double(1 << bits - 1) * Double(scale)) + word
+    return String(format: "%.3g to %.3g, ", low, low + Double(1 << bits - 1) * Double(scale)) + rangeWord
+  }
+
+  private var rangeWord: String { range == CET_ACTIVATION_RANGE_LEAST_SQUARES ? "least-squares" : ActivationRange.word(range) }
+}
+
+extension ActivationLine {
+  /// In JSON.
+  var members: [(String, JSONText)] {
+    [
+      ("name", .string(name)), ("bits", .integer(UInt64(bits))), ("scale", .number(Double(scale))),
+      ("zero_point", isRounded ? .integer(UInt64(clamping: zeroPoint)) : .null),
+      ("range", isRounded ? .string(rangeWord) : .null), ("predicted_loss_change", .number(predictedLossChange)),
+    ]
   }
 }
 
@@ -31,7 +50,9 @@ extension Plan {
       try check(cet_plan_get_activation(handle, index, &info))
       return ActivationLine(
         name: String(cString: info.name), bits: Int(info.bits), elements: info.elements, scale: info.scale,
-        zeroPoint: Int(info.zero_point), range: info.range, predictedLossChange: info.predicted_loss_change)
+        zeroPoint: Int(info.zero_point), range: info.range, reason: info.reason.map { String(cString: $0) } ?? "",
+        predictedLossChange: info.predicted_loss_change, measuredLoss: info.measured_loss, curvatureLoss: info.curvature_loss,
+        sensitivity: elements(of: info.sensitivity))
     }
   }
 }
@@ -42,7 +63,7 @@ extension [ActivationLine] {
     var table = Table([("activation", .left), ("bits", .right), ("elements", .right), ("range", .left), ("loss change", .right)])
     for line in self {
       table.add([
-        line.name, line.isRounded ? String(line.bits) : "float", grouped(line.elements), line.rangeText,
+        line.name, line.bitsText, grouped(line.elements), line.rangeText,
         scientific(line.predictedLossChange),
       ])
     }

@@ -116,7 +116,7 @@ extension Plan {
       modelSHA256: String(cString: summary.model_sha256))
   }
 
-  private func elements<Tuple>(of tuple: Tuple) -> [Double] {
+  func elements<Tuple>(of tuple: Tuple) -> [Double] {
     withUnsafeBytes(of: tuple) { Array($0.assumingMemoryBound(to: Double.self)) }
   }
 }

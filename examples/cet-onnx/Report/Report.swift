@@ -41,6 +41,8 @@ struct Report {
       page.add(InteractionFigure(geometry: geometry, titles: titles).figure)
     }
     page.sections.append(("tensors", "Tensors", TensorTable(runs: runs.map { ($0.label, $0.outcome) }).html))
+    let activations = ActivationTable(runs: runs.map { ($0.label, $0.outcome.activations) }).html
+    if !activations.isEmpty { page.sections.append(("activations", "Activations", activations)) }
     let table = SensitivityTable(tensors: tensors).html
     if !table.isEmpty { page.sections.append(("sensitivity", "Sensitivity table", table)) }
     page.facts = facts(first)
