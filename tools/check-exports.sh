@@ -40,7 +40,7 @@ foreign=$(grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|ld-linux-x86-64|ld-linux-aa
 # SwiftPM adds a run path to the library's own folder, which a wheel needs; any other names a build machine.
 runpath=$(sed -nE 's/.*\((RPATH|RUNPATH)\).*\[(.*)\].*/\2/p' "$work/dynamic")
 case $runpath in '' | '$ORIGIN') ;; *) echo "run path is '$runpath', expected \$ORIGIN" >&2; failed=1 ;; esac
-# Without what the linker is told to leave out (docs/adr/0059) it were 15 MB.
+# What keeps it small is in docs/adr/0059.
 strip -o "$work/stripped" "$library"
 bytes=$(wc -c <"$work/stripped")
 [ "$bytes" -le 10000000 ] || { echo "the library has $bytes bytes, expected at most 10000000" >&2; failed=1; }
