@@ -253,7 +253,8 @@ static void saved_state(const cet_model *model, const buffer *bytes, const cet_q
   CHECK(loaded == NULL);
   cet_model_free(other);
   file = fopen(path, "r+b");
-  CHECK(file != NULL && fseek(file, -20, SEEK_END) == 0 && fputc(0x55, file) != EOF && fclose(file) == 0);
+  /* In the header: builds for fuzzing, which run this with a sanitizer, take checksums as right. */
+  CHECK(file != NULL && fseek(file, 16, SEEK_SET) == 0 && fputc(0x55, file) != EOF && fclose(file) == 0);
   CHECK_MESSAGE(CET_IO, "damaged", cet_quantized_load_state(model, path, &loaded));
   CHECK(remove(path) == 0);
   CHECK_STATUS(CET_IO, cet_quantized_load_state(model, path, &loaded));
