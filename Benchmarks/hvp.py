@@ -84,19 +84,9 @@ def measure(name, options, folder):
         f"| {median['gn'] / median['hvp']:.2f} | {error:.1e} |")
 
 
-def model_name(text):
-    """A name of models.py, or a model and its data."""
-    if ":" not in text:
-        return models.known(text)
-    path, data = text.split(":", 1)
-    a.existing(path)
-    a.arrays(data)
-    return text
-
-
 def main():
     parser = a.Parser(__doc__)
-    parser.add_argument("models", nargs="+", type=model_name)
+    parser.add_argument("models", nargs="+", type=models.known_or_own)
     parser.add_argument("--batch", type=a.count, default=8)
     parser.add_argument("--rounds", type=a.count, default=5)
     parser.add_argument("--threads", type=a.count, default=2)

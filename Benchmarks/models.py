@@ -14,6 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+
+import arguments  # noqa: E402
 
 NAMES = ["resnet18", "resnet50", "mobilenet_v2", "bert_base", "bert_tiny"]
 
@@ -23,6 +26,16 @@ def known(name):
     if name not in NAMES:
         raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(NAMES)}")
     return name
+
+
+def known_or_own(text):
+    """A name of models.py, or MODEL.onnx:DATA.npz, as a type of argparse."""
+    if ":" not in text:
+        return known(text)
+    path, data = text.split(":", 1)
+    arguments.existing(path)
+    arguments.arrays(data)
+    return text
 
 
 class Network:
@@ -171,9 +184,6 @@ def data(name, samples):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
-    import arguments
-
     parser = arguments.Parser(__doc__)
     parser.add_argument("name", type=known)
     parser.add_argument("file", type=arguments.writable)

@@ -8,6 +8,7 @@ are planned and quantized by the same session: milliseconds of the plan (the lea
 share of the first budget's. `compress` is what a process without a session takes for the last budget: cet.plan and cet.quantize.
 """
 
+import argparse
 import pathlib
 import sys
 import tempfile
@@ -47,22 +48,30 @@ def measure(model, data, ratios, options):
     print(f"compress, {ratios[-1]:g}x, without the session: {alone:.2f} s")
 
 
+def budgets(text):
+    """Two or more ratios."""
+    ratios = a.positives(text)
+    if len(ratios) < 2:
+        raise argparse.ArgumentTypeError(f"expected two ratios or more, got '{text}'")
+    return ratios
+
+
 def main():
     parser = a.Parser(__doc__)
-    parser.add_argument("model", help="MODEL.onnx:DATA.npz, or a name of models.py")
-    parser.add_argument("--ratios", type=a.positives, default=[11, 8, 16], help="the first is the first budget")
+    parser.add_argument("model", type=models.known_or_own, help="MODEL.onnx:DATA.npz, or a name of models.py")
+    parser.add_argument("--ratios", type=budgets, default=[11, 8, 16], help="the first is the first budget")
     parser.add_argument("--samples", type=a.count, default=512)
-    parser.add_argument("--coding", type=a.words("trellis", "affine"))
+    parser.add_argument("--coding", choices=["trellis", "affine"])
     parser.add_argument("--threads", type=a.count, default=2)
     options = parser.parse_args()
     settings = {"threads": options.threads, "samples": options.samples}
     if options.coding:
-        settings["coding"] = options.coding[0]
+        settings["coding"] = options.coding
     with tempfile.TemporaryDirectory() as folder:
         if ":" in options.model:
             path, arrays = options.model.split(":", 1)
-            model = a.load_model(parser, a.existing(path))
-            samples = a.inputs(parser, a.arrays(arrays), [value.name for value in model.inputs])
+            model = a.load_model(parser, path)
+            samples = a.inputs(parser, arrays, [value.name for value in model.inputs])
         else:
             path = f"{folder}/model.onnx"
             onnx.save(models.build(models.known(options.model)), path)

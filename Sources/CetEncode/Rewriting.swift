@@ -92,10 +92,10 @@ public final class Rewriting: Sendable {
   /// - Parameter plain: initializers of the file's main graph. Other constants are made by nodes, behind the nodes that lead.
   private func bias(_ index: Int, _ content: LayerContent, of plain: Set<String>) throws(CetError) -> ActivationEncoding.Bias? {
     let layer = found.layers[index]
-    guard let name = biasNames[index] else { return nil }
+    guard let name = biasNames[index] ?? layer.ownBias else { return nil }
     let rank = found.index.constants[name]?.rank ?? 1
     if let values = content.bias { return .init(name: name, values: values, rank: rank, isInitializer: true) }
-    guard case .present = layer.bias, let tensor = found.index.constants[name] else { return nil }
+    guard layer.ownBias != nil, let tensor = found.index.constants[name] else { return nil }
     let values = try Conversion.convert(tensor, to: .float32, ComputeContext()).array(as: Float.self)
     return .init(name: name, values: values, rank: rank, isInitializer: plain.contains(name))
   }

@@ -132,6 +132,10 @@ public struct GraphIndex: Sendable {
   /// Branches and bodies see the values around them.
   private func dependsOnInputs(_ node: Node) -> Bool {
     node.inputs.contains(where: fedValues.contains) || !fedValues.isDisjoint(with: node.innerReads)
-      || [node].flattened.contains { GraphIndex.random.contains($0.operatorType) }
+      || GraphIndex.isRandom(node)
+  }
+
+  private static func isRandom(_ node: Node) -> Bool {
+    random.contains(node.operatorType) || node.subgraphs.contains { $0.nodes.contains(where: isRandom) }
   }
 }

@@ -96,13 +96,22 @@ public struct ModelEdit: Sendable {
   }
 
   private func nodes(_ nodes: [Node], dropping: Set<String>) -> [Node] {
-    nodes.flatMap { node in
-      (replacedNodes[node.firstOutput] ?? [node]).map { node in
-        node.mapGraphs { graph in
-          graph.initializers.removeAll { dropping.contains($0.name) }
-          graph.nodes = self.nodes(graph.nodes, dropping: dropping)
-        }
+    guard !replacedNodes.isEmpty || !dropping.isEmpty else { return nodes }
+    func edited(_ node: Node) -> Node {
+      node.mapGraphs { graph in
+        graph.initializers.removeAll { dropping.contains($0.name) }
+        graph.nodes = self.nodes(graph.nodes, dropping: dropping)
       }
     }
+    var result: [Node] = []
+    result.reserveCapacity(nodes.count)
+    for node in nodes {
+      if let replacements = replacedNodes[node.firstOutput] {
+        result += replacements.map(edited)
+      } else {
+        result.append(edited(node))
+      }
+    }
+    return result
   }
 }

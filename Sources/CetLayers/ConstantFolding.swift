@@ -30,7 +30,8 @@ public struct ConstantFolding: Sendable {
 
   public let weights: [Weight]
   public let left: [Left]
-  private let index: GraphIndex
+  /// Of the model before it is folded.
+  let index: GraphIndex
 
   /// Work where nobody can end it: a quarter of a second, and more for large files. Codes of this library take up to some
   /// thousand operations a byte, which stands for up to eight weights.

@@ -65,6 +65,8 @@ public struct LinearLayer: Sendable {
   public var count: Int { shape.elementCount }
   /// Output channels, the length of a bias.
   public var channels: Int { shape[axis] }
+  /// Initializer that holds the bias in the file.
+  public var ownBias: String? { if case .present(let name) = bias { name } else { nil } }
   /// Initializer that holds or can hold the bias.
   public var biasName: String? {
     switch bias {

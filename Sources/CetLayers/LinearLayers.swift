@@ -33,7 +33,7 @@ public final class LinearLayers: Sendable {
       memoryLimit: memoryLimit(nil), workLimit: ConstantFolding.workLimit(byteCount: bytes, hasOwnCodes: !encoded.isEmpty))
     folding = try ConstantFolding(inlining.model, encoded: encoded, context)
     let original = try folding.applied(to: inlining.model)
-    let index = GraphIndex(original.graph)
+    let index = folding.weights.isEmpty ? folding.index : GraphIndex(original.graph)
     self.index = index
     var moved = ModelEdit()
     for name in index.inner.sorted() {

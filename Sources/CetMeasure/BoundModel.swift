@@ -17,15 +17,17 @@ public final class BoundModel: Sendable {
   public let context: ComputeContext
   /// Weights and biases of the layers, by initializer name; by the name of an activation that it stays as it is.
   public let weights: [String: Tensor]
-  /// Bias initializer of each layer that has or can have one.
+  /// Bias initializer of each layer that has or can have one, and may be corrected.
   public let biasNames: [String?]
+  /// Bias initializer that is replaced with each layer: one that stays as it is becomes whole numbers beside codes of a layer.
+  private let replacedBiases: [String?]
   public let programs: ForwardPrograms
   /// What quantizing rounds beside weights.
   public let activations: RoundedActivations
   /// Of layers that the written file computes with integers, by index.
   private let inputScales: [Int: Float]
   /// See `reached`.
-  let reach: Memo<Batch.Signature, Set<Int>>
+  let reach = Memo<Batch.Signature, Set<Int>>()
 
   /// - Parameters:
   ///   - biasFree: layers whose bias stays as it is, by index: none is added to them.
@@ -35,8 +37,8 @@ public final class BoundModel: Sendable {
     workers: Workers, context: ComputeContext
   ) throws(CetError) {
     self.activations = activations
-    reach = Memo()
-    inputScales = activations.inputScales(found.layers)
+    let scales = activations.inputScales(found.layers)
+    inputScales = scales
     layers = found.layers
     self.output = output
     self.loss = loss
@@ -56,32 +58,17 @@ public final class BoundModel: Sendable {
       }
     }
     biasNames = names
+    let replaced = names.enumerated().map { index, name in name ?? (scales[index] == nil ? nil : found.layers[index].ownBias) }
+    replacedBiases = replaced
     let biased = try edit.applied(to: found.model)
     model = biased
     index = GraphIndex(biased.graph)
     let held = Dictionary(biased.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { $1 })
     var weights: [String: Tensor] = [:]
-    for name in layers.map(\.name) + names.compactMap({ $0 }) { weights[name] = held[name] }
+    for name in layers.map(\.name) + replaced.compactMap({ $0 }) { weights[name] = held[name] }
     programs = ForwardPrograms(biased, parameters: Array(weights.keys), grids: activations.gridNames, context)
     for activation in activations.all { weights[activation.name] = try ActivationGrid.none() }
     self.weights = weights
-  }
-
-  /// The same model on no more threads than these.
-  public init(_ other: BoundModel, threads: Int) {
-    layers = other.layers
-    model = other.model
-    index = other.index
-    output = other.output
-    loss = other.loss
-    workers = other.workers.limited(to: threads)
-    context = other.context
-    weights = other.weights
-    biasNames = other.biasNames
-    programs = other.programs
-    activations = other.activations
-    inputScales = other.inputScales
-    reach = other.reach
   }
 
   /// What a layer's output is added to, where its rounding can make use of it.
@@ -114,11 +101,14 @@ public final class BoundModel: Sendable {
   /// Of a layer that is computed with integers: what it computes, as floats.
   private func integerReplacement(_ index: Int, _ quantized: QuantizedLayer, inputScale: Float) throws(CetError) -> [String: Tensor] {
     let (layer, tensor) = (layers[index], quantized.tensor)
-    let own = try biasValues(index)
-    let bias = own == nil ? nil : quantized.bias ?? own
+    let old = replacedBiases[index].flatMap { weights[$0] }
+    let bias = try old.map { old throws(CetError) -> [Float] in
+      guard let corrected = quantized.bias else { return try old.array(as: Float.self) }
+      return corrected
+    }
     let integers = IntegerWeights(tensor, bias: bias, inputScale: inputScale)
     var changed = [layer.name: try Tensor(integers.rounded(tensor.dequantized(), tensor.order), shape: layer.shape)]
-    if let name = biasNames[index], let old = weights[name], let bias {
+    if let name = replacedBiases[index], let old, let bias {
       changed[name] = try Tensor(integers.rounded(bias: bias, inputScale: inputScale), shape: old.shape)
     }
     return changed

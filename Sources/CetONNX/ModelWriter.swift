@@ -17,6 +17,7 @@ public enum ModelWriter {
   }
 
   static func write(edit: ModelEdit, of file: ModelFile, limit: Int) throws(CetError) -> [UInt8] {
+    try check(edit, of: file.model)
     let output = try plan(edit, of: file, externalLocation: longestLocation, limit: limit)
     guard output.data == nil else {
       throw CetError(
@@ -38,7 +39,7 @@ public enum ModelWriter {
   }
 
   /// Bytes that `write` would write, external data included: exactly, but for results over 2 GiB without a path, where the
-  /// longest file name is counted, which every large tensor has beside it.
+  /// longest file name is counted, which every large tensor has beside it. Whether the edited model is valid is found by writing.
   public static func size(edit: ModelEdit, of file: ModelFile, toFile path: String? = nil) throws(CetError) -> Int {
     try size(edit: edit, of: file, toFile: path, limit: maximumByteCount)
   }
@@ -69,6 +70,7 @@ public enum ModelWriter {
     edit: ModelEdit, of file: ModelFile, toFile path: String, limit: Int
   ) throws(CetError) -> LaidOutModel {
     let target = try PendingFile.target(of: path)
+    try check(edit, of: file.model)
     let output = try plan(edit, of: file, externalLocation: externalLocation(target), limit: limit)
     return LaidOutModel(file: file, target: target, model: output.model, data: output.data)
   }
@@ -78,7 +80,6 @@ public enum ModelWriter {
   private static func plan(
     _ edit: ModelEdit, of file: ModelFile, externalLocation: String, limit: Int
   ) throws(CetError) -> (model: WireWriter, data: WireWriter?) {
-    try check(edit, of: file.model)
     var inline = ModelRewriter(file: file, edit: edit, externalLocation: nil)
     let whole = try inline.rewritten()
     guard whole.byteCount > limit else { return (whole, nil) }

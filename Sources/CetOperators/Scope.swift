@@ -101,6 +101,30 @@ public final class Scope {
     return kept.reversed()
   }
 
+  /// Nodes that so many turns of a loop's body come to at the least, so that what is too much is refused before any is lowered:
+  /// 0 where a turn may be the last one. A loop inside counts by its turns where they are known here, as one node elsewhere.
+  func leastNodes(of body: Graph, turns: Int) -> Int {
+    let made = Set(body.nodes.flatMap(\.outputs)).union(body.inputs.map(\.name))
+    guard body.inputs.count > 1, let condition = body.outputs.first?.name else { return 0 }
+    var source = condition
+    func isOwn(_ node: Node, _ type: String) -> Bool {
+      node.operatorType == type && node.domain.isEmpty && model.function(for: node) == nil
+    }
+    for node in body.nodes.reversed() where node.outputs.first == source && isOwn(node, "Identity") {
+      source = node.inputs.first ?? ""
+    }
+    guard source == body.inputs[1].name else { return 0 }
+    let counts = neededNodes(body, body.outputs.map(\.name)).map { place in
+      let node = body.nodes[place]
+      guard isOwn(node, "Loop"), case .graph(let inside)? = node.attributes["body"],
+        node.inputs.count > 1, node.inputs[1].isEmpty, !made.contains(node.inputs[0]),
+        let known = value(node.inputs[0]).flatMap({ e.known($0) }), let turns = try? known.array(as: Int64.self).first
+      else { return 1 }
+      return Int.saturatingSum(1, leastNodes(of: inside, turns: Int(max(0, turns))))
+    }
+    return .saturatingProduct(turns, counts.reduce(0) { Int.saturatingSum($0, $1) })
+  }
+
   private func lower(_ node: Node) throws(CetError) {
     let place = CetError.Place.node(node.displayName, "(\(node.operatorType))")
     let inputs: [Value?] = try node.inputs.map { name throws(CetError) in

@@ -12,7 +12,12 @@ extension Emitter {
   /// Counts a node that is lowered.
   func countNode() throws(CetError) {
     loweredNodes += 1
-    guard loweredNodes <= Emitter.nodeLimit else {
+    try foresee(nodes: 0)
+  }
+
+  /// Throws unless so many more nodes may be lowered.
+  func foresee(nodes count: Int) throws(CetError) {
+    guard Int.saturatingSum(loweredNodes, count) <= Emitter.nodeLimit else {
       throw CetError(.unsupportedOperator, "loops and functions unroll into more than \(Emitter.nodeLimit) nodes")
     }
   }

@@ -1,13 +1,19 @@
 import CetTensor
 
-/// Weights as kernels of integers take them: w = code · scale, codes −127 … 127, one scale an index of the axis, so that the
-/// zero point is 0 everywhere. What was quantized to few bits keeps its values where the grid has whole steps; trellis codes,
-/// grids in blocks and those of 8 bits are rounded once more, by at most 1/254 of the largest weight of a row.
+/// Weights as kernels of integers take them: w = code · scale, codes of int8, one scale an index of the axis, so that the zero
+/// point is 0 everywhere. What was quantized to few bits keeps its values where the grid has whole steps; trellis codes, grids in
+/// blocks and most of those of 7 and 8 bits are rounded once more, by about 1/127 of the largest weight of a row.
+///
+/// No two codes of a row have magnitudes of more than 128 together. Kernels for processors with AVX2 or AVX-512 but without VNNI
+/// add the products of two neighbours in 16 bits (vpmaddubsw), where 255 · 128 = 32 640 is the most that does not saturate; which
+/// codes become neighbours is up to the kernel.
 public struct IntegerWeights {
   /// Axis of the scales; nil: one for all.
   public let axis: Int?
   public let scales: [Float]
   private static let highestCode: Float = 127
+  /// Of the magnitudes of any two codes of a row.
+  private static let highestPair: Float = 128
   /// Of a bias in int32, with room to spare.
   private static let highestBias: Float = 0x1p30
   /// A product of two such scales is a normal number.
@@ -19,17 +25,12 @@ public struct IntegerWeights {
   ///   - inputScale: of the activation that the weights multiply.
   public init(_ tensor: QuantizedTensor, bias: [Float]?, inputScale: Float) {
     axis = tensor.axis
-    let order = tensor.order
-    let unit = tensor.zeroUnit
-    var scales: [Float]
-    if tensor.coding == .affine, tensor.blocksPerRow == 1, unit * ((1 << tensor.bits) - 1) <= Int(IntegerWeights.highestCode) {
-      scales = tensor.scales.map { $0 / Float(unit) }
-    } else {
-      let rows = order.rows
-      var peaks = [Float](repeating: 0, count: rows)
-      let values = order.rowsFirst(tensor.dequantized())
-      for (place, value) in values.enumerated() { peaks[place / max(1, order.columns)] = max(peaks[place / max(1, order.columns)], abs(value)) }
-      scales = peaks.map { $0 > 0 ? $0 / IntegerWeights.highestCode : 1 }
+    let (order, own) = (tensor.order, IntegerWeights.ownScales(tensor))
+    var peaks = [Peaks](repeating: Peaks(), count: order.rows)
+    for (place, value) in order.rowsFirst(tensor.dequantized()).enumerated() { peaks[place / max(1, order.columns)].add(abs(value)) }
+    var scales = peaks.enumerated().map { row, peaks in
+      if let own, peaks.fit(own[row]) { return own[row] }
+      return peaks.largest > 0 ? peaks.scale : 1
     }
     for row in scales.indices { scales[row] = max(scales[row], IntegerWeights.leastScale) }
     for (channel, value) in (bias ?? []).enumerated() {
@@ -37,6 +38,30 @@ public struct IntegerWeights {
       scales[row] = max(scales[row], abs(value) / (IntegerWeights.highestBias * inputScale))
     }
     self.scales = scales
+  }
+
+  /// Steps of the grid of a tensor, one a row; nil: a row has several, or none.
+  private static func ownScales(_ tensor: QuantizedTensor) -> [Float]? {
+    guard tensor.coding == .affine, tensor.blocksPerRow == 1 else { return nil }
+    return tensor.scales.map { $0 / Float(tensor.zeroUnit) }
+  }
+
+  /// The two largest magnitudes of a row.
+  private struct Peaks {
+    private(set) var largest: Float = 0
+    private var second: Float = 0
+
+    mutating func add(_ magnitude: Float) {
+      if magnitude > largest { (largest, second) = (magnitude, largest) } else { second = max(second, magnitude) }
+    }
+
+    /// Whether codes of a scale that divides the weights are in range.
+    func fit(_ scale: Float) -> Bool {
+      (largest / scale).rounded() <= highestCode && (largest / scale).rounded() + (second / scale).rounded() <= highestPair
+    }
+
+    /// The least with which codes are in range: rounding adds up to 1/2 to each of the two.
+    var scale: Float { max(largest / highestCode, largest / (highestPair - 1) + second / (highestPair - 1)) }
   }
 
   /// The values that are left of weights in C order: what QuantizeLinear and DequantizeLinear make of them.

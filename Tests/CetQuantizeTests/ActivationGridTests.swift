@@ -74,19 +74,43 @@ import Testing
     #expect(integers.rounded(tensor.dequantized(), tensor.order) == tensor.dequantized())
   }
 
-  @Test func moreBits_areRoundedByATwoHundredFiftyFourthAtMost() throws {
+  static func wide(_ code: (UInt64) -> UInt8, zero: UInt8) throws -> QuantizedTensor {
     let form = try QuantizedForm(name: "w", shape: [4, 64], bits: 8, axis: 1)
     var random = Random(seed: 5)
-    let tensor = try QuantizedTensor(
-      form, codes: (0..<256).map { _ in UInt8(random.next() % 256) }, scales: [Float](repeating: 0.01, count: 64),
-      zeroPoints: [UInt8](repeating: 100, count: 64))
+    return try QuantizedTensor(
+      form, codes: (0..<256).map { _ in code(random.next()) }, scales: [Float](repeating: 0.01, count: 64),
+      zeroPoints: [UInt8](repeating: zero, count: 64))
+  }
+
+  static func codes(_ tensor: QuantizedTensor, _ integers: IntegerWeights) -> [[Float]] {
+    let rounded = integers.rounded(tensor.dequantized(), tensor.order)
+    return (0..<64).map { column in (0..<4).map { (rounded[$0 * 64 + column] / integers.scales[column]).rounded() } }
+  }
+
+  @Test func moreBits_areRoundedByAHundredTwentySeventhAtMost() throws {
+    let tensor = try Self.wide({ UInt8($0 % 256) }, zero: 100)
     let values = tensor.dequantized()
-    let rounded = IntegerWeights(tensor, bias: nil, inputScale: 1).rounded(values, tensor.order)
+    let integers = IntegerWeights(tensor, bias: nil, inputScale: 1)
+    let rounded = integers.rounded(values, tensor.order)
     for column in 0..<64 {
       let rows = (0..<4).map { $0 * 64 + column }
       let peak = rows.map { abs(values[$0]) }.max() ?? 0
-      for i in rows { #expect(abs(values[i] - rounded[i]) <= peak / 254 * 1.0001) }
+      for i in rows { #expect(abs(values[i] - rounded[i]) <= peak / 127 * 1.0001) }
     }
+  }
+
+  @Test(arguments: [UInt8(0), 100, 128, 255]) func productsOfTwoNeighbours_fitIn16Bits(_ zero: UInt8) throws {
+    let tensor = try Self.wide({ UInt8($0 % 256) }, zero: zero)
+    for row in Self.codes(tensor, IntegerWeights(tensor, bias: nil, inputScale: 1)) {
+      let largest = row.map(abs).sorted().suffix(2).reduce(0, +)
+      #expect(largest * 255 <= 32_767 && largest >= 126)
+    }
+  }
+
+  @Test func oneLargeWeight_leavesTheOthersTheirSteps() throws {
+    let tensor = try Self.wide({ $0 % 4 == 0 ? 227 : 100 }, zero: 100)
+    let single = Self.codes(tensor, IntegerWeights(tensor, bias: nil, inputScale: 1)).filter { $0.filter { $0 != 0 }.count == 1 }
+    #expect(!single.isEmpty && single.allSatisfy { $0.contains(127) })
   }
 
   @Test func biasThatDwarfsItsRow_staysAnInteger() throws {

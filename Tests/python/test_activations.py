@@ -125,8 +125,7 @@ def test_told_losses_are_those_of_the_file(options):
 @pytest.mark.parametrize("axes, expected", [(2, {"QGemm": 2}), (3, {"MatMulIntegerToFloat": 2})])
 def test_matrix_products_run_as_integer_kernels(axes, expected, tmp_path):
     arrays = ROWS if axes == 2 else {"x": ROWS["x"].reshape(16, 4, 24)}
-    # Codes of a uniform grid of 4 bits: those of trellis codes, which take all of int8, saturate on processors with AVX2 alone.
-    small = compressed(product_network(axes), arrays, coding="affine", bits="4")
+    small = compressed(product_network(axes), arrays)
     written = small.to_bytes()
     found = kernels(written, tmp_path)
     assert found["MatMul"] + found["Gemm"] + found["FusedGemm"] == 0 and {name: found[name] for name in expected} == expected
@@ -250,7 +249,7 @@ def test_values_that_are_constant_or_zero_stay_what_they_are():
          node("MatMul", ["2", "b"], ["3"]), node("MatMul", ["x", "c"], ["4"]), node("Add", ["1", "3"], ["5"]), node("Add", ["5", "4"], ["y"])],
         [weight("a", 24, 8), weight("b", 24, 8), weight("c", 24, 8), numpy_helper.from_array(np.float32(0), "zero"),
          numpy_helper.from_array(np.float32(0.5), "half")], [("x", ["N", 24])], ["y"])
-    small = compressed(content, ROWS, loss="mse", coding="affine", bits="4")
+    small = compressed(content, ROWS, loss="mse")
     grids = {a.name: a for a in small.plan.activations}
     assert grids["0"].scale == 1 and grids["0"].zero_point == 0
     assert grids["2"].scale * 255 == pytest.approx(0.5)
@@ -387,6 +386,19 @@ def test_tool_explains_compares_and_reports_rounded_activations(tool, tmp_path, 
     section = section[:section.index("</section>")]
     assert all(f">{html.escape(name)}</th>" in section for name in known["mixed"])
     assert '<section id="activations"' not in plans["none"].with_suffix(".html").read_text()
+
+
+def test_report_of_a_sweep_has_the_bits_of_activations_in_each_file(tool, tmp_path, digits):
+    swept = tool(
+        "sweep", digits / "model.onnx", "-o", tmp_path / "files", "--data", digits / "calibration.npz", "--ratios", "8,11", "--samples", "32",
+        "--coding", "affine", "--activations", "8", "--report", tmp_path / "sweep.html")
+    assert swept.returncode == 0, swept.stderr
+    report = (tmp_path / "sweep.html").read_text()
+    section = report[report.index('<section id="activations"'):]
+    section = section[:section.index("</section>")]
+    assert section.count("bits 8×") == 1 and section.count("bits 11×") == 1
+    # A loss would be that of one file.
+    assert "loss" not in section.lower()
 
 
 def test_check_of_a_qdq_file_says_what_the_runtime_adds(tool, tmp_path):

@@ -14,6 +14,12 @@ WRONG = {
     "hvp missing file": ("Benchmarks/hvp.py", ["nowhere.onnx:D"], ["'nowhere.onnx'"]),
     "hvp negative batch": ("Benchmarks/hvp.py", ["resnet18", "--batch", "-8"], ["--batch", "'-8'"]),
     "hvp unknown loss": ("Benchmarks/hvp.py", ["resnet18", "--loss", "hinge"], ["--loss", "hinge"]),
+    "session nothing": ("Benchmarks/session.py", [], ["model"]),
+    "session unknown model": ("Benchmarks/session.py", ["vgg"], ["'vgg'", "resnet18"]),
+    "session missing file": ("Benchmarks/session.py", ["nowhere.onnx:D"], ["'nowhere.onnx'"]),
+    "session other data": ("Benchmarks/session.py", ["M:X"], ["'input'", "other"]),
+    "session one budget": ("Benchmarks/session.py", ["M:D", "--ratios", "8"], ["--ratios", "'8'"]),
+    "session unknown coding": ("Benchmarks/session.py", ["M:D", "--coding", "magic"], ["--coding", "magic"]),
     "spectrum nothing": ("Benchmarks/spectrum.py", [], ["model"]),
     "spectrum unknown model": ("Benchmarks/spectrum.py", ["vgg"], ["'vgg'", "bert_tiny"]),
     "spectrum negative pairs": ("Benchmarks/spectrum.py", ["bert_tiny", "--pairs", "-1"], ["--pairs", "'-1'"]),
@@ -66,10 +72,10 @@ def test_wrong_arguments_are_answered_in_one_line(root, digits, tmp_path, case):
     np.savez(tmp_path / "other.npz", other=np.zeros(3))
     before = sorted(tmp_path.iterdir())
     places = {
-        "M": digits / "model.onnx", "D": digits / "calibration.npz", "T": tmp_path / "text", "X": tmp_path / "other.npz",
-        "nowhere.onnx:D": f"nowhere.onnx:{digits / 'calibration.npz'}"}
+        "M": digits / "model.onnx", "D": digits / "calibration.npz", "T": tmp_path / "text", "X": tmp_path / "other.npz"}
+    arguments = [":".join(str(places.get(part, part)) for part in argument.split(":")) for argument in arguments]
     run = subprocess.run(
-        [sys.executable, str(root / script), *[str(places.get(argument, argument)) for argument in arguments]],
+        [sys.executable, str(root / script), *arguments],
         capture_output=True, text=True, timeout=120, cwd=tmp_path,
         env=dict(os.environ, PYTHONPATH=str(root / "bindings" / "python")))
     assert (run.returncode, run.stdout) == (2, ""), run.stderr

@@ -121,9 +121,7 @@ struct Session {
   func leavingBiases(of layers: Set<Int>) throws(CetError) -> Session {
     guard !layers.isEmpty else { return self }
     var session = self
-    session.bound = try BoundModel(
-      found, output: bound.output, loss: loss, biasFree: layers, activations: activations, workers: bound.workers,
-      context: bound.context)
+    session.bound = try bind(biasFree: layers)
     return session
   }
 
@@ -132,8 +130,7 @@ struct Session {
   func rounding(_ activations: RoundedActivations) throws(CetError) -> Session {
     guard activations != self.activations else { return self }
     var session = self
-    session.bound = try BoundModel(
-      found, output: bound.output, loss: loss, activations: activations, workers: bound.workers, context: bound.context)
+    session.bound = try bind(activations: activations)
     return session
   }
 
@@ -141,8 +138,8 @@ struct Session {
   func forCall(threads: Int, maxMemory: Int? = nil, _ monitor: Monitor) throws(CetError) -> Session {
     var session = self
     let interruption = Interruption(monitor.check)
-    session.bound = try BoundModel(
-      found, output: bound.output, loss: loss, activations: activations, workers: Workers(threads: threads, interruption: interruption, host: monitor.threads),
+    session.bound = try bind(
+      workers: Workers(threads: threads, interruption: interruption, host: monitor.threads),
       context: Session.context(maxMemory, interruption))
     return session
   }
@@ -151,8 +148,19 @@ struct Session {
     ComputeContext(memoryLimit: max(memoryLimit(maxMemory), leastValueLimit), interruption: interruption)
   }
 
-  /// Before any work starts.
-  mutating func limit(threads: Int) { bound = BoundModel(bound, threads: threads) }
+  /// To no more threads than these, before any work starts.
+  mutating func limit(threads: Int) throws(CetError) {
+    bound = try bind(workers: bound.workers.limited(to: threads))
+  }
+
+  /// The session's model bound anew, with what is not said as it is.
+  private func bind(
+    biasFree: Set<Int> = [], activations: RoundedActivations? = nil, workers: Workers? = nil, context: ComputeContext? = nil
+  ) throws(CetError) -> BoundModel {
+    try BoundModel(
+      found, output: bound.output, loss: loss, biasFree: biasFree, activations: activations ?? self.activations,
+      workers: workers ?? bound.workers, context: context ?? bound.context)
+  }
 
   /// The batch at an index, followed by its shifted copies.
   func withCopies(_ index: Int) throws(CetError) -> [Batch] { try copied()[index] }

@@ -55,8 +55,10 @@ extension Session {
       }
       threads -= 1
     }
-    if threads < asked { monitor.log(.info, "\(threads) of \(asked) threads, because max_memory is \(limit)") }
-    self.limit(threads: threads)
+    if threads < asked {
+      monitor.log(.info, "\(threads) of \(asked) threads, because max_memory is \(limit)")
+      try self.limit(threads: threads)
+    }
     statisticsBytes = need.statistics + (limit - need.total)
     return need
   }

@@ -25,6 +25,7 @@ private func loop(_ call: OperatorCall) throws -> [Value] {
   var runs = try call.has(1) ? call.known(1, "the condition").array(as: Bool.self).first ?? false : true
   var carried = try (0..<carriedCount).map { try call.input($0 + 2) }
   var scanned = [[Value]](repeating: [], count: body.outputs.count - 1 - carriedCount)
+  if runs, turns <= turnLimit { try e.foresee(nodes: call.scope.leastNodes(of: body, turns: turns)) }
   var turn = 0
   while runs && turn < turns {
     guard turn < turnLimit else { throw CetError(.unsupportedOperator, "a loop of more than \(turnLimit) turns") }
