@@ -101,7 +101,8 @@ public struct PlanOptions: Sendable, Equatable {
   /// With the choices that are left to the library made. Nearest codes are those of a grid, unless a trellis is asked for.
   func settled(for model: LoadedModel) -> PlanOptions {
     var options = self
-    if choosesEncoding { options.encoding = .chosen(for: model.found.layers, runtime) }
+    // Weights beside codes are no matter of onnxruntime's own kernels, which take float activations.
+    if choosesEncoding { options.encoding = activations == nil ? .chosen(for: model.found.layers, runtime) : .planes }
     if usesUsualGranularity { options.granularity = options.encoding.usualGranularity(of: model.found.layers, runtime) }
     (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
     if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis { options.coding = .affine }
@@ -136,7 +137,10 @@ public struct PlanOptions: Sendable, Equatable {
     }
     if let activations {
       try activations.validate()
-      try check(encoding.takesIntegers, "activations with encoding", encoding.rawValue, "planes or float")
+      let isWide = activations.bits.allSatisfy { $0 >= ActivationGrid.integerBits }
+      try check(
+        encoding.takesActivations(activations.bits), "activations \(isWide ? "" : "of 4 bits ")with encoding", encoding.rawValue,
+        isWide ? "planes, qdq or float" : "planes or float")
     }
     if let shifts { try check((0...64).contains(shifts), "shifts", shifts, "0 to 64") }
     if !encoding.makesFilesSmaller, case .size = target {

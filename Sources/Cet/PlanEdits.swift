@@ -53,11 +53,13 @@ extension PlannedTensor {
   }
 
   /// Computes what the file holds for the tensor at its bits.
-  mutating func countBytes(_ options: PlanOptions) {
+  /// - Parameter isInteger: see `CompressionPlan.heldIntegers`.
+  mutating func countBytes(_ options: PlanOptions, isInteger: Bool = false) {
     (codeBytes, storedBytes) = bits == PlannedTensor.keptBits
       ? (0, count * 4)
       : FileSizes.storedBytes(
-        shape, axis: axis, CodeFormat(bits: bits, coding: Coding(coding, trellis: .small)), granularity: options.granularity, encoding: options.encoding)
+        shape, axis: axis, CodeFormat(bits: bits, coding: Coding(coding, trellis: .small)), granularity: options.granularity, encoding: options.encoding,
+        isInteger: isInteger)
   }
 }
 
@@ -70,6 +72,7 @@ extension LoadedModel {
         .invalidArgument, "the plan was made for the model with SHA-256 \(plan.modelSHA256), this one has \(sha256)")
     }
     var plan = plan
+    let integers = try plan.heldIntegers(of: self)
     var left = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     plan.tensors = try found.layers.enumerated().map { index, layer throws(CetError) in
       guard var tensor = left.removeValue(forKey: layer.name) else {
@@ -99,7 +102,7 @@ extension LoadedModel {
       }
       tensor.name(layer)
       tensor.axis = plan.options.granularity == .perTensor ? nil : layer.axis
-      tensor.countBytes(plan.options)
+      tensor.countBytes(plan.options, isInteger: integers.contains(index))
       return tensor
     }
     if let unknown = left.keys.min() {

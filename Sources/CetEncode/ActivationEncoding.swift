@@ -14,6 +14,17 @@ public struct WrittenActivation: Sendable {
   }
 }
 
+extension [WrittenActivation] {
+  /// By index the layers that kernels of integers compute, with what each multiplies.
+  public func integerLayers(_ layers: [LinearLayer]) -> [Int: WrittenActivation] {
+    var found: [Int: WrittenActivation] = [:]
+    for written in self where written.grid.bits >= ActivationGrid.integerBits {
+      for index in written.activation.layers where layers[index].takesIntegers { found[index] = written }
+    }
+    return found
+  }
+}
+
 /// Writes activations as QuantizeLinear and DequantizeLinear behind what makes them, and layers that are computed with integers so
 /// that runtimes see it:
 ///
@@ -22,7 +33,8 @@ public struct WrittenActivation: Sendable {
 ///     bias     DequantizeLinear(Cast(Round(b / s)), s) of int32, s = scale of x · scales of the weights
 ///
 /// All of a weight and a bias up to the codes is constant. Runtimes fold it when they load the file, leave the DequantizeLinear
-/// behind, and take it with those of x into one kernel.
+/// behind, and take it with those of x into one kernel. Where the encoding holds integers the codes stand in the file themselves, for
+/// runtimes that look for them there.
 ///
 /// Codes of 4 bits are those of 8 of which only 16 are used: Max and Min cut what is outside.
 struct ActivationEncoding {
@@ -133,8 +145,9 @@ struct ActivationEncoding {
   /// - Parameters:
   ///   - activation: that the layer multiplies, added before.
   ///   - bias: the initializer that is added to the product, and its values; nil: none.
+  ///   - holdsCodes: whether the codes stand in the file; the weight's initializer is gone then.
   mutating func add(
-    _ layer: LinearLayer, _ content: LayerContent, activation: WrittenActivation, bias: Bias?,
+    _ layer: LinearLayer, _ content: LayerContent, activation: WrittenActivation, bias: Bias?, holdsCodes: Bool,
     to edit: inout ModelEdit
   ) throws(CetError) {
     guard let inputScale = grids[activation.activation.name]?.scale else { return }
@@ -151,13 +164,33 @@ struct ActivationEncoding {
       zero = add(try Tensor([Int8](repeating: 0, count: rows), shape: shape))
       centers[shape] = zero
     }
-    let (codes, weight) = (fresh(), fresh())
-    nodes += [
-      Node("QuantizeLinear", inputs: [layer.name, scale, zero], outputs: [codes], attributes: axis),
-      Node("DequantizeLinear", inputs: [codes, scale, zero], outputs: [weight], attributes: axis),
-    ]
+    let (codes, weight): (String, String)
+    if holdsCodes {
+      // The weight's name is that of its values, as it was.
+      weight = layer.name
+      if let tensor = content.tensor, let integers {
+        codes = add(try Tensor(integers.codes(tensor.dequantized(), tensor.order), shape: layer.shape))
+      } else {
+        codes = add(try Tensor(uninitialized: .int8, layer.shape))
+      }
+    } else {
+      (codes, weight) = (fresh(), fresh())
+      nodes.append(Node("QuantizeLinear", inputs: [layer.name, scale, zero], outputs: [codes], attributes: axis))
+    }
+    nodes.append(Node("DequantizeLinear", inputs: [codes, scale, zero], outputs: [weight], attributes: axis))
     var summand: String?
-    if let bias {
+    if let bias, holdsCodes {
+      let shape = [Int](repeating: 1, count: max(0, bias.rank - 1)) + [bias.values.count]
+      let (count, inputScale) = (bias.values.count, activation.grid.scale)
+      let whole = integers?.codes(bias: bias.values, inputScale: inputScale) ?? [Int32](repeating: 0, count: count)
+      let steps = integers?.biasScales(count, inputScale: inputScale) ?? bias.values
+      let (codes, step, rounded) = (add(try Tensor(whole, shape: shape)), add(try Tensor(steps, shape: [count])), fresh())
+      nodes.append(
+        Node("DequantizeLinear", inputs: [codes, step], outputs: [rounded], attributes: ["axis": .int(Int64(max(0, bias.rank - 1)))]))
+      summand = rounded
+      edit.initializers.removeAll { $0.name == bias.name }
+      if bias.isInitializer { edit.removedInitializers.insert(bias.name) }
+    } else if let bias {
       let (step, ratio, whole, codes, rounded) = (fresh(), fresh(), fresh(), fresh(), fresh())
       let exact = try bias.isInitializer ? bias.name : add(
         Tensor(bias.values, shape: [Int](repeating: 1, count: max(0, bias.rank - 1)) + [bias.values.count]))

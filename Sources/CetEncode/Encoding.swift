@@ -25,9 +25,19 @@ public enum Encoding: String, Sendable, CaseIterable {
 
   public var carriesTrellis: Bool { rules.carriesTrellis }
 
-  /// Whether runtimes fold a weight to floats, which QuantizeLinear then makes codes of 8 bits. The other encodings have kernels
-  /// for floats, or codes under a DequantizeLinear that is not folded.
-  public var takesIntegers: Bool { self == .planes || self == .float }
+  /// Whether files can round activations to these bits. Weights beside codes are codes of 8 bits themselves: runtimes fold planes to
+  /// floats, of which QuantizeLinear makes codes, or find such codes in the file. Beside activations of fewer bits a weight stays
+  /// float, which it is not under a DequantizeLinear that is not folded; kernels of `ort` take floats.
+  public func takesActivations(_ bits: some Sequence<Int>) -> Bool {
+    switch self {
+    case .planes, .float: true
+    case .qdq: bits.allSatisfy { $0 >= ActivationGrid.integerBits }
+    case .ort: false
+    }
+  }
+
+  /// Whether weights beside codes of activations stand in the file as their codes of 8 bits, whatever bits a plan gives them.
+  public var holdsIntegers: Bool { self == .qdq }
 
   /// What codes a written tensor may have.
   /// - Parameter trellis: the code of tensors that have trellis codes.
@@ -60,7 +70,10 @@ public enum Encoding: String, Sendable, CaseIterable {
   }
 
   /// What a caller should know before trusting the figures.
-  public func notes(_ layers: [LinearLayer]) -> [String] { rules.notes(layers) }
+  /// - Parameter activations: whether inputs of layers that kernels of integers take are rounded.
+  public func notes(_ layers: [LinearLayer], activations: Bool) -> [String] {
+    rules.notes(activations ? layers.filter { !$0.takesIntegers } : layers)
+  }
 }
 
 /// One way of writing quantized weights: what it means for their levels, for bytes, and for the model's nodes.

@@ -12,6 +12,8 @@ public final class FileSizes: Sendable {
   private let granularity: Granularity
   private let runtime: Runtime?
   private let activations: [WrittenActivation]
+  /// Layers whose codes of 8 bits the file holds, by name.
+  private let integers: Set<String>
 
   /// - Parameter activations: those that are rounded while the model runs.
   public init(
@@ -19,6 +21,7 @@ public final class FileSizes: Sendable {
     activations: [WrittenActivation] = []
   ) {
     self.activations = activations
+    integers = Set((encoding.holdsIntegers ? activations.integerLayers(found.layers) : [:]).keys.map { found.layers[$0].name })
     self.runtime = runtime
     self.found = found
     self.file = file
@@ -27,9 +30,14 @@ public final class FileSizes: Sendable {
   }
 
   /// Codes alone, and with scales and zero points, of a tensor of this shape and quantization axis.
+  /// - Parameter isInteger: whether it stands in the file as codes of 8 bits, whatever its own are.
   public static func storedBytes(
-    _ shape: [Int], axis: Int?, _ format: CodeFormat, granularity: Granularity, encoding: Encoding
+    _ shape: [Int], axis: Int?, _ format: CodeFormat, granularity: Granularity, encoding: Encoding, isInteger: Bool = false
   ) -> (codes: Int, stored: Int) {
+    if isInteger {
+      let order = RowOrder(shape, axis: axis)
+      return (shape.elementCount, shape.elementCount + 4 * order.rows)
+    }
     let order = RowOrder(shape, axis: granularity == .perTensor ? nil : axis)
     let bytes = encoding.rules.storedBytes(
       rows: order.rows, columns: order.columns, blocks: axis == nil ? 1 : order.blockCount(size: granularity.blockSize), format)
@@ -38,7 +46,9 @@ public final class FileSizes: Sendable {
 
   /// Bytes of a layer's codes, and of codes and grids.
   public func storedBytes(_ layer: LinearLayer, _ format: CodeFormat) -> (codes: Int, stored: Int) {
-    FileSizes.storedBytes(layer.shape, axis: layer.axis, format, granularity: granularity, encoding: encoding)
+    FileSizes.storedBytes(
+      layer.shape, axis: granularity == .perTensor && integers.contains(layer.name) ? nil : layer.axis, format, granularity: granularity,
+      encoding: encoding, isInteger: integers.contains(layer.name))
   }
 
   /// The whole file when layer i has `formats[i]` (nil: unchanged), exactly.

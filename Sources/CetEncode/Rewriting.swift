@@ -27,10 +27,15 @@ public final class Rewriting: Sendable {
     let model = found.model
     var written = encoding.rules.init(opset: model.opset, names: found.names, runtime: runtime)
     let indices = found.layers.indices.filter { contents[$0] != nil }
+    let integers = activations.integerLayers(found.layers)
+    let held = encoding.holdsIntegers ? Set(integers.keys) : []
+    let others = indices.filter { !held.contains($0) }
     let shapes = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor.shape) }, uniquingKeysWith: { first, _ in first })
-    let tensors = try written.add(indices.compactMap { index in contents[index].map { WrittenWeight($0, of: found.layers[index]) } })
-    for (index, tensor) in zip(indices, tensors) {
+    let made = try written.add(others.compactMap { index in contents[index].map { WrittenWeight($0, of: found.layers[index]) } })
+    let tensors = Dictionary(uniqueKeysWithValues: zip(others, made))
+    for index in indices {
       guard let content = contents[index] else { continue }
+      let tensor = tensors[index] ?? nil
       let layer = found.layers[index]
       // An initializer of the main graph takes the place of a Constant node, or of an initializer in a branch.
       let isNode = found.constantNodes.contains(layer.name)
@@ -62,25 +67,24 @@ public final class Rewriting: Sendable {
     edit.leadingNodes = written.nodes
     edit.minimumOpset = written.minimumOpset
     edit.minimumIRVersion = written.minimumIRVersion
-    if !activations.isEmpty { try round(activations, contents, in: &edit) }
+    if !activations.isEmpty { try round(activations, integers, contents, holdsCodes: encoding.holdsIntegers, in: &edit) }
     let outward = found.inlining.outward(edit)
     try checkRaise(outward, encoding, activations: !activations.isEmpty && written.minimumOpset ?? 0 <= original.opset)
     return outward
   }
 
   /// What is rounded while the model runs, and the layers that are computed with integers then.
-  private func round(_ activations: [WrittenActivation], _ contents: [Int: LayerContent], in edit: inout ModelEdit) throws(CetError) {
+  private func round(
+    _ activations: [WrittenActivation], _ integers: [Int: WrittenActivation], _ contents: [Int: LayerContent], holdsCodes: Bool,
+    in edit: inout ModelEdit
+  ) throws(CetError) {
     var written = ActivationEncoding(found, names: NameScope(found.names, edit))
-    var byLayer: [Int: WrittenActivation] = [:]
-    for activation in activations {
-      try written.add(activation, to: &edit)
-      for index in activation.activation.layers where activation.grid.bits >= 8 { byLayer[index] = activation }
-    }
+    for activation in activations { try written.add(activation, to: &edit) }
     let plain = Set(original.graph.initializers.map(\.name))
-    for (index, activation) in byLayer.sorted(by: { $0.key < $1.key }) {
-      let layer = found.layers[index]
-      guard let content = contents[index], layer.takesIntegers else { continue }
-      try written.add(layer, content, activation: activation, bias: bias(index, content, of: plain), to: &edit)
+    for (index, activation) in integers.sorted(by: { $0.key < $1.key }) {
+      guard let content = contents[index] else { continue }
+      try written.add(
+        found.layers[index], content, activation: activation, bias: bias(index, content, of: plain), holdsCodes: holdsCodes, to: &edit)
     }
     edit.initializers += written.initializers
     edit.leadingNodes += written.nodes

@@ -24,7 +24,7 @@ public struct RoundedActivations: Sendable, Equatable {
   public func inputScales(_ layers: [LinearLayer]) -> [Int: Float] {
     var scales: [Int: Float] = [:]
     for activation in all {
-      guard let grid = grids[activation.name], grid.bits >= 8 else { continue }
+      guard let grid = grids[activation.name], grid.bits >= ActivationGrid.integerBits else { continue }
       for index in activation.layers where layers[index].takesIntegers { scales[index] = grid.scale }
     }
     return scales

@@ -66,20 +66,39 @@ public struct IntegerWeights {
 
   /// The values that are left of weights in C order: what QuantizeLinear and DequantizeLinear make of them.
   public func rounded(_ values: [Float], _ order: RowOrder) -> [Float] {
-    let rows = order.rowsFirst(values)
-    let result = rows.indices.map { place in
+    order.tensorOrder(rowCodes(values, order).map { code, scale in code * scale })
+  }
+
+  /// What QuantizeLinear makes of weights in C order.
+  public func codes(_ values: [Float], _ order: RowOrder) -> [Int8] {
+    order.tensorOrder(rowCodes(values, order).map { code, _ in Int8(code) })
+  }
+
+  /// Row by row, each with its scale.
+  private func rowCodes(_ values: [Float], _ order: RowOrder) -> [(code: Float, scale: Float)] {
+    order.rowsFirst(values).enumerated().map { place, value in
       let scale = scales[place / max(1, order.columns)]
-      let code = min(max((rows[place] / scale).rounded(.toNearestOrEven), -IntegerWeights.highestCode), IntegerWeights.highestCode)
-      return code * scale
+      return (IntegerWeights.whole(value / scale, IntegerWeights.highestCode), scale)
     }
-    return order.tensorOrder(result)
   }
 
   /// The values that are left of a bias that is added to sums of products of codes.
   public func rounded(bias: [Float], inputScale: Float) -> [Float] {
-    bias.indices.map { channel in
-      let scale = inputScale * (scales.count == 1 ? scales[0] : scales[channel])
-      return (bias[channel] / scale).rounded(.toNearestOrEven) * scale
-    }
+    zip(codes(bias: bias, inputScale: inputScale), biasScales(bias.count, inputScale: inputScale)).map { Float($0) * $1 }
+  }
+
+  /// The whole numbers that kernels add to sums of products of codes.
+  public func codes(bias: [Float], inputScale: Float) -> [Int32] {
+    zip(bias, biasScales(bias.count, inputScale: inputScale)).map { Int32(IntegerWeights.whole($0 / $1, Float(0x1p31).nextDown)) }
+  }
+
+  /// The nearest whole number, no further from 0 than `limit`; 0 of what is no number.
+  private static func whole(_ value: Float, _ limit: Float) -> Float {
+    value.isNaN ? 0 : min(max(value.rounded(.toNearestOrEven), -limit), limit)
+  }
+
+  /// What these count in, one a channel.
+  public func biasScales(_ count: Int, inputScale: Float) -> [Float] {
+    (0..<count).map { inputScale * (scales.count == 1 ? scales[0] : scales[$0]) }
   }
 }

@@ -83,8 +83,9 @@ def close(found, expected, share=0.02):
     assert np.sqrt(np.mean((found - expected) ** 2)) <= share * scale / 2
 
 
-def test_convolutions_run_as_integer_kernels(tmp_path):
-    written = compressed(residual_network(), IMAGES).to_bytes()
+@pytest.mark.parametrize("encoding", ["planes", "float", "qdq"])
+def test_convolutions_run_as_integer_kernels(encoding, tmp_path):
+    written = compressed(residual_network(), IMAGES, encoding=encoding).to_bytes()
     found = kernels(written, tmp_path)
     assert found["QLinearConv"] == 3 and found["Conv"] == 0 and found["QGemm"] == 1
     assert found["QLinearAdd"] == 1
@@ -97,8 +98,9 @@ def test_operator_set_is_raised_no_higher_than_needed(opset, expected, tmp_path)
     assert kernels(written, tmp_path)["QLinearConv"] == 3
 
 
-def test_integer_kernels_compute_what_the_library_simulates():
-    written = compressed(residual_network(), IMAGES).to_bytes()
+@pytest.mark.parametrize("encoding", ["planes", "qdq"])
+def test_integer_kernels_compute_what_the_library_simulates(encoding):
+    written = compressed(residual_network(), IMAGES, encoding=encoding).to_bytes()
     simulated = session(written, level=ort.GraphOptimizationLevel.ORT_DISABLE_ALL).run(None, IMAGES)[0]
     library = cet.run(cet.Model(written), IMAGES)["y"]
     close(library, simulated, 0.005)
@@ -106,7 +108,8 @@ def test_integer_kernels_compute_what_the_library_simulates():
 
 
 @pytest.mark.parametrize("options", [{}, {"encoding": "float"}, {"coding": "trellis"}, {"coding": "affine", "bits": [3, 8]},
-                                     {"granularity": "per-tensor"}, {"granularity": "block:16"}, {"rounding": "nearest"},
+                                     {"encoding": "qdq"}, {"encoding": "qdq", "granularity": "per-tensor"}, {"activations": 16, "encoding": "qdq"},
+                                     {"encoding": "qdq", "granularity": "block:16"}, {"granularity": "per-tensor"}, {"granularity": "block:16"}, {"rounding": "nearest"},
                                      {"rounding": "gptq"}], ids=str)
 def test_told_losses_are_those_of_the_file(options):
     content = residual_network()
@@ -122,10 +125,40 @@ def test_told_losses_are_those_of_the_file(options):
     assert small.plan.summary.file_bytes == len(small.to_bytes())
 
 
+def test_qdq_files_hold_codes_and_nothing_that_must_be_folded():
+    small = compressed(residual_network(), IMAGES, encoding="qdq", target_bits=8, bits=8)
+    graph = onnx.load_model_from_string(small.to_bytes()).graph
+    made = {output: n for n in graph.node for output in n.output}
+    tensors = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    layers = [n for n in graph.node if n.op_type in ("Conv", "Gemm")]
+    assert len(layers) == 4
+    for layer in layers:
+        sources = [made[name] for name in layer.input]
+        assert [each.op_type for each in sources] == ["DequantizeLinear"] * len(sources)
+        codes, scale = (tensors[name] for name in sources[1].input[:2])
+        assert codes.dtype == np.int8 and tensors[sources[1].input[2]].any() == np.False_
+        if len(sources) == 3:
+            bias, step = (tensors[name] for name in sources[2].input)
+            assert bias.dtype == np.int32
+            np.testing.assert_allclose(step, scale * tensors[sources[0].input[1]], rtol=1e-6)
+    # What the layers had is gone: weights and biases of float32 would be larger than all codes.
+    assert not {each for each in tensors if tensors[each].dtype == np.float32 and tensors[each].size > 16}
+    written = sum(tensors[made[layer.input[1]].input[0]].nbytes for layer in layers)
+    assert small.plan.summary.code_bytes == written == sum(int(np.prod(tensor.shape)) for tensor in small.plan.tensors)
+
+
+def test_qdq_takes_one_byte_a_weight_whatever_its_bits():
+    eight, four = (
+        compressed(residual_network(), IMAGES, encoding="qdq", target_bits=bits, bits=[bits], rounding="nearest") for bits in (8, 4))
+    assert abs(len(eight.to_bytes()) - len(four.to_bytes())) < 64
+    assert eight.plan.summary.code_bytes == four.plan.summary.code_bytes
+
+
+@pytest.mark.parametrize("encoding", ["planes", "qdq"])
 @pytest.mark.parametrize("axes, expected", [(2, {"QGemm": 2}), (3, {"MatMulIntegerToFloat": 2})])
-def test_matrix_products_run_as_integer_kernels(axes, expected, tmp_path):
+def test_matrix_products_run_as_integer_kernels(axes, expected, encoding, tmp_path):
     arrays = ROWS if axes == 2 else {"x": ROWS["x"].reshape(16, 4, 24)}
-    small = compressed(product_network(axes), arrays)
+    small = compressed(product_network(axes), arrays, encoding=encoding)
     written = small.to_bytes()
     found = kernels(written, tmp_path)
     assert found["MatMul"] + found["Gemm"] + found["FusedGemm"] == 0 and {name: found[name] for name in expected} == expected
@@ -315,7 +348,8 @@ def test_session_plans_and_quantizes_with_activations(tmp_path):
     (dict(activations=8, activation_range="widest"), "widest"), (dict(activations=8, activation_loss=-1), "activation_loss"),
     (dict(activations=8, activation_loss=1, activation_mean_bits=8), "activation_mean_bits"),
     (dict(activations=None, activation_mean_bits=8), "activation_bits"),
-    (dict(activations=8, encoding="qdq"), "qdq"), (dict(activations=8, encoding="ort"), "ort")])
+    (dict(activations="mixed", encoding="qdq"), "activations of 4 bits with encoding.*planes or float.*qdq"),
+    (dict(activations=8, encoding="ort"), "activations with encoding.*planes, qdq or float.*ort")])
 def test_bad_values_are_refused_with_a_line(options, message):
     with pytest.raises((cet.InvalidArgument, TypeError), match=message):
         compressed(residual_network(), IMAGES, **options)

@@ -626,7 +626,7 @@ typedef struct cet_plan_options {
      convolutions, sums and concatenations of rounded values, with one scale and one zero point for all elements: the file has
      QuantizeLinear and DequantizeLinear there, and with 8 bits runtimes compute these layers with integers (docs/activations.md).
      4 bits are simulated in float. All losses told are of the model with weights and activations rounded. With encodings
-     "planes" and "float". */
+     "planes" and "float", and from 8 bits on "qdq", whose files hold codes of 8 bits of the weights beside codes. */
   uint32_t activation_bits;
   cet_activation_range activation_range;
   /* Of several bits the fewest over all elements are chosen for which the table's losses of activations sum to at most

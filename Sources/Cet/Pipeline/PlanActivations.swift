@@ -27,6 +27,14 @@ extension LoadedModel {
   }
 }
 
+extension CompressionPlan {
+  /// Layers, by index, whose weights the file holds as codes of 8 bits, because activations beside them are codes.
+  func heldIntegers(of model: LoadedModel) throws(CetError) -> Set<Int> {
+    guard !activations.isEmpty, options.encoding.holdsIntegers else { return [] }
+    return Set(try model.written(self).integerLayers(model.found.layers).keys)
+  }
+}
+
 extension Activations {
   /// As files have them that take the most bytes for the bits that are allowed.
   func largest(_ options: ActivationOptions, _ layers: [LinearLayer]) throws(CetError) -> [WrittenActivation] {

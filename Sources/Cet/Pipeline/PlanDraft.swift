@@ -198,6 +198,7 @@ struct PlanDraft {
     if let asked = options.activations, let activations {
       plan.activations = try table.activations.chosen(asked, weightLoss: plan.tableLoss)
       plan.fileBytes = try plan.fileBytes(of: model) { _ in addsBiases }
+      for index in try plan.heldIntegers(of: model) { plan.tensors[index].countBytes(options, isInteger: true) }
       plan.notes += activations.notes(plan.activations, model.found)
     }
     if let summary = model.existing.summary { plan.notes.append(summary) }

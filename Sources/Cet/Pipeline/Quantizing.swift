@@ -150,7 +150,7 @@ private func carryOut(
   let notes = given.notes
     + SampleNotes.fitting(
       model.file.model.graph, asked: options.samples ?? plan.samples, given: data.sampleCount, output: plan.options.output)
-    + plan.options.encoding.notes(model.found.layers)
+    + plan.options.encoding.notes(model.found.layers, activations: !plan.activations.isEmpty)
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
   let references = try given.references()
@@ -271,9 +271,12 @@ public final class QuantizedModel: @unchecked Sendable {
   }
 
   private func edit(_ encoding: Encoding) throws(CetError) -> ModelEdit {
-    guard activations.isEmpty || encoding.takesIntegers else {
+    let widths = plan.activations.compactMap { $0.choice?.grid.bits }
+    guard activations.isEmpty || encoding.takesActivations(widths) else {
+      let possible = Encoding.allCases.filter { $0.takesActivations(widths) }.map(\.rawValue)
       throw CetError(
-        .invalidArgument, "encoding '\(encoding.rawValue)' cannot hold a plan that rounds activations", expected: "planes or float", got: encoding.rawValue)
+        .invalidArgument, "encoding '\(encoding.rawValue)' cannot hold a plan that rounds activations to \(Set(widths).sorted().map(String.init).joined(separator: ", ")) bits",
+        expected: possible.joined(separator: ", "), got: encoding.rawValue)
     }
     return try rewriting.edit(
       layers.mapValues { LayerContent($0) }, activations: activations, encoding: encoding, runtime: plan.options.runtime, metadata: FileMetadata.entries(model, plan: plan))

@@ -367,7 +367,7 @@ def plan(
         output: Graph output that the loss reads, default the first.
         activations: Bits that activations are rounded to while the model runs: 8 (runtimes then compute with integers), 4
             (simulated in float), "mixed" (4 and 8), or several of 4, 8, 16 and "float"; default none. With encodings "planes" and
-            "float". All losses told are of the model with weights and activations rounded.
+            "float", and from 8 bits on "qdq", whose files hold int8 codes of the weights beside codes. All losses told are of the model with weights and activations rounded.
         activation_range: "least-loss" (default): of the others the range that loses least; "min-max", "percentile".
         activation_loss: Of several bits the fewest for which the table's losses of activations sum to at most this; default as
             much as those of the weights.
