@@ -58,8 +58,8 @@ extension PlannedTensor {
     (codeBytes, storedBytes) = bits == PlannedTensor.keptBits
       ? (0, count * 4)
       : FileSizes.storedBytes(
-        shape, axis: axis, CodeFormat(bits: bits, coding: Coding(coding, trellis: .small)), granularity: options.granularity, encoding: options.encoding,
-        isInteger: isInteger)
+        shape, axis: axis, CodeFormat(bits: bits, coding: Coding(coding, trellis: .small)), granularity: options.granularity,
+        encoding: options.encoding, isInteger: isInteger)
   }
 }
 

@@ -138,6 +138,7 @@ struct ActivationEncoding {
     let rank: Int
     /// Whether constant nodes can read it.
     let isInitializer: Bool
+    var shape: [Int] { [Int](repeating: 1, count: max(0, rank - 1)) + [values.count] }
   }
 
   /// Makes the nodes that read a weight and its bias read codes of 8 and 32 bits. A bias behind a matrix product is one as well:
@@ -167,43 +168,26 @@ struct ActivationEncoding {
     let (codes, weight): (String, String)
     if holdsCodes {
       // The weight's name is that of its values, as it was.
-      weight = layer.name
-      if let tensor = content.tensor, let integers {
-        codes = add(try Tensor(integers.codes(tensor.dequantized(), tensor.order), shape: layer.shape))
-      } else {
-        codes = add(try Tensor(uninitialized: .int8, layer.shape))
-      }
+      (codes, weight) = (try add(codesOf: content, integers, shape: layer.shape), layer.name)
     } else {
       (codes, weight) = (fresh(), fresh())
       nodes.append(Node("QuantizeLinear", inputs: [layer.name, scale, zero], outputs: [codes], attributes: axis))
     }
     nodes.append(Node("DequantizeLinear", inputs: [codes, scale, zero], outputs: [weight], attributes: axis))
     var summand: String?
-    if let bias, holdsCodes {
-      let shape = [Int](repeating: 1, count: max(0, bias.rank - 1)) + [bias.values.count]
-      let (count, inputScale) = (bias.values.count, activation.grid.scale)
-      let whole = integers?.codes(bias: bias.values, inputScale: inputScale) ?? [Int32](repeating: 0, count: count)
-      let steps = integers?.biasScales(count, inputScale: inputScale) ?? bias.values
-      let (codes, step, rounded) = (add(try Tensor(whole, shape: shape)), add(try Tensor(steps, shape: [count])), fresh())
+    if let bias {
+      let summed = fresh()
+      let (codes, step) = holdsCodes
+        ? try add(codesOf: bias, integers, activation.grid, hasAxis: form.axis != nil) : try fold(bias, scale, inputScale)
       nodes.append(
-        Node("DequantizeLinear", inputs: [codes, step], outputs: [rounded], attributes: ["axis": .int(Int64(max(0, bias.rank - 1)))]))
-      summand = rounded
-      edit.initializers.removeAll { $0.name == bias.name }
-      if bias.isInitializer { edit.removedInitializers.insert(bias.name) }
-    } else if let bias {
-      let (step, ratio, whole, codes, rounded) = (fresh(), fresh(), fresh(), fresh(), fresh())
-      let exact = try bias.isInitializer ? bias.name : add(
-        Tensor(bias.values, shape: [Int](repeating: 1, count: max(0, bias.rank - 1)) + [bias.values.count]))
-      nodes += [
-        Node("Mul", inputs: [scale, inputScale], outputs: [step]),
-        Node("Div", inputs: [exact, step], outputs: [ratio]),
-        Node("Round", inputs: [ratio], outputs: [whole]),
-        Node("Cast", inputs: [whole], outputs: [codes], attributes: ["to": .int(Int64(ElementType.int32.rawValue))]),
         Node(
-          "DequantizeLinear", inputs: [codes, step], outputs: [rounded],
-          attributes: form.axis == nil ? [:] : ["axis": .int(Int64(max(0, bias.rank - 1)))]),
-      ]
-      summand = rounded
+          "DequantizeLinear", inputs: [codes, step], outputs: [summed],
+          attributes: form.axis == nil ? [:] : ["axis": .int(Int64(bias.shape.count - 1))]))
+      if holdsCodes {
+        edit.initializers.removeAll { $0.name == bias.name }
+        if bias.isInitializer { edit.removedInitializers.insert(bias.name) }
+      }
+      summand = summed
     }
     let readers = [layer.node] + (bias.map { index.readers(of: $0.name).map { index.nodes[$0] } } ?? [])
     var seen: Set<String> = []
@@ -214,5 +198,37 @@ struct ActivationEncoding {
         return node
       }
     }
+  }
+
+  /// The codes of a weight; of no values where only the size counts.
+  private mutating func add(codesOf content: LayerContent, _ integers: IntegerWeights?, shape: [Int]) throws(CetError) -> String {
+    guard let tensor = content.tensor, let integers else { return add(try Tensor(uninitialized: .int8, shape)) }
+    return add(try Tensor(integers.codes(tensor.dequantized(), tensor.order), shape: shape))
+  }
+
+  /// The codes of a bias, and what they count in.
+  private mutating func add(
+    codesOf bias: Bias, _ integers: IntegerWeights?, _ grid: ActivationGrid, hasAxis: Bool
+  ) throws(CetError) -> (codes: String, step: String) {
+    let count = bias.values.count
+    let codes = integers?.codes(bias: bias.values, inputScale: grid.scale) ?? [Int32](repeating: 0, count: count)
+    let steps = integers?.biasScales(count, inputScale: grid.scale) ?? [Float](repeating: 1, count: count)
+    return (
+      add(try Tensor(codes, shape: bias.shape)),
+      add(try hasAxis ? Tensor(steps, shape: [count]) : Tensor(scalar: steps.first ?? 1))
+    )
+  }
+
+  /// Nodes that make codes of a bias when a file is loaded, and what these count in.
+  private mutating func fold(_ bias: Bias, _ scale: String, _ inputScale: String) throws(CetError) -> (codes: String, step: String) {
+    let exact = try bias.isInitializer ? bias.name : add(Tensor(bias.values, shape: bias.shape))
+    let (step, ratio, whole, codes) = (fresh(), fresh(), fresh(), fresh())
+    nodes += [
+      Node("Mul", inputs: [scale, inputScale], outputs: [step]),
+      Node("Div", inputs: [exact, step], outputs: [ratio]),
+      Node("Round", inputs: [ratio], outputs: [whole]),
+      Node("Cast", inputs: [whole], outputs: [codes], attributes: ["to": .int(Int64(ElementType.int32.rawValue))]),
+    ]
+    return (codes, step)
   }
 }

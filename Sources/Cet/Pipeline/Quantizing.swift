@@ -274,8 +274,9 @@ public final class QuantizedModel: @unchecked Sendable {
     let widths = plan.activations.compactMap { $0.choice?.grid.bits }
     guard activations.isEmpty || encoding.takesActivations(widths) else {
       let possible = Encoding.allCases.filter { $0.takesActivations(widths) }.map(\.rawValue)
+      let bits = Set(widths).sorted().map(String.init).joined(separator: ", ")
       throw CetError(
-        .invalidArgument, "encoding '\(encoding.rawValue)' cannot hold a plan that rounds activations to \(Set(widths).sorted().map(String.init).joined(separator: ", ")) bits",
+        .invalidArgument, "encoding '\(encoding.rawValue)' cannot hold a plan that rounds activations to \(bits) bits",
         expected: possible.joined(separator: ", "), got: encoding.rawValue)
     }
     return try rewriting.edit(
