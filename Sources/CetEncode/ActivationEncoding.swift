@@ -15,6 +15,9 @@ public struct WrittenActivation: Sendable {
 }
 
 extension [WrittenActivation] {
+  /// The operator set that their nodes need, into which weights are then written as well; nil: any.
+  var neededOpset: Int? { isEmpty ? nil : contains { $0.grid.bits > 8 } ? 21 : 13 }
+
   /// By index the layers that kernels of integers compute, with what each multiplies.
   public func integerLayers(_ layers: [LinearLayer]) -> [Int: WrittenActivation] {
     var found: [Int: WrittenActivation] = [:]
@@ -37,6 +40,9 @@ extension [WrittenActivation] {
 /// runtimes that look for them there.
 ///
 /// Codes of 4 bits are those of 8 of which only 16 are used: Max and Min cut what is outside.
+///
+/// Between codes onnxruntime makes codes of float weights by itself, one scale for all of a tensor. Where a weight stays float, as one
+/// that is kept or that two layers share, a Min behind the layer keeps it off, which cuts what the codes cut.
 struct ActivationEncoding {
   private(set) var initializers: [Initializer] = []
   /// Constant ones.
@@ -45,12 +51,15 @@ struct ActivationEncoding {
   private(set) var minimumIRVersion: Int64?
   private var names: NameScope
   private let index: GraphIndex
+  /// First outputs of the nodes whose weights are written as codes of 8 bits.
+  private let integerNodes: Set<String>
   private var counter = 0
   /// Zero points of weights, by shape.
   private var centers: [[Int]: String] = [:]
 
-  init(_ found: LinearLayers, names: NameScope) {
+  init(_ found: LinearLayers, names: NameScope, integerNodes: Set<String>) {
     self.names = names
+    self.integerNodes = integerNodes
     index = found.index
   }
 
@@ -75,7 +84,7 @@ struct ActivationEncoding {
   mutating func add(_ written: WrittenActivation, to edit: inout ModelEdit) throws(CetError) {
     let (name, grid) = (written.activation.name, written.grid)
     let isWide = grid.bits > 8
-    minimumOpset = max(minimumOpset ?? 13, isWide ? 21 : 13)
+    minimumOpset = [minimumOpset, [written].neededOpset].compactMap { $0 }.max()
     if isWide { minimumIRVersion = 10 }
     let scale = add(try Tensor(scalar: grid.scale))
     let zero = add(try isWide ? Tensor([UInt16(grid.zeroPoint)], shape: []) : Tensor(scalar: UInt8(grid.zeroPoint)))
@@ -83,20 +92,28 @@ struct ActivationEncoding {
     if grid.bits < 8 {
       cut = (add(try Tensor(scalar: grid.low)), add(try Tensor(scalar: grid.high)))
     }
+    if cut.high.isEmpty, written.activation.values.contains(where: isMadeWithFloatWeight) { cut.high = add(try Tensor(scalar: grid.high)) }
     grids[name] = (scale, zero, cut.low, cut.high)
     for value in written.activation.values { round(value, like: name, in: &edit) }
+  }
+
+  /// Whether a layer with a constant weight that stays float makes a value, or a Relu or Clip of what it makes.
+  private func isMadeWithFloatWeight(_ value: String) -> Bool {
+    guard let place = index.producer(of: value) else { return false }
+    let node = index.nodes[place]
+    if ["Relu", "Clip"].contains(node.operatorType) { return isMadeWithFloatWeight(node.input(0)) }
+    return ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(node.operatorType) && !integerNodes.contains(node.firstOutput)
+      && !index.isFed(node.input(1))
   }
 
   private mutating func round(_ value: String, like activation: String, in edit: inout ModelEdit) {
     guard let grid = grids[activation] else { return }
     func nodes(_ from: String, _ to: String) -> [Node] {
       var (nodes, source) = ([Node](), from)
-      if !grid.low.isEmpty {
-        let (above, inside) = (fresh(), fresh())
-        nodes += [
-          Node("Max", inputs: [source, grid.low], outputs: [above]), Node("Min", inputs: [above, grid.high], outputs: [inside]),
-        ]
-        source = inside
+      for (type, bound) in [("Max", grid.low), ("Min", grid.high)] where !bound.isEmpty {
+        let cut = fresh()
+        nodes.append(Node(type, inputs: [source, bound], outputs: [cut]))
+        source = cut
       }
       let codes = fresh()
       return nodes + [

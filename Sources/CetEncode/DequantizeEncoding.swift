@@ -33,13 +33,18 @@ struct DequantizeEncoding: NodeEncoding {
 
   /// Runtimes replace DequantizeLinear in front of a matrix product by a kernel that rounds the activations as well: measured
   /// in ONNX Runtime 1.32, the output's error at 8 bits grows by half to twice.
-  static func notes(_ layers: [LinearLayer]) -> [String] {
+  static func notes(_ layers: [LinearLayer]) -> [String] { productNotes(layers, "encoding qdq", losses: "float") }
+
+  /// - Parameters:
+  ///   - cause: what puts these layers' weights under DequantizeLinear beside activations of more than 8 bits.
+  ///   - losses: of which activations losses are told.
+  static func productNotes(_ layers: [LinearLayer], _ cause: String, losses: String) -> [String] {
     let products = layers.count { layer in
       if case .matrix = layer.kind { ["MatMul", "Gemm"].contains(layer.node.operatorType) } else { false }
     }
     guard products > 0 else { return [] }
     return [
-      "encoding qdq: onnxruntime's default computes \(products) matrix product\(products == 1 ? "" : "s") with 8-bit activations; the losses told are those of float activations, which the session option session.qdq_matmulnbits_accuracy_level=1 keeps"
+      "\(cause): onnxruntime's default computes \(products) matrix product\(products == 1 ? "" : "s") with 8-bit activations; the losses told are those of \(losses) activations, which the session option session.qdq_matmulnbits_accuracy_level=1 keeps"
     ]
   }
 

@@ -70,9 +70,12 @@ public enum Encoding: String, Sendable, CaseIterable {
   }
 
   /// What a caller should know before trusting the figures.
-  /// - Parameter activations: whether inputs of layers that kernels of integers take are rounded.
-  public func notes(_ layers: [LinearLayer], activations: Bool) -> [String] {
-    rules.notes(activations ? layers.filter { !$0.takesIntegers } : layers)
+  /// - Parameter activations: those that the file rounds.
+  public func notes(_ layers: [LinearLayer], activations: [WrittenActivation] = []) -> [String] {
+    let integers = activations.integerLayers(layers)
+    let wide = integers.filter { $1.grid.bits > ActivationGrid.integerBits }.keys.sorted().map { layers[$0] }
+    let others = layers.indices.filter { integers[$0] == nil }.map { layers[$0] }
+    return rules.notes(others) + DequantizeEncoding.productNotes(wide, "activations of 16 bits", losses: "16-bit")
   }
 }
 

@@ -25,7 +25,7 @@ public final class Rewriting: Sendable {
     var edit = ModelEdit()
     edit.metadata = metadata
     let model = found.model
-    var written = encoding.rules.init(opset: model.opset, names: found.names, runtime: runtime)
+    var written = encoding.rules.init(opset: max(model.opset, activations.neededOpset ?? 0), names: found.names, runtime: runtime)
     let indices = found.layers.indices.filter { contents[$0] != nil }
     let integers = activations.integerLayers(found.layers)
     let held = encoding.holdsIntegers ? Set(integers.keys) : []
@@ -78,13 +78,16 @@ public final class Rewriting: Sendable {
     _ activations: [WrittenActivation], _ integers: [Int: WrittenActivation], _ contents: [Int: LayerContent], holdsCodes: Bool,
     in edit: inout ModelEdit
   ) throws(CetError) {
-    var written = ActivationEncoding(found, names: NameScope(found.names, edit))
+    let nodes = integers.keys.filter { contents[$0] != nil }.map { found.layers[$0].node.firstOutput }
+    var written = ActivationEncoding(found, names: NameScope(found.names, edit), integerNodes: Set(nodes))
     for activation in activations { try written.add(activation, to: &edit) }
     let plain = Set(original.graph.initializers.map(\.name))
     for (index, activation) in integers.sorted(by: { $0.key < $1.key }) {
       guard let content = contents[index] else { continue }
-      try written.add(
-        found.layers[index], content, activation: activation, bias: bias(index, content, of: plain), holdsCodes: holdsCodes, to: &edit)
+      let bias = try bias(index, content, of: plain)
+      try written.add(found.layers[index], content, activation: activation, bias: bias, holdsCodes: holdsCodes, to: &edit)
+      // Its values stand in the file once more.
+      if let bias, !bias.isInitializer, found.constantNodes.contains(bias.name) { edit.replacedNodes[bias.name] = [] }
     }
     edit.initializers += written.initializers
     edit.leadingNodes += written.nodes

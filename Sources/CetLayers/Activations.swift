@@ -113,25 +113,46 @@ private final class ActivationSearch {
   /// The chosen value that a value's elements are of.
   private func origin(_ value: String) -> String {
     var (result, name) = (value, value)
-    while let place = index.producer(of: name), let moved = ActivationSearch.moved(index.nodes[place]), index.holder(of: place) == nil {
+    while let place = index.producer(of: name), let moved = ActivationSearch.moved(index.nodes[place], to: name), index.holder(of: place) == nil {
       name = moved
       if isChosen.contains(name) { result = name }
     }
     return result
   }
 
-  /// What an operator moves without computing: its outputs are values of its input.
-  private static func moved(_ node: Node) -> String? {
+  /// What an operator moves without computing: its output is values of its input.
+  private static func moved(_ node: Node, to output: String) -> String? {
     guard node.domain.isEmpty, !node.input(0).isEmpty else { return nil }
     switch node.operatorType {
-    case "Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "MaxPool": return node.input(0)
+    case "Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split": return node.input(0)
+    // Its other output is indices.
+    case "MaxPool": return output == node.firstOutput ? node.input(0) : nil
     default: return nil
     }
   }
 
+  /// Whether a value is of float16, bfloat16 or float64 in the file, as what a Cast made of it further up says: such types go from
+  /// the first operands of operators to what these make.
+  private func isOfOtherFloats(_ value: String) -> Bool {
+    let file = found.index
+    var (name, steps) = (value, 0)
+    while let place = file.producer(of: name), steps <= file.nodes.count {
+      let node = file.nodes[place]
+      if node.operatorType == "Cast", case .int(let code)? = node.attributes["to"] {
+        return ElementType(rawValue: Int32(truncatingIfNeeded: code)).map { $0.isFloatingPoint && $0 != .float32 } ?? false
+      }
+      name = node.input(["Where", "CastLike", "DequantizeLinear"].contains(node.operatorType) ? 1 : 0)
+      steps += 1
+    }
+    let type = file.constants[name]?.type ?? found.inlining.model.graph.inputs.first { $0.name == name }?.type
+    return type.map { $0.isFloatingPoint && $0 != .float32 } ?? false
+  }
+
   /// Whether an edit can put something between what makes a value and what reads it.
   func isPossible(_ value: String) -> Bool {
-    guard !value.isEmpty, index.isFed(value), !index.ambiguous.contains(value), !index.isOutput(value) else { return false }
+    guard !value.isEmpty, index.isFed(value), !index.ambiguous.contains(value), !index.isOutput(value),
+      !isOfOtherFloats(value)
+    else { return false }
     let readers = index.readers(of: value)
     guard !readers.contains(where: { ["QuantizeLinear", "DynamicQuantizeLinear"].contains(index.nodes[$0].operatorType) }) else { return false }
     guard let place = index.producer(of: value) else {

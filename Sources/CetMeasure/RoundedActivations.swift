@@ -15,7 +15,7 @@ public struct RoundedActivations: Sendable, Equatable {
   }
 
   /// Values of the graph with the name that their grid is fed under.
-  var gridNames: [String: String] {
+  public var gridNames: [String: String] {
     Dictionary(all.flatMap { activation in activation.values.map { ($0, activation.name) } }, uniquingKeysWith: { first, _ in first })
   }
 

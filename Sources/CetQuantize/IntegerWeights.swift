@@ -18,6 +18,8 @@ public struct IntegerWeights {
   private static let highestBias: Float = 0x1p30
   /// A product of two such scales is a normal number.
   static let leastScale: Float = 0x1p-62
+  /// 127 codes are a finite number.
+  private static let highestScale: Float = 0x1p120
 
   /// - Parameters:
   ///   - bias: what is added to the sums of products of codes, as whole multiples of inputScale · scale: a row that is small
@@ -35,7 +37,9 @@ public struct IntegerWeights {
     for row in scales.indices { scales[row] = max(scales[row], IntegerWeights.leastScale) }
     for (channel, value) in (bias ?? []).enumerated() {
       let row = scales.count == 1 ? 0 : channel
-      scales[row] = max(scales[row], abs(value) / (IntegerWeights.highestBias * inputScale))
+      // A bias that not even such a scale can hold is cut: the losses told say what that costs.
+      let least = min(abs(value) / (IntegerWeights.highestBias * inputScale), IntegerWeights.highestScale / max(1, inputScale))
+      scales[row] = max(scales[row], least)
     }
     self.scales = scales
   }

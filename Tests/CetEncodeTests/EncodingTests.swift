@@ -27,12 +27,25 @@ import Testing
 
   @Test func notes_areOfProductsUnderDequantizeLinear() throws {
     let layers = try SampleLayers().found.layers
-    #expect(Encoding.planes.notes(layers, activations: false).isEmpty && Encoding.float.notes(layers, activations: false).isEmpty)
-    #expect(Encoding.qdq.notes(layers, activations: false).count == 1)
-    #expect(Encoding.qdq.notes(layers, activations: false)[0].contains("2 matrix products"))
-    #expect(Encoding.qdq.notes([], activations: false).isEmpty)
+    #expect(Encoding.planes.notes(layers).isEmpty && Encoding.float.notes(layers).isEmpty)
+    #expect(Encoding.qdq.notes(layers).count == 1)
+    #expect(Encoding.qdq.notes(layers)[0].contains("2 matrix products"))
+    #expect(Encoding.qdq.notes([]).isEmpty)
+  }
+
+  @Test func notes_ofRoundedActivations_areOfProductsThatAreNoneOfIntegers() throws {
+    let layers = try SampleLayers().found.layers
+    let product = try #require(layers.firstIndex { $0.name == "dense" })
+    func written(_ bits: Int) throws -> [WrittenActivation] {
+      [WrittenActivation(Activation(name: "f", copies: [], layers: [product]), try ActivationGrid(bits: bits, scale: 1, zeroPoint: 0))]
+    }
     // The other's weight is of float16, which kernels of integers do not take.
-    #expect(Encoding.qdq.notes(layers, activations: true)[0].contains("1 matrix product "))
+    #expect(Encoding.qdq.notes(layers, activations: try written(8))[0].contains("encoding qdq: onnxruntime's default computes 1 matrix product "))
+    #expect(Encoding.planes.notes(layers, activations: try written(8)).isEmpty)
+    for encoding in [Encoding.planes, .float] {
+      #expect(encoding.notes(layers, activations: try written(16))[0].contains("activations of 16 bits: onnxruntime's default computes 1 matrix product "))
+    }
+    #expect(Encoding.qdq.notes(layers, activations: try written(16)).count == 2)
   }
 
   /// Every encoding against the library's own executor: all of them write the same model.

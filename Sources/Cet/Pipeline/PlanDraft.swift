@@ -146,13 +146,27 @@ struct PlanDraft {
       }
     }
     if case .size(let bytes) = options.target {
-      let least = try fileBytes(lowest)
-      if least > bytes {
-        let range = "\(least) to \(try fileBytes(highest)) bytes"
-        throw CetError(.infeasibleBudget, "a file of \(bytes) bytes cannot be reached: the allowed bits give \(range)")
-          .with(.expected, range).with(.got, "\(bytes) bytes")
-      }
+      if try fileBytes(lowest) > bytes, try widestUniform(within: bytes) == nil { throw try unreachable(bytes) }
     }
+  }
+
+  /// The same bits for all, as near as their widths come, from the fewest on.
+  private var uniformBits: [[Int?]] {
+    Set(widths.joined()).sorted().map { most in widths.map { allowed in allowed.last { $0 <= most } ?? allowed.first } }
+  }
+
+  /// The most bits, the same for all, of which a file is no larger. Fewer bits may make a larger file, where they alone need what
+  /// tensors share, such as a trellis' table.
+  private func widestUniform(within bytes: Int) throws(CetError) -> [Int?]? {
+    for bits in uniformBits.reversed() where try fileBytes(bits) <= bytes { return bits }
+    return nil
+  }
+
+  private func unreachable(_ bytes: Int) throws(CetError) -> CetError {
+    let sizes = try uniformBits.map { bits throws(CetError) in try fileBytes(bits) }
+    let range = "\(sizes.min() ?? 0) to \(sizes.max() ?? 0) bytes"
+    return CetError(.infeasibleBudget, "a file of \(bytes) bytes cannot be reached: the allowed bits give \(range)")
+      .with(.expected, range).with(.got, "\(bytes) bytes")
   }
 
   private static func short(_ value: Double) -> String { "\((value * 1000).rounded() / 1000)" }
@@ -200,6 +214,7 @@ struct PlanDraft {
       plan.fileBytes = try plan.fileBytes(of: model) { _ in addsBiases }
       for index in try plan.heldIntegers(of: model) { plan.tensors[index].countBytes(options, isInteger: true) }
       plan.notes += activations.notes(plan.activations, model.found)
+      plan.notes += options.encoding.notes(model.found.layers, activations: try model.written(plan))
     }
     if let summary = model.existing.summary { plan.notes.append(summary) }
     let lost = model.file.model.irVersion < 4 ? [] : model.overridableInputs.filter { input in
@@ -278,11 +293,17 @@ struct PlanDraft {
     case .size(let limit):
       let rest = try fileBytes(widths.map(\.first)) - planned.reduce(0) { $0 + storedCost($1, widths[$1][0]) }
       var budget = limit - rest
-      while true {
-        let choice = try make(budget, storedCost)
-        let excess = try fileBytes(choice.bits) - limit
-        if excess <= 0 { return choice }
-        budget -= excess
+      do {
+        while true {
+          let choice = try make(budget, storedCost)
+          let excess = try fileBytes(choice.bits) - limit
+          if excess <= 0 { return choice }
+          budget -= excess
+        }
+      } catch {
+        guard error.code == .infeasibleBudget else { throw error }
+        guard let bits = try widestUniform(within: limit) else { throw try unreachable(limit) }
+        return BitChoice(bits: bits)
       }
     case .maximumLoss: throw measuresNoLosses
     }

@@ -30,7 +30,7 @@ func measuredPlan(
   let graph = model.file.model.graph
   var notes = session.notes
     + SampleNotes.fitting(graph, asked: options.samples, given: data.sampleCount, output: options.output)
-    + options.encoding.notes(model.found.layers, activations: options.activations != nil)
+    + (options.activations == nil ? options.encoding.notes(model.found.layers) : [])
   for note in notes { monitor.log(.warning, note) }
   var draft = try PlanDraft(model, options, reached: session.bound.reached(session.batches))
   if let usualBits { draft = draft.aiming(atBits: usualBits) }

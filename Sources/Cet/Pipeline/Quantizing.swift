@@ -150,7 +150,7 @@ private func carryOut(
   let notes = given.notes
     + SampleNotes.fitting(
       model.file.model.graph, asked: options.samples ?? plan.samples, given: data.sampleCount, output: plan.options.output)
-    + plan.options.encoding.notes(model.found.layers, activations: !plan.activations.isEmpty)
+    + plan.options.encoding.notes(model.found.layers, activations: try model.written(plan))
   let news = notes.filter { !plan.notes.contains($0) }
   for note in news { monitor.log(.warning, note) }
   let references = try given.references()

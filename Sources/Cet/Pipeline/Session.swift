@@ -32,8 +32,8 @@ struct Session {
   private let fittingCache = Once<[[FittingBatch]]>()
   /// Of the samples that are not held out.
   let heldInVariances = OutputVariances()
-  private let referenceCache = Once<[Tensor]>()
-  private let unchangedCache = Once<SampleLosses>()
+  private var referenceCache = Once<[Tensor]>()
+  private var unchangedCache = Once<SampleLosses>()
 
   /// - Parameters:
   ///   - data: fitted to the model.
@@ -131,6 +131,10 @@ struct Session {
     guard activations != self.activations else { return self }
     var session = self
     session.bound = try bind(activations: activations)
+    if activations.gridNames != self.activations.gridNames {
+      // A program that can round is another one, whose last bits are its own.
+      (session.referenceCache, session.unchangedCache) = (Once(), Once())
+    }
     return session
   }
 
