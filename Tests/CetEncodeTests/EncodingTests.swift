@@ -1,3 +1,4 @@
+import CetLayers
 import CetONNX
 import CetQuantize
 import CetTensor
