@@ -152,6 +152,8 @@ def test_qdq_takes_one_byte_a_weight_whatever_its_bits():
         compressed(residual_network(), IMAGES, encoding="qdq", target_bits=bits, bits=[bits], rounding="nearest") for bits in (8, 4))
     assert abs(len(eight.to_bytes()) - len(four.to_bytes())) < 64
     assert eight.plan.summary.code_bytes == four.plan.summary.code_bytes
+    assert [note for note in four.plan.notes if "4 tensors of fewer than 8 bits take 8 in the file" in note]
+    assert not [note for note in eight.plan.notes if "fewer than 8 bits" in note]
 
 
 @pytest.mark.parametrize("encoding", ["planes", "qdq"])

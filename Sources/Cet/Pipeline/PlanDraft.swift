@@ -212,7 +212,13 @@ struct PlanDraft {
     if let asked = options.activations, let activations {
       plan.activations = try table.activations.chosen(asked, weightLoss: plan.tableLoss)
       plan.fileBytes = try plan.fileBytes(of: model) { _ in addsBiases }
-      for index in try plan.heldIntegers(of: model) { plan.tensors[index].countBytes(options, isInteger: true) }
+      let held = try plan.heldIntegers(of: model)
+      for index in held { plan.tensors[index].countBytes(options, isInteger: true) }
+      let narrow = held.count { plan.tensors[$0].bits < ActivationGrid.integerBits }
+      if narrow > 0 {
+        plan.notes.append(
+          "encoding qdq: \(narrow) tensor\(narrow == 1 ? "" : "s") of fewer than 8 bits take\(narrow == 1 ? "s" : "") 8 in the file, beside activations of codes: encoding planes keeps the file small")
+      }
       plan.notes += activations.notes(plan.activations, model.found)
       plan.notes += options.encoding.notes(model.found.layers, activations: try model.written(plan))
     }
