@@ -74,7 +74,7 @@ def main():
             samples = a.inputs(parser, arrays, [value.name for value in model.inputs])
         else:
             path = f"{folder}/model.onnx"
-            onnx.save(models.build(models.known(options.model)), path)
+            onnx.save(models.build(options.model), path)
             model, (samples, _) = cet.Model(path), models.data(options.model, options.samples)
         samples.pop("labels", None)
         measure(model, cet.Calibration(samples), options.ratios, settings)

@@ -1,5 +1,6 @@
 import CetAutodiff
 import CetEncode
+import CetLayers
 import CetMeasure
 import CetQuantize
 import CetTensor
@@ -137,7 +138,7 @@ public struct PlanOptions: Sendable, Equatable {
     }
     if let activations {
       try activations.validate()
-      let isWide = activations.bits.allSatisfy { $0 >= ActivationGrid.integerBits }
+      let isWide = activations.bits.allSatisfy { $0 >= Activation.integerBits }
       try check(
         encoding.takesActivations(activations.bits), "activations \(isWide ? "" : "of 4 bits ")with encoding", encoding.rawValue,
         isWide ? "planes, qdq or float" : "planes or float")

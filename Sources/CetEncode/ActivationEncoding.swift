@@ -21,8 +21,8 @@ extension [WrittenActivation] {
   /// By index the layers that kernels of integers compute, with what each multiplies.
   public func integerLayers(_ layers: [LinearLayer]) -> [Int: WrittenActivation] {
     var found: [Int: WrittenActivation] = [:]
-    for written in self where written.grid.bits >= ActivationGrid.integerBits {
-      for index in written.activation.layers where layers[index].takesIntegers { found[index] = written }
+    for written in self {
+      for index in written.activation.integerLayers(layers, bits: written.grid.bits) { found[index] = written }
     }
     return found
   }
@@ -51,16 +51,26 @@ struct ActivationEncoding {
   private(set) var minimumIRVersion: Int64?
   private var names: NameScope
   private let index: GraphIndex
-  /// First outputs of the nodes whose weights are written as codes of 8 bits.
-  private let integerNodes: Set<String>
+  /// What layers with a constant weight that stays float make, and a Relu or Clip behind them.
+  private let madeWithFloatWeights: Set<String>
   private var counter = 0
   /// Zero points of weights, by shape.
   private var centers: [[Int]: String] = [:]
 
+  /// - Parameter integerNodes: first outputs of the nodes whose weights are written as codes of 8 bits.
   init(_ found: LinearLayers, names: NameScope, integerNodes: Set<String>) {
     self.names = names
-    self.integerNodes = integerNodes
     index = found.index
+    var made: Set<String> = []
+    for node in found.index.nodes {
+      switch node.operatorType {
+      case "Relu", "Clip": if made.contains(node.input(0)) { made.insert(node.firstOutput) }
+      case "Conv", "ConvTranspose", "Gemm", "MatMul":
+        if !integerNodes.contains(node.firstOutput), !found.index.isFed(node.input(1)) { made.insert(node.firstOutput) }
+      default: break
+      }
+    }
+    madeWithFloatWeights = made
   }
 
   /// Names are short: in a small file they are a part of its size that shows.
@@ -92,18 +102,9 @@ struct ActivationEncoding {
     if grid.bits < 8 {
       cut = (add(try Tensor(scalar: grid.low)), add(try Tensor(scalar: grid.high)))
     }
-    if cut.high.isEmpty, written.activation.values.contains(where: isMadeWithFloatWeight) { cut.high = add(try Tensor(scalar: grid.high)) }
+    if cut.high.isEmpty, written.activation.values.contains(where: madeWithFloatWeights.contains) { cut.high = add(try Tensor(scalar: grid.high)) }
     grids[name] = (scale, zero, cut.low, cut.high)
     for value in written.activation.values { round(value, like: name, in: &edit) }
-  }
-
-  /// Whether a layer with a constant weight that stays float makes a value, or a Relu or Clip of what it makes.
-  private func isMadeWithFloatWeight(_ value: String) -> Bool {
-    guard let place = index.producer(of: value) else { return false }
-    let node = index.nodes[place]
-    if ["Relu", "Clip"].contains(node.operatorType) { return isMadeWithFloatWeight(node.input(0)) }
-    return ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(node.operatorType) && !integerNodes.contains(node.firstOutput)
-      && !index.isFed(node.input(1))
   }
 
   private mutating func round(_ value: String, like activation: String, in edit: inout ModelEdit) {

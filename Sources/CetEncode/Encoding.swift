@@ -31,7 +31,7 @@ public enum Encoding: String, Sendable, CaseIterable {
   public func takesActivations(_ bits: some Sequence<Int>) -> Bool {
     switch self {
     case .planes, .float: true
-    case .qdq: bits.allSatisfy { $0 >= ActivationGrid.integerBits }
+    case .qdq: bits.allSatisfy { $0 >= Activation.integerBits }
     case .ort: false
     }
   }
@@ -73,7 +73,7 @@ public enum Encoding: String, Sendable, CaseIterable {
   /// - Parameter activations: those that the file rounds.
   public func notes(_ layers: [LinearLayer], activations: [WrittenActivation] = []) -> [String] {
     let integers = activations.integerLayers(layers)
-    let wide = integers.filter { $1.grid.bits > ActivationGrid.integerBits }.keys.sorted().map { layers[$0] }
+    let wide = integers.filter { $1.grid.bits > Activation.integerBits }.keys.sorted().map { layers[$0] }
     let others = layers.indices.filter { integers[$0] == nil }.map { layers[$0] }
     return rules.notes(others) + DequantizeEncoding.productNotes(wide, "activations of 16 bits", losses: "16-bit")
   }

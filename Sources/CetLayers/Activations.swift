@@ -58,6 +58,8 @@ private final class ActivationSearch {
   private var isChosen: Set<String> = []
   private(set) var left: [Int] = []
   private(set) var activations: [Activation] = []
+  /// See `isOfOtherFloats`.
+  private var otherFloats: [String: Bool] = [:]
 
   init(_ found: LinearLayers, _ planned: Set<Int>) {
     self.found = found
@@ -135,17 +137,25 @@ private final class ActivationSearch {
   /// the first operands of operators to what these make.
   private func isOfOtherFloats(_ value: String) -> Bool {
     let file = found.index
-    var (name, steps) = (value, 0)
-    while let place = file.producer(of: name), steps <= file.nodes.count {
+    var (name, passed, type) = (value, [String](), ElementType?.none)
+    // What is known of a value is kept, so that a long chain is gone through once.
+    while otherFloats[name] == nil {
+      passed.append(name)
+      otherFloats[name] = false
+      guard let place = file.producer(of: name) else {
+        type = file.constants[name]?.type ?? found.inlining.model.graph.inputs.first { $0.name == name }?.type
+        break
+      }
       let node = file.nodes[place]
       if node.operatorType == "Cast", case .int(let code)? = node.attributes["to"] {
-        return ElementType(rawValue: Int32(truncatingIfNeeded: code)).map { $0.isFloatingPoint && $0 != .float32 } ?? false
+        type = ElementType(rawValue: Int32(truncatingIfNeeded: code))
+        break
       }
       name = node.input(["Where", "CastLike", "DequantizeLinear"].contains(node.operatorType) ? 1 : 0)
-      steps += 1
     }
-    let type = file.constants[name]?.type ?? found.inlining.model.graph.inputs.first { $0.name == name }?.type
-    return type.map { $0.isFloatingPoint && $0 != .float32 } ?? false
+    let isOther = type.map { $0.isFloatingPoint && $0 != .float32 } ?? otherFloats[name] ?? false
+    for name in passed { otherFloats[name] = isOther }
+    return isOther
   }
 
   /// Whether an edit can put something between what makes a value and what reads it.

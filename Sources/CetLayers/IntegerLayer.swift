@@ -1,5 +1,15 @@
 import CetGraph
 
+extension Activation {
+  /// From so many bits on runtimes compute with an activation's codes.
+  public static let integerBits = 8
+
+  /// The layers, by index, that runtimes compute with integers where the activation is rounded to so many bits.
+  public func integerLayers(_ layers: [LinearLayer], bits: Int) -> [Int] {
+    bits >= Activation.integerBits ? self.layers.filter { layers[$0].takesIntegers } : []
+  }
+}
+
 extension LinearLayer {
   /// Whether runtimes compute the layer with integers where its input and its weight are codes: a convolution or a
   /// matrix product that reads the weight as it is.

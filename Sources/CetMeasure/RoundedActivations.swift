@@ -24,8 +24,8 @@ public struct RoundedActivations: Sendable, Equatable {
   public func inputScales(_ layers: [LinearLayer]) -> [Int: Float] {
     var scales: [Int: Float] = [:]
     for activation in all {
-      guard let grid = grids[activation.name], grid.bits >= ActivationGrid.integerBits else { continue }
-      for index in activation.layers where layers[index].takesIntegers { scales[index] = grid.scale }
+      guard let grid = grids[activation.name] else { continue }
+      for index in activation.integerLayers(layers, bits: grid.bits) { scales[index] = grid.scale }
     }
     return scales
   }

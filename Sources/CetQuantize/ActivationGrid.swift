@@ -11,9 +11,6 @@ public struct ActivationGrid: Sendable, Equatable {
   public let scale: Float
   public let zeroPoint: Int
 
-  /// From so many bits on kernels of integers compute with codes.
-  public static let integerBits = 8
-
   public var highestCode: Int { (1 << bits) - 1 }
   /// The least and the greatest value.
   public var low: Float { Float(-zeroPoint) * scale }

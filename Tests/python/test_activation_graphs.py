@@ -150,6 +150,17 @@ def test_a_note_says_where_onnxruntime_takes_8_bits_for_more(activations, encodi
     assert [f"computes {products} matrix products" in note for note in notes] == ([True] if products else [])
 
 
+def test_weights_beside_activations_that_stayed_float_are_counted_by_their_bits():
+    content = made(
+        [node("MatMul", ["x", "a"], ["1"]), node("Tanh", ["1"], ["2"]), node("MatMul", ["2", "b"], ["y"])],
+        [weight("a", 24, 32), weight("b", 32, 10)], [("x", ["N", 24])], ["y"])
+    plan = compressed(
+        content, ROWS, activations="8,float", encoding="qdq", target_bits=4, bits=[4], loss="mse", activation_mean_bits=20).plan
+    rounded = {a.name: a.bits == 8 for a in plan.activations}
+    assert sorted(rounded.values()) == [False, True]
+    assert plan.summary.code_bytes == 24 * 32 // (1 if rounded["x"] else 2) + 32 * 10 // (1 if rounded["2"] else 2)
+
+
 def test_a_size_that_only_more_bits_reach_is_reached():
     small = {"a": weight("a", 12, 24), "b": weight("b", 5, 12)}
     content = made(

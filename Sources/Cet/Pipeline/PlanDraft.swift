@@ -213,11 +213,14 @@ struct PlanDraft {
       plan.activations = try table.activations.chosen(asked, weightLoss: plan.tableLoss)
       plan.fileBytes = try plan.fileBytes(of: model) { _ in addsBiases }
       let held = try plan.heldIntegers(of: model)
-      for index in held { plan.tensors[index].countBytes(options, isInteger: true) }
-      let narrow = held.count { plan.tensors[$0].bits < ActivationGrid.integerBits }
+      // What was counted so far is for activations of the most bits.
+      if options.encoding.holdsIntegers {
+        for index in planned { plan.tensors[index].countBytes(options, isInteger: held.contains(index)) }
+      }
+      let narrow = held.count { plan.tensors[$0].bits < Activation.integerBits }
       if narrow > 0 {
         plan.notes.append(
-          "encoding qdq: \(narrow) tensor\(narrow == 1 ? "" : "s") of fewer than 8 bits take\(narrow == 1 ? "s" : "") 8 in the file, beside activations of codes: encoding planes keeps the file small")
+          "encoding \(options.encoding.rawValue): \(narrow) tensor\(narrow == 1 ? "" : "s") of fewer than 8 bits take\(narrow == 1 ? "s" : "") 8 in the file, beside activations of codes: encoding planes keeps the file small")
       }
       plan.notes += activations.notes(plan.activations, model.found)
       plan.notes += options.encoding.notes(model.found.layers, activations: try model.written(plan))
