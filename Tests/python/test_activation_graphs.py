@@ -154,8 +154,10 @@ def test_weights_beside_activations_that_stayed_float_are_counted_by_their_bits(
     content = made(
         [node("MatMul", ["x", "a"], ["1"]), node("Tanh", ["1"], ["2"]), node("MatMul", ["2", "b"], ["y"])],
         [weight("a", 24, 32), weight("b", 32, 10)], [("x", ["N", 24])], ["y"])
-    plan = compressed(
-        content, ROWS, activations="8,float", encoding="qdq", target_bits=4, bits=[4], loss="mse", activation_mean_bits=20).plan
+    # Before quantizing, which counts anew.
+    plan = cet.plan(
+        cet.Model(content), cet.Calibration(ROWS), activations="8,float", encoding="qdq", target_bits=4, bits=[4], loss="mse",
+        activation_mean_bits=20)
     rounded = {a.name: a.bits == 8 for a in plan.activations}
     assert sorted(rounded.values()) == [False, True]
     assert plan.summary.code_bytes == 24 * 32 // (1 if rounded["x"] else 2) + 32 * 10 // (1 if rounded["2"] else 2)
