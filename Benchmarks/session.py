@@ -36,13 +36,13 @@ def measure(model, data, ratios, options):
     small, quantizing = seconds(lambda: session.quantize(plan))
     first = making + planning + quantizing
     print(f"first budget, {ratios[0]:g}x: {first:.2f} s (session {making:.2f}, plan {planning:.2f}, quantize {quantizing:.2f}), "
-          f"{len(small.to_bytes())} bytes")
+          f"{len(small.to_bytes())} bytes", flush=True)
     for ratio in ratios[1:]:
         calls = [seconds(lambda: session.plan(target_ratio=ratio)) for _ in range(5)]
         plan = calls[0][0]
         small, quantizing = seconds(lambda: session.quantize(plan))
         print(f"{ratio:g}x: plan {min(taken for _, taken in calls) * 1e3:.1f} ms, quantize {quantizing:.2f} s "
-              f"({100 * quantizing / first:.1f} % of the first budget), {len(small.to_bytes())} bytes")
+              f"({100 * quantizing / first:.1f} % of the first budget), {len(small.to_bytes())} bytes", flush=True)
     last = {"target_ratio": ratios[-1], **options}
     _, alone = seconds(lambda: cet.quantize(model, data, cet.plan(model, data, **last), threads=options["threads"]))
     print(f"compress, {ratios[-1]:g}x, without the session: {alone:.2f} s")

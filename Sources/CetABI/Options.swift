@@ -105,7 +105,14 @@ extension PlanOptions {
     if c.encoding == 0 || choosesEncoding { encoding = source.options.encoding }
     (choosesEncoding, usesUsualGranularity) = (false, false)
     if runtime == nil { runtime = source.options.runtime }
-    if c.bits == 0 { bits = source.options.bits }
+    if c.bits == 0 {
+      bits = source.options.bits
+      // Nobody asked for 1 bit: what is refused is the encoding, whose codes the table does not know.
+      if bits?.first == 1, !encoding.carriesTrellis {
+        throw invalid(
+          "option encoding: the plan's losses are of trellis codes, which encoding '\(encoding.rawValue)' does not have: plan from calibration data")
+      }
+    }
     try same(c.coding, &coding, source.options.coding, "coding")
     if c.effort == 0 { effort = source.options.effort }
     if c.keep_count == 0 { keep = source.options.keep }

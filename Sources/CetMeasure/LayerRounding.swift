@@ -128,7 +128,7 @@ extension LinearLayer {
     _ weights: WeightMatrix, _ format: CodeFormat, rules: CodeRules, factors: InputFactors?, effort: RoundingEffort,
     _ workers: Workers, scaling: (inout QuantizedMatrix, _ exponent: Int) throws(CetError) -> Void = { _, _ in }
   ) throws(CetError) -> QuantizedMatrix {
-    let (weights, exponent) = try weights.normalized()
+    let (weights, exponent) = weights.normalized()
     var matrix = try coded(
       weights, format, rules: rules, factors: factors?.factors(for: format.coding, walk(rules)), effort: effort, workers
     ).matrix

@@ -10,13 +10,11 @@ public final class OutputVariances: @unchecked Sendable {
 
   subscript(_ layer: Int) -> [Double]? { lock.withLock { known[layer] } }
 
-  /// Variances of outputs in units of 2^exponent, made when first asked for.
-  func value(_ layer: Int, _ exponent: Int, _ make: () throws(CetError) -> [Double]) throws(CetError) -> [Double] {
-    if let known = self[layer] { return known.map { scaled($0, by: -2 * exponent) } }
+  /// Variances of outputs, made when first asked for.
+  func value(_ layer: Int, _ make: () throws(CetError) -> [Double]) throws(CetError) -> [Double] {
+    if let known = self[layer] { return known }
     let made = try make()
-    lock.withLock { known[layer] = made.map { scaled($0, by: 2 * exponent) } }
+    lock.withLock { known[layer] = made }
     return made
   }
-
-  private func scaled(_ value: Double, by exponent: Int) -> Double { Double(sign: .plus, exponent: exponent, significand: value) }
 }

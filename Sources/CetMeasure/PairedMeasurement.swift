@@ -11,6 +11,8 @@ struct PairedMeasurement {
   /// The two networks at every batch.
   private let fp32: [ForwardCursor]
   let quantized: [ForwardCursor]
+  /// Inputs of several matrices.
+  private let shared: Set<String>
 
   init(_ bound: BoundModel, _ batches: [FittingBatch], fp32: [ForwardCursor], quantized: [ForwardCursor]) {
     self.bound = bound
@@ -18,6 +20,16 @@ struct PairedMeasurement {
     samples = batches.reduce(0) { $0 + $1.sampleCount }
     self.fp32 = fp32
     self.quantized = quantized
+    shared = bound.sharedInputNames
+  }
+
+  /// The weights of a layer whose outputs are taken in place of its inputs, because there are far fewer of them; nil: its inputs are
+  /// taken. Those serve all layers that read them. It depends on the model alone, never on which layers are quantized: results of
+  /// former calls are kept.
+  private func mapping(_ index: Int) throws(CetError) -> (matrix: WeightMatrix, exponent: Int)? {
+    let layer = bound.layers[index]
+    guard 2 * (layer.channels / layer.groups) <= layer.columns, layer.input.map(shared.contains) != true else { return nil }
+    return try WeightView(name: layer.name, shape: layer.shape, axis: layer.axis, bound.weightValues(layer)).matrix.normalized()
   }
 
   /// Statistics of layer `index`, to which all cursors run.
@@ -42,6 +54,7 @@ struct PairedMeasurement {
   private func grouped(_ index: Int, _ residual: Residual?, _ parts: [[Int]], _ needsVariance: Bool) throws(CetError) -> PairedStatistics {
     let layer = bound.layers[index]
     let rows = layer.channels / layer.groups
+    let weights = try mapping(index)
     var sums: [PairedMoments] = []
     var order: [Int] = []
     try bound.workers.ordered(parts.count) { part in
@@ -55,8 +68,11 @@ struct PairedMeasurement {
             layer, layer.node, input: f, group: group, step: step, kept: batches[position].rows[index])
           if found.count == group {
             firstOrder = patches.order
+            let reference = weights.map { weights, exponent in
+              PairedMoments.Reference(weights, rows: (group * rows)..<((group + 1) * rows), exponent: exponent, firstOrder)
+            } ?? .inputs(needsVariance: needsVariance)
             found.append(
-              try PairedMoments(columns: patches.columns, rows: difference == nil ? nil : rows, needsVariance: needsVariance))
+              try PairedMoments(columns: patches.columns, rows: rows, hasResidual: difference != nil, reference))
           }
           try patches.forEach([f, q], bound.context) { inputs, numbers throws(CetError) in
             try found[group].add(inputs, rows: numbers.count)
@@ -67,7 +83,7 @@ struct PairedMeasurement {
                 .update(from: difference.floats + number * layer.channels + group * rows, count: rows)
             }
             try withExtendedLifetime((picked, difference)) { () throws(CetError) in
-              try found[group].residual?.add(picked.floats, inputs[1], rows: numbers.count)
+              try found[group].addResidual(picked.floats, inputs[1], rows: numbers.count)
             }
           }
         }

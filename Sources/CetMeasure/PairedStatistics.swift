@@ -5,13 +5,15 @@ import CetTensor
 /// residual that its output is added to.
 struct PairedStatistics: Sendable {
   struct Group: Sendable {
-    let meanF: [Double]
+    /// E[p_f] or E[W p_f].
+    let meanF: OutputCorrection.Reference
     let meanQ: [Double]
-    /// Cov(p_f) (empty where no variance is matched) and Cov(p_q), K × K.
-    let covarianceF: [Double]
+    /// Cov(p_f) or the variances of W p_f; nil where no variance is matched.
+    let varianceF: OutputCorrection.Reference?
+    /// Cov(p_q), K × K.
     let covariance: [Double]
-    /// Cov(p_f, p_q), K × K.
-    let cross: [Double]
+    /// Cov(p_f, p_q) or Cov(W p_f, p_q).
+    let cross: OutputCorrection.Reference
     /// Cov(r_f − r_q, p_q), rows × K; empty without a residual.
     let residual: [Double]
     /// E[r_f − r_q], rows; empty without a residual.
@@ -23,40 +25,73 @@ struct PairedStatistics: Sendable {
 
 /// The running sums of one convolution group.
 struct PairedMoments {
-  /// nil where no variance is matched.
-  var f: SecondMoment?
-  var q: SecondMoment
-  var cross: CrossMoment
-  var residual: CrossMoment?
+  /// What the unquantized network's sums are of.
+  enum Reference {
+    case inputs(needsVariance: Bool)
+    /// The rows of the weights, over 2^exponent, with columns in the order of patches.
+    case outputs([Float], exponent: Int)
 
-  init(columns: Int, rows: Int?, needsVariance: Bool) throws(CetError) {
-    f = needsVariance ? try SecondMoment(dimension: columns) : nil
+    /// Outputs by some rows of weights over 2^exponent.
+    init(_ weights: WeightMatrix, rows: Range<Int>, exponent: Int, _ order: [Int]) {
+      self = .outputs(rows.flatMap { row in order.map { weights.values[row * weights.columns + $0] } }, exponent: exponent)
+    }
+  }
+
+  private var q: SecondMoment
+  /// nil where no variance is matched, and where sums are of outputs.
+  private var f: SecondMoment?
+  /// One of the two.
+  private var cross: CrossMoment?
+  private var outputs: OutputMoment?
+  private var residual: CrossMoment?
+  private var exponent = 0
+
+  /// - Parameters:
+  ///   - rows: of the weights.
+  ///   - hasResidual: whether `addResidual` is going to be called.
+  init(columns: Int, rows: Int, hasResidual: Bool, _ reference: Reference) throws(CetError) {
     q = try SecondMoment(dimension: columns)
-    cross = try CrossMoment(left: columns, right: columns)
-    residual = try rows.map { rows throws(CetError) in try CrossMoment(left: rows, right: columns) }
+    switch reference {
+    case .inputs(let needsVariance):
+      f = needsVariance ? try SecondMoment(dimension: columns) : nil
+      cross = try CrossMoment(left: columns, right: columns)
+    case .outputs(let weights, let exponent):
+      outputs = try OutputMoment(weights, outputs: rows, right: columns)
+      self.exponent = exponent
+    }
+    residual = hasResidual ? try CrossMoment(left: rows, right: columns) : nil
   }
 
   /// Adds patches of both networks' inputs.
   mutating func add(_ inputs: [UnsafePointer<Float>], rows: Int) throws(CetError) {
     try f?.add(inputs[0], rows: rows)
     try q.add(inputs[1], rows: rows)
-    try cross.add(inputs[0], inputs[1], rows: rows)
+    try cross?.add(inputs[0], inputs[1], rows: rows)
+    try outputs?.add(inputs[0], leftStride: q.dimension, inputs[1], rightStride: q.dimension, rows: rows)
+  }
+
+  /// Adds r_f − r_q at patches of the quantized network's inputs.
+  mutating func addResidual(_ difference: UnsafePointer<Float>, _ inputs: UnsafePointer<Float>, rows: Int) throws(CetError) {
+    try residual?.add(difference, inputs, rows: rows)
   }
 
   mutating func merge(_ other: PairedMoments) throws(CetError) {
     if let part = other.f { try f?.merge(part) }
     try q.merge(other.q)
-    try cross.merge(other.cross)
+    if let part = other.cross { try cross?.merge(part) }
+    if let part = other.outputs { try outputs?.merge(part) }
     if let part = other.residual { try residual?.merge(part) }
   }
 
   mutating func flush() throws(CetError) {
     try f?.flush()
     try q.flush()
-    try cross.flush()
+    try cross?.flush()
+    try outputs?.flush()
     try residual?.flush()
   }
 
+  /// - Parameter order: of the entries of patches among those of weight rows.
   func statistics(_ order: [Int]) throws(CetError) -> PairedStatistics.Group {
     let k = q.dimension
     func vector(_ x: [Double]) -> [Double] {
@@ -74,12 +109,25 @@ struct PairedMoments {
         filled = rows * k
       }
     }
+    func scaled(_ x: [Double], by exponent: Int) -> [Double] {
+      exponent == 0 ? x : x.map { Double(sign: .plus, exponent: exponent, significand: $0) }
+    }
+    let (meanF, varianceF, cross): (OutputCorrection.Reference, OutputCorrection.Reference?, OutputCorrection.Reference)
+    if let outputs {
+      meanF = .outputs(scaled(try outputs.mean(), by: exponent))
+      varianceF = .outputs(scaled(try outputs.variance(), by: 2 * exponent))
+      cross = .outputs(scaled(matrix(try outputs.covariance(), rows: outputs.outputs, both: false), by: exponent))
+    } else if let inputs = self.cross {
+      meanF = .inputs(vector(try inputs.leftMean()))
+      varianceF = try f.map { f throws(CetError) in .inputs(matrix(try f.covariance(), rows: k, both: true)) }
+      cross = .inputs(matrix(try inputs.covariance(), rows: k, both: true))
+    } else {
+      throw CetError(.internal, "paired moments of nothing")
+    }
     let rows = try residual?.leftMean().count ?? 0
     return PairedStatistics.Group(
-      meanF: vector(try cross.leftMean()), meanQ: vector(try q.mean()),
-      covarianceF: try f.map { f throws(CetError) in matrix(try f.covariance(), rows: k, both: true) } ?? [],
-      covariance: matrix(try q.covariance(), rows: k, both: true),
-      cross: matrix(try cross.covariance(), rows: k, both: true),
+      meanF: meanF, meanQ: vector(try q.mean()), varianceF: varianceF,
+      covariance: matrix(try q.covariance(), rows: k, both: true), cross: cross,
       residual: try residual.map { x throws(CetError) in matrix(try x.covariance(), rows: rows, both: false) } ?? [],
       residualMean: try residual?.leftMean() ?? [], count: q.count)
   }
@@ -113,8 +161,8 @@ struct DepthwiseMoments {
     PairedStatistics(
       groups: (0..<q.channels).map {
         .init(
-          meanF: cross.leftMean($0), meanQ: q.rightMean($0), covarianceF: f?.covariance($0) ?? [],
-          covariance: q.covariance($0), cross: cross.covariance($0), residual: [], residualMean: [], count: q.count)
+          meanF: .inputs(cross.leftMean($0)), meanQ: q.rightMean($0), varianceF: f.map { [channel = $0] in .inputs($0.covariance(channel)) },
+          covariance: q.covariance($0), cross: .inputs(cross.covariance($0)), residual: [], residualMean: [], count: q.count)
       })
   }
 }

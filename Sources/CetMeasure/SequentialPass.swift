@@ -125,10 +125,9 @@ public struct SequentialPass {
         target, format, rules: rules, factors: factored.factors, effort: effort, bound.workers
       ) { matrix, exponent throws(CetError) in
         guard options.matchesVariance else { return }
-        let reference = try variances.value(index, exponent) { () throws(CetError) in
-          try variance(view.matrix.scaled(byPowerOfTwo: -exponent), factored.paired)
-        }
-        try matchVariance(&matrix, reference, factored.paired)
+        let reference = try variances.value(index) { () throws(CetError) in try variance(view.matrix, factored.paired) }
+        try matchVariance(
+          &matrix, reference.map { Double(sign: .plus, exponent: -2 * exponent, significand: $0) }, factored.paired)
       }
       return QuantizedLayer(
         tensor: try view.assembled(matrix), bias: try correctedBias(index, view.matrix, matrix, factored.paired))
@@ -171,8 +170,9 @@ public struct SequentialPass {
     let rows = weights.rows / max(1, statistics.groups.count)
     var result: [Double] = []
     for (g, group) in statistics.groups.enumerated() {
-      result += try OutputCorrection.variance(
-        Array(weights.values[range(g, rows, weights.columns)]), rows: rows, covariance: group.covarianceF, workers: bound.workers)
+      guard let reference = group.varianceF else { throw CetError(.internal, "no variances were measured") }
+      let part = try WeightMatrix(Array(weights.values[range(g, rows, weights.columns)]), rows: rows, columns: weights.columns)
+      result += try OutputCorrection.variance(part, reference: reference, workers: bound.workers)
     }
     return result
   }

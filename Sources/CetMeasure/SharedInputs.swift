@@ -17,6 +17,16 @@ extension BoundModel {
     return runs
   }
 
+  /// Inputs of which `sharedInputs` may make a run, whatever layers it is asked for.
+  var sharedInputNames: Set<String> {
+    var (once, more): (Set<String>, Set<String>) = ([], [])
+    for layer in layers {
+      guard case .matrix = layer.kind, let input = layer.input else { continue }
+      if !once.insert(input).inserted { more.insert(input) }
+    }
+    return more
+  }
+
   private func sharesInput(_ a: Int, _ b: Int) -> Bool {
     guard case .matrix = layers[a].kind, case .matrix = layers[b].kind else { return false }
     return layers[a].input != nil && layers[a].input == layers[b].input

@@ -64,16 +64,21 @@ public struct StatisticsMeasurement {
         let outputs = try bound.programs.forward(batch.batch, outputs: names).run(batch.batch, weights: bound.weights)
         let activations = Dictionary(zip(names, outputs), uniquingKeysWith: { first, _ in first })
         for place in places {
-          try add(indices[place], activations, batch, to: &found[place])
+          try naming(indices[place]) { () throws(CetError) in try add(indices[place], activations, batch, to: &found[place]) }
         }
       }
-      for place in found.indices { try found[place].flush() }
+      for place in found.indices { try naming(indices[place]) { () throws(CetError) in try found[place].flush() } }
       return found
     } combine: { part, partial in
       for (place, found) in partial.enumerated() { try sums[place].merge(found) }
       try progress(parts[part].upperBound)
     }
     return sums
+  }
+
+  /// Says of a failure which layer's inputs it is about.
+  private func naming(_ index: Int, _ body: () throws(CetError) -> Void) throws(CetError) {
+    do throws(CetError) { try body() } catch { throw error.at(.initializer(bound.layers[index].name)) }
   }
 
   /// Adds a batch's patches of one layer.

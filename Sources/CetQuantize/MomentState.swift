@@ -1,16 +1,21 @@
 import CKernels
 import CetTensor
 
-/// The sums behind `SecondMoment` (left = right, only the lower triangle is kept) and `CrossMoment`.
+/// The sums behind `SecondMoment` (left = right, only the lower triangle is kept), `CrossMoment` and `OutputMoment`.
 struct MomentState: Sendable {
   let left: Int
   let right: Int
   let symmetric: Bool
+  /// A matrix [left × inputs] that the left vectors, of `inputs` values, are multiplied by before anything else.
+  private let map: [Float]?
+  private let inputs: Int
   private(set) var count = 0
   private(set) var leftMean: [Double]
   private(set) var rightMean: [Double]
   /// Σ (a − mean a)(b − mean b)ᵀ, [left × right]; the strict upper triangle is unused when symmetric.
   private(set) var scatter: [Double]
+  /// Σ (a − mean a)², of mapped vectors alone.
+  private(set) var leftSquares: [Double]
   /// Patches that wait for a full chunk, so that sums do not depend on the sizes of the calls.
   private var pendingLeft: [Float] = []
   private var pendingRight: [Float] = []
@@ -21,10 +26,13 @@ struct MomentState: Sendable {
   /// Products are made in tiles that stay in cache while they are added in double.
   static let tile = 512
 
-  init(left: Int, right: Int, symmetric: Bool) {
+  init(left: Int, right: Int, symmetric: Bool, map: [Float]? = nil) {
     self.left = left
     self.right = right
     self.symmetric = symmetric
+    self.map = map
+    inputs = map.map { $0.count / left } ?? left
+    leftSquares = [Double](repeating: 0, count: map == nil ? 0 : left)
     leftMean = [Double](repeating: 0, count: left)
     rightMean = [Double](repeating: 0, count: right)
     scatter = [Double](repeating: 0, count: left * right)
@@ -33,8 +41,8 @@ struct MomentState: Sendable {
   mutating func add(
     _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
   ) throws(CetError) {
-    guard rows >= 0, leftStride >= left, rightStride >= right else {
-      throw CetError(.invalidArgument, "\(rows) patches with strides \(leftStride), \(rightStride) for \(left), \(right) values")
+    guard rows >= 0, leftStride >= inputs, rightStride >= right else {
+      throw CetError(.invalidArgument, "\(rows) patches with strides \(leftStride), \(rightStride) for \(inputs), \(right) values")
     }
     var row = 0
     while row < rows {
@@ -45,7 +53,7 @@ struct MomentState: Sendable {
       }
       let take = min(rows - row, MomentState.chunkRows - pendingRows)
       for i in row..<(row + take) {
-        if !symmetric { pendingLeft.append(contentsOf: UnsafeBufferPointer(start: a + i * leftStride, count: left)) }
+        if !symmetric { pendingLeft.append(contentsOf: UnsafeBufferPointer(start: a + i * leftStride, count: inputs)) }
         pendingRight.append(contentsOf: UnsafeBufferPointer(start: b + i * rightStride, count: right))
       }
       pendingRows += take
@@ -63,7 +71,7 @@ struct MomentState: Sendable {
     try heldRight.withUnsafeBufferPointer { b throws(CetError) in
       try heldLeft.withUnsafeBufferPointer { a throws(CetError) in
         guard let b = b.baseAddress else { return }
-        try addChunk(a.baseAddress ?? b, left, b, right, rows: rows)
+        try addChunk(a.baseAddress ?? b, inputs, b, right, rows: rows)
       }
     }
   }
@@ -79,6 +87,7 @@ struct MomentState: Sendable {
     try flush()
     let other = try other.flushed()
     combine(count: other.count, leftMean: other.leftMean, rightMean: other.rightMean)
+    for i in leftSquares.indices { leftSquares[i] += other.leftSquares[i] }
     scatter.withUnsafeMutableBufferPointer { sum in
       other.scatter.withUnsafeBufferPointer { x in
         if let sum = sum.baseAddress, let x = x.baseAddress { ck_accumulate_f64(x, sum, left * right) }
@@ -105,10 +114,25 @@ struct MomentState: Sendable {
     _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
   ) throws(CetError) {
     let columns = try ColumnMeans.centred(b, rows: rows, columns: right, stride: rightStride)
-    let lines = symmetric ? columns : try ColumnMeans.centred(a, rows: rows, columns: left, stride: leftStride)
+    let lines = symmetric ? columns : try lines(a, leftStride, rows: rows)
     combine(count: rows, leftMean: lines.mean, rightMean: columns.mean)
     try withExtendedLifetime((lines, columns)) { () throws(CetError) in
+      if map != nil { addSquares(lines.values.pointer, rows: rows) }
       try addProduct(lines.values.pointer, columns.values.pointer, rows: rows)
+    }
+  }
+
+  /// The centred left vectors of a chunk. They are centred before they are mapped: a large mean costs no digits.
+  private func lines(_ a: UnsafePointer<Float>, _ stride: Int, rows: Int) throws(CetError) -> ColumnMeans {
+    let inputs = try ColumnMeans.centred(a, rows: rows, columns: self.inputs, stride: stride)
+    return try map.map { map throws(CetError) in try inputs.mapped(by: map, rows: rows, to: left) } ?? inputs
+  }
+
+  private mutating func addSquares(_ lines: UnsafePointer<Float>, rows: Int) {
+    leftSquares.withUnsafeMutableBufferPointer { sums in
+      for row in 0..<rows {
+        for i in 0..<left { sums[i] += Double(lines[row * left + i]) * Double(lines[row * left + i]) }
+      }
     }
   }
 
@@ -129,6 +153,7 @@ struct MomentState: Sendable {
         }
       }
     }
+    for i in leftSquares.indices { leftSquares[i] += (meanLeft[i] - leftMean[i]) * (meanLeft[i] - leftMean[i]) * n * m / total }
     for i in 0..<left { leftMean[i] += (meanLeft[i] - leftMean[i]) * m / total }
     for j in 0..<right { rightMean[j] += (meanRight[j] - rightMean[j]) * m / total }
     count += added

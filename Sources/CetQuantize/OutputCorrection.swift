@@ -3,15 +3,23 @@ import CetTensor
 /// What happens to a layer's output around rounding: bias, least-squares target, variance.
 /// Means and variances are per row (output), over patches.
 public enum OutputCorrection {
+  /// A statistic of the fp32 network: of the layer's inputs p_f, or of its outputs W p_f, which are what it is used for.
+  public enum Reference: Sendable {
+    case inputs([Double])
+    case outputs([Double])
+
+    var values: [Double] { switch self { case .inputs(let values), .outputs(let values): values } }
+  }
+
   /// Of the inputs of a group of rows.
   public struct Means: Sendable {
-    /// E[p_f] and E[p_q], K values each: in the fp32 network and in the partly quantized one.
-    public let full: [Double]
+    /// E[p_f] (K values) or E[W p_f] (one a row) in the fp32 network, and E[p_q] (K values) in the partly quantized one.
+    public let full: Reference
     public let quantized: [Double]
     /// E[r_f − r_q], one value a row of the group; empty without a residual operand.
     public let residual: [Double]
 
-    public init(full: [Double], quantized: [Double], residual: [Double] = []) {
+    public init(full: Reference, quantized: [Double], residual: [Double] = []) {
       self.full = full
       self.quantized = quantized
       self.residual = residual
@@ -21,10 +29,10 @@ public enum OutputCorrection {
   /// Step 4: −(Q(W) − W) μ, to add to the bias; μ = E[p], one a group of rows. The bias then absorbs the mean, which is
   /// why rounding uses the centred covariance.
   public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, means: [[Double]]) throws(CetError) -> [Double] {
-    try shifts(weights, matrix, means.map { Means(full: $0, quantized: $0) }) { values, start, group, _ in
+    try shifts(weights, matrix, means.map { Means(full: .inputs($0), quantized: $0) }) { values, start, group, _, _ in
       var sum = 0.0
       for j in 0..<weights.columns {
-        sum += (Double(values[start + j]) - Double(weights.values[start + j])) * group.full[j]
+        sum += (Double(values[start + j]) - Double(weights.values[start + j])) * group.quantized[j]
       }
       return -sum
     }
@@ -33,20 +41,27 @@ public enum OutputCorrection {
   /// Step 7: W μ_f + E[r_f − r_q] − Q(W) μ_q, to add to the bias: the output's mean over the partly quantized
   /// network's inputs becomes that of the fp32 network, mean error of the residual operand included.
   public static func bias(_ weights: WeightMatrix, _ matrix: QuantizedMatrix, means: [Means]) throws(CetError) -> [Double] {
-    try shifts(weights, matrix, means) { values, start, group, residual in
+    try shifts(weights, matrix, means) { values, start, group, row, residual in
       var sum = residual
-      for j in 0..<weights.columns {
-        sum += Double(weights.values[start + j]) * group.full[j]
-        sum -= Double(values[start + j]) * group.quantized[j]
+      switch group.full {
+      case .inputs(let full):
+        for j in 0..<weights.columns {
+          sum += Double(weights.values[start + j]) * full[j]
+          sum -= Double(values[start + j]) * group.quantized[j]
+        }
+      case .outputs(let full):
+        sum += full[row]
+        for j in 0..<weights.columns { sum -= Double(values[start + j]) * group.quantized[j] }
       }
       return sum
     }
   }
 
-  /// Calls `shift` for every row with the dequantized matrix, the place of the row's first entry, and the means of its group.
+  /// Calls `shift` for every row with the dequantized matrix, the place of the row's first entry, the means of its group and its
+  /// place in that.
   private static func shifts(
     _ weights: WeightMatrix, _ matrix: QuantizedMatrix, _ means: [Means],
-    _ shift: (_ values: [Float], _ start: Int, _ group: Means, _ residual: Double) -> Double
+    _ shift: (_ values: [Float], _ start: Int, _ group: Means, _ row: Int, _ residual: Double) -> Double
   ) throws(CetError) -> [Double] {
     try MatrixRounding.check(weights, matrix.grid)
     let (rows, columns) = (weights.rows, weights.columns)
@@ -56,16 +71,17 @@ public enum OutputCorrection {
     let perGroup = rows / means.count
     for group in means {
       let residual = group.residual.isEmpty ? perGroup : group.residual.count
-      guard group.full.count == columns, group.quantized.count == columns, residual == perGroup else {
+      let expected = if case .inputs = group.full { columns } else { perGroup }
+      guard group.full.values.count == expected, group.quantized.count == columns, residual == perGroup else {
         throw CetError(
           .shapeMismatch,
-          "a \([perGroup, columns].shapeText) layer got means of \(group.full.count), \(group.quantized.count) and \(residual) values")
+          "a \([perGroup, columns].shapeText) layer got means of \(group.full.values.count), \(group.quantized.count) and \(residual) values")
       }
     }
     let values = matrix.dequantize()
     return try (0..<rows).map { row throws(CetError) in
       let group = means[row / perGroup]
-      let sum = shift(values, row * columns, group, group.residual.isEmpty ? 0 : group.residual[row % perGroup])
+      let sum = shift(values, row * columns, group, row % perGroup, group.residual.isEmpty ? 0 : group.residual[row % perGroup])
       guard sum.isFinite else { throw CetError(.numeric, "the bias correction of row \(row) is not finite") }
       return sum
     }
@@ -75,15 +91,17 @@ public enum OutputCorrection {
   /// has, least squares with ridge ρ = `relativeRidge` · mean diag C_q:
   ///   target = W + (W (M − C_q) + S)(C_q + ρI)⁻¹
   /// where C_q = Cov(p_q), M = Cov(p_f, p_q) (both K × K), S = Cov(r_f − r_q, p_q) (O × K, nil without a residual
-  /// operand). `patches` is the number of patches behind the covariances.
+  /// operand). In place of M its product W M = Cov(W p_f, p_q) (O × K) does. `patches` is the number of patches behind the covariances.
   ///
   /// With few patches the ridge grows, and with fewer still the target is W itself: nil (`SamplePolicy.ridgeFactor`).
   public static func leastSquaresTarget(
-    _ weights: WeightMatrix, quantizedCovariance cq: [Double], crossCovariance m: [Double], residualCovariance s: [Double]?,
+    _ weights: WeightMatrix, quantizedCovariance cq: [Double], crossCovariance cross: Reference, residualCovariance s: [Double]?,
     relativeRidge: Double, patches: Int, workers: Workers = Workers(threads: 1)
   ) throws(CetError) -> WeightMatrix? {
     let (rows, n) = (weights.rows, weights.columns)
-    guard cq.count == n * n, m.count == n * n, s?.count ?? rows * n == rows * n else {
+    let m = cross.values
+    let expected = if case .inputs = cross { n * n } else { rows * n }
+    guard cq.count == n * n, m.count == expected, s?.count ?? rows * n == rows * n else {
       throw CetError(
         .shapeMismatch,
         "a \([rows, n].shapeText) layer got covariances of \(cq.count), \(m.count) and \(s?.count ?? rows * n) values")
@@ -95,8 +113,12 @@ public enum OutputCorrection {
     try weights.checkFinite()
 
     // Right-hand side W (M − C_q) + S.
-    let difference = zip(m, cq).map { $0 - $1 }
-    var right = try LinearAlgebra.product(weights.values.map(Double.init), difference, m: rows, k: n, n: n, workers: workers)
+    let w = weights.values.map(Double.init)
+    var right: [Double]
+    switch cross {
+    case .inputs: right = try LinearAlgebra.product(w, zip(m, cq).map { $0 - $1 }, m: rows, k: n, n: n, workers: workers)
+    case .outputs: right = zip(m, try LinearAlgebra.product(w, cq, m: rows, k: n, n: n, workers: workers)).map { $0 - $1 }
+    }
     if let s { for i in right.indices { right[i] += s[i] } }
     for value in right where !value.isFinite { throw CetError(.numeric, "the covariances of the least-squares target are not finite") }
 
@@ -127,6 +149,14 @@ public enum OutputCorrection {
     let target = try WeightMatrix(values, rows: rows, columns: n)
     try target.checkFinite()
     return target
+  }
+
+  /// The variances of the fp32 network's outputs, one a row of W: of C = Cov(p_f) those of `variance`.
+  public static func variance(_ weights: WeightMatrix, reference: Reference, workers: Workers = Workers(threads: 1)) throws(CetError) -> [Double] {
+    switch reference {
+    case .inputs(let covariance): try variance(weights.values, rows: weights.rows, covariance: covariance, workers: workers)
+    case .outputs(let variances): variances
+    }
   }
 
   /// Per row w C wᵀ: the variance of the output of `values` (rows × columns, row-major) over patches of covariance C.

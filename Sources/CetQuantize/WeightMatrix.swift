@@ -20,7 +20,7 @@ public struct WeightMatrix: Sendable {
   /// The matrix with its largest magnitude near 1, and the power of two that was taken out: grids of values whose squares
   /// or inverses pass the ends of float32 are found there. Scaling by powers of two changes no code; within 2^±40 nothing
   /// is done.
-  public func normalized() throws(CetError) -> (matrix: WeightMatrix, exponent: Int) {
+  public func normalized() -> (matrix: WeightMatrix, exponent: Int) {
     let largest = values.reduce(Float(0)) { $1.isFinite ? max($0, abs($1)) : $0 }
     guard largest > 0, !(0x1p-40...0x1p40).contains(largest) else { return (self, 0) }
     let exponent = Int(largest.exponent)

@@ -1,5 +1,6 @@
 import CetAutodiff
 import CetGraph
+import CetQuantize
 import CetTensor
 import Testing
 
@@ -33,21 +34,46 @@ import Testing
     let difference = zip(f, q).map { zip($0, $1).map { $0 - $1 } }
     let (own, other, residual) = (PlainMoments(f), PlainMoments(q), PlainMoments(difference, q))
     #expect(group.count == 9)
-    #expect(distance(group.meanF, own.mean) < 1e-6 && distance(group.covarianceF, own.covariance) < 1e-6)
+    #expect(distance(inputs(group.meanF), own.mean) < 1e-6 && distance(inputs(group.varianceF), own.covariance) < 1e-6)
     #expect(distance(group.meanQ, other.mean) < 1e-6 && distance(group.covariance, other.covariance) < 1e-6)
-    #expect(distance(group.cross, PlainMoments(f, q).covariance) < 1e-6)
+    #expect(distance(inputs(group.cross), PlainMoments(f, q).covariance) < 1e-6)
     #expect(distance(group.residualMean, residual.mean) < 1e-6 && distance(group.residual, residual.covariance) < 1e-6)
   }
 
-  @Test(arguments: [1, 2])
-  func convolution_isInTheOrderOfTheWeights(_ groups: Int) throws {
+  private func inputs(_ reference: OutputCorrection.Reference?) -> [Double] {
+    if case .inputs(let values) = reference { values } else { [] }
+  }
+
+  private func outputs(_ reference: OutputCorrection.Reference?) -> [Double] {
+    if case .outputs(let values) = reference { values } else { [] }
+  }
+
+  /// Statistics of inputs where there are not far fewer outputs, with columns in the order of the weights.
+  @Test(arguments: [2, 3])
+  func convolution_ofFewOutputs_hasStatisticsOfThem(_ channels: Int) throws {
+    let nodes = [Node("Conv", inputs: ["x", "a"], outputs: ["h"]), Node("Conv", inputs: ["h", "b"], outputs: ["y"])]
+    let bound = try boundModel(nodes, [weight("a", 2, 1, 1, 1, seed: 1), weight("b", channels, 2, 1, 2, seed: 2)])
+    let data = try batch(["x": drawn(3, 1, 1, 6, seed: 3)])
+    let route = try ForwardRoute(
+      bound.model, batch: data, parameters: Array(bound.weights.keys), stops: ["h"], outputs: ["y"], bound.context)
+    let cursor = { ForwardCursor(route, data, weights: bound.weights, bound.context) }
+    let group = try PairedMeasurement(bound, all([data]), fp32: [cursor()], quantized: [cursor()])
+      .statistics(1, needsVariance: true).groups[0]
+    #expect(inputs(group.cross).count == (channels == 3 ? 16 : 0) && outputs(group.cross).count == (channels == 3 ? 0 : 8))
+    if channels == 3 { #expect(distance(inputs(group.cross), group.covariance) < 1e-6) }
+  }
+
+  /// One group, groups of two channels, and a depthwise convolution, whose statistics are of inputs.
+  @Test(arguments: [(2, 1), (4, 2), (2, 2)])
+  func convolution_isInTheOrderOfTheWeights(_ channels: Int, _ groups: Int) throws {
+    let count = channels / groups
     let nodes = [
       Node("Conv", inputs: ["x", "a"], outputs: ["h"]),
       Node("Conv", inputs: ["h", "b"], outputs: ["y"], attributes: ["group": .int(Int64(groups))]),
     ]
-    let bound = try boundModel(nodes, [weight("a", 2, 1, 1, 1, seed: 1), weight("b", 2, 2 / groups, 1, 2, seed: 2)])
+    let bound = try boundModel(nodes, [weight("a", channels, 1, 1, 1, seed: 1), weight("b", channels, count, 1, 2, seed: 2)])
     let data = try batch(["x": drawn(3, 1, 1, 6, seed: 3)])
-    let changed = bound.weights.merging(["a": try drawn(2, 1, 1, 1, seed: 9)]) { $1 }
+    let changed = bound.weights.merging(["a": try drawn(channels, 1, 1, 1, seed: 9)]) { $1 }
     let route = try ForwardRoute(
       bound.model, batch: data, parameters: Array(changed.keys), stops: ["h"], outputs: ["y"], bound.context)
     let measurement = PairedMeasurement(
@@ -57,12 +83,21 @@ import Testing
     let f = try program.run(data, weights: bound.weights)[0].rowMajor()
     let q = try program.run(data, weights: changed)[0].rowMajor()
     for (number, group) in try measurement.statistics(1, needsVariance: false).groups.enumerated() {
-      let channels = groups == 1 ? 0..<2 : number..<(number + 1)
-      let (a, b) = (windows(f, channels: channels), windows(q, channels: channels))
-      #expect(group.covarianceF.isEmpty && group.residual.isEmpty)
-      #expect(distance(group.meanF, PlainMoments(a).mean) < 1e-6 && distance(group.meanQ, PlainMoments(b).mean) < 1e-6)
+      let own = (number * count)..<((number + 1) * count)
+      let (a, b) = (windows(f, channels: own), windows(q, channels: own))
+      #expect(group.residual.isEmpty && distance(group.meanQ, PlainMoments(b).mean) < 1e-6)
       #expect(distance(group.covariance, PlainMoments(b).covariance) < 1e-6)
-      #expect(distance(group.cross, PlainMoments(a, b).covariance) < 1e-6)
+      if count == 1 {
+        #expect(inputs(group.varianceF).isEmpty && distance(inputs(group.meanF), PlainMoments(a).mean) < 1e-6)
+        #expect(distance(inputs(group.cross), PlainMoments(a, b).covariance) < 1e-6)
+        continue
+      }
+      let weights = try rows(#require(bound.weights["b"]), a[0].count)[own]
+      let made = a.map { window in weights.map { zip($0, window).reduce(0) { $0 + $1.0 * $1.1 } } }
+      let covariance = PlainMoments(made).covariance
+      #expect(distance(outputs(group.meanF), PlainMoments(made).mean) < 1e-6)
+      #expect(distance(outputs(group.varianceF), (0..<count).map { covariance[$0 * (count + 1)] }) < 1e-6)
+      #expect(distance(outputs(group.cross), PlainMoments(made, b).covariance) < 1e-6)
     }
   }
 }

@@ -59,7 +59,7 @@ import Testing
     let layer = try Layer(seed: 1)
     let target = try #require(
       try OutputCorrection.leastSquaresTarget(
-        layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.m, residualCovariance: layer.s,
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: .inputs(layer.m), residualCovariance: layer.s,
         relativeRidge: 0, patches: layer.count))
     let least = layer.loss(target.values)
     #expect(least < 0.3 * layer.loss(layer.weights.values))
@@ -70,11 +70,60 @@ import Testing
     }
   }
 
+  /// Statistics of outputs say the same as those of inputs: target, bias and variances, whatever sizes of calls and parts.
+  @Test func outputStatistics_targetBiasAndVariance_areThoseOfInputStatistics() throws {
+    let layer = try Layer(seed: 8)
+    let (rows, n) = (layer.rows, layer.n)
+    func moment(_ calls: Range<Int>...) throws -> OutputMoment {
+      var moment = try OutputMoment(layer.weights.values, outputs: rows, right: n)
+      for rows in calls {
+        try moment.add(
+          Array(layer.full[(rows.lowerBound * n)..<(rows.upperBound * n)]), leftStride: n,
+          Array(layer.quantized[(rows.lowerBound * n)..<(rows.upperBound * n)]), rightStride: n, rows: rows.count)
+      }
+      return moment
+    }
+    let whole = try moment(0..<900)
+    let pieces = try moment(0..<7, 7..<540, 540..<900)
+    #expect(try whole.covariance() == pieces.covariance())
+    #expect(try whole.variance() == pieces.variance())
+    var merged = try moment(0..<300)
+    try merged.merge(moment(300..<900))
+    var inputs = try SecondMoment(dimension: n)
+    try inputs.add(layer.full, rows: layer.count)
+    func near(_ a: [Double], _ b: [Double]) -> Bool { a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) < 1e-5 * max(1, abs($1)) } }
+    let variance = try OutputCorrection.variance(layer.weights, reference: .inputs(inputs.covariance()))
+    let target = try #require(
+      try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: .inputs(layer.m), residualCovariance: layer.s,
+        relativeRidge: 0.05, patches: layer.count))
+    let matrix = try MatrixRounding.nearest(
+      layer.weights, grid: ScaleSearch.search(layer.weights, bits: 2, granularity: .perAxis))
+    let mean = try inputs.mean()
+    let bias = try OutputCorrection.bias(layer.weights, matrix, means: [.init(full: .inputs(mean), quantized: mean)])
+    for found in [whole, merged] {
+      #expect(near(try found.variance(), variance))
+      let same = try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: .outputs(found.covariance()), residualCovariance: layer.s,
+        relativeRidge: 0.05, patches: layer.count)
+      #expect(near(try #require(same).values.map(Double.init), target.values.map(Double.init)))
+      #expect(near(try OutputCorrection.bias(layer.weights, matrix, means: [.init(full: .outputs(found.mean()), quantized: mean)]), bias))
+    }
+    #expect(throws: CetError.self) {
+      try OutputCorrection.leastSquaresTarget(
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: .outputs(layer.m), residualCovariance: nil, relativeRidge: 0,
+        patches: layer.count)
+    }
+    #expect(throws: CetError.self) {
+      try OutputCorrection.bias(layer.weights, matrix, means: [.init(full: .outputs(mean), quantized: mean)])
+    }
+  }
+
   @Test func sameInputs_target_isW() throws {
     let layer = try Layer(seed: 2)
     let target = try #require(
       try OutputCorrection.leastSquaresTarget(
-        layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.cq, residualCovariance: nil,
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: .inputs(layer.cq), residualCovariance: nil,
         relativeRidge: 0.05, patches: layer.count))
     #expect(target.values == layer.weights.values)
   }
@@ -83,12 +132,12 @@ import Testing
     let layer = try Layer(seed: 3)
     #expect(
       try OutputCorrection.leastSquaresTarget(
-        layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.m, residualCovariance: nil,
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: .inputs(layer.m), residualCovariance: nil,
         relativeRidge: 0.05, patches: 5) == nil)
     let zero = [Double](repeating: 0, count: 144)
     #expect(
       try OutputCorrection.leastSquaresTarget(
-        layer.weights, quantizedCovariance: zero, crossCovariance: zero, residualCovariance: nil, relativeRidge: 0.05,
+        layer.weights, quantizedCovariance: zero, crossCovariance: .inputs(zero), residualCovariance: nil, relativeRidge: 0.05,
         patches: 900) == nil)
   }
 
@@ -96,7 +145,7 @@ import Testing
     let layer = try Layer(seed: 3)
     func target(ridge: Double, patches: Int) throws -> [Float]? {
       try OutputCorrection.leastSquaresTarget(
-        layer.weights, quantizedCovariance: layer.cq, crossCovariance: layer.m, residualCovariance: nil,
+        layer.weights, quantizedCovariance: layer.cq, crossCovariance: .inputs(layer.m), residualCovariance: nil,
         relativeRidge: ridge, patches: patches)?.values
     }
     #expect(try target(ridge: 0.05, patches: 8) == target(ridge: 0.15, patches: 24))
@@ -110,7 +159,7 @@ import Testing
     bad[5] = .nan
     do {
       _ = try OutputCorrection.leastSquaresTarget(
-        layer.weights, quantizedCovariance: bad, crossCovariance: layer.m, residualCovariance: nil, relativeRidge: 0.05,
+        layer.weights, quantizedCovariance: bad, crossCovariance: .inputs(layer.m), residualCovariance: nil, relativeRidge: 0.05,
         patches: 900)
       Issue.record("no error")
     } catch { #expect(error.code == .numeric) }
@@ -120,7 +169,7 @@ import Testing
     let layer = try Layer(seed: 5)
     let ones = [Double](repeating: 1, count: 144)
     let target = try OutputCorrection.leastSquaresTarget(
-      layer.weights, quantizedCovariance: ones, crossCovariance: ones.map { $0 * 1.1 }, residualCovariance: nil,
+      layer.weights, quantizedCovariance: ones, crossCovariance: .inputs(ones.map { $0 * 1.1 }), residualCovariance: nil,
       relativeRidge: 0, patches: 900)
     #expect(target?.values.allSatisfy { $0.isFinite } == true)
   }
@@ -138,7 +187,7 @@ import Testing
     let (mean, quantizedMean, residualMean) = (try f.mean(), try q.mean(), try r.mean())
     let plain = try OutputCorrection.bias(layer.weights, matrix, means: [mean])
     let sequential = try OutputCorrection.bias(
-      layer.weights, matrix, means: [.init(full: mean, quantized: quantizedMean, residual: residualMean)])
+      layer.weights, matrix, means: [.init(full: .inputs(mean), quantized: quantizedMean, residual: residualMean)])
     for o in 0..<rows {
       var (a, b) = (plain[o], sequential[o])
       for j in 0..<n {

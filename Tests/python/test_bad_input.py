@@ -192,6 +192,24 @@ def test_plan_of_another_model_is_refused(plan, calibration_arrays, tmp_path):
         cet.quantize(model, data, plan)
 
 
+def test_hidden_values_that_are_no_numbers_name_the_layer_that_reads_them():
+    random = np.random.default_rng(0)
+    first, second = (helper.make_tensor(name, TensorProto.FLOAT, [16, 16], random.normal(size=256).astype(np.float32)) for name in "ab")
+    zero = helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0])
+    graph = helper.make_graph(
+        [helper.make_node("Log", ["x"], ["log"]), helper.make_node("MatMul", ["log", "a"], ["h"], name="reader"),
+         helper.make_node("IsNaN", ["h"], ["wrong"]), helper.make_node("Where", ["wrong", "zero", "h"], ["clean"]),
+         helper.make_node("MatMul", ["clean", "b"], ["y"])],
+        "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 16])], [first, second, zero])
+    model = cet.Model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    inputs = random.uniform(1, 2, size=(64, 16)).astype(np.float32)
+    inputs[5, 3] = -1
+    with pytest.raises(cet.NumericError, match="initializer 'a': .*not finite in column") as caught:
+        cet.quantize(model, cet.Calibration({"x": inputs}), cet.plan(model, cet.Calibration({"x": inputs}), target_ratio=4))
+    assert "\n" not in str(caught.value)
+
+
 def test_calibration_arrays_of_unknown_type_are_refused():
     with pytest.raises(cet.InvalidArgument, match="complex128"):
         cet.Calibration({"input": np.zeros((2, 2), complex)})

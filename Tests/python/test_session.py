@@ -235,3 +235,8 @@ def test_session_with_few_samples_fits_to_all_of_them(model, arrays):
     session = cet.Session(model, cet.Calibration({name: array[:12] for name, array in arrays.items()}))
     small = session.quantize(session.plan(target_ratio=8))
     assert small.plan.summary.held_out_samples == 12
+
+
+def test_session_of_trellis_codes_refuses_an_encoding_without_them_by_its_name(session):
+    with pytest.raises(cet.InvalidArgument, match="option encoding: .*trellis codes, which encoding 'qdq' does not have"):
+        session.plan(target_ratio=8, encoding="qdq")
