@@ -29,14 +29,14 @@ let package = Package(
       name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=off"])]),
     .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
     .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
-    .systemLibrary(name: "CZip", providers: [.apt(["libzip-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
 
     // Swift, lowest first: an arrow goes down only (tools/check-arrows.sh).
     .target(
       name: "CetTensor", dependencies: kernelDependencies, swiftSettings: kernelSettings,
       // The static LAPACKE leaves libopenblas as the only BLAS that is loaded.
       linkerSettings: [.unsafeFlags(["-l:liblapacke.a", "-lopenblas"])]),
-    .target(name: "CetFormats", dependencies: ["CetTensor", "CZip"]),
+    .target(name: "CetFormats", dependencies: ["CetTensor", "CZlib"]),
     .target(name: "CetGraph", dependencies: ["CetTensor"]),
     .target(name: "CetONNX", dependencies: ["CetGraph", "CetFormats"]),
     .target(name: "CetOperators", dependencies: ["CetGraph"]),

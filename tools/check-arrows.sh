@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 allowed() {
   case $1 in
   CetTensor) echo "CKernels COpenBLAS COneDNN" ;;
-  CetFormats) echo "CetTensor CZip" ;;
+  CetFormats) echo "CetTensor CZlib" ;;
   CetGraph) echo "CetTensor" ;;
   CetONNX) echo "CetTensor CetFormats CetGraph" ;;
   CetOperators) echo "CetTensor CetGraph" ;;

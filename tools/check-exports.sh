@@ -34,7 +34,7 @@ strangers=$(grep -v "@@$node\$" "$work/versioned" | tr '\n' ' ' || true)
 [ -z "$strangers" ] || { echo "not of version $node: $strangers" >&2; failed=1; }
 sed -n 's/.*NEEDED.*\[\(.*\)\].*/\1/p' "$work/dynamic" >"$work/needed"
 # C and C++ run time, and the numeric libraries; above all no Swift library.
-foreign=$(grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|ld-linux-x86-64|ld-linux-aarch64|libopenblas|libdnnl|libgomp|libzip)\.so' \
+foreign=$(grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|ld-linux-x86-64|ld-linux-aarch64|libopenblas|libdnnl|libgomp|libz)\.so' \
   "$work/needed" || true)
 [ -z "$foreign" ] || { echo "needs at run time:"; echo "$foreign"; failed=1; } >&2
 # SwiftPM adds a run path to the library's own folder, which a wheel needs; any other names a build machine.

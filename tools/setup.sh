@@ -32,7 +32,7 @@ if command -v apt-get >/dev/null; then
   need libopenblas-dev
   need liblapacke-dev
   [ "${CET_ONEDNN:-1}" = 0 ] || need libdnnl-dev
-  need libzip-dev
+  need zlib1g-dev
   need pkg-config command -v pkg-config
   need binutils command -v strip
   need python3 command -v python3
@@ -84,7 +84,7 @@ else
   for tool in pkg-config strip; do
     command -v $tool >/dev/null || fail "no $tool here, and no apt-get to install it with"
   done
-  echo "setup: no apt-get here; OpenBLAS, LAPACKE, oneDNN and libzip with their headers must be installed already"
+  echo "setup: no apt-get here; OpenBLAS, LAPACKE, oneDNN and zlib with their headers must be installed already"
 fi
 command -v swift >/dev/null || fail "no Swift here: install Swift 6.1 or later (6.3.1 is what it is tested with)"
 [ "$what" != packages ] || exit 0

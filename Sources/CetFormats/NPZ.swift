@@ -1,4 +1,3 @@
-import CZip
 import CetTensor
 import Glibc
 
@@ -49,22 +48,15 @@ public struct NamedArrays {
   }
 
   private mutating func readArchive(_ path: String) throws(CetError) {
-    var code: Int32 = 0
-    guard let archive = zip_open(path, ZIP_RDONLY, &code) else {
-      var error = zip_error_t()
-      zip_error_init_with_code(&error, code)
-      defer { zip_error_fini(&error) }
-      let reason = zip_error_strerror(&error).map { String(cString: $0) } ?? "unknown error"
-      throw CetError(.io, "cannot read '\(path)' as .npz: \(reason)")
-    }
-    defer { zip_discard(archive) }
-    let count = zip_get_num_entries(archive, 0)
-    guard count <= 1 << 16 else { throw CetError(.io, "'\(path)' has \(count) members, the limit is \(1 << 16)") }
-    for index in 0..<max(0, count) {
-      guard let raw = zip_get_name(archive, zip_uint64_t(index), 0) else { continue }
-      let name = String(cString: raw)
+    let archive: ZipArchive
+    do { archive = try ZipArchive(path: path) } catch { throw error.prefixed("'\(path)' ") }
+    while true {
+      let entry: ZipEntry?
+      do { entry = try archive.next() } catch { throw error.prefixed("'\(path)' ") }
+      guard let entry else { return }
+      let name = entry.text
       guard name.hasSuffix(".npy"), name.utf8.count > 4 else { continue }
-      try add(name, place: "'\(path)', array '\(name.dropLast(4))'", ZipSource(archive, zip_uint64_t(index)))
+      try add(name, place: "'\(path)', array '\(name.dropLast(4))'", archive.open(entry))
     }
   }
 }
@@ -88,47 +80,5 @@ private final class FileSource: ByteSource {
 
   func finish() throws(CetError) {
     guard position == byteCount else { throw CetError(.io, "has more bytes than its shape needs") }
-  }
-}
-
-private final class ZipSource: ByteSource {
-  private let file: OpaquePointer
-  let byteCount: Int
-
-  init(_ archive: OpaquePointer, _ index: zip_uint64_t) throws(CetError) {
-    guard let file = zip_fopen_index(archive, index, 0) else {
-      let reason = zip_error_strerror(zip_get_error(archive)).map { String(cString: $0) } ?? "unknown error"
-      throw CetError(.io, "cannot be opened: \(reason)")
-    }
-    self.file = file
-    var status = zip_stat_t()
-    byteCount = zip_stat_index(archive, index, 0, &status) == 0 ? Int(clamping: status.size) : 0
-  }
-
-  deinit { zip_fclose(file) }
-
-  private func reason() -> String {
-    zip_error_strerror(zip_file_get_error(file)).map { String(cString: $0) } ?? "unknown error"
-  }
-
-  func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
-    guard let start = buffer.baseAddress else { return }
-    var done = 0
-    while done < buffer.count {
-      let found = zip_fread(file, start + done, zip_uint64_t(min(buffer.count - done, 1 << 24)))
-      guard found >= 0 else { throw CetError(.io, "is damaged: \(reason())") }
-      guard found > 0 else {
-        throw CetError(.io, "ends too early: \(buffer.count) bytes expected, \(done) found")
-      }
-      done += Int(found)
-    }
-  }
-
-  func finish() throws(CetError) {
-    // Reading to the end makes libzip compare the checksum.
-    var byte: UInt8 = 0
-    let found = zip_fread(file, &byte, 1)
-    guard found >= 0 else { throw CetError(.io, "is damaged: \(reason())") }
-    guard found == 0 else { throw CetError(.io, "has more bytes than its shape needs") }
   }
 }
