@@ -12,7 +12,7 @@ set -- "$folder"/*_"$version"-*_"$(dpkg --print-architecture)".deb
 
 # No package of ours closes a bug of Debian's.
 lintian --allow-root --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs "$@"
-for dependency in libopenblas0 libzip4 libstdc++6 libc6; do
+for dependency in libopenblas0 zlib1g libstdc++6 libc6; do
   dpkg-deb -f "$folder/${library}_$version"-*.deb Depends | grep -q "\b$(echo "$dependency" | sed 's/+/[+]/g')" ||
     { echo "check-deb: $library does not depend on $dependency" >&2; exit 1; }
 done

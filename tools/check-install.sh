@@ -19,7 +19,7 @@ cc -x c $(modules --cflags) examples/c/custom_operator.c -o "$work/program" $(mo
 env -u LD_LIBRARY_PATH "$work/program" >/dev/null
 # What the library was linked with is named for those who ask, and for them alone.
 case " $(modules --cflags --libs) " in *openblas*) echo "check-install: cet.pc lays OpenBLAS on every user" >&2; exit 1 ;; esac
-for library in $(readelf -d "$target/lib/libcet.so" | sed -n 's/.*NEEDED.*\[lib\(openblas\|dnnl\|zip\|gomp\)\.so.*/\1/p'); do
+for library in $(readelf -d "$target/lib/libcet.so" | sed -n 's/.*NEEDED.*\[lib\(openblas\|dnnl\|z\|gomp\)\.so.*/\1/p'); do
   case " $(modules --libs --static) " in
   *" -l$library "*) ;;
   *) echo "check-install: pkg-config --static does not name $library" >&2; exit 1 ;;

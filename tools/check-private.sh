@@ -1,6 +1,6 @@
 #!/bin/sh
-# A library with private copies shares nothing with its host: a program whose functions of OpenBLAS, oneDNN, OpenMP, libzip and
-# zlib end the process runs through, and no copy of the system's is opened. The staged library, which shares all that on
+# A library with private copies shares nothing with its host: a program whose functions of OpenBLAS, oneDNN, OpenMP and zlib
+# end the process runs through, and no copy of the system's is opened. The staged library, which shares all that on
 # purpose, shows that the program would notice.
 # usage: tools/check-private.sh LIBRARY BUILD
 set -eu

@@ -158,7 +158,7 @@ control "$library" libs "$of_library" "Multi-Arch: same" "mixed-precision compre
 $what
  .
  This package has the shared library."
-control libcet-dev libdevel "$library (= $version), libzip-dev" "Multi-Arch: same" "mixed-precision compression of ONNX models (development files)
+control libcet-dev libdevel "$library (= $version)" "Multi-Arch: same" "mixed-precision compression of ONNX models (development files)
 $what
  .
  This package has the headers for C and C++, and the files for pkg-config

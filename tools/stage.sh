@@ -43,12 +43,11 @@ for place in bash:bash-completion/completions/cet-onnx zsh:zsh/site-functions/_c
 done
 
 # What the library itself is linked with. No program that uses the shared library needs it; linkers that look for everything
-# at link time do (pkg-config --static). OpenBLAS by name, because its module would lay its header folder on every user.
-modules="" names=""
+# at link time do (pkg-config --static). By name, because OpenBLAS's module would lay its header folder on every user.
+names=""
 for needed in $(readelf -d "$lib/libcet.so" | sed -n 's/.*NEEDED.*\[lib\(.*\)\.so\..*\]/\1/p'); do
   case $needed in
   c | gcc_s) ;;
-  zip) modules=libzip ;;
   *) names="$names -l$needed" ;;
   esac
 done
@@ -60,7 +59,7 @@ up=$(echo "pkgconfig/$libdir" | sed 's/[^/]*/../g') # from a folder in LIBDIR to
 for template in cet.pc cetConfig.cmake cetConfigVersion.cmake; do
   case $template in *.pc) folder=pkgconfig ;; *) folder=cmake/cet ;; esac
   sed "s/@VERSION@/$version/; s/@MAJOR@/$major/; s/@MINOR@/$minor/; s/@SONAME@/$soname/; s|@UP@|$up|; s|@LIBDIR@|$libdir|
-    s/@REQUIRES_PRIVATE@/$modules/; s/@LIBS_PRIVATE@/${names# }/" \
+    s/@LIBS_PRIVATE@/${names# }/" \
     "link/$template.in" >"$lib/$folder/$template"
 done
 echo "libcet $version is in $to: $(wc -c <"$lib/libcet.so") bytes of library, $(du -sk "$lib/debug" | cut -f1) kB of debug symbols"

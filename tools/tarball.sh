@@ -14,7 +14,7 @@ glibc=$("$python" tools/bundle.py "$work/$name/lib/libcet.so" "$patchelf" "$work
 mkdir -p "$work/$name/share/doc/libcet"
 cp LICENSE CHANGELOG.md "$work/$name/share/doc/libcet"
 # Nobody links with what is private.
-sed -i 's/^\(Requires.private\|Libs.private\):.*/\1:/' "$work/$name/lib/pkgconfig/cet.pc"
+sed -i 's/^\(Libs.private\):.*/\1:/' "$work/$name/lib/pkgconfig/cet.pc"
 cat >"$work/$name/README" <<END
 libcet $(tools/version.sh version) for Linux on $(uname -m), glibc $glibc or later (Debian 12, Ubuntu 22.04) with the C++ run time (libstdc++6).
 

@@ -1,5 +1,5 @@
 /*
- * A host with an OpenBLAS, oneDNN, OpenMP, libzip and zlib of its own, loaded before ours: functions of their names that end the
+ * A host with an OpenBLAS, oneDNN, OpenMP and zlib of its own, loaded before ours: functions of their names that end the
  * process. A library with private copies (the tarball's, the wheel's) calls none of them. Linked with -rdynamic.
  * arguments: the folder of fixtures
  */
@@ -16,8 +16,8 @@
   }
 TRAP(cblas_sgemm) TRAP(cblas_dgemm) TRAP(cblas_ssyrk) TRAP(cblas_dsyrk) TRAP(cblas_ddot) TRAP(sgemm_) TRAP(dgemm_) TRAP(dgemv_)
 TRAP(dtrsm_) TRAP(dpotrf_) TRAP(dsyevr_) TRAP(dsteqr_) TRAP(openblas_set_num_threads) TRAP(omp_set_num_threads)
-TRAP(omp_get_max_threads) TRAP(GOMP_parallel) TRAP(dnnl_engine_create) TRAP(dnnl_primitive_execute) TRAP(zip_open) TRAP(zip_fread)
-TRAP(inflate) TRAP(inflateInit2_)
+TRAP(omp_get_max_threads) TRAP(GOMP_parallel) TRAP(dnnl_engine_create) TRAP(dnnl_primitive_execute) TRAP(inflate)
+TRAP(inflateInit2_) TRAP(inflateEnd) TRAP(crc32)
 
 static int32_t diagonal(const float *v, float *result, size_t n, void *user_data) {
   size_t i;
