@@ -8,6 +8,7 @@ import io
 import json
 import pathlib
 import sys
+import zipfile
 
 import numpy as np
 
@@ -72,6 +73,21 @@ def npz():
         stream = io.BytesIO()
         write(stream, x=np.ones((2, 3), np.float32), labels=np.array([0, 1]))
         yield write.__name__, stream.getvalue()
+    # Sizes and places in 64 bits everywhere, comments, extra fields, no members.
+    limits = zipfile.ZIP64_LIMIT, zipfile.ZIP_FILECOUNT_LIMIT
+    member = zipfile.ZipInfo("x.npy")
+    member.comment, member.extra = b"first", b"\x77\x77\4\0more"
+    for name, members, limit in (("zip64", 2, (10, 1)), ("comments", 1, limits), ("empty", 0, limits)):
+        zipfile.ZIP64_LIMIT, zipfile.ZIP_FILECOUNT_LIMIT = limit
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = b"about"
+            for target in [member, "labels.npy"][:members]:
+                data = io.BytesIO()
+                np.save(data, np.ones((2, 3), np.float32))
+                archive.writestr(target, data.getvalue())
+        yield name, stream.getvalue()
+    zipfile.ZIP64_LIMIT, zipfile.ZIP_FILECOUNT_LIMIT = limits
 
 
 def plans():
