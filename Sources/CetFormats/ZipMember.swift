@@ -13,14 +13,15 @@ final class ZipMember: ByteSource {
   private var done = 0
   /// zlib's state points back to it, so that it has an address of its own. nil: stored.
   private var stream: UnsafeMutablePointer<z_stream>?
-  private let piece: UnsafeMutableRawBufferPointer
+  /// Packed bytes on their way.
+  private let piece: Storage
   private var hasEnded = false
 
   /// The file holds the packed bytes.
   init(_ file: ZipFile, at position: Int, packed: Int, unpacked: Int, checksum: UInt, isDeflated: Bool) throws(CetError) {
     (self.file, self.position, end) = (file, position, position + packed)
     (byteCount, self.checksum, found) = (unpacked, checksum, crc32(0, nil, 0))
-    piece = UnsafeMutableRawBufferPointer.allocate(byteCount: isDeflated ? min(packed, 1 << 16) : 0, alignment: 16)
+    piece = try Storage(byteCount: isDeflated ? min(packed, 1 << 16) : 0)
     guard isDeflated else { return }
     let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
     stream.initialize(to: z_stream())
@@ -37,7 +38,6 @@ final class ZipMember: ByteSource {
       inflateEnd(stream)
       stream.deallocate()
     }
-    piece.deallocate()
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
@@ -86,10 +86,10 @@ final class ZipMember: ByteSource {
   /// How many bytes came, up to 1 GiB at a time; none need come before the stream's end.
   private func unpack(_ stream: UnsafeMutablePointer<z_stream>, _ target: UnsafeMutableRawBufferPointer) throws(CetError) -> Int {
     if stream.pointee.avail_in == 0, position < end {
-      let count = min(piece.count, end - position)
-      try file.read(at: position, into: UnsafeMutableRawBufferPointer(rebasing: piece[..<count]))
+      let count = min(piece.byteCount, end - position)
+      try file.read(at: position, into: UnsafeMutableRawBufferPointer(start: piece.pointer, count: count))
       position += count
-      stream.pointee.next_in = piece.bindMemory(to: UInt8.self).baseAddress
+      stream.pointee.next_in = piece.pointer.assumingMemoryBound(to: UInt8.self)
       stream.pointee.avail_in = UInt32(count)
     }
     let room = min(target.count, 1 << 30)
