@@ -40,6 +40,8 @@ for place in bash:bash-completion/completions/cet-onnx zsh:zsh/site-functions/_c
   completion=$to/share/${place#*:}
   mkdir -p "$(dirname "$completion")"
   LD_LIBRARY_PATH="$lib" "$to/bin/cet-onnx" --generate-completion-script "${place%%:*}" >"$completion"
+  # A shell reads it, and nobody runs it: it is no program of bash.
+  case $place in bash:*) sed -i '1{/^#!/d}' "$completion" ;; esac
 done
 
 # What the library itself is linked with. No program that uses the shared library needs it; linkers that look for everything

@@ -460,10 +460,12 @@ print(read, refused)
 
 
 @pytest.mark.parametrize("deed", ["cut", "overwrite", "replace", "remove"])
-def test_archive_changedWhileItIsRead_isReadWholeOrRefused(tmp_path, deed):
+def test_archive_changedWhileItIsRead_isReadWholeOrRefused(root, tmp_path, deed):
     path = tmp_path / "a.npz"
     np.savez(path, x=np.arange(1 << 21, dtype=np.float32)[None])
-    done = subprocess.run([sys.executable, "-c", CHANGING, path, deed], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", CHANGING, path, deed], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(root / "bindings" / "python")})
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     read, refused = map(int, done.stdout.split())
     assert read + refused == 30 and (read if deed in ("replace", "remove") else refused) > 0, done.stdout
