@@ -67,11 +67,11 @@ part "Swift tests" swift test -c release -Xswiftc -enable-testing
 part "C conformance" tools/run-conformance.sh build/lib/libcet.so
 .venv/bin/python -c 'import torch' 2>/dev/null &&
   part "bench" make --no-print-directory bench BENCHMARKS=bert_tiny BENCH_SPECTRUM=bert_tiny BENCH_OPTIONS="--rounds 1"
-# A file of tests is one process's: two of them share two processors better than the threads of one. Files whose tests have
-# limits of time run by themselves.
+# A file of tests is one process's: two of them share two processors better than the threads of one. The order is conftest's.
+# Files whose tests have limits of time run by themselves.
 timed="Tests/python/test_hostile.py Tests/python/test_progress.py Tests/python/test_signals.py"
 # shellcheck disable=SC2046,SC2086
-part "Python tests" .venv/bin/python -m pytest -q -rs -n 2 --dist loadfile $(printf -- '--ignore=%s ' $timed) Tests/python
+part "Python tests" .venv/bin/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder $(printf -- '--ignore=%s ' $timed) Tests/python
 # shellcheck disable=SC2086
 part "Python tests of time" .venv/bin/python -m pytest -q -rs $timed
 part "clean" tools/check-clean.sh

@@ -23,6 +23,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 DIGITS = ROOT / "Tests" / "Fixtures" / "digits_cnn"
 
 
+# Files that take minutes each. Begun last, one of them would keep one processor busy and the other waiting.
+LONG = [f"test_{name}.py" for name in ("real_models", "tutorials", "tool", "tool_files", "notebook", "predictions", "package")]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def root():
     return ROOT
