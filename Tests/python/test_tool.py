@@ -129,8 +129,7 @@ def test_sweep_writes_a_file_and_a_plan_per_ratio(tool, digits, tmp_path, compre
 @pytest.mark.parametrize("method", ["mckp", "hawq-v2", "paper", "uniform", "clado"])
 def test_sweep_works_with_every_method(tool, digits, tmp_path, method):
     run = tool(
-        "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "7,10", "--coding", "affine",
-        "--method", method,
+        "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "7,10", "--method", method,
         "--samples", 32, "-o", tmp_path / "out", "--json")
     assert run.returncode == 0, run.stderr
     for result, asked in zip(json.loads(run.stdout)["results"], (7, 10)):
