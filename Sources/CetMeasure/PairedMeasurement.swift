@@ -68,11 +68,11 @@ struct PairedMeasurement {
             layer, layer.node, input: f, group: group, step: step, kept: batches[position].rows[index])
           if found.count == group {
             firstOrder = patches.order
-            let reference = weights.map { weights, exponent in
-              PairedMoments.Reference(weights, rows: (group * rows)..<((group + 1) * rows), exponent: exponent, firstOrder)
+            let operand = weights.map { weights, exponent in
+              PairedMoments.Operand(weights, rows: (group * rows)..<((group + 1) * rows), exponent: exponent, firstOrder)
             } ?? .inputs(needsVariance: needsVariance)
             found.append(
-              try PairedMoments(columns: patches.columns, rows: rows, hasResidual: difference != nil, reference))
+              try PairedMoments(columns: patches.columns, rows: rows, hasResidual: difference != nil, operand))
           }
           try patches.forEach([f, q], bound.context) { inputs, numbers throws(CetError) in
             try found[group].add(inputs, rows: numbers.count)

@@ -26,7 +26,7 @@ struct PairedStatistics: Sendable {
 /// The running sums of one convolution group.
 struct PairedMoments {
   /// What the unquantized network's sums are of.
-  enum Reference {
+  enum Operand {
     case inputs(needsVariance: Bool)
     /// The rows of the weights, over 2^exponent, with columns in the order of patches.
     case outputs([Float], exponent: Int)
@@ -49,9 +49,9 @@ struct PairedMoments {
   /// - Parameters:
   ///   - rows: of the weights.
   ///   - hasResidual: whether `addResidual` is going to be called.
-  init(columns: Int, rows: Int, hasResidual: Bool, _ reference: Reference) throws(CetError) {
+  init(columns: Int, rows: Int, hasResidual: Bool, _ operand: Operand) throws(CetError) {
     q = try SecondMoment(dimension: columns)
-    switch reference {
+    switch operand {
     case .inputs(let needsVariance):
       f = needsVariance ? try SecondMoment(dimension: columns) : nil
       cross = try CrossMoment(left: columns, right: columns)

@@ -63,6 +63,29 @@ import Testing
     if channels == 3 { #expect(distance(inputs(group.cross), group.covariance) < 1e-6) }
   }
 
+  /// Statistics of outputs are made with weights near 1 and told in the units of the weights as they are.
+  @Test(arguments: [60, -60])
+  func weightsFarFromOne_outputStatistics_scaleWithThem(_ exponent: Int) throws {
+    func group(_ factor: Float) throws -> PairedStatistics.Group {
+      let nodes = [Node("Conv", inputs: ["x", "a"], outputs: ["h"]), Node("Conv", inputs: ["h", "b"], outputs: ["y"])]
+      let b = Initializer(name: "b", tensor: try Tensor(numbers(8, seed: 2).map { $0 * factor }, shape: [2, 2, 1, 2]))
+      let bound = try boundModel(nodes, [weight("a", 2, 1, 1, 1, seed: 1), b])
+      let data = try batch(["x": drawn(3, 1, 1, 6, seed: 3)])
+      let route = try ForwardRoute(
+        bound.model, batch: data, parameters: Array(bound.weights.keys), stops: ["h"], outputs: ["y"], bound.context)
+      let cursor = { ForwardCursor(route, data, weights: bound.weights, bound.context) }
+      return try PairedMeasurement(bound, all([data]), fp32: [cursor()], quantized: [cursor()])
+        .statistics(1, needsVariance: true).groups[0]
+    }
+    let (near, far) = (try group(1), try group(Float(sign: .plus, exponent: exponent, significand: 1)))
+    func scaled(_ reference: OutputCorrection.Reference?, by exponent: Int) -> [Double] {
+      outputs(reference).map { Double(sign: .plus, exponent: exponent, significand: $0) }
+    }
+    #expect(outputs(near.cross).count == 8 && outputs(far.cross) == scaled(near.cross, by: exponent))
+    #expect(outputs(far.meanF) == scaled(near.meanF, by: exponent))
+    #expect(outputs(far.varianceF) == scaled(near.varianceF, by: 2 * exponent))
+  }
+
   /// One group, groups of two channels, and a depthwise convolution, whose statistics are of inputs.
   @Test(arguments: [(2, 1), (4, 2), (2, 2)])
   func convolution_isInTheOrderOfTheWeights(_ channels: Int, _ groups: Int) throws {
