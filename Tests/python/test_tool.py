@@ -14,6 +14,9 @@ import pytest
 
 import cet
 
+# For what does not depend on how many samples there are.
+FEW = ["--samples", 64]
+
 
 @pytest.fixture(scope="module")
 def compressed(tmp_path_factory, tool, digits):
@@ -45,7 +48,7 @@ def test_compress_prints_table_and_summary(compressed, plan):
 def test_compress_json_is_one_document(tool, digits, tmp_path):
     run = tool(
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-bits", 3,
-        "--json")
+        *FEW, "--json")
     document = json.loads(run.stdout)
     assert run.stderr == ""
     assert document["command"] == "compress"
@@ -57,7 +60,7 @@ def test_compress_json_is_one_document(tool, digits, tmp_path):
 def test_compress_quiet_prints_nothing(tool, digits, tmp_path):
     run = tool(
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
-        8, "--quiet")
+        8, *FEW, "--quiet")
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
     assert (tmp_path / "x.onnx").exists()
 
@@ -66,7 +69,7 @@ def test_compress_target_size_is_never_exceeded(tool, digits, tmp_path):
     for text, limit in [("45kB", 45_000), ("50KiB", 51_200), ("60000", 60_000)]:
         run = tool(
             "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz",
-            "--target-size", text, "--json")
+            "--target-size", text, *FEW, "--json")
         assert run.returncode == 0, run.stderr
         assert (tmp_path / "x.onnx").stat().st_size <= limit
 
@@ -74,7 +77,7 @@ def test_compress_target_size_is_never_exceeded(tool, digits, tmp_path):
 def test_compress_keep_and_fix_are_obeyed(tool, digits, tmp_path):
     run = tool(
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
-        9, "--keep", "fc2*", "--fix", "fc1.weight=8", "--json")
+        9, "--keep", "fc2*", "--fix", "fc1.weight=8", *FEW, "--json")
     assert run.returncode == 0, run.stderr
     tensors = {tensor["name"]: tensor for tensor in json.loads(run.stdout)["plan"]["tensors"]}
     assert tensors["fc1.weight"]["bits"] == 8 and tensors["fc1.weight"]["decision"] == "fixed"
@@ -157,7 +160,7 @@ def test_inspect_smallest_size_can_be_reached(tool, digits, tmp_path):
     smallest = json.loads(tool("inspect", digits / "model.onnx", "--json").stdout)["smallest_file_bytes"]
     run = tool(
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-size",
-        smallest, "--json")
+        smallest, *FEW, "--json")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "x.onnx").stat().st_size <= smallest
 
@@ -280,7 +283,7 @@ def on_terminal(build, arguments, interrupt=False):
 def test_progress_is_drawn_on_a_terminal(build, digits, tmp_path):
     status, output, shown = on_terminal(build, [
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
-        11])
+        11, *FEW])
     assert status == 0
     assert "sensitivity" in shown and "%" in shown and "#" in shown
     assert shown.endswith("\r\x1b[K"), "the bar is gone at the end"
@@ -290,7 +293,7 @@ def test_progress_is_drawn_on_a_terminal(build, digits, tmp_path):
 def test_progress_quiet_is_silent_on_a_terminal(build, digits, tmp_path):
     status, output, shown = on_terminal(build, [
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
-        11, "--quiet"])
+        11, *FEW, "--quiet"])
     assert (status, output, shown) == (0, "", "")
 
 
