@@ -436,11 +436,17 @@ def load():
     data._start(made(lib.cet_calibration_load_npz, path.encode()), [], False)
     return data
 
-start = time.monotonic()
-load()
-took = time.monotonic() - start
+def seconds():
+    start = time.monotonic()
+    load()
+    return time.monotonic() - start
+
+took = min(seconds() for _ in range(5))
 read = refused = 0
-for turn in range(30):
+# Which of the two is first depends on what else the machine does: on until the change has met a load at least once.
+for turn in range(600):
+    if turn >= 30 and (read if deed in ("replace", "remove") else refused):
+        break
     with open(path, "wb") as file:
         file.write(whole)
     harming = threading.Thread(target=harm, args=[random.random() * took / 2])
@@ -468,7 +474,7 @@ def test_archive_changedWhileItIsRead_isReadWholeOrRefused(root, tmp_path, deed)
         env={**os.environ, "PYTHONPATH": str(root / "bindings" / "python")})
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     read, refused = map(int, done.stdout.split())
-    assert read + refused == 30 and (read if deed in ("replace", "remove") else refused) > 0, done.stdout
+    assert read + refused >= 30 and (read if deed in ("replace", "remove") else refused) > 0, done.stdout
 
 
 def test_library_needsNoOtherLibraryOfCryptographyOrCompressionThanZlib():

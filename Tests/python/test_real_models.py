@@ -105,8 +105,8 @@ def test_real_model_is_compressed(package, name, file, make):
     data = cet.Calibration()
     for batch in batches:
         data.add_batch(batch)
-    # Two widths: the others cost minutes a model.
-    plan = cet.plan(model, data, target_ratio=6, bits=[4, 8])
+    # Two widths, and a short search: what is looked at is the file, and more costs minutes a model.
+    plan = cet.plan(model, data, target_ratio=6, bits=[4, 8], effort="low")
     small = cet.quantize(model, data, plan)
     planned = [tensor for tensor in plan.tensors if tensor.bits < 32]
     weights = sum(int(np.prod(tensor.shape)) for tensor in planned)

@@ -14,8 +14,8 @@ import pytest
 
 import cet
 
-# For what does not depend on how many samples there are.
-FEW = ["--samples", 64]
+# For what depends neither on how many samples there are nor on what codes stand for: two seconds in place of ten.
+QUICK = ["--samples", 64, "--coding", "affine"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_compress_prints_table_and_summary(compressed, plan):
 def test_compress_json_is_one_document(tool, digits, tmp_path):
     run = tool(
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-bits", 3,
-        *FEW, "--json")
+        *QUICK, "--json")
     document = json.loads(run.stdout)
     assert run.stderr == ""
     assert document["command"] == "compress"
@@ -60,7 +60,7 @@ def test_compress_json_is_one_document(tool, digits, tmp_path):
 def test_compress_quiet_prints_nothing(tool, digits, tmp_path):
     run = tool(
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
-        8, *FEW, "--quiet")
+        8, *QUICK, "--quiet")
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
     assert (tmp_path / "x.onnx").exists()
 
@@ -69,7 +69,7 @@ def test_compress_target_size_is_never_exceeded(tool, digits, tmp_path):
     for text, limit in [("45kB", 45_000), ("50KiB", 51_200), ("60000", 60_000)]:
         run = tool(
             "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz",
-            "--target-size", text, *FEW, "--json")
+            "--target-size", text, *QUICK, "--json")
         assert run.returncode == 0, run.stderr
         assert (tmp_path / "x.onnx").stat().st_size <= limit
 
@@ -77,7 +77,7 @@ def test_compress_target_size_is_never_exceeded(tool, digits, tmp_path):
 def test_compress_keep_and_fix_are_obeyed(tool, digits, tmp_path):
     run = tool(
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
-        9, "--keep", "fc2*", "--fix", "fc1.weight=8", *FEW, "--json")
+        9, "--keep", "fc2*", "--fix", "fc1.weight=8", *QUICK, "--json")
     assert run.returncode == 0, run.stderr
     tensors = {tensor["name"]: tensor for tensor in json.loads(run.stdout)["plan"]["tensors"]}
     assert tensors["fc1.weight"]["bits"] == 8 and tensors["fc1.weight"]["decision"] == "fixed"
@@ -133,7 +133,7 @@ def test_sweep_writes_a_file_and_a_plan_per_ratio(tool, digits, tmp_path, compre
 def test_sweep_works_with_every_method(tool, digits, tmp_path, method):
     run = tool(
         "sweep", digits / "model.onnx", "--data", digits / "calibration.npz", "--ratios", "7,10", "--method", method,
-        "--samples", 32, "-o", tmp_path / "out", "--json")
+        *QUICK, "-o", tmp_path / "out", "--json")
     assert run.returncode == 0, run.stderr
     for result, asked in zip(json.loads(run.stdout)["results"], (7, 10)):
         assert result["ratio"]["codes"] >= asked
@@ -160,7 +160,7 @@ def test_inspect_smallest_size_can_be_reached(tool, digits, tmp_path):
     smallest = json.loads(tool("inspect", digits / "model.onnx", "--json").stdout)["smallest_file_bytes"]
     run = tool(
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-size",
-        smallest, *FEW, "--json")
+        smallest, "--samples", 64, "--json")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "x.onnx").stat().st_size <= smallest
 
@@ -283,7 +283,7 @@ def on_terminal(build, arguments, interrupt=False):
 def test_progress_is_drawn_on_a_terminal(build, digits, tmp_path):
     status, output, shown = on_terminal(build, [
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
-        11, *FEW])
+        11, *QUICK])
     assert status == 0
     assert "sensitivity" in shown and "%" in shown and "#" in shown
     assert shown.endswith("\r\x1b[K"), "the bar is gone at the end"
@@ -293,7 +293,7 @@ def test_progress_is_drawn_on_a_terminal(build, digits, tmp_path):
 def test_progress_quiet_is_silent_on_a_terminal(build, digits, tmp_path):
     status, output, shown = on_terminal(build, [
         "compress", digits / "model.onnx", tmp_path / "x.onnx", "--data", digits / "calibration.npz", "--target-ratio",
-        11, *FEW, "--quiet"])
+        11, *QUICK, "--quiet"])
     assert (status, output, shown) == (0, "", "")
 
 
