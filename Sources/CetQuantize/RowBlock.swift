@@ -18,13 +18,12 @@ final class RowBlock {
   private let blocks: Int
   private let blockOfColumn: [Int32]
   private let highest: Float
-  private let w: FloatBuffer  // [rows][columns]
-  private let wh: FloatBuffer  // [rows][columns], W H
+  private let operands: FloatBuffer  // [rows + lanes][columns], W above Q(W) − W
+  private let products: FloatBuffer  // [rows + lanes][columns], W H above r
   let scale: FloatBuffer  // [blocks][stride]
   private let lo: FloatBuffer  // [blocks][stride], −zero point
   private let hi: FloatBuffer  // [blocks][stride]
   let level: FloatBuffer  // [lanes][columns]
-  private let r: FloatBuffer  // [lanes][columns]
   private let scratch: FloatBuffer  // [columns][stride]
 
   init(
@@ -46,19 +45,18 @@ final class RowBlock {
     let size = grid.blockSize
     blockOfColumn = factor.order.map { Int32($0 / size) }
     highest = Float(grid.highestCode)
-    w = try FloatBuffer(rows * columns)
-    wh = try FloatBuffer(rows * columns)
+    operands = try FloatBuffer(rows * (1 + self.survivors) * columns)
+    products = try FloatBuffer(rows * (1 + self.survivors) * columns)
     scale = try FloatBuffer(blocks * stride)
     lo = try FloatBuffer(blocks * stride)
     hi = try FloatBuffer(blocks * stride)
     level = try FloatBuffer(rows * self.survivors * columns)
-    r = try FloatBuffer(rows * self.survivors * columns)
     scratch = try FloatBuffer(columns * stride)
     for row in 0..<rows {
       let source = weights + (firstRow + row) * columns
-      for (position, column) in factor.order.enumerated() { w.pointer[row * columns + position] = source[column] }
+      for (position, column) in factor.order.enumerated() { w[row * columns + position] = source[column] }
     }
-    factor.walk?.rotate(w.pointer, count: rows * columns)
+    factor.walk?.rotate(w, count: rows * columns)
     for block in 0..<blocks {
       for lane in 0..<stride {
         let live = lane < lanes ? lane : 0  // padding repeats the first lane
@@ -78,7 +76,7 @@ final class RowBlock {
     let transposed = scratch
     for column in 0..<columns {
       let target = transposed.pointer + column * stride
-      for lane in 0..<stride { target[lane] = w.pointer[(lane < lanes ? lane % rows : 0) * columns + column] }
+      for lane in 0..<stride { target[lane] = w[(lane < lanes ? lane % rows : 0) * columns + column] }
     }
     let panel = 64
     let errors = try FloatBuffer(min(panel, columns) * stride)
@@ -125,27 +123,27 @@ final class RowBlock {
     }
   }
 
+  private var w: UnsafeMutablePointer<Float> { operands.pointer }
+  private var wh: UnsafeMutablePointer<Float> { products.pointer }
+  private var r: UnsafeMutablePointer<Float> { products.pointer + rows * columns }
+
   /// A lane's weights, in the factor's order.
-  func weights(_ lane: Int) -> UnsafePointer<Float> { UnsafePointer(w.pointer) + lane % rows * columns }
+  func weights(_ lane: Int) -> UnsafePointer<Float> { UnsafePointer(w) + lane % rows * columns }
 
   /// A lane's scale at a column of the factor's order.
   func scale(_ lane: Int, _ column: Int) -> Float { scale.pointer[Int(blockOfColumn[column]) * stride + lane] }
 
-  /// W H and r = (Q(W) − W) H by products.
+  /// W H and r = (Q(W) − W) H: one product, because arranging H for it takes as long as multiplying some ten rows.
   func residual() throws(CetError) {
     guard !factor.isIdentity else {
-      wh.pointer.update(from: w.pointer, count: rows * columns)
-      for lane in 0..<lanes { writeError(lane, into: r.pointer + lane * columns) }
+      wh.update(from: w, count: rows * columns)
+      for lane in 0..<lanes { writeError(lane, into: r + lane * columns) }
       return
     }
-    let d = scratch
-    for lane in 0..<lanes { writeError(lane, into: d.pointer + lane * columns) }
+    for lane in 0..<lanes { writeError(lane, into: w + (rows + lane) * columns) }
     try LinearAlgebra.sgemm(
-      w.pointer, .plain, stride: columns, factor.h.pointer, .plain, stride: columns,
-      into: wh.pointer, stride: columns, m: rows, n: columns, k: columns)
-    try LinearAlgebra.sgemm(
-      d.pointer, .plain, stride: columns, factor.h.pointer, .plain, stride: columns,
-      into: r.pointer, stride: columns, m: lanes, n: columns, k: columns)
+      w, .plain, stride: columns, factor.h.pointer, .plain, stride: columns,
+      into: wh, stride: columns, m: rows + lanes, n: columns, k: columns)
   }
 
   /// One pass of Step 2 over all columns; the fraction of codes that changed.
@@ -154,7 +152,7 @@ final class RowBlock {
       block.baseAddress.map {
         ck_coordinate_sweep(
           factor.h.pointer, factor.inverseDiagonal.pointer, scale.pointer, lo.pointer, hi.pointer, stride, $0,
-          level.pointer, r.pointer, lanes, columns)
+          level.pointer, r, lanes, columns)
       } ?? 0
     }
     return Double(changed) / Double(max(lanes * columns, 1))
@@ -172,8 +170,8 @@ final class RowBlock {
   /// ⟨W H, v⟩ and ⟨(Q(W) − W) H, v⟩ of a lane with one scale: their sum is s ⟨v H, v⟩.
   func scaleMoments(_ lane: Int) -> (Double, Double) {
     (
-      ck_dot_f32(wh.pointer + lane % rows * columns, level.pointer + lane * columns, columns),
-      ck_dot_f32(r.pointer + lane * columns, level.pointer + lane * columns, columns)
+      ck_dot_f32(wh + lane % rows * columns, level.pointer + lane * columns, columns),
+      ck_dot_f32(r + lane * columns, level.pointer + lane * columns, columns)
     )
   }
 
@@ -182,7 +180,7 @@ final class RowBlock {
     let scaled = scale.pointer[lane] * f
     guard f > 0, scaled.isFinite, scaled > ScaleSearch.smallestRange else { return }
     scale.pointer[lane] = scaled
-    ck_rescale_residual(f, wh.pointer + lane % rows * columns, r.pointer + lane * columns, columns)
+    ck_rescale_residual(f, wh + lane % rows * columns, r + lane * columns, columns)
   }
 
   /// One block at a time with the others held: s ← s − ⟨r, v_B⟩ / ⟨v_B H, v_B⟩, r += Δs v_B H.
@@ -210,7 +208,7 @@ final class RowBlock {
         var curvature = 0.0
         for (i, position) in members.enumerated() {
           let v = Double(levels.pointer[lane * width + i])
-          slope += v * Double(r.pointer[lane * columns + position])
+          slope += v * Double(r[lane * columns + position])
           curvature += v * Double(product.pointer[lane * columns + position])
         }
         guard curvature > 0 else { continue }
@@ -218,7 +216,7 @@ final class RowBlock {
         let new = old - Float(slope / curvature)
         guard new > ScaleSearch.smallestRange, new.isFinite else { continue }
         scale.pointer[block * stride + lane] = new
-        ck_axpy_f32(new - old, product.pointer + lane * columns, r.pointer + lane * columns, columns)
+        ck_axpy_f32(new - old, product.pointer + lane * columns, r + lane * columns, columns)
       }
     }
   }
@@ -227,7 +225,7 @@ final class RowBlock {
   private func refitBlocksAlone(_ positions: [[Int]]) {
     for (block, members) in positions.enumerated() {
       for lane in 0..<lanes {
-        let (level, r) = (level.pointer + lane * columns, r.pointer + lane * columns)
+        let (level, r) = (level.pointer + lane * columns, r + lane * columns)
         var (slope, curvature) = (0.0, 0.0)
         for position in members {
           slope += Double(level[position]) * Double(r[position])
@@ -247,7 +245,7 @@ final class RowBlock {
   func error(_ lane: Int) -> Double {
     let d = scratch.pointer
     writeError(lane, into: d)
-    return ck_dot_f32(d, r.pointer + lane * columns, columns)
+    return ck_dot_f32(d, r + lane * columns, columns)
   }
 
   /// Keeps, for each row, the start of least d H dᵀ (the earliest of equals).
@@ -261,7 +259,7 @@ final class RowBlock {
       }
       guard best != row else { continue }
       (level.pointer + row * columns).update(from: level.pointer + best * columns, count: columns)
-      (r.pointer + row * columns).update(from: r.pointer + best * columns, count: columns)
+      (r + row * columns).update(from: r + best * columns, count: columns)
       for block in 0..<blocks { scale.pointer[block * stride + row] = scale.pointer[block * stride + best] }
     }
     lanes = rows
@@ -283,8 +281,8 @@ final class RowBlock {
       }
       ck_perturbed_descent(
         kicks, UInt64(firstRow + row), blocks == 1, factor.h.pointer, factor.inverseDiagonal.pointer,
-        w.pointer + row * columns, wh.pointer + row * columns, lows, highs, scales, level.pointer + row * columns,
-        r.pointer + row * columns, columns, work.pointer)
+        w + row * columns, wh + row * columns, lows, highs, scales, level.pointer + row * columns,
+        r + row * columns, columns, work.pointer)
       if blocks == 1 { scale.pointer[row] = scales[0] }
     }
     // Many small updates leave rounding errors behind.
@@ -318,7 +316,7 @@ final class RowBlock {
     blockOfColumn.withUnsafeBufferPointer { block in
       guard let block = block.baseAddress else { return }
       ck_level_error(
-        level.pointer + lane * columns, scale.pointer + lane, stride, block, w.pointer + lane % rows * columns, d,
+        level.pointer + lane * columns, scale.pointer + lane, stride, block, w + lane % rows * columns, d,
         columns)
     }
   }

@@ -55,7 +55,7 @@ def test_plan_max_loss_is_kept_with_the_smallest_plan(model, plan):
 
 @pytest.mark.parametrize("bits", [(2, 4), (3,), (2, 3, 4, 5, 6, 7, 8)])
 def test_plan_uses_allowed_bits_only(model, calibration, bits):
-    found = cet.plan(model, calibration, target_bits=max(3, min(bits)), bits=bits)
+    found = cet.plan(model, calibration, target_bits=max(3, min(bits)), bits=bits, samples=64)
     assert set(found.bits.values()) <= set(bits)
 
 
@@ -69,7 +69,7 @@ def test_plan_every_method_reaches_the_ratio(model, calibration, method):
 
 def test_plan_methods_rate_tensors_by_tables_of_their_own(model, calibration):
     plans = [
-        cet.plan(model, calibration, target_ratio=10, method=method, samples=64)
+        cet.plan(model, calibration, target_ratio=10, method=method, samples=64, coding="affine")
         for method in ("cet", "mckp", "hawq-v2", "paper")
     ]
     tables = {tuple(tensor.predicted_loss_change for tensor in plan.tensors) for plan in plans}
@@ -118,7 +118,8 @@ def test_options_exactly_one_target(model, calibration):
 
 def test_progress_reports_phases_in_order(model, calibration):
     seen = []
-    cet.plan(model, calibration, target_ratio=8, progress=lambda phase, done, total: seen.append((phase, done, total)))
+    cet.plan(
+        model, calibration, target_ratio=8, samples=64, progress=lambda phase, done, total: seen.append((phase, done, total)))
     assert seen and all(0 <= done <= total for _, done, total in seen)
     for (phase, done, _), (next_phase, next_done, _) in zip(seen, seen[1:]):
         assert next_phase != phase or next_done >= done
