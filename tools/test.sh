@@ -12,8 +12,10 @@ part() { # name, command
   shift
   echo
   echo "== $name"
+  since=$(date +%s)
   "$@"
   result=$?
+  echo "-- $name: $(($(date +%s) - since)) s"
   if [ $result != 0 ]; then
     failed="$failed, $name"
     [ $status != 0 ] || status=$result
