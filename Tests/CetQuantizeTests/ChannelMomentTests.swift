@@ -9,8 +9,9 @@ import Testing
     (0..<(rows * columns)).map { patches[$0 * channels + c] }
   }
 
-  /// 21 channels: a whole run of lanes and a part of one; 700 patches: a whole chunk and a part of one.
-  @Test(arguments: [(9, 21, 700), (25, 3, 40), (1, 16, 513)])
+  /// 21 channels: a whole run of lanes and a part of one; 700 patches: a whole chunk and a part of one; 25 and 10 places: whole
+  /// tiles of 9 and a part of one.
+  @Test(arguments: [(9, 21, 700), (25, 3, 40), (1, 16, 513), (10, 32, 33)])
   func channels_covariances_twoPassReference(columns: Int, channels: Int, rows: Int) throws {
     let a = Problems.patches(rows: rows, columns: columns * channels, seed: 1, mean: 2)
     let b = Problems.patches(rows: rows, columns: columns * channels, seed: 2, mean: -1)
