@@ -18,7 +18,8 @@ CK_CLONES void ck_sub_row_strided_f32(const float *x, size_t stride, const float
     for (size_t j = 0; j < n; j++) out[i * n + j] = x[i * stride + j] - b[j];
 }
 
-/* Some positions of patches, and rows of them, that are copied side by side: far apart as they are, each row would be of another page. */
+/* So many positions of so many patches are copied side by side: they stay in the nearest cache for all their products, while one patch
+ * is thousands of bytes from the next. */
 enum { CHANNEL_TILE = 9, CHANNEL_ROWS = 16 };
 
 CK_INLINE void pack_channels(const float *x, float *packed, size_t rows, size_t positions, size_t k, size_t channels, size_t width) {
@@ -55,18 +56,20 @@ CK_CLONES void ck_accumulate_channel_products_f32(bool symmetric, const float *a
       for (size_t start = 0; start < (symmetric ? top + 1 : k); start += CHANNEL_TILE) {
         const size_t height = k - top < CHANNEL_TILE ? k - top : CHANNEL_TILE;
         const size_t span = k - start < CHANNEL_TILE ? k - start : CHANNEL_TILE;
+        const bool same = a == b && start == top;
+        const float *others = same ? left : right;
         memset(totals, 0, sizeof totals);
         for (size_t row = 0; row < rows; row += CHANNEL_ROWS) {
           const size_t count = rows - row < CHANNEL_ROWS ? rows - row : CHANNEL_ROWS;
           pack_channels(a + (row * k + top) * channels + first, left, count, height, k, channels, width);
-          pack_channels(b + (row * k + start) * channels + first, right, count, span, k, channels, width);
+          if (!same) pack_channels(b + (row * k + start) * channels + first, right, count, span, k, channels, width);
           for (size_t i = 0; i < height; i++) {
             const size_t end = symmetric && start == top ? i + 1 : span;
             const float *x = left + i * CHANNEL_ROWS * CK_LANES;
             float *total = totals + i * CHANNEL_TILE * CK_LANES;
             size_t j = 0;
-            for (; j + 3 <= end; j += 3) add_channel_products(x, right + j * CHANNEL_ROWS * CK_LANES, total + j * CK_LANES, count, 3);
-            for (; j < end; j++) add_channel_products(x, right + j * CHANNEL_ROWS * CK_LANES, total + j * CK_LANES, count, 1);
+            for (; j + 3 <= end; j += 3) add_channel_products(x, others + j * CHANNEL_ROWS * CK_LANES, total + j * CK_LANES, count, 3);
+            for (; j < end; j++) add_channel_products(x, others + j * CHANNEL_ROWS * CK_LANES, total + j * CK_LANES, count, 1);
           }
         }
         for (size_t i = 0; i < height; i++)

@@ -24,7 +24,7 @@ struct MomentState: Sendable {
   /// Long enough that adding in double is cheap, short enough that single precision loses nothing.
   static let chunkRows = 512
   /// Products are made in tiles that stay in cache while they are added in double. Rows of a power of two of floats would share a few lines
-  /// of it: products of 512 × 512 take a quarter longer an entry.
+  /// of it: products of 512 × 512 take a quarter to a half longer an entry.
   static let tile = 576
 
   init(left: Int, right: Int, symmetric: Bool, map: [Float]? = nil) {
