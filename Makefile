@@ -1,5 +1,5 @@
 # make demo     set up, build, compress the bundled model, show plan and accuracy
-# make test     set up, build, run every test
+# make test     set up, build, run the tests; make test-all  also those that take long
 # make lib      build the library and the tool into build/
 # make bench    compare Hessian-vector products with PyTorch's (half an hour, 18 GiB of memory)
 # make peers    compare with other compressors: MODELS=digits_cnn PEERS=ort,nncf PACKS=folder (docs/peers.md)
@@ -37,7 +37,7 @@ PEERS ?=
 PACKS ?=
 PEER_OPTIONS ?=
 
-.PHONY: all lib demo test bench peers install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site clean
+.PHONY: all lib demo test test-all bench peers install uninstall wheel tarball deb test-packages fuzz test-sanitizers server serve test-server site clean
 
 all: lib
 
@@ -54,6 +54,9 @@ demo: lib
 
 test:
 	tools/test.sh
+
+test-all:
+	tools/test.sh all
 
 bench: lib
 	CET_TORCH=1 tools/setup.sh tests

@@ -1,8 +1,11 @@
 #!/bin/sh
-# Every test. Each runner's own closing lines stay on the terminal; the last line sums up. Exits with the status of
-# the first part that failed.
+# The tests; `tools/test.sh all`: also those marked `long`, and a comparison with PyTorch's speed. Each runner's own closing lines stay on
+# the terminal; the last line sums up. Exits with the status of the first part that failed.
 set -u
 cd "$(dirname "$0")/.."
+which=${1:-}
+marked="not long"
+[ "$which" != all ] || marked=""
 started=$(date +%s)
 failed=""
 status=0
@@ -27,12 +30,23 @@ finish() {
   seconds=$(($(date +%s) - started))
   echo
   if [ $status = 0 ]; then
-    echo "make test: all parts passed in $((seconds / 60)) min $((seconds % 60)) s"
+    echo "tests: all parts passed in $((seconds / 60)) min $((seconds % 60)) s"
   else
-    echo "make test: failed: ${failed#, } (after $((seconds / 60)) min $((seconds % 60)) s)"
+    echo "tests: failed: ${failed#, } (after $((seconds / 60)) min $((seconds % 60)) s)"
   fi
   exit $status
 }
+
+# Each build's modules wait for one another, so that two builds share two processors: the tests' goes on beside what comes first.
+part "packages" tools/setup.sh packages || finish
+swift_options="-c release -Xswiftc -enable-testing" # optimised: with the arithmetic and at the speed that users get
+mkdir -p .build
+# shellcheck disable=SC2086 # one word per option
+swift build --build-tests $swift_options >.build/tests.log 2>&1 &
+compiling=$!
+trap 'kill $compiling 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
+build_tests() { wait $compiling || { cat .build/tests.log; return 1; }; }
 
 # The targets that users call come first, in the environment that these make for themselves.
 part "library" make --no-print-directory lib || finish
@@ -54,7 +68,6 @@ part "version" tools/check-version.sh
 part "exports" tools/check-exports.sh build/lib/libcet.so
 part "interface" tools/check-abi.sh
 part "debug symbols" tools/check-symbols.sh build
-# Optimised: the numerics are tested at the speed and with the arithmetic that users get.
 # The onnx package's own cases, for the Swift tests; models that the Swift tests write, for the Python tests.
 CET_ONNX_CASES=$PWD/build/onnx-cases
 export CET_ONNX_CASES
@@ -65,16 +78,17 @@ mkdir -p "$CET_WRITTEN_MODELS"
 part "corpus" env PYTHONPATH=Tests/python .venv/bin/python -m corpus build/corpus
 CET_JUDGED_MODELS=$CET_ONNX_CASES:$PWD/build/corpus:/usr/share/libonnx-testdata/data
 export CET_JUDGED_MODELS
-part "Swift tests" swift test -c release -Xswiftc -enable-testing
+# shellcheck disable=SC2086
+part "Swift tests compiled" build_tests && part "Swift tests" swift test --skip-build $swift_options
 part "C conformance" tools/run-conformance.sh build/lib/libcet.so
-.venv/bin/python -c 'import torch' 2>/dev/null &&
+[ "$which" = all ] && .venv/bin/python -c 'import torch' 2>/dev/null &&
   part "bench" make --no-print-directory bench BENCHMARKS=bert_tiny BENCH_SPECTRUM=bert_tiny BENCH_OPTIONS="--rounds 1"
 # A file of tests is one process's: two of them share two processors better than the threads of one. The order is conftest's.
 # Files whose tests have limits of time run by themselves.
 timed="Tests/python/test_hostile.py Tests/python/test_progress.py Tests/python/test_signals.py"
 # shellcheck disable=SC2046,SC2086
-part "Python tests" .venv/bin/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder $(printf -- '--ignore=%s ' $timed) Tests/python
+part "Python tests" .venv/bin/python -m pytest -q -rs -m "$marked" -n 2 --dist loadfile --no-loadscope-reorder $(printf -- '--ignore=%s ' $timed) Tests/python
 # shellcheck disable=SC2086
-part "Python tests of time" .venv/bin/python -m pytest -q -rs $timed
+part "Python tests of time" .venv/bin/python -m pytest -q -rs -m "$marked" $timed
 part "clean" tools/check-clean.sh
 finish

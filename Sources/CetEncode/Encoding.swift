@@ -50,9 +50,15 @@ public enum Encoding: String, Sendable, CaseIterable {
     self == .ort && Encoding.chosen(for: layers, runtime ?? .usual) == .ort ? KernelEncoding.usualBlocks : .perAxis
   }
 
+  /// Why a file of this encoding that is to open in `runtime` cannot have codes of so many bits; nil: it can.
+  public func obstacle(bits: Int, _ runtime: Runtime?) -> String? {
+    guard self == .qdq, let runtime, !DequantizeEncoding.isReadable(bits: bits, runtime) else { return nil }
+    return "encoding 'qdq' stores codes of \(bits) bit\(bits == 1 ? "" : "s") in a type that \(runtime) does not read"
+  }
+
   /// Of the widths that are allowed those that a layer may have: where a kernel computes with some of them, these.
   public func widths(_ allowed: [Int], of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> [Int] {
-    guard self == .ort else { return allowed }
+    guard self == .ort else { return allowed.filter { obstacle(bits: $0, runtime) == nil } }
     let kernels = KernelEncoding.kernelWidths(layer, granularity, runtime)
     let possible = allowed.filter(kernels.contains)
     return possible.isEmpty ? allowed : possible

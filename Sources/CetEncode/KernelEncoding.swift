@@ -162,7 +162,7 @@ struct KernelEncoding: WeightEncoding {
     case .table(let operands, let attributes):
       return [
         Node(
-          "GatherBlockQuantized", domain: KernelEncoding.domain, inputs: [operands[0], node.input(1), operands[1], operands[2]],
+          "GatherBlockQuantized", domain: KernelEncoding.domain, name: node.name, inputs: [operands[0], node.input(1), operands[1], operands[2]],
           outputs: node.outputs, attributes: attributes)
       ]
     case .product(let operands, let attributes):
@@ -170,7 +170,7 @@ struct KernelEncoding: WeightEncoding {
       let addend = node.operatorType == "Gemm" ? node.input(2) : ""
       let output = addend.isEmpty ? node.firstOutput : planes.names.takeValue("\(node.firstOutput).cet.sum")
       let product = Node(
-        "MatMulNBits", domain: KernelEncoding.domain, inputs: [node.input(0)] + operands, outputs: [output], attributes: attributes)
+        "MatMulNBits", domain: KernelEncoding.domain, name: node.name, inputs: [node.input(0)] + operands, outputs: [output], attributes: attributes)
       return addend.isEmpty ? [product] : [product, Node("Add", inputs: [output, addend], outputs: [node.firstOutput])]
     }
   }

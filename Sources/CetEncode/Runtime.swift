@@ -48,6 +48,14 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
+  /// Whether it opens files with codes of the type UINT2 (operator set 25).
+  var readsTwoBitType: Bool {
+    switch self {
+    case .onnxruntime(let minor): minor >= 24
+    case .openvino: false
+    }
+  }
+
   /// What a file is written for that names no runtime: all of the kernels.
   static let usual = Runtime.onnxruntime(minor: 24)
 }

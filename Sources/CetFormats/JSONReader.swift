@@ -16,8 +16,11 @@ extension JSON {
 /// A recursive-descent reader; the depth limit bounds its stack.
 private struct JSONReader {
   static let maximumDepth = 128
+  /// Values between two looks at the memory that is left: they take less than what is kept for the uncounted.
+  private static let valuesBetweenLooks = 1 << 12
   let bytes: UnsafeRawBufferPointer
   var position = 0
+  private var values = 0
 
   init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
@@ -25,6 +28,8 @@ private struct JSONReader {
     let value = try self.value(depth: 0)
     skipSpace()
     guard position == bytes.count else { throw error("expected the end of the document") }
+    // What is made of the values takes no more than they do.
+    try SystemMemory.checkRoom(for: .saturatingProduct(values, 64))
     return value
   }
 
@@ -56,6 +61,8 @@ private struct JSONReader {
 
   private mutating func value(depth: Int) throws(CetError) -> JSON {
     guard depth < JSONReader.maximumDepth else { throw error("nested deeper than \(JSONReader.maximumDepth)") }
+    values += 1
+    if values % JSONReader.valuesBetweenLooks == 0 { try SystemMemory.checkHeadroom() }
     skipSpace()
     switch byte {
     case nil: throw error("expected a value, found the end")
@@ -92,6 +99,8 @@ private struct JSONReader {
       guard names.insert(name).inserted else { throw error("member '\(name)' appears twice", at: start) }
       skipSpace()
       guard take(":") else { throw error("expected ':'") }
+      // The set of names grows at about the same times.
+      try SystemMemory.checkGrowth(of: members, bytes: MemoryLayout<JSON.Member>.stride + 3 * MemoryLayout<String>.stride)
       members.append(.init(name, try value(depth: depth + 1)))
       skipSpace()
       if take("}") { return .object(members) }
@@ -105,6 +114,7 @@ private struct JSONReader {
     skipSpace()
     if take("]") { return .array(items) }
     while true {
+      try SystemMemory.checkGrowth(of: items)
       items.append(try value(depth: depth + 1))
       skipSpace()
       if take("]") { return .array(items) }
@@ -148,7 +158,9 @@ private struct JSONReader {
         return result
       case UInt8(ascii: "\\"): text += Array(String(try escape()).utf8)
       case 0..<0x20: throw error("control character in a string", at: position - 1)
-      default: text.append(byte)
+      default:
+        try SystemMemory.checkGrowth(of: text)
+        text.append(byte)
       }
     }
     throw error("string without end", at: start)

@@ -4,6 +4,9 @@ import Glibc
 /// The library's own binary files, little-endian: 8 bytes that say what it is, the header's length (uint64), the header
 /// (a JSON object), the contents, and a checksum (uint64) of all sections. A file appears complete or not at all.
 public enum RecordFile {
+  /// Bytes of a header, whose values are made before anything is known of the file: what is long belongs to the contents.
+  static let longestHeader = 1 << 23
+
   public final class Writer {
     private let file: PendingFile
     private var checksum = Checksum()
@@ -12,6 +15,9 @@ public enum RecordFile {
     public init(path: String, magic: String, header: JSON) throws(CetError) {
       file = try PendingFile(PendingFile.target(of: path))
       let text = Array(header.serialized(indented: false).utf8)
+      guard text.count <= RecordFile.longestHeader else {
+        throw CetError(.io, "'\(path)' would have a header of \(text.count) bytes, more than \(RecordFile.longestHeader)")
+      }
       try add(Array(magic.utf8))
       try add([UInt64(text.count)])
       try add(text)
@@ -68,6 +74,7 @@ public enum RecordFile {
       }
       var sum = Checksum()
       func take(_ count: Int) throws(CetError) -> [UInt8] {
+        try SystemMemory.checkRoom(for: count)
         var bytes = [UInt8](repeating: 0, count: count)
         guard fread(&bytes, 1, count, file) == count else { throw failure("ends too early") }
         bytes.withUnsafeBytes { sum.update($0) }
@@ -75,10 +82,14 @@ public enum RecordFile {
       }
       guard Int(status.st_size) >= 24, try take(8) == Array(magic.utf8) else { throw failure("is no such file") }
       let length = try take(8).withUnsafeBytes { $0.load(as: UInt64.self) }
-      guard length <= UInt64(status.st_size) - 24, length <= 1 << 28 else { throw failure("is damaged: the header is too long") }
+      guard length <= UInt64(status.st_size) - 24, length <= RecordFile.longestHeader else {
+        throw failure("is damaged: the header is too long")
+      }
       let text = try take(Int(length))
       do {
         header = JSONFields(try text.withUnsafeBytes { try JSON.parse($0) }, document: "header")
+      } catch let error as CetError where error.code == .outOfMemory {
+        throw error
       } catch { throw failure("is damaged: the header is no JSON") }
       self.path = path
       self.file = file
@@ -101,6 +112,7 @@ public enum RecordFile {
 
     public func array<Value: BitwiseCopyable>(_ zero: Value, count: Int) throws(CetError) -> [Value] {
       guard count >= 0, count <= left / MemoryLayout<Value>.stride else { throw CetError(.io, "'\(path)' ends too early") }
+      try SystemMemory.checkRoom(for: count * MemoryLayout<Value>.stride)
       var values = [Value](repeating: zero, count: count)
       try values.withUnsafeMutableBufferPointer { target throws(CetError) in
         try read(into: UnsafeMutableRawBufferPointer(target))

@@ -38,6 +38,17 @@ public enum SystemMemory {
     }
   }
 
+  /// Throws where an array that is full has no room to grow: to be called before each element is appended to an array whose length
+  /// data chose. Swift's arrays double, and the old one is there until the new one is filled.
+  /// - Parameter bytes: of an element, with what hangs on it.
+  @inline(__always)
+  public static func checkGrowth<Element>(of array: [Element], bytes: Int = MemoryLayout<Element>.stride) throws(CetError) {
+    if array.count >= 1 << 10, array.count == array.capacity { try checkRoom(for: .saturatingProduct(2 * array.count, bytes)) }
+  }
+
+  /// What of `asked` a limit on the process's addresses leaves: more than that is no memory that a call may have.
+  public static func attainable(_ asked: Int) -> Int { addressBytes.map { min(asked, max(0, $0 - headroom)) } ?? asked }
+
   /// What a limit on the process's addresses (ulimit -v) leaves.
   private static var addressBytes: Int? {
     var limit = rlimit()
@@ -79,8 +90,8 @@ public enum SystemMemory {
   }
 }
 
-/// Bytes that a call may hold: what its options say, or 60 % of the memory that is available now.
+/// Bytes that a call may hold: what its options say and the process may have, or 60 % of the memory that is available now.
 /// - Parameter reserved: bytes that another part of this process will take of it.
 public func memoryLimit(_ asked: Int?, processes: Int = 1, reserved: Int = 0) -> Int {
-  asked ?? max(0, (SystemMemory.availableBytes ?? 8 << 30) / processes - reserved) / 5 * 3
+  asked.map(SystemMemory.attainable) ?? max(0, (SystemMemory.availableBytes ?? 8 << 30) / processes - reserved) / 5 * 3
 }

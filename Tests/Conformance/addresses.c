@@ -50,8 +50,132 @@ static cet_status run(const buffer *bytes) {
   return status;
 }
 
+/* What a process keeps for a later one: a session with its table, a plan, codes, eigenpairs. */
+static char session_path[512], state_path[512], spectrum_path[512], *plan_json, *long_json;
+
+static cet_status multiply(const float *v, float *result, size_t n, void *unused) {
+  size_t i;
+  (void)unused;
+  for (i = 0; i < n; i++) result[i] = (float)(i % 7 + 1) * v[i];
+  return CET_OK;
+}
+
+/* Makes the files. */
+static cet_status make(const buffer *bytes) {
+  cet_model *model = NULL;
+  cet_session *session = NULL;
+  cet_bit_plan *plan = NULL;
+  cet_quantized *quantized = NULL;
+  cet_plan_options options;
+  cet_tensor tensor;
+  cet_status status = cet_plan_options_init(&options, sizeof options);
+  options.target_ratio = 8, options.threads = 2;
+  memset(&tensor, 0, sizeof tensor);
+  tensor.name = "x", tensor.data = x, tensor.byte_size = sizeof x, tensor.shape = x_shape, tensor.rank = 2;
+  tensor.element_type = CET_FLOAT32;
+  if (status == CET_OK) status = cet_model_load_memory(bytes->bytes, bytes->size, &model);
+  if (status == CET_OK) status = cet_session_create(model, NULL, &options, &session);
+  if (status == CET_OK) status = cet_session_add_batch(session, &tensor, 1, NULL);
+  if (status == CET_OK) status = cet_session_plan(session, &options, &plan);
+  if (status == CET_OK) status = cet_session_quantize(session, plan, NULL, &quantized);
+  if (status == CET_OK) status = cet_session_save(session, session_path);
+  if (status == CET_OK) status = cet_quantized_save_state(quantized, state_path);
+  if (status == CET_OK) status = cet_plan_to_json(plan, &plan_json);
+  cet_quantized_free(quantized), cet_plan_free(plan), cet_session_free(session), cet_model_free(model);
+  return status;
+}
+
+/* What was kept is read and used, and a text of two million values that is no plan; INVALID_ARGUMENT is said of that alone. */
+static cet_status reread(const buffer *bytes) {
+  cet_model *model = NULL;
+  cet_session *session = NULL;
+  cet_bit_plan *plan = NULL, *other = NULL;
+  cet_quantized *quantized = NULL, *codes = NULL;
+  cet_spectrum *spectrum = NULL;
+  cet_plan_options options;
+  cet_eigensolve_options eigensolve;
+  void *file = NULL;
+  size_t size = 0;
+  cet_status status = cet_plan_options_init(&options, sizeof options);
+  if (status == CET_OK) status = cet_eigensolve_options_init(&eigensolve, sizeof eigensolve);
+  options.target_ratio = 6, options.threads = 2;
+  eigensolve.count = 300, eigensolve.max_applies = 320, eigensolve.threads = 2;
+  eigensolve.max_memory = (uint64_t)1 << 36; /* far more than there is */
+  if (status == CET_OK) status = cet_plan_from_json(long_json, &other) == CET_OUT_OF_MEMORY ? CET_OUT_OF_MEMORY : CET_OK;
+  if (status == CET_OK) status = cet_model_load_memory(bytes->bytes, bytes->size, &model);
+  if (status == CET_OK) status = cet_plan_from_json(plan_json, &plan);
+  if (status == CET_OK) status = cet_session_load(model, session_path, &session);
+  if (status == CET_OK) status = cet_session_quantize(session, plan, NULL, &quantized);
+  if (status == CET_OK) status = cet_quantized_load_state(model, state_path, &codes);
+  if (status == CET_OK) status = cet_quantized_save_memory(codes, NULL, &file, &size);
+  if (status == CET_OK) status = cet_eigensolve(multiply, NULL, 50000, &eigensolve, &spectrum);
+  if (status == CET_OK) status = cet_spectrum_save_file(spectrum, spectrum_path);
+  if (status != CET_OK && cet_last_error_message()[0] == '\0') status = CET_INTERNAL;
+  cet_free(file);
+  cet_spectrum_free(spectrum), cet_quantized_free(codes), cet_quantized_free(quantized), cet_plan_free(plan);
+  cet_plan_free(other), cet_session_free(session), cet_model_free(model);
+  return status;
+}
+
+static unsigned char *chain;
+static size_t chain_size;
+
+static void append(const buffer *more) {
+  memcpy(chain + chain_size, more->bytes, more->size);
+  chain_size += more->size;
+}
+
+/* A valid model of many small nodes: x -> Neg -> Neg -> ... */
+static void make_chain(void) {
+  enum { nodes = 60000, room = 4 << 20 };
+  static buffer ends;
+  const char *inputs[2] = {"x", NULL};
+  char names[2][16];
+  size_t graph_size;
+  int i;
+  chain = malloc(room);
+  CHECK(chain != NULL);
+  if (chain == NULL) return;
+  chain_size = 32; /* what stands in front is as long as the graph lets it be */
+  for (i = 0; i < nodes; i++) {
+    buffer node;
+    node.size = 0;
+    snprintf(names[i % 2], sizeof names[0], "n%d", i);
+    put_node(&node, "Neg", "", inputs, names[i % 2]);
+    append(&node);
+    inputs[0] = names[i % 2];
+  }
+  put_value(&ends, 11, "x", 4);
+  put_value(&ends, 12, inputs[0], 4);
+  append(&ends);
+  graph_size = chain_size - 32;
+  {
+    buffer head = {{0}, 0}, opset = {{0}, 0};
+    put_number(&head, 1, 8);
+    put_number(&opset, 2, 17);
+    put_message(&head, 8, &opset);
+    put_varint(&head, 7 << 3 | 2);
+    put_varint(&head, graph_size);
+    memmove(chain + head.size, chain + 32, graph_size);
+    memcpy(chain, head.bytes, head.size);
+    chain_size = head.size + graph_size;
+  }
+}
+
+static cet_status look(const buffer *unused) {
+  cet_model *model = NULL;
+  char *json = NULL;
+  cet_status status = cet_model_load_memory(chain, chain_size, &model);
+  (void)unused;
+  if (status == CET_OK) status = cet_model_inspect_json(model, &json);
+  cet_free(json), cet_model_free(model);
+  return status;
+}
+
+typedef cet_status (*path)(const buffer *bytes);
+
 /* The status of a process that has so many MB more; positive: how it ended otherwise. */
-static int limited(const buffer *bytes, int megabytes) {
+static int limited(path run, const buffer *bytes, int megabytes) {
   int result = 0;
   pid_t child;
   fflush(stdout);
@@ -66,19 +190,40 @@ static int limited(const buffer *bytes, int megabytes) {
   return WIFEXITED(result) ? -WEXITSTATUS(result) : WTERMSIG(result);
 }
 
-int main(void) {
-  static buffer bytes;
-  uint32_t state = 3;
+static void sweep(const char *name, path run, const buffer *bytes) {
   int megabytes, status = 0;
-  size_t i;
-  make_model(&bytes);
-  for (i = 0; i < sizeof x / sizeof *x; i++) x[i] = next_number(&state);
   for (megabytes = 1; megabytes <= 901; megabytes += megabytes < 60 ? 4 : 60) {
-    status = limited(&bytes, megabytes);
-    if (status != CET_OK && status != CET_OUT_OF_MEMORY) printf("with %d MB: %d\n", megabytes, status);
+    status = limited(run, bytes, megabytes);
+    if (status != CET_OK && status != CET_OUT_OF_MEMORY) printf("%s with %d MB: %d\n", name, megabytes, status);
     CHECK(status == CET_OK || status == CET_OUT_OF_MEMORY);
     if (megabytes == 1) CHECK(status == CET_OUT_OF_MEMORY);
   }
   CHECK(status == CET_OK);
+}
+
+int main(int argc, char **argv) {
+  static buffer bytes;
+  const char *folder = argc > 2 ? argv[2] : ".";
+  const size_t values = 2000000;
+  uint32_t state = 3;
+  size_t i;
+  make_model(&bytes);
+  make_chain();
+  for (i = 0; i < sizeof x / sizeof *x; i++) x[i] = next_number(&state);
+  snprintf(session_path, sizeof session_path, "%s/addresses.session", folder);
+  snprintf(state_path, sizeof state_path, "%s/addresses.state", folder);
+  snprintf(spectrum_path, sizeof spectrum_path, "%s/addresses.spectrum", folder);
+  long_json = malloc(2 * values + 3);
+  CHECK(long_json != NULL);
+  if (long_json == NULL) return check_result("addresses");
+  long_json[0] = '[';
+  for (i = 0; i < values; i++) long_json[2 * i + 1] = '1', long_json[2 * i + 2] = ',';
+  memcpy(long_json + 2 * values, "]", 2);
+  sweep("whole path", run, &bytes);
+  CHECK(make(&bytes) == CET_OK);
+  sweep("what was kept", reread, &bytes);
+  sweep("many nodes", look, &bytes);
+  remove(session_path), remove(state_path), remove(spectrum_path);
+  cet_free(plan_json), free(long_json), free(chain);
   return check_result("addresses");
 }

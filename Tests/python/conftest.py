@@ -27,6 +27,10 @@ DIGITS = ROOT / "Tests" / "Fixtures" / "digits_cnn"
 LONG = [f"test_{name}.py" for name in ("real_models", "tutorials", "tool", "tool_files", "notebook", "predictions", "package")]
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes some ten seconds or more, and `make test-all` alone runs it")
+
+
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 

@@ -263,7 +263,10 @@ def onnxruntime_works():
 }
 
 
-@pytest.mark.parametrize("place, order", list(enumerate(itertools.permutations(["torch", "onnx", "onnxruntime"]))), ids=str)
+ORDERS = list(enumerate(itertools.permutations(["torch", "onnx", "onnxruntime"])))
+
+
+@pytest.mark.parametrize("place, order", ORDERS[::2] + [pytest.param(*order, marks=pytest.mark.long) for order in ORDERS[1::2]], ids=str)
 def test_neighbours_imported_in_any_order_work_together(place, order):
     """cet is first, second, third and last in turn. All compute, then again after the others have."""
     for name in order:

@@ -40,6 +40,7 @@ def opset(model):
     return max([o.version for o in model.opset_import if o.domain in ("", "ai.onnx")], default=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["planes", "qdq"])
 def test_written_files_are_valid_where_their_models_are(judge, tmp_path, encoding):
     cases = [case for case in corpus.CASES if case.quantizable and not case.refused]

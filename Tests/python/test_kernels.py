@@ -103,6 +103,16 @@ def test_kernels_compensated_rounding_keeps_the_measured_loss():
     assert (np.exp(p) * (p - q)).sum(axis=-1).mean() == pytest.approx(small.plan.measured_loss_change, rel=1e-3, abs=1e-7)
 
 
+def test_kernels_have_the_names_of_the_nodes_that_they_replace():
+    source = onnx.load_model_from_string(text_model())
+    for number, node in enumerate(source.graph.node):
+        node.name = f"{node.op_type} number {number}"
+    small = compressed(source.SerializeToString(), {"ids": IDS}, bits=[4], target_bits=4)
+    written = onnx.load_model_from_string(small.to_bytes())
+    kernels = [node for node in written.graph.node if node.domain == "com.microsoft"]
+    assert kernels and {node.name for node in kernels} <= {node.name for node in source.graph.node}
+
+
 def test_kernels_for_an_old_runtime_have_4_bits_alone():
     small = compressed(text_model(), {"ids": IDS}, bits=[2, 4, 8], target_bits=4, min_runtime="ort-1.20")
     model = onnx.load_model_from_string(small.to_bytes())

@@ -38,6 +38,7 @@ def large(tmp_path_factory):
     shutil.rmtree(folder)
 
 
+@pytest.mark.long
 def test_resultOverTwoGibibytes_withAKeptTable_isWrittenWithItsData(large):
     ids = np.random.default_rng(2).integers(0, 64, (16, 3))
     loaded, data = cet.Model(large / "m.onnx"), cet.Calibration({"ids": ids})

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["pytorch_hvp"])
 def test_notebook_runs_and_its_assertions_hold(root, tmp_path, monkeypatch, name):
     nbformat, nbclient, *_ = map(pytest.importorskip, ("nbformat", "nbclient", "ipykernel", "matplotlib", "torch"))

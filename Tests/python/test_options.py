@@ -59,12 +59,17 @@ def test_every_option_reaches_the_library(model):
     values = dict(
         target_ratio=2.5, target_bits=3.5, target_size="2kB", max_loss=0.5, method="uniform", loss="mse", curvature="gauss-newton",
         rounding="gptq", granularity="block:32", encoding="qdq", min_runtime="ort-1.24", coding="affine", effort="high", bits="2,3",
-        keep="a", fix="a=3", output="y", shifts=0, eigenpairs=3, max_iterations=4, seed=5, threads=2, samples=6, batch_size=7,
+        keep="a", fix="a=3", min_bits="a=3", max_bits={"a": 3}, group="auto", output="y", shifts=0, eigenpairs=3, max_iterations=4, seed=5, threads=2, samples=6, batch_size=7,
         max_memory="1GiB", activations="8,float", activation_range="min-max", activation_loss=0.5, activation_mean_bits=9)
     assert set(values) | {"progress", "log"} == set(given)
-    plain = fields(PlanCall)
+    plain, reached = fields(PlanCall), set()
     for name, value in values.items():
-        assert fields(PlanCall, **{name: value}) != plain, name
+        found = fields(PlanCall, **{name: value})
+        assert found != plain, name
+        reached |= {field for field in found if found[field] != plain[field]}
+    # Nor is a field without an option. Of lists the number of entries tells.
+    left = {field for field, value in plain.items() if not isinstance(value, bool)} - reached
+    assert left <= {"struct_size", "user_data", "executor"}, left
     plain = fields(QuantizeCall)
     for name in options(cet.quantize, "model", "calibration", "plan").keys() - {"progress", "log"}:
         assert fields(QuantizeCall, **{name: values[name]}) != plain, name

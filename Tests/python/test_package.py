@@ -55,13 +55,13 @@ def test_plan_max_loss_is_kept_with_the_smallest_plan(model, plan):
 
 @pytest.mark.parametrize("bits", [(2, 4), (3,), (2, 3, 4, 5, 6, 7, 8)])
 def test_plan_uses_allowed_bits_only(model, calibration, bits):
-    found = cet.plan(model, calibration, target_bits=max(3, min(bits)), bits=bits, samples=64)
+    found = cet.plan(model, calibration, target_bits=max(3, min(bits)), bits=bits, samples=64, coding="affine")
     assert set(found.bits.values()) <= set(bits)
 
 
 @pytest.mark.parametrize("method", ["cet", "uniform", "mckp", "hawq-v2", "paper", "clado"])
 def test_plan_every_method_reaches_the_ratio(model, calibration, method):
-    found = cet.plan(model, calibration, target_ratio=10, method=method, samples=64)
+    found = cet.plan(model, calibration, target_ratio=10, method=method, samples=64, coding="affine")
     assert found.summary.method == method
     assert found.summary.ratio >= 10
     assert cet.quantize(model, calibration, found).plan.measured_loss_change >= 0
@@ -88,7 +88,7 @@ def test_plan_predicts_from_curvature_beside_the_measured_table(plan):
 @pytest.mark.parametrize("granularity", ["per-tensor", "per-axis", "block:32"])
 @pytest.mark.parametrize("rounding", ["nearest", "gptq", "compensated"])
 def test_quantize_every_rounding_and_granularity(model, calibration, granularity, rounding):
-    plan = cet.plan(model, calibration, target_bits=4, granularity=granularity, rounding=rounding, samples=64)
+    plan = cet.plan(model, calibration, target_bits=4, granularity=granularity, rounding=rounding, samples=64, coding="affine")
     small = cet.quantize(model, calibration, plan)
     assert small.plan.summary.granularity == granularity
     assert len(small.to_bytes()) == small.plan.summary.file_bytes

@@ -45,6 +45,7 @@ def check(found):
     assert found["same"], found
 
 
+@pytest.mark.long
 def test_digits_memory_is_what_was_predicted(digits):
     check(measured(digits / "model.onnx", digits / "calibration.npz", 64))
 

@@ -90,6 +90,7 @@ def test_heldOutLoss_nearestRounding_isTheLossOfAllSamples(model, digits, calibr
     assert summary.held_out_interval[0] <= expected <= summary.held_out_interval[1]
 
 
+@pytest.mark.long
 def test_prediction_ofThePlanAsItIsRounded_coversNewSamples(model, digits, calibration_arrays):
     """Fitted to a half of the samples, judged by ONNX Runtime on the other half."""
     half = {"input": calibration_arrays["input"][:128]}
@@ -115,6 +116,7 @@ def test_prediction_ofAnotherBudget_isScaledFromTheJudgedPlan(model, calibration
     assert low <= found.held_out_loss <= high
 
 
+@pytest.mark.long
 def test_maxLoss_isMetOnNewSamples(model, digits, calibration):
     images = np.load(digits / "test.npz")["x"].astype(np.float32) / 16 - np.float32(0.3)
     x = {"input": images[:, None]}

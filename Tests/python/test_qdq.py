@@ -275,6 +275,25 @@ def test_versions_are_no_higher_than_the_codes_need():
     assert opset_of(check(source, inputs, 8, "block:32")) == 21
 
 
+@pytest.mark.parametrize("runtime, reads_two_bits", [("ort-1.20", False), ("ort-1.23", False), ("ort-1.24", True), ("openvino-2026", False)])
+def test_codes_are_of_types_that_the_oldest_runtime_reads(runtime, reads_two_bits, model, calibration):
+    def plan(**options):
+        return cet.plan(
+            model, calibration, samples=16, effort="low", encoding="qdq", min_runtime=runtime, coding="affine",
+            **{"target_bits": 2.5 if reads_two_bits else 3.5, **options})
+
+    found = plan()
+    assert {bits for tensor in found.tensors for bits in tensor.measured_loss} == {3, 4, 8} | ({2} if reads_two_bits else set())
+    written = onnx.load_from_string(cet.quantize(model, None, found, rounding="nearest").to_bytes())
+    assert reads_two_bits or opset_of(written) <= 21 and written.ir_version <= 10
+    for options in ({"bits": 2, "target_bits": 2}, {"fix": "fc*=2"}):
+        if reads_two_bits:
+            assert 2 in plan(**options).bits.values()
+        else:
+            with pytest.raises(cet.InvalidArgument, match=f"codes of 2 bits in a type that {runtime} does not read"):
+                plan(**options)
+
+
 @pytest.mark.parametrize("fixture", ["model", "model_opset21"])
 def test_target_sizes_are_never_exceeded(digits, tmp_path, fixture):
     model, data = cet.Model(digits / f"{fixture}.onnx"), cet.Calibration.from_npz(digits / "calibration.npz")

@@ -41,6 +41,8 @@ CASES = [
     ("nudenet", "nudenet/320n.onnx", image(1, 3, 320, 320)),
     ("basic-pitch", "basic_pitch/saved_models/icassp_2022/nmp.onnx", image(1, 43844, 1)),
 ]
+# Those that take most of the time.
+LARGE = ("det_infer.onnx", "rec_infer.onnx", "320n.onnx")
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +86,9 @@ def test_real_model_agrees_with_onnxruntime(package, name, file, make):
         np.testing.assert_allclose(actual, reference, rtol=1e-4, atol=1e-4, err_msg=output)
 
 
-@pytest.mark.parametrize("name,file,make", CASES, ids=[pathlib.Path(case[1]).stem for case in CASES])
+@pytest.mark.parametrize(
+    "name,file,make", [pytest.param(*case, marks=pytest.mark.long) if case[1].endswith(LARGE) else case for case in CASES],
+    ids=[pathlib.Path(case[1]).stem for case in CASES])
 def test_real_model_is_compressed(package, name, file, make):
     """The written file runs in onnxruntime and computes what its dequantized weights compute."""
     import cet

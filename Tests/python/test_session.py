@@ -73,6 +73,7 @@ def test_session_quantizes_what_the_thorough_call_can_better(model, arrays, sess
     assert quick.plan.measured_loss_change < 2 * thorough.plan.measured_loss_change + 1e-3
 
 
+@pytest.mark.long
 def test_session_from_batches_pulled_is_the_one_from_batches_added(model, arrays):
     def batches():
         for first in range(0, 96, 32):
@@ -86,6 +87,7 @@ def test_session_from_batches_pulled_is_the_one_from_batches_added(model, arrays
     assert added.plan(target_ratio=12).to_json() == pulled.plan(target_ratio=12).to_json()
 
 
+@pytest.mark.long
 def test_session_without_a_target_judges_three_bits_whatever_comes_first(model, arrays):
     def fresh():
         return cet.Session(model, cet.Calibration({name: array[:64] for name, array in arrays.items()}))

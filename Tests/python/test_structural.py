@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 import structural_models
 from test_hostile import limited
 
@@ -55,6 +57,7 @@ def answers(first, step):
         first = found[-1]["number"] + step
 
 
+@pytest.mark.long
 def test_models_that_are_wrong_in_one_place_are_answered():
     tried, wrong = answers(STEP // 2, STEP)
     print("\n".join(wrong))

@@ -106,6 +106,7 @@ def test_plan_from_another_plan_needs_no_data(tool, digits, tmp_path, model, pla
     assert cet.Plan.load(tmp_path / "thirteen.json").bits == plan.replan(model, target_ratio=13).bits
 
 
+@pytest.mark.long
 def test_sweep_writes_a_file_and_a_plan_per_ratio(tool, digits, tmp_path, compressed):
     folder, _ = compressed
     run = tool(

@@ -302,6 +302,7 @@ def test_editedPlans_takeTheTablesCoding(model, calibration):
         cet.Plan.from_json(json.dumps(document))
 
 
+@pytest.mark.long
 def test_writtenFile_isPlannedAgain(model, digits, calibration, calibration_arrays):
     file = cet.quantize(model, calibration, cet.plan(model, calibration, target_ratio=9)).to_bytes()
     again = cet.Model(file)

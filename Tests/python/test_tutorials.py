@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-TUTORIALS = ["tool", "python", "spectra", "c", "server"]
+TUTORIALS = ["python", "c"]
+LONG = ["tool", "spectra", "server"]
 
 
 def blocks(path):
     return re.findall(r"^```(\w+)\n(.*?)^```$", path.read_text(), re.M | re.S)
 
 
-@pytest.mark.parametrize("name", TUTORIALS)
+@pytest.mark.parametrize("name", TUTORIALS + [pytest.param(name, marks=pytest.mark.long) for name in LONG])
 def test_tutorial_works_as_it_is_written(name, root, tmp_path):
     library = os.environ.get("CET_LIBRARY", str(root / "build" / "lib" / "libcet.so"))
     environment = {
@@ -37,4 +38,4 @@ def test_tutorial_works_as_it_is_written(name, root, tmp_path):
 
 
 def test_tutorials_are_all_tried(root):
-    assert {path.stem for path in (root / "docs" / "tutorials").glob("*.md")} == set(TUTORIALS)
+    assert {path.stem for path in (root / "docs" / "tutorials").glob("*.md")} == set(TUTORIALS + LONG)

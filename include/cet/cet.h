@@ -1125,7 +1125,8 @@ CET_API cet_status cet_session_quantize(
 /*
  * Writes table and samples, in a versioned file that names the model by its SHA-256 and has checksums (docs/session-file.md); makes
  * the table where there is none. It appears under `path` complete or not at all. It holds the samples as they are: who may read
- * it may read them. Errors: IO; as for cet_plan.
+ * it may read them. It reports nothing and cannot be stopped: where the table is not there yet, call cet_session_prepare before.
+ * Errors: IO; as for cet_plan.
  */
 CET_API cet_status cet_session_save(cet_session *session, const char *path);
 

@@ -37,7 +37,7 @@ extension Session {
   mutating func reserve(
     _ work: Work, _ widths: [[Int]], rounding: Rounding, maxMemory: Int?, _ monitor: Monitor
   ) throws(CetError) -> WorkMemory {
-    let limit = maxMemory ?? SystemMemory.availableBytes ?? .max
+    let limit = maxMemory.map(SystemMemory.attainable) ?? SystemMemory.availableBytes ?? .max
     let costs = try batchCosts()
     var need = memory(work, widths, rounding, costs, threads: 1)
     guard need.total <= limit else {

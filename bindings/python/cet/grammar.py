@@ -15,7 +15,7 @@ Widths = Union[int, str, Iterable[int]]
 ActivationBits = Union[int, str, Iterable[Union[int, str]]]
 """Bits of a code, 1 to 8: 4, [2, 3, 4] or "2,3,4"."""
 Patterns = Union[str, Iterable[str]]
-"""One pattern over initializer names or several; `*` and `?` match."""
+"""One pattern or several; `*` and `?` match. Over initializer names; `node:PATTERN` is over nodes, `op:PATTERN` over operators."""
 FixRules = Union[Mapping[str, int], str, Iterable[str]]
 """Bits of tensors by pattern: `{"fc*": 4}`, `"fc*=4"` or `["fc*=4", "conv1.weight=8"]`."""
 
@@ -114,16 +114,16 @@ def pattern_list(option: str, patterns: Optional[Patterns]) -> List[str]:
     return found
 
 
-def fix_rules(rules: Optional[FixRules]) -> List[Tuple[str, int]]:
-    """Pairs of pattern and bits, in the order given."""
+def fix_rules(rules: Optional[FixRules], option: str = "fix") -> List[Tuple[str, int]]:
+    """Pairs of pattern and bits, in the order given. option: whose rules they are."""
     if rules is None:
         return []
     if isinstance(rules, Mapping):
-        return [(pattern, whole(f"fix {pattern!r}", bits)) for pattern, bits in rules.items()]
+        return [(pattern, whole(f"{option} {pattern!r}", bits)) for pattern, bits in rules.items()]
     found = []
-    for rule in pattern_list("fix", rules):
+    for rule in pattern_list(option, rules):
         pattern, _, bits = rule.rpartition("=")
         if not pattern or not re.fullmatch("[1-8]", bits):
-            raise InvalidArgument(f"fix {rule!r}: expected PATTERN=BITS with 1 to 8 bits")
+            raise InvalidArgument(f"{option} {rule!r}: expected PATTERN=BITS with 1 to 8 bits")
         found.append((pattern, int(bits)))
     return found

@@ -39,6 +39,13 @@ class PlanCall:
         self._keep, options.keep_count = strings(g.pattern_list("keep", given["keep"]))
         self._fix, options.fix_count = strings([pattern for pattern, _ in rules])
         self._fix_bits = (c.c_int32 * len(rules))(*[bits for _, bits in rules])
+        for end in ("min", "max"):
+            limits = g.fix_rules(given[f"{end}_bits"], f"{end}_bits")
+            patterns, count = strings([pattern for pattern, _ in limits])
+            setattr(options, f"{end}_patterns", patterns)
+            setattr(options, f"{end}_bits", (c.c_int32 * len(limits))(*[bits for _, bits in limits]))
+            setattr(options, f"{end}_count", count)
+        options.group_patterns, options.group_count = strings(g.pattern_list("group", given["group"]))
         options.keep_patterns, options.fix_patterns, options.fix_bits = self._keep, self._fix, self._fix_bits
         options.seed = given["seed"]
         for name in ("samples", "batch_size", "eigenpairs", "max_iterations"):

@@ -251,6 +251,7 @@ class Plan(Handle):
         granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
         coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
         keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
+        min_bits: Optional[FixRules] = None, max_bits: Optional[FixRules] = None, group: Optional[Patterns] = None,
         activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
         activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
@@ -331,6 +332,7 @@ def plan(
     granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
     coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
     keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
+    min_bits: Optional[FixRules] = None, max_bits: Optional[FixRules] = None, group: Optional[Patterns] = None,
     activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
     activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None,
     shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
@@ -362,8 +364,12 @@ def plan(
         effort: "low", "medium" (default), "high": paths of the search for trellis codes in large tensors, 8, 32, 128.
         bits: Allowed widths, [2, 3, 4] or "2,3,4"; default 1, 2, 3, 4, 5, 6, 8 where tensors may have trellis codes,
             else 2, 3, 4, 8.
-        keep: Patterns (`*` and `?`) of initializers that stay float32, `"fc*"` or a list.
+        keep: Patterns (`*` and `?`) of initializers that stay float32, `"fc*"` or a list; `"node:..."` and `"op:..."` are over the nodes
+            that read them and over these nodes' operators, here and in what follows.
         fix: Bits of tensors by pattern, `{"fc*": 4}` or `["fc*=4"]`; the last match counts, and keep wins over fix.
+        min_bits: Fewest bits by pattern, as for fix, of tensors whose bits are chosen.
+        max_bits: Most bits. Of several rules for a tensor the strictest holds.
+        group: Patterns whose tensors get the same bits; "auto" for siblings that runtimes fuse, as query, key and value.
         output: Graph output that the loss reads, default the first.
         activations: Bits that activations are rounded to while the model runs: 8 (runtimes then compute with integers), 4
             (simulated in float), "mixed" (4 and 8), or several of 4, 8, 16 and "float"; default none. With encodings "planes" and

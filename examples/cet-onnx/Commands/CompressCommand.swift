@@ -94,7 +94,7 @@ struct CompressCommand: ParsableCommand {
       made.notes += others.notes
       if let count = report.reportSpectrum {
         made.geometry = try Geometry(
-          model, calibration, quantized, count: count.value, plan: outcome.totals, keep: method.keep, output: method.lossOutput,
+          model, calibration, quantized, count: count.value, plan: outcome.totals, keep: method.kept, output: method.lossOutput,
           threads: effort.threads.number, monitor)
       }
     }
@@ -116,7 +116,7 @@ struct CompressCommand: ParsableCommand {
     // Codes that are written are searched for longer than those that are compared.
     let longer = outcome.tensors.contains { $0.coding == Coding.trellis.rawValue && $0.isPlanned } ? 4.0 : 2.0
     outcome.outlook = Outlook(
-      fileBytes: isForIt ? outcome.totals.fileBytes : 0, isExact: try isSame && plan.isJudged(), memory: memory, planningSeconds: seconds,
+      fileBytes: isForIt ? outcome.totals.fileBytes : 0, isExact: try isSame && plan.isJudged() && outcome.totals.fileBytes <= UInt64(Int32.max), memory: memory, planningSeconds: seconds,
       restSeconds: longer * Double(outcome.tensors.filter(\.isPlanned).count) * monitor.rounding.secondsPerLayer)
     try show.show(json: outcome.json(), text: outcome.text())
   }
