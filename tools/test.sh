@@ -37,17 +37,6 @@ finish() {
   exit $status
 }
 
-# Each build's modules wait for one another, so that two builds share two processors: the tests' goes on beside what comes first.
-part "packages" tools/setup.sh packages || finish
-swift_options="-c release -Xswiftc -enable-testing" # optimised: with the arithmetic and at the speed that users get
-mkdir -p .build
-# shellcheck disable=SC2086 # one word per option
-swift build --build-tests $swift_options >.build/tests.log 2>&1 &
-compiling=$!
-trap 'kill $compiling 2>/dev/null || true' EXIT
-trap 'exit 130' INT TERM
-build_tests() { wait $compiling || { cat .build/tests.log; return 1; }; }
-
 # The targets that users call come first, in the environment that these make for themselves.
 part "library" make --no-print-directory lib || finish
 part "demo" make --no-print-directory demo
@@ -68,6 +57,7 @@ part "version" tools/check-version.sh
 part "exports" tools/check-exports.sh build/lib/libcet.so
 part "interface" tools/check-abi.sh
 part "debug symbols" tools/check-symbols.sh build
+# Swift's tests are optimised: with the arithmetic and at the speed that users get.
 # The onnx package's own cases, for the Swift tests; models that the Swift tests write, for the Python tests.
 CET_ONNX_CASES=$PWD/build/onnx-cases
 export CET_ONNX_CASES
@@ -78,8 +68,8 @@ mkdir -p "$CET_WRITTEN_MODELS"
 part "corpus" env PYTHONPATH=Tests/python .venv/bin/python -m corpus build/corpus
 CET_JUDGED_MODELS=$CET_ONNX_CASES:$PWD/build/corpus:/usr/share/libonnx-testdata/data
 export CET_JUDGED_MODELS
-# shellcheck disable=SC2086
-part "Swift tests compiled" build_tests && part "Swift tests" swift test --skip-build $swift_options
+part "Swift tests compiled" swift build --build-tests -c release -Xswiftc -enable-testing &&
+  part "Swift tests" swift test --skip-build -c release -Xswiftc -enable-testing
 part "C conformance" tools/run-conformance.sh build/lib/libcet.so
 [ "$which" = all ] && .venv/bin/python -c 'import torch' 2>/dev/null &&
   part "bench" make --no-print-directory bench BENCHMARKS=bert_tiny BENCH_SPECTRUM=bert_tiny BENCH_OPTIONS="--rounds 1"

@@ -5,7 +5,7 @@ import Glibc
 /// (a JSON object), the contents, and a checksum (uint64) of all sections. A file appears complete or not at all.
 public enum RecordFile {
   /// Bytes of a header, whose values are made before anything is known of the file: what is long belongs to the contents.
-  static let longestHeader = 1 << 23
+  static let longestHeader = 1 << 25
 
   public final class Writer {
     private let file: PendingFile

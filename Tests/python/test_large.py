@@ -1,5 +1,6 @@
 """Results over 2 GiB: one ONNX file does not hold them, so large tensors go to a file beside it."""
 
+import json
 import shutil
 
 import numpy as np
@@ -39,7 +40,7 @@ def large(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_resultOverTwoGibibytes_withAKeptTable_isWrittenWithItsData(large):
+def test_resultOverTwoGibibytes_withAKeptTable_isWrittenWithItsData(large, tool):
     ids = np.random.default_rng(2).integers(0, 64, (16, 3))
     loaded, data = cet.Model(large / "m.onnx"), cet.Calibration({"ids": ids})
     plan = cet.plan(loaded, data, target_bits=8, loss="mse", keep=["E"])
@@ -49,6 +50,11 @@ def test_resultOverTwoGibibytes_withAKeptTable_isWrittenWithItsData(large):
     small.save(large / "o.onnx")
     written = sum((large / name).stat().st_size for name in ("o.onnx", "o.onnx.data"))
     assert written <= small.plan.summary.file_bytes < written + 1000
+    np.savez(large / "ids.npz", ids=ids)
+    told = json.loads(tool(
+        "compress", large / "m.onnx", large / "o2.onnx", "--data", large / "ids.npz", "--target-bits", 8, "--loss", "mse", "--keep", "E",
+        "--dry-run", "--json").stdout)["dry_run"]
+    assert (told["exact"], told["file_bytes"]) == (False, small.plan.summary.file_bytes)
     predicted = cet.run(cet.Model(large / "o.onnx"), {"ids": ids})["y"]
     assert close(run(str(large / "o.onnx"), ids=ids)[0], predicted)
     expected = cet.run(loaded, {"ids": ids})["y"]

@@ -28,7 +28,7 @@ def test_plan_repr_is_a_table(plan):
     lines = repr(plan).splitlines()
     assert len(lines) == len(plan.tensors) + 2
     for tensor, line in zip(plan.tensors, lines[1:]):
-        assert line.split()[0] == tensor.name
+        assert line.split()[:2] == [tensor.name, tensor.node]
 
 
 def test_plan_totals_follow_from_the_tensors(plan):

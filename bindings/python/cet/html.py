@@ -26,14 +26,14 @@ def plan(plan: "Plan") -> str:
     """Totals, and every tensor's bits with a bar."""
     rows = [
         [
-            tensor.name, "×".join(map(str, tensor.shape)), str(tensor.bits) if tensor.bits <= 8 else "float",
+            tensor.name, tensor.node, "×".join(map(str, tensor.shape)), str(tensor.bits) if tensor.bits <= 8 else "float",
             _bar(tensor.bits / 8 if tensor.bits <= 8 else 0), f"{tensor.stored_bytes:,}",
             _number(tensor.predicted_loss_change), tensor.reason,
         ]
         for tensor in plan.tensors
     ]
-    names = ("tensor", "shape", "bits", "", "bytes", "loss change", "reason")
-    table = _table(names, rows, ("left", "right", "right", "left", "right", "right", "left"), raw=3)
+    names = ("tensor", "node", "shape", "bits", "", "bytes", "loss change", "reason")
+    table = _table(names, rows, ("left", "left", "right", "right", "left", "right", "right", "left"), raw=4)
     return facts("cet.Plan", _totals(plan.summary)) + table
 
 

@@ -305,16 +305,16 @@ class Plan(Handle):
 
     def __repr__(self) -> str:
         total = self.summary
-        rows = [("tensor", "shape", "bits", "bytes", "loss change", "reason")]
+        rows = [("tensor", "node", "shape", "bits", "bytes", "loss change", "reason")]
         for tensor in self.tensors:
             rows.append((
-                tensor.name, "x".join(map(str, tensor.shape)), str(tensor.bits) if tensor.bits < 32 else "float",
+                tensor.name, tensor.node, "x".join(map(str, tensor.shape)), str(tensor.bits) if tensor.bits < 32 else "float",
                 f"{tensor.stored_bytes:,}", f"{tensor.predicted_loss_change:.2e}", tensor.reason))
         widths = [max(len(row[column]) for row in rows) for column in range(6)]
         lines = [
-            "  ".join((
-                row[0].ljust(widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2]), row[3].rjust(widths[3]),
-                row[4].rjust(widths[4]), row[5])).rstrip()
+            "  ".join([
+                *(row[column].ljust(widths[column]) for column in (0, 1)),
+                *(row[column].rjust(widths[column]) for column in range(2, 6)), row[6]]).rstrip()
             for row in rows
         ]
         lines.append(

@@ -160,7 +160,7 @@ struct MethodArguments: ParsableArguments {
       ("--bits", bits != nil), ("--method", method != nil), ("--loss", loss != nil), ("--curvature", curvature != nil),
       ("--granularity", granularity != nil), ("--coding", coding != nil), ("--keep", !keep.isEmpty), ("--keep-op", !keepOp.isEmpty),
       ("--fix", !fix.isEmpty), ("--min-bits", !minBits.isEmpty), ("--max-bits", !maxBits.isEmpty), ("--group", !group.isEmpty),
-      ("--shifts", shifts != nil),
+      ("--shifts", shifts != nil), ("--min-runtime", minRuntime != nil),
       ("--loss-output", lossOutput != nil),
     ]) + ofActivations
   }

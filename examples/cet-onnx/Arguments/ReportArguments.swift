@@ -23,14 +23,21 @@ struct ReportArguments: ParsableArguments {
     if report == nil { try refuse(extras, because: "needs --report") }
   }
 
+  /// What the library is called for beyond the run itself.
+  var stages: [[Stage]] {
+    (reportMethods?.values ?? []).map { _ in Stage.planning } + (reportSpectrum.map { [Stage.spectrum(pairs: Double($0.value))] } ?? [])
+  }
+
   /// Plans of other methods within the same bytes. A method that cannot is told in a note.
   func rivals(
     _ model: Model, _ data: CalibrationSet, _ method: MethodArguments, _ effort: EffortArguments, _ plan: PlanTotals,
     _ monitor: Monitor
   ) throws -> (points: [CurvePoint], notes: [String]) {
     var found: (points: [CurvePoint], notes: [String]) = ([], [])
-    for other in reportMethods?.values ?? [] where other.rawValue != plan.method {
+    for other in reportMethods?.values ?? [] {
       try Interrupt.check()
+      monitor.nextCall()
+      if other.rawValue == plan.method { continue }
       var asked = method
       asked.method = other
       monitor.title = other.rawValue

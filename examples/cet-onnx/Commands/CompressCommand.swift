@@ -54,7 +54,7 @@ struct CompressCommand: ParsableCommand {
       ], force: overwrite.force)
     let model = try files.model(input)
     let calibration = try data.map(files.calibration)
-    monitor.expect((plan == nil ? [Stage.planning] : []) + (dryRun ? [] : [Stage.quantizing]))
+    monitor.expect((plan == nil ? [Stage.planning] : []) + (dryRun ? [] : [Stage.quantizing] + report.stages))
     let bitPlan = try makePlan(files, model, calibration, monitor)
     try Interrupt.check()
     if dryRun { return try foretell(model, calibration, bitPlan, monitor, started) }
@@ -93,6 +93,7 @@ struct CompressCommand: ParsableCommand {
       made.rivals = others.points
       made.notes += others.notes
       if let count = report.reportSpectrum {
+        monitor.nextCall()
         made.geometry = try Geometry(
           model, calibration, quantized, count: count.value, plan: outcome.totals, keep: method.kept, output: method.lossOutput,
           threads: effort.threads.number, monitor)

@@ -16,6 +16,10 @@ struct Stage {
     Stage(phases: [cet_phase(CET_PHASE_CURVATURE), cet_phase(CET_PHASE_EIGENSOLVE)], weight: 4),
     Stage(phases: [cet_phase(CET_PHASE_ALLOCATE)], weight: 25, passes: 6),
   ]
+  /// Eigenpairs of the curvature: some products with it for each.
+  static func spectrum(pairs: Double) -> [Stage] {
+    [Stage(phases: [cet_phase(CET_PHASE_CURVATURE), cet_phase(CET_PHASE_EIGENSOLVE)], weight: 40 + 4 * pairs)]
+  }
   static let quantizing = [
     Stage(phases: [cet_phase(CET_PHASE_PREPARE), cet_phase(CET_PHASE_STATISTICS)], weight: 1),
     Stage(phases: [cet_phase(CET_PHASE_ROUNDING)], weight: 22),
