@@ -19,7 +19,8 @@ struct ModelReader {
   mutating func model() throws(CetError) -> Model {
     var reader = WireReader(source.base, 0..<source.byteCount, .model)
     var whole = reader
-    try whole.checkEncoding()
+    // What is made of a file are many small values, whose memory nobody can be refused one by one.
+    try SystemMemory.checkRoom(for: whole.checkEncoding().byteCount)
     var irVersion: Int64?
     var producer = (name: "", version: "")
     var (domain, version, documentation) = ("", Int64(0), "")
@@ -61,9 +62,7 @@ struct ModelReader {
     var graph = Graph()
     while let field = try reader.next() {
       switch field.number {
-      case GraphField.node:
-        try ModelReader.checkMemory(after: graph.nodes)
-        graph.nodes.append(try node(reader.message(field)))
+      case GraphField.node: graph.nodes.append(try node(reader.message(field)))
       case GraphField.name: graph.name = try reader.string(field)
       case GraphField.initializer:
         graph.add(try tensor(reader.message(field)))
@@ -74,12 +73,6 @@ struct ModelReader {
       }
     }
     return graph
-  }
-
-  /// Nodes are many small values, and what a graph is checked with and run by has a few for each of them.
-  private static func checkMemory(after nodes: [Node]) throws(CetError) {
-    guard nodes.count % 256 == 255 else { return }
-    try SystemMemory.checkRoom(for: .saturatingProduct(nodes.count, 1 << 10))
   }
 
   mutating func node(_ message: WireReader) throws(CetError) -> Node {
@@ -128,9 +121,7 @@ struct ModelReader {
       case FunctionField.input: function.inputs.append(try reader.string(field))
       case FunctionField.output: function.outputs.append(try reader.string(field))
       case FunctionField.attribute: function.attributeNames.append(try reader.string(field))
-      case FunctionField.node:
-        try ModelReader.checkMemory(after: function.nodes)
-        function.nodes.append(try node(reader.message(field)))
+      case FunctionField.node: function.nodes.append(try node(reader.message(field)))
       case FunctionField.opsetImport: try opset(reader.message(field), into: &function.opsets)
       case FunctionField.attributeDefault:
         let (name, value) = try attribute(reader.message(field))

@@ -122,6 +122,7 @@ struct WireReader {
   /// The text of a string field.
   mutating func string(_ field: WireField) throws(CetError) -> String {
     let range = try bytes(field)
+    try SystemMemory.checkRoom(for: range.count)
     guard
       let text = String(
         validating: UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count), as: UTF8.self)
@@ -207,22 +208,41 @@ struct WireReader {
     throw CetError(.invalidModel, "byte \(field.start): group \(field.writtenNumber) does not end")
   }
 
+  /// How much there is to be read in a message and in those within.
+  struct Contents {
+    var fields = 0
+    /// Integers of packed fields.
+    var integers = 0
+
+    /// An upper bound of what the library's values of them take, graph and what it is looked up by included: models of nodes,
+    /// initializers, inputs, names, functions or metadata alone were read with less. Contents of tensors are asked for by themselves.
+    var byteCount: Int { .saturatingSum(.saturatingProduct(fields, 256), .saturatingProduct(integers, 32)) }
+  }
+
   /// Walks the message and every message within to their ends: what no protobuf parser reads is found before anything is made
   /// of it, also in fields that nobody asks for.
-  mutating func checkEncoding() throws(CetError) {
+  mutating func checkEncoding() throws(CetError) -> Contents {
+    var contents = Contents()
     while let field = try next() {
+      contents.fields += 1
       switch schema?.encoding(of: field.number) {
       case .message:
         var inner = try message(field)
-        try inner.checkEncoding()
+        let found = try inner.checkEncoding()
+        contents.fields += found.fields
+        contents.integers += found.integers
       case .varints where field.type == .bytes:
         var packed = WireReader(base, try bytes(field))
-        while packed.position < packed.end { _ = try packed.varint() }
+        while packed.position < packed.end {
+          _ = try packed.varint()
+          contents.integers += 1
+        }
       case .fixed32s where field.type == .bytes: try checkPacked(4, field)
       case .fixed64s where field.type == .bytes: try checkPacked(8, field)
       default: try skip(field)
       }
     }
+    return contents
   }
 
   private mutating func checkPacked(_ width: Int, _ field: WireField) throws(CetError) {
