@@ -23,8 +23,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 DIGITS = ROOT / "Tests" / "Fixtures" / "digits_cnn"
 
 
-# Files that take minutes each. Begun last, one of them would keep one processor busy and the other waiting.
-LONG = [f"test_{name}.py" for name in ("real_models", "tutorials", "tool", "tool_files", "notebook", "predictions", "package")]
+# Files that take longest. Begun last, one of them would keep one processor busy and the other waiting.
+FIRST = [f"test_{name}.py" for name in ("real_models", "tutorials", "tool", "tool_files", "notebook", "predictions", "package")]
 
 
 def pytest_configure(config):
@@ -32,7 +32,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ struct PlanDraft {
     func possible(_ index: Int, _ widths: [Int]) -> [Int] {
       options.encoding.widths(widths, of: model.found.layers[index], options.granularity, options.runtime).filter { rules.expected(bits: $0, columns: model.found.layers[index].columns) != nil }
     }
-    let obstacles = options.widths.map { options.encoding.obstacle(bits: $0, options.runtime) }
-    if let reason = obstacles.last ?? nil, !obstacles.contains(nil) {
+    let obstacles = options.widths.compactMap { options.encoding.obstacle(bits: $0, options.runtime) }
+    if let reason = obstacles.last, obstacles.count == options.widths.count {
       throw CetError(.invalidArgument, "option bits: \(reason), and no more are allowed")
     }
     let names = model.found.tensorNames
@@ -47,12 +47,10 @@ struct PlanDraft {
     let choices = try options.choices(for: names).enumerated().map { index, choice throws(CetError) in
       if case .kept = choice { return choice }
       if let reason = model.found.obstacle(index) { return .unusable(reason) }
-      if case .fixed(let bits, let pattern) = choice, let reason = options.encoding.obstacle(bits: bits, options.runtime) {
-        throw CetError(.invalidArgument, "fix '\(pattern)': \(reason)")
-      }
       if case .fixed(let bits, let pattern) = choice, possible(index, [bits]).isEmpty {
-        throw CetError(
-          .invalidArgument, "fix '\(pattern)': '\(model.found.layers[index].name)' cannot have trellis codes, and so not \(bits) bit")
+        let reason = options.encoding.obstacle(bits: bits, options.runtime)
+          ?? "'\(model.found.layers[index].name)' cannot have trellis codes, and so not \(bits) bit"
+        throw CetError(.invalidArgument, "fix '\(pattern)': \(reason)")
       }
       if choice == .free, possible(index, options.widths).isEmpty { return .unusable("none of the allowed bits is possible") }
       return choice == .free && !reached.contains(index) ? .unreached : choice

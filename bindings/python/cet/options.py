@@ -35,18 +35,17 @@ class PlanCall:
         options.coding = w.code("coding", given["coding"], w.CODINGS)
         options.effort = w.code("effort", given["effort"], w.EFFORTS)
         options.bits = g.bits_mask(given["bits"])
-        rules = g.fix_rules(given["fix"])
-        self._keep, options.keep_count = strings(g.pattern_list("keep", given["keep"]))
-        self._fix, options.fix_count = strings([pattern for pattern, _ in rules])
-        self._fix_bits = (c.c_int32 * len(rules))(*[bits for _, bits in rules])
-        for end in ("min", "max"):
-            limits = g.fix_rules(given[f"{end}_bits"], f"{end}_bits")
-            patterns, count = strings([pattern for pattern, _ in limits])
-            setattr(options, f"{end}_patterns", patterns)
-            setattr(options, f"{end}_bits", (c.c_int32 * len(limits))(*[bits for _, bits in limits]))
-            setattr(options, f"{end}_count", count)
-        options.group_patterns, options.group_count = strings(g.pattern_list("group", given["group"]))
-        options.keep_patterns, options.fix_patterns, options.fix_bits = self._keep, self._fix, self._fix_bits
+        # A struct keeps what is assigned to its pointers.
+        for name in ("keep", "group"):
+            patterns, count = strings(g.pattern_list(name, given[name]))
+            setattr(options, f"{name}_patterns", patterns)
+            setattr(options, f"{name}_count", count)
+        for name, argument in (("fix", "fix"), ("min", "min_bits"), ("max", "max_bits")):
+            rules = g.fix_rules(given[argument], argument)
+            patterns, count = strings([pattern for pattern, _ in rules])
+            setattr(options, f"{name}_patterns", patterns)
+            setattr(options, f"{name}_bits", (c.c_int32 * count)(*[bits for _, bits in rules]))
+            setattr(options, f"{name}_count", count)
         options.seed = given["seed"]
         for name in ("samples", "batch_size", "eigenpairs", "max_iterations"):
             setattr(options, name, g.count(name, given[name]))

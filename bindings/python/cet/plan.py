@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Tuple
 
-from . import html
+from . import html, tables
 from . import structs as s
 from . import words as w
 from .calibration import Calibration
@@ -304,24 +304,7 @@ class Plan(Handle):
         return Plan.from_json, (self.to_json(),)
 
     def __repr__(self) -> str:
-        total = self.summary
-        rows = [("tensor", "node", "shape", "bits", "bytes", "loss change", "reason")]
-        for tensor in self.tensors:
-            rows.append((
-                tensor.name, tensor.node, "x".join(map(str, tensor.shape)), str(tensor.bits) if tensor.bits < 32 else "float",
-                f"{tensor.stored_bytes:,}", f"{tensor.predicted_loss_change:.2e}", tensor.reason))
-        widths = [max(len(row[column]) for row in rows) for column in range(6)]
-        lines = [
-            "  ".join([
-                *(row[column].ljust(widths[column]) for column in (0, 1)),
-                *(row[column].rjust(widths[column]) for column in range(2, 6)), row[6]]).rstrip()
-            for row in rows
-        ]
-        lines.append(
-            f"{total.method}: {total.mean_bits:.3f} bits, ratio {total.ratio:.2f}, {total.file_bytes:,} bytes, "
-            f"predicted loss change {total.predicted_loss_change:.2e} "
-            f"({total.predicted_interval[0]:.2e} to {total.predicted_interval[1]:.2e}) on new samples")
-        return "\n".join(lines)
+        return tables.plan(self)
 
 
 def plan(

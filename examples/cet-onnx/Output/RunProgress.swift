@@ -16,15 +16,16 @@ struct Stage {
     Stage(phases: [cet_phase(CET_PHASE_CURVATURE), cet_phase(CET_PHASE_EIGENSOLVE)], weight: 4),
     Stage(phases: [cet_phase(CET_PHASE_ALLOCATE)], weight: 25, passes: 6),
   ]
-  /// Eigenpairs of the curvature: some products with it for each.
-  static func spectrum(pairs: Double) -> [Stage] {
-    [Stage(phases: [cet_phase(CET_PHASE_CURVATURE), cet_phase(CET_PHASE_EIGENSOLVE)], weight: 40 + 4 * pairs)]
-  }
   static let quantizing = [
     Stage(phases: [cet_phase(CET_PHASE_PREPARE), cet_phase(CET_PHASE_STATISTICS)], weight: 1),
     Stage(phases: [cet_phase(CET_PHASE_ROUNDING)], weight: 22),
     Stage(phases: [cet_phase(CET_PHASE_MEASURE)], weight: 1),
   ]
+
+  /// Eigenpairs of the curvature: some products with it for each.
+  static func spectrum(pairs: Double) -> [Stage] {
+    [Stage(phases: [cet_phase(CET_PHASE_CURVATURE), cet_phase(CET_PHASE_EIGENSOLVE)], weight: 40 + 4 * pairs)]
+  }
 }
 
 /// How far a run of several calls of the library is, and how long it still takes.
