@@ -210,13 +210,14 @@ struct WireReader {
 
   /// How much there is to be read in a message and in those within.
   struct Contents {
-    var fields = 0
-    /// Integers of packed fields.
-    var integers = 0
+    /// Messages, strings and runs of bytes.
+    var parts = 0
+    /// Numbers by themselves, and integers of packed fields.
+    var numbers = 0
 
     /// An upper bound of what the library's values of them take, graph and what it is looked up by included: models of nodes,
     /// initializers, inputs, names, functions or metadata alone were read with less. Contents of tensors are asked for by themselves.
-    var byteCount: Int { .saturatingSum(.saturatingProduct(fields, 256), .saturatingProduct(integers, 32)) }
+    var byteCount: Int { .saturatingSum(.saturatingProduct(parts, 256), .saturatingProduct(numbers, 32)) }
   }
 
   /// Walks the message and every message within to their ends: what no protobuf parser reads is found before anything is made
@@ -224,18 +225,18 @@ struct WireReader {
   mutating func checkEncoding() throws(CetError) -> Contents {
     var contents = Contents()
     while let field = try next() {
-      contents.fields += 1
+      if field.type == .bytes { contents.parts += 1 } else { contents.numbers += 1 }
       switch schema?.encoding(of: field.number) {
       case .message:
         var inner = try message(field)
         let found = try inner.checkEncoding()
-        contents.fields += found.fields
-        contents.integers += found.integers
+        contents.parts += found.parts
+        contents.numbers += found.numbers
       case .varints where field.type == .bytes:
         var packed = WireReader(base, try bytes(field))
         while packed.position < packed.end {
           _ = try packed.varint()
-          contents.integers += 1
+          contents.numbers += 1
         }
       case .fixed32s where field.type == .bytes: try checkPacked(4, field)
       case .fixed64s where field.type == .bytes: try checkPacked(8, field)
