@@ -1,16 +1,16 @@
 #!/bin/sh
-# Compares the interface with the baseline of its version in abi/ (libabigail's abidiff): what a program may rely on that was
-# linked with it. Structs may grow at their end, enumerators and functions may be added; anything else is a break and needs
-# another version (docs/adr/0053).
+# Compares the interface with the two baselines of its version in abi/ (libabigail's abidiff): what a program may rely on that was
+# linked with the version's first header, or with the latest that was accepted. Structs may grow at their end, enumerators and
+# functions may be added; anything else is a break and needs another version (docs/adr/0053).
 #
 # The interface is taken from the header, by a library of empty functions that is compiled from it: libabigail does not
 # read Swift's debug information. A callback's type becomes a function as well, cet_progress_fn_called and so on, because a change
 # of the type alone counts as harmless. That libcet.so is what the header says is Swift's compiler's and check-exports.sh's to tell.
-# usage: tools/check-abi.sh [accept]      (accept: make today's header the baseline)
+# usage: tools/check-abi.sh [accept]      (accept: make today's header the latest baseline)
 set -eu
 cd "$(dirname "$0")/.."
 abi=$(tools/version.sh abi)
-baseline=abi/$abi
+baseline=abi/$abi # the first; the latest is in its folder `latest`
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -35,26 +35,31 @@ describe() { # folder, output
 }
 
 if [ "${1:-}" = accept ]; then
-  mkdir -p "$baseline/cet"
-  cp include/cet/cet.h "$baseline/cet/cet.h"
-  describe "$baseline" "$baseline/libcet.abi"
-  echo "check-abi: $baseline is today's header"
+  for folder in "$baseline" "$baseline/latest"; do
+    [ "$folder" = "$baseline" ] && [ -f "$folder/libcet.abi" ] && continue
+    mkdir -p "$folder/cet"
+    cp include/cet/cet.h "$folder/cet/cet.h"
+    describe "$folder" "$folder/libcet.abi"
+    echo "check-abi: $folder is today's header"
+  done
   exit
 fi
-[ -f "$baseline/libcet.abi" ] || { echo "check-abi: no baseline of $abi; \`tools/check-abi.sh accept\` makes one" >&2; exit 1; }
 
-compare() { abidiff --suppressions abi/suppressions.ini --non-reachable-types --no-added-syms "$baseline/libcet.abi" "$1"; }
+compare() { abidiff --suppressions abi/suppressions.ini --non-reachable-types --no-added-syms "$1/libcet.abi" "$2"; }
 describe include "$work/today.abi"
-compare "$work/today.abi" || { echo "check-abi: include/cet/cet.h breaks the interface of $abi" >&2; exit 1; }
+for folder in "$baseline" "$baseline/latest"; do
+  [ -f "$folder/libcet.abi" ] || { echo "check-abi: no $folder; \`tools/check-abi.sh accept\` makes it" >&2; exit 1; }
+  compare "$folder" "$work/today.abi" || { echo "check-abi: include/cet/cet.h breaks the interface of $folder" >&2; exit 1; }
+done
 
 # The comparison itself: what it must tell and what it must let pass.
 try() { # pass|fail, edit of the header, what it is
   rm -rf "$work/edited"
-  cp -r "$baseline" "$work/edited"
+  cp -r "$baseline/latest" "$work/edited"
   sed -i "$2" "$work/edited/cet/cet.h"
-  ! cmp -s "$baseline/cet/cet.h" "$work/edited/cet/cet.h" || { echo "check-abi: the edit '$3' finds no place" >&2; exit 1; }
+  ! cmp -s "$baseline/latest/cet/cet.h" "$work/edited/cet/cet.h" || { echo "check-abi: the edit '$3' finds no place" >&2; exit 1; }
   describe "$work/edited" "$work/edited.abi"
-  if compare "$work/edited.abi" >/dev/null; then found=pass; else found=fail; fi
+  if compare "$baseline/latest" "$work/edited.abi" >/dev/null; then found=pass; else found=fail; fi
   [ $found = "$1" ] || { echo "check-abi: $3 is a $found for abidiff, expected $1" >&2; exit 1; }
 }
 try pass 's/^} cet_save_options;/  uint64_t more;\n&/' "a field at a struct's end"
@@ -66,5 +71,6 @@ try fail 's/CET_IO = -7/CET_IO = -17/' "an enumerator's value"
 try fail '/^CET_API void cet_free(/d' "a function that is gone"
 try fail 's/^CET_API void cet_free(void \*/CET_API void cet_free(int size, void */' "a parameter"
 try fail '/^typedef .*cet_progress_fn/s/uint64_t done/uint32_t done/' "a callback's parameter"
+try fail '/^CET_API cet_status cet_set_progress(/d' "a function of a later header that is gone"
 try fail 's/^} cet_tensor;/  uint64_t more;\n&/' "a field at the end of cet_tensor, which is passed in arrays"
-echo "check-abi: programs linked with the baseline of $abi go on with today's header"
+echo "check-abi: programs linked with the baselines of $abi go on with today's header"

@@ -19,7 +19,7 @@ struct EigensolveStateFile {
     }
     let header = file.header
     let found: Fingerprint
-    do { found = try Fingerprint(header.required("solve")) } catch { throw damaged() }
+    do { found = try Fingerprint(header.required("solve")) } catch { throw file.damage(error) }
     if let difference = found.difference(from: identity) {
       throw CetError(.invalidArgument, "state file '\(path)' belongs to another solve: \(difference)")
     }
@@ -37,7 +37,7 @@ struct EigensolveStateFile {
         applies: try header.required("applies").integer(0...limit),
         restarts: try header.required("restarts").integer(0...limit), checked: isChecked ? checked : nil,
         random: random)
-    } catch { throw damaged() }
+    } catch { throw file.damage(CetError(error)) }
     let vectors = (state.size + state.pending).multipliedReportingOverflow(by: dimension * type.byteCount)
     guard !vectors.overflow, vectors.partialValue == file.remaining else { throw damaged() }
     return EigensolveCheckpoint(

@@ -13,6 +13,7 @@ public enum Phase: Int32, Sendable, CaseIterable {
   case measure = 8
   case write = 9
   case run = 10
+  case read = 11
 }
 
 public enum LogLevel: Int32, Sendable {

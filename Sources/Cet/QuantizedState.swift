@@ -10,6 +10,7 @@ extension QuantizedModel {
   /// The file appears complete or not at all.
   public func saveState(path: String) throws(CetError) {
     let indices = layers.keys.sorted()
+    try model.findDigest(FileWatch.check)
     let header = JSON.object([
       .init("library_version", .string(CompressionPlan.libraryVersion)), .init("model_sha256", .string(model.sha256)),
       .init("plan", plan.json()), .init("biases", .array(indices.map { .integer(layers[$0]?.bias?.count) })),
@@ -32,7 +33,8 @@ extension QuantizedModel {
       throw CetError(.io, "cannot read '\(path)': \(systemErrorText())")
     }
     let digest: String
-    do { digest = try file.header.required("model_sha256").string() } catch { throw QuantizedModel.damaged(path, error) }
+    do { digest = try file.header.required("model_sha256").string() } catch { throw file.damage(error) }
+    try model.findDigest(FileWatch.check)
     guard digest == model.sha256 else {
       throw CetError(
         .invalidArgument, "the quantized file '\(path)' is of the model with SHA-256 \(digest), this one has \(model.sha256)"
@@ -45,19 +47,15 @@ extension QuantizedModel {
       let biases = try file.header.required("biases").array()
       let planned = plan.tensors.indices.filter { plan.tensors[$0].isPlanned }
       guard biases.count == planned.count else {
-        throw CetError(.io, "\(biases.count) biases go with \(planned.count) quantized tensors")
+        throw CetError(.invalidArgument, "\(biases.count) biases go with \(planned.count) quantized tensors")
       }
       for (index, bias) in zip(planned, biases) {
         let count: Int? = bias.value == .null ? nil : try bias.integer(0...Int.max)
         layers[index] = try model.layer(index, plan, biasCount: count, file)
       }
       try file.finish()
-    } catch { throw QuantizedModel.damaged(path, error) }
+    } catch { throw file.damage(error) }
     try self.init(model, plan: plan, layers: layers, biasNames: model.found.layers.map(\.biasName), probe: nil)
-  }
-
-  private static func damaged(_ path: String, _ error: CetError) -> CetError {
-    CetError(.io, "quantized file '\(path)' is damaged: \(error.message)")
   }
 }
 
@@ -80,11 +78,11 @@ extension LoadedModel {
     let scales = try file.array(Float(0), count: form.scaleCount)
     let zeroPoints = try file.array(UInt8(0), count: form.zeroPointCount)
     guard biasCount == nil || biasCount == layer.channels && layer.biasName != nil else {
-      throw CetError(.io, "initializer '\(layer.name)' has a bias of \(biasCount ?? 0) values")
+      throw CetError(.invalidArgument, "initializer '\(layer.name)' has a bias of \(biasCount ?? 0) values")
     }
     let bias = try biasCount.map { count throws(CetError) in try file.array(Float(0), count: count) }
     for value in scales + (bias ?? []) where !value.isFinite {
-      throw CetError(.io, "initializer '\(layer.name)' has a scale or a bias of \(value)")
+      throw CetError(.invalidArgument, "initializer '\(layer.name)' has a scale or a bias of \(value)")
     }
     return QuantizedLayer(tensor: try QuantizedTensor(form, codes: codes, scales: scales, zeroPoints: zeroPoints), bias: bias)
   }

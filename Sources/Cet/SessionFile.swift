@@ -49,10 +49,7 @@ extension PlanningSession {
       try file.finish()
       let expected = try file.header.required("samples")
       guard try expected.string() == known.fingerprint else { throw expected.error("the samples are others") }
-    } catch {
-      guard error.code == .invalidArgument else { throw error }
-      throw CetError(.io, "session file '\(path)' is damaged: \(error.message)")
-    }
+    } catch { throw file.damage(error) }
     let samples = try known.samples.fitted(to: model.requiredInputs, fixed: model.overridableInputs)
     self.init(model, Known(try model.fitted(known.plan), samples))
   }

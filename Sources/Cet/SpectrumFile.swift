@@ -40,7 +40,7 @@ extension Spectrum {
       krylovDimension = try header.required("krylov_dimension").integer(0...Int.max)
       tolerance = try header.required("tolerance").double()
       fingerprint = try Fingerprint(header.required("fingerprint"))
-    } catch { throw CetError(.io, "spectrum file '\(path)' is damaged: \(error.message)") }
+    } catch { throw file.damage(error) }
     let each = 17 + n * type.byteCount
     guard count <= n, file.remaining % each == 0, file.remaining / each == count else {
       throw CetError(.io, "spectrum file '\(path)' is damaged: \(count) pairs of dimension \(n) need other sizes")

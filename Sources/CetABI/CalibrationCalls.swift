@@ -23,7 +23,9 @@ public func cet_calibration_add_batch(
 public func cet_calibration_load_npz(
   _ path: UnsafePointer<CChar>?, _ calibration: UnsafeMutablePointer<OpaquePointer?>?
 ) -> cet_status {
-  boundary(making: calibration, "calibration") { try CalibrationObject(Calibration(npz: text(path, "path"))) }
+  boundary(making: calibration, "calibration") {
+    CalibrationObject(try ThreadProgress.watching { try Calibration(npz: text(path, "path")) })
+  }
 }
 
 @implementation @_cdecl("cet_calibration_sample_count")

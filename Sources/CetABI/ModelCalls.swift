@@ -6,7 +6,9 @@ import CetTensor
 public func cet_model_load_file(
   _ path: UnsafePointer<CChar>?, _ model: UnsafeMutablePointer<OpaquePointer?>?
 ) -> cet_status {
-  boundary(making: model, "model") { try ModelObject(LoadedModel(path: text(path, "path"))) }
+  boundary(making: model, "model") {
+    try ModelObject(ThreadProgress.watching { try LoadedModel(path: text(path, "path")) })
+  }
 }
 
 @implementation @_cdecl("cet_model_load_memory")

@@ -100,7 +100,9 @@ public func cet_plan_to_json(
 public func cet_plan_from_json(
   _ json: UnsafePointer<CChar>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
 ) -> cet_status {
-  boundary(making: plan, "plan") { try PlanObject(CompressionPlan(jsonText: text(json, "json"))) }
+  boundary(making: plan, "plan") {
+    try PlanObject(ThreadProgress.watching { try CompressionPlan(jsonText: text(json, "json")) })
+  }
 }
 
 extension cet_plan_tensor {

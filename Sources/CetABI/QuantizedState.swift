@@ -4,7 +4,10 @@ import CetTensor
 
 @implementation @_cdecl("cet_quantized_save_state")
 public func cet_quantized_save_state(_ quantized: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> cet_status {
-  boundary { try Handle.get(quantized, as: QuantizedObject.self).model.saveState(path: text(path, "path")) }
+  boundary {
+    let model = try Handle.get(quantized, as: QuantizedObject.self).model
+    try ThreadProgress.watching { try model.saveState(path: text(path, "path")) }
+  }
 }
 
 @implementation @_cdecl("cet_quantized_load_state")
@@ -13,6 +16,6 @@ public func cet_quantized_load_state(
 ) -> cet_status {
   boundary(making: quantized, "quantized") {
     let model = try Handle.get(model, as: ModelObject.self).model
-    return QuantizedObject(try QuantizedModel(statePath: text(path, "path"), of: model))
+    return QuantizedObject(try ThreadProgress.watching { try QuantizedModel(statePath: text(path, "path"), of: model) })
   }
 }

@@ -90,7 +90,10 @@ public func cet_session_quantize(
 
 @implementation @_cdecl("cet_session_save")
 public func cet_session_save(_ session: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> cet_status {
-  boundary { try Handle.get(session, as: SessionObject.self).session.save(path: text(path, "path"), Monitor()) }
+  boundary {
+    let session = try Handle.get(session, as: SessionObject.self).session
+    try ThreadProgress.watching { try session.save(path: text(path, "path"), ThreadProgress.monitor) }
+  }
 }
 
 @implementation @_cdecl("cet_session_check")
@@ -108,6 +111,7 @@ public func cet_session_load(
   _ model: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ session: UnsafeMutablePointer<OpaquePointer?>?
 ) -> cet_status {
   boundary(making: session, "session") {
-    SessionObject(try PlanningSession(Handle.get(model, as: ModelObject.self).model, path: text(path, "path")))
+    let model = try Handle.get(model, as: ModelObject.self).model
+    return SessionObject(try ThreadProgress.watching { try PlanningSession(model, path: text(path, "path")) })
   }
 }

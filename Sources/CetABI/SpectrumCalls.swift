@@ -172,7 +172,7 @@ public func cet_spectrum_get_vector(
 public func cet_spectrum_save_file(_ spectrum: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> cet_status {
   boundary {
     let spectrum = try Handle.get(spectrum, as: SpectrumObject.self).spectrum
-    try spectrum.save(path: text(path, "path"))
+    try ThreadProgress.watching { try spectrum.save(path: text(path, "path")) }
   }
 }
 
@@ -180,7 +180,9 @@ public func cet_spectrum_save_file(_ spectrum: OpaquePointer?, _ path: UnsafePoi
 public func cet_spectrum_load_file(
   _ path: UnsafePointer<CChar>?, _ spectrum: UnsafeMutablePointer<OpaquePointer?>?
 ) -> cet_status {
-  boundary(making: spectrum, "spectrum") { SpectrumObject(try Spectrum(path: text(path, "path"))) }
+  boundary(making: spectrum, "spectrum") {
+    SpectrumObject(try ThreadProgress.watching { try Spectrum(path: text(path, "path")) })
+  }
 }
 
 @implementation @_cdecl("cet_spectrum_check_curvature")

@@ -2,7 +2,7 @@ import CetTensor
 
 /// A JSON value. Numbers keep their literal, so that 64-bit integers and doubles both survive exactly, and
 /// objects keep the order of their members.
-public indirect enum JSON: Sendable, Equatable {
+public enum JSON: Sendable, Equatable {
   case null
   case bool(Bool)
   /// A literal of JSON's number grammar.

@@ -18,6 +18,7 @@ private struct JSONReader {
   static let maximumDepth = 128
   /// Values between two looks at the memory that is left: they take less than what is kept for the uncounted.
   private static let valuesBetweenLooks = 1 << 12
+  private static let fewMembers = 8
   let bytes: UnsafeRawBufferPointer
   var position = 0
   private var values = 0
@@ -62,7 +63,10 @@ private struct JSONReader {
   private mutating func value(depth: Int) throws(CetError) -> JSON {
     guard depth < JSONReader.maximumDepth else { throw error("nested deeper than \(JSONReader.maximumDepth)") }
     values += 1
-    if values % JSONReader.valuesBetweenLooks == 0 { try SystemMemory.checkHeadroom() }
+    if values % JSONReader.valuesBetweenLooks == 0 {
+      try SystemMemory.checkHeadroom()
+      try FileWatch.check()
+    }
     skipSpace()
     switch byte {
     case nil: throw error("expected a value, found the end")
@@ -88,7 +92,8 @@ private struct JSONReader {
   private mutating func object(depth: Int) throws(CetError) -> JSON {
     position += 1
     var members: [JSON.Member] = []
-    var names: Set<String> = []
+    // Of a short object the names are compared one by one.
+    var names: Set<String>?
     skipSpace()
     if take("}") { return .object(members) }
     while true {
@@ -96,7 +101,10 @@ private struct JSONReader {
       let start = position
       guard byte == UInt8(ascii: "\"") else { throw error("expected a member name") }
       let name = try string()
-      guard names.insert(name).inserted else { throw error("member '\(name)' appears twice", at: start) }
+      if names == nil, members.count == JSONReader.fewMembers { names = Set(members.map(\.name)) }
+      guard names?.insert(name).inserted ?? !members.contains(where: { $0.name == name }) else {
+        throw error("member '\(name)' appears twice", at: start)
+      }
       skipSpace()
       guard take(":") else { throw error("expected ':'") }
       // The set of names grows at about the same times.
@@ -137,33 +145,43 @@ private struct JSONReader {
     if take(".") {
       guard digits(&self) > 0 else { throw error("expected a digit") }
     }
-    if take("e") || take("E") {
+    let hasExponent = take("e") || take("E")
+    if hasExponent {
       if !take("+") { _ = take("-") }
       guard digits(&self) > 0 else { throw error("expected a digit") }
     }
     let literal = String(decoding: bytes[start..<position], as: UTF8.self)
-    guard let value = Double(literal), value.isFinite else { throw error("number out of range", at: start) }
+    // A short one without an exponent is in range.
+    guard !hasExponent && position - start < 300 || Double(literal)?.isFinite == true else {
+      throw error("number out of range", at: start)
+    }
     return .number(literal)
   }
 
   private mutating func string() throws(CetError) -> String {
     let start = position
     position += 1
+    // What stands before the first escape, which is the whole of most strings, is taken at once.
     var text: [UInt8] = []
-    while let byte {
+    while true {
+      let plain = position
+      while let byte, byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") { position += 1 }
+      guard let byte else { throw error("string without end", at: start) }
+      guard byte >= 0x20 else { throw error("control character in a string") }
+      let run = bytes[plain..<position]
       position += 1
-      switch byte {
-      case UInt8(ascii: "\""):
-        guard let result = String(validating: text, as: UTF8.self) else { throw error("invalid UTF-8", at: start) }
-        return result
-      case UInt8(ascii: "\\"): text += Array(String(try escape()).utf8)
-      case 0..<0x20: throw error("control character in a string", at: position - 1)
-      default:
-        try SystemMemory.checkGrowth(of: text)
-        text.append(byte)
-      }
+      if byte == UInt8(ascii: "\""), text.isEmpty { return try self.text(run, from: start) }
+      if text.count + run.count > text.capacity { try SystemMemory.checkRoom(for: 2 * (text.count + run.count)) }
+      text += run
+      if byte == UInt8(ascii: "\"") { return try self.text(text, from: start) }
+      text += Array(String(try escape()).utf8)
     }
-    throw error("string without end", at: start)
+  }
+
+  private func text(_ bytes: some Collection<UInt8>, from start: Int) throws(CetError) -> String {
+    try SystemMemory.checkRoom(for: bytes.count)
+    guard let text = String(validating: bytes, as: UTF8.self) else { throw error("invalid UTF-8", at: start) }
+    return text
   }
 
   private mutating func escape() throws(CetError) -> Unicode.Scalar {

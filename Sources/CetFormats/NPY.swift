@@ -47,8 +47,11 @@ enum NPY {
     var tensor: Tensor
     if header.isHalf {
       tensor = try Tensor(uninitialized: .float32, header.shape)
-      for index in 0..<count {
-        tensor.floats[index] = Float(raw.pointer.load(fromByteOffset: 2 * index, as: Float16.self))
+      for first in stride(from: 0, to: count, by: FileWatch.piece) {
+        for index in first..<min(first + FileWatch.piece, count) {
+          tensor.floats[index] = Float(raw.pointer.load(fromByteOffset: 2 * index, as: Float16.self))
+        }
+        try FileWatch.check()
       }
     } else {
       tensor = try Tensor(type: header.type, shape: header.shape, storage: raw)
@@ -79,15 +82,15 @@ enum NPY {
     guard source.rank > 1, source.count > 0 else { return source }
     let result = try Tensor(uninitialized: source.type, source.shape)
     switch source.type.byteWidth {
-    case 1: copyFortran(UInt8.self, from: source, to: result)
-    case 2: copyFortran(UInt16.self, from: source, to: result)
-    case 4: copyFortran(UInt32.self, from: source, to: result)
-    default: copyFortran(UInt64.self, from: source, to: result)
+    case 1: try copyFortran(UInt8.self, from: source, to: result)
+    case 2: try copyFortran(UInt16.self, from: source, to: result)
+    case 4: try copyFortran(UInt32.self, from: source, to: result)
+    default: try copyFortran(UInt64.self, from: source, to: result)
     }
     return result
   }
 
-  private static func copyFortran<Word>(_: Word.Type, from source: Tensor, to result: Tensor) {
+  private static func copyFortran<Word>(_: Word.Type, from source: Tensor, to result: Tensor) throws(CetError) {
     let input = source.pointer.assumingMemoryBound(to: Word.self)
     let output = result.pointer.assumingMemoryBound(to: Word.self)
     let shape = source.shape
@@ -96,6 +99,7 @@ enum NPY {
     var position = [Int](repeating: 0, count: shape.count)
     var offset = 0
     for index in 0..<source.count {
+      if index % FileWatch.piece == 0 { try FileWatch.check() }
       output[index] = input[offset]
       var axis = shape.count - 1
       while axis >= 0 {

@@ -82,11 +82,12 @@ public final class PendingFile {
   public func writeAll(_ bytes: UnsafeRawBufferPointer) throws(CetError) {
     var rest = bytes
     while let start = rest.baseAddress, !rest.isEmpty {
-      let written = Glibc.write(descriptor, start, min(rest.count, 1 << 30))
+      let written = Glibc.write(descriptor, start, min(rest.count, FileWatch.piece))
       if written < 0 {
         if errno == EINTR { continue }
         throw failure()
       }
+      try FileWatch.passed(written, .writing)
       rest = UnsafeRawBufferPointer(rebasing: rest[written...])
     }
   }

@@ -26,9 +26,12 @@ public enum RecordFile {
     public func add<Value: BitwiseCopyable>(_ values: [Value]) throws(CetError) { try values.span.withUnsafeBytes(add) }
 
     public func add(_ bytes: UnsafeRawBufferPointer) throws(CetError) {
-      checksum.update(bytes)
-      if buffer.count + bytes.count > 1 << 20 { try flush() }
-      if bytes.count > 1 << 19 { try file.writeAll(bytes) } else { buffer += bytes }
+      for first in stride(from: 0, to: bytes.count, by: FileWatch.piece) {
+        let piece = UnsafeRawBufferPointer(rebasing: bytes[first..<min(first + FileWatch.piece, bytes.count)])
+        checksum.update(piece)
+        if buffer.count + piece.count > 1 << 20 { try flush() }
+        if piece.count > 1 << 19 { try file.writeAll(piece) } else { buffer += piece }
+      }
     }
 
     private func flush() throws(CetError) {
@@ -44,7 +47,8 @@ public enum RecordFile {
   }
 
   public final class Reader {
-    let path: String
+    private let path: String
+    private let what: String
     public let header: JSONFields
     private let file: UnsafeMutablePointer<FILE>
     private var checksum = Checksum()
@@ -72,6 +76,7 @@ public enum RecordFile {
       guard fstat(fileno(file), &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
         throw failure("is no regular file")
       }
+      try FileWatch.expect(Int(status.st_size), .reading)
       var sum = Checksum()
       func take(_ count: Int) throws(CetError) -> [UInt8] {
         try SystemMemory.checkRoom(for: count)
@@ -88,10 +93,11 @@ public enum RecordFile {
       let text = try take(Int(length))
       do {
         header = JSONFields(try text.withUnsafeBytes { try JSON.parse($0) }, document: "header")
-      } catch let error as CetError where error.code == .outOfMemory {
+      } catch let error as CetError where error.code == .outOfMemory || error.code == .cancelled {
         throw error
       } catch { throw failure("is damaged: the header is no JSON") }
       self.path = path
+      self.what = what
       self.file = file
       checksum = sum
       left = Int(status.st_size) - 24 - Int(length)
@@ -99,15 +105,29 @@ public enum RecordFile {
 
     deinit { fclose(file) }
 
+    /// What is to be said of an error of reading the header's values or the contents: that the file is damaged, unless memory is
+    /// short, the host wants to stop, or the error says so itself.
+    public func damage(_ error: CetError) -> CetError {
+      switch error.code {
+      case .io, .outOfMemory, .cancelled: error
+      default: CetError(.io, "\(what) '\(path)' is damaged: \(error.message)")
+      }
+    }
+
     /// Bytes of the contents that are not read yet.
     public var remaining: Int { left }
 
     public func read(into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
-      guard buffer.count <= left, fread(buffer.baseAddress, 1, buffer.count, file) == buffer.count else {
-        throw CetError(.io, "'\(path)' ends too early")
+      guard buffer.count <= left else { throw CetError(.io, "'\(path)' ends too early") }
+      for first in stride(from: 0, to: buffer.count, by: FileWatch.piece) {
+        let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[first..<min(first + FileWatch.piece, buffer.count)])
+        guard fread(piece.baseAddress, 1, piece.count, file) == piece.count else {
+          throw CetError(.io, "'\(path)' ends too early")
+        }
+        checksum.update(UnsafeRawBufferPointer(piece))
+        try FileWatch.passed(piece.count, .reading)
       }
       left -= buffer.count
-      checksum.update(UnsafeRawBufferPointer(buffer))
     }
 
     public func array<Value: BitwiseCopyable>(_ zero: Value, count: Int) throws(CetError) -> [Value] {

@@ -26,6 +26,7 @@ public final class SteadyFile {
     var now = timespec()
     clock_gettime(CLOCK_REALTIME, &now)
     isRecent = status.st_ctim.tv_sec >= now.tv_sec - SteadyFile.recentSeconds
+    try FileWatch.expect(byteCount, .reading)
   }
 
   /// Fills the buffer with the bytes from `offset` on.
@@ -34,7 +35,7 @@ public final class SteadyFile {
     defer { close(descriptor) }
     guard mark.identity == FileIdentity(status) else { throw changed("replaced by another") }
     try check(status)
-    try fill(buffer, descriptor, offset)
+    try fill(buffer, descriptor, offset, isFirst: true)
     let after = try name.status(descriptor)
     try check(after)
     // A name that a file got or lost changes its other time, and so does setting the first one back.
@@ -61,16 +62,19 @@ public final class SteadyFile {
 
   private func changed(_ how: String) -> CetError { name.error("was \(how) while it was read") }
 
-  private func fill(_ buffer: UnsafeMutableRawBufferPointer, _ descriptor: Int32, _ offset: Int) throws(CetError) {
+  private func fill(
+    _ buffer: UnsafeMutableRawBufferPointer, _ descriptor: Int32, _ offset: Int, isFirst: Bool
+  ) throws(CetError) {
     var done = 0
     while done < buffer.count, let start = buffer.baseAddress {
-      let found = pread(descriptor, start + done, min(buffer.count - done, 1 << 30), offset + done)
+      let found = pread(descriptor, start + done, min(buffer.count - done, FileWatch.piece), offset + done)
       if found < 0 {
         if errno == EINTR { continue }
         throw name.cannot(.read, systemErrorText())
       }
       guard found > 0 else { throw changed("cut to \(offset + done) of \(byteCount) bytes") }
       done += found
+      if isFirst { try FileWatch.passed(found, .reading) } else { try FileWatch.check() }
     }
     // Files of /proc hold more than they say.
     var byte: UInt8 = 0
@@ -85,7 +89,7 @@ public final class SteadyFile {
     var done = 0
     while done < bytes.count, let base = bytes.baseAddress, let start = piece.baseAddress {
       let count = min(piece.count, bytes.count - done)
-      try fill(UnsafeMutableRawBufferPointer(rebasing: piece[..<count]), descriptor, offset + done)
+      try fill(UnsafeMutableRawBufferPointer(rebasing: piece[..<count]), descriptor, offset + done, isFirst: false)
       guard memcmp(start, base + done, count) == 0 else { throw changed("written to") }
       done += count
     }

@@ -18,6 +18,7 @@ final class ZipFile {
     }
     self.descriptor = descriptor
     byteCount = Int(status.st_size)
+    try FileWatch.expect(byteCount, .reading)
   }
 
   deinit { close(descriptor) }
@@ -31,13 +32,14 @@ final class ZipFile {
   func read(at position: Int, into buffer: UnsafeMutableRawBufferPointer) throws(CetError) {
     var done = 0
     while done < buffer.count, let start = buffer.baseAddress {
-      let found = pread(descriptor, start + done, min(buffer.count - done, 1 << 30), position + done)
+      let found = pread(descriptor, start + done, min(buffer.count - done, FileWatch.piece), position + done)
       if found < 0 {
         if errno == EINTR { continue }
         throw CetError(.io, "cannot be read: \(systemErrorText())")
       }
       guard found > 0 else { throw CetError(.io, "cannot be read: the file was cut to \(position + done) of \(byteCount) bytes") }
       done += found
+      try FileWatch.passed(found, .reading)
     }
   }
 

@@ -44,12 +44,25 @@ final class ZipMember: ByteSource {
     guard buffer.count <= byteCount - done else {
       throw CetError(.io, "ends too early: \(buffer.count) bytes expected, \(byteCount - done) found")
     }
+    var filled = 0
+    while filled < buffer.count {
+      let end = min(filled + FileWatch.piece, buffer.count)
+      try fill(UnsafeMutableRawBufferPointer(rebasing: buffer[filled..<end]), of: buffer.count, from: filled)
+      filled = end
+      // A few packed bytes can be many.
+      try FileWatch.check()
+    }
+    done += buffer.count
+  }
+
+  /// Fills a piece of a buffer, and sums it up.
+  private func fill(_ buffer: UnsafeMutableRawBufferPointer, of expected: Int, from first: Int) throws(CetError) {
     if let stream {
       var filled = 0
       while filled < buffer.count {
         let more = try unpack(stream, UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))
         guard more > 0 || !hasEnded else {
-          throw CetError(.io, "ends too early: \(buffer.count) bytes expected, \(filled) found")
+          throw CetError(.io, "ends too early: \(expected) bytes expected, \(first + filled) found")
         }
         filled += more
       }
@@ -57,12 +70,8 @@ final class ZipMember: ByteSource {
       try file.read(at: position, into: buffer)
       position += buffer.count
     }
-    done += buffer.count
-    var summed = 0
-    while summed < buffer.count, let start = buffer.baseAddress {
-      let count = min(buffer.count - summed, 1 << 30)
-      found = crc32(found, (start + summed).assumingMemoryBound(to: UInt8.self), UInt32(count))
-      summed += count
+    if let start = buffer.baseAddress {
+      found = crc32(found, start.assumingMemoryBound(to: UInt8.self), UInt32(buffer.count))
     }
   }
 
@@ -83,7 +92,7 @@ final class ZipMember: ByteSource {
     guard found == checksum else { throw CetError(.io, "is damaged: its checksum is wrong") }
   }
 
-  /// How many bytes came, up to 1 GiB at a time; none need come before the stream's end.
+  /// How many bytes came; none need come before the stream's end. The target is smaller than 4 GiB.
   private func unpack(_ stream: UnsafeMutablePointer<z_stream>, _ target: UnsafeMutableRawBufferPointer) throws(CetError) -> Int {
     if stream.pointee.avail_in == 0, position < end {
       let count = min(piece.byteCount, end - position)
@@ -92,9 +101,8 @@ final class ZipMember: ByteSource {
       stream.pointee.next_in = piece.pointer.assumingMemoryBound(to: UInt8.self)
       stream.pointee.avail_in = UInt32(count)
     }
-    let room = min(target.count, 1 << 30)
     stream.pointee.next_out = target.bindMemory(to: UInt8.self).baseAddress
-    stream.pointee.avail_out = UInt32(room)
+    stream.pointee.avail_out = UInt32(target.count)
     switch inflate(stream, Z_NO_FLUSH) {
     case Z_OK: break
     case Z_STREAM_END: hasEnded = true
@@ -103,6 +111,6 @@ final class ZipMember: ByteSource {
     case Z_MEM_ERROR: throw CetError(.outOfMemory, "cannot be unpacked: not enough memory")
     default: throw CetError(.io, "is damaged: it cannot be unpacked")
     }
-    return room - Int(stream.pointee.avail_out)
+    return target.count - Int(stream.pointee.avail_out)
   }
 }

@@ -34,7 +34,7 @@ public enum SystemMemory {
   /// where it cannot it ends the process.
   public static func checkRoom(for byteCount: Int) throws(CetError) {
     guard byteCount >= 0, byteCount < 1 << 16 || hasRoom(for: byteCount), byteCount < 1 << 31 || byteCount <= availableBytes ?? .max else {
-      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes")
+      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes", bytesNeeded: byteCount)
     }
   }
 

@@ -37,9 +37,18 @@ def spectrum():
     return cet.eigsh(lambda v: np.arange(4000, dtype=np.float32) * v, k=4, n=4000)
 
 
-def writers(quantized, spectrum):
+@pytest.fixture(scope="module")
+def session(model, calibration):
+    return cet.Session(model, calibration, target_ratio=8, method="uniform", coding="affine", samples=64)
+
+
+@pytest.fixture(scope="module")
+def writers(quantized, spectrum, session):
     """What writes a file: name, a function of the path."""
-    return {"model": quantized.save, "spectrum": spectrum.save}
+    return {"model": quantized.save, "spectrum": spectrum.save, "state": quantized.save_state, "session": session.save}
+
+
+KINDS = ["model", "spectrum", "state", "session"]
 
 
 # ---- Disks
@@ -55,22 +64,23 @@ def mounted(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.mark.parametrize("kind", ["model", "spectrum"])
-def test_full_disk_is_a_status_and_leaves_what_was_there(kind, quantized, spectrum, mounted):
+@pytest.mark.parametrize("kind", KINDS)
+def test_full_disk_is_a_status_and_leaves_what_was_there(kind, writers, mounted, tmp_path):
+    writers[kind](tmp_path / "o")
+    assert (tmp_path / "o").stat().st_size > 16 << 10
     old = mounted / "o"
     old.write_bytes(b"before")
-    (mounted / "filler").write_bytes(b"\0" * (40 << 10))
-    assert len(quantized.to_bytes()) > 24 << 10
+    (mounted / "filler").write_bytes(b"\0" * (48 << 10))
     with pytest.raises(cet.IOFailure, match="No space left on device"):
-        writers(quantized, spectrum)[kind](old)
+        writers[kind](old)
     assert old.read_bytes() == b"before" and sorted(os.listdir(mounted)) == ["filler", "o"]
 
 
-@pytest.mark.parametrize("kind", ["model", "spectrum"])
-def test_read_only_file_system_is_a_status(kind, quantized, spectrum, mounted):
+@pytest.mark.parametrize("kind", KINDS)
+def test_read_only_file_system_is_a_status(kind, writers, mounted):
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
     with pytest.raises(cet.IOFailure, match="Read-only file system"):
-        writers(quantized, spectrum)[kind](mounted / "o")
+        writers[kind](mounted / "o")
 
 
 def test_folder_without_permission_is_a_status(tmp_path):

@@ -75,32 +75,32 @@ static bool copy_pool(server *s) /* into `data`, as one batch */
   return good;
 }
 
-static void make_sessions(server *s) /* of all budgets from one plan, into `fresh` */
+static void make_sessions(server *s) /* of all budgets from the losses of one cet_session, into `fresh` */
 {
-  cet_bit_plan *plans[BUDGETS] = {0};
+  cet_session *losses = NULL;
   cet_plan_options options;
   cet_quantize_options how;
   cet_plan_options_init(&options, sizeof options);
   cet_quantize_options_init(&how, sizeof how);
+  options.target_ratio = s->ratios[0];
   options.threads = how.threads = 1;
   options.progress = how.progress = attend;
   options.user_data = how.user_data = s;
-  for (int i = 0; i < BUDGETS && (i == 0 || s->fresh[i - 1]); i++) {
+  bool good = cet_ok(cet_session_create(s->model, s->data, &options, &losses));
+  for (int i = 0; i < BUDGETS && good; i++) {
+    cet_bit_plan *plan = NULL;
     cet_quantized *small = NULL;
     void *bytes = NULL;
     size_t size = 0;
     options.target_ratio = s->ratios[i];
-    bool good = cet_ok(i ? cet_plan_with_sensitivity(s->model, plans[0], &options, &plans[i])
-                         : cet_plan(s->model, s->data, &options, &plans[i])) &&
-                cet_ok(cet_quantize(s->model, s->data, plans[i], &how, &small)) &&
-                cet_ok(cet_quantized_save_memory(small, NULL, &bytes, &size));
-    if (good)
-      ort_ok(ort->CreateSessionFromArray(s->environment, bytes, size, s->options, &s->fresh[i]));
+    good = cet_ok(cet_session_plan(losses, &options, &plan)) && cet_ok(cet_session_quantize(losses, plan, &how, &small)) &&
+           cet_ok(cet_quantized_save_memory(small, NULL, &bytes, &size)) &&
+           ort_ok(ort->CreateSessionFromArray(s->environment, bytes, size, s->options, &s->fresh[i]));
     cet_free(bytes);
     cet_quantized_free(small);
+    cet_plan_free(plan);
   }
-  for (int i = 0; i < BUDGETS; i++)
-    cet_plan_free(plans[i]);
+  cet_session_free(losses);
 }
 
 static void *plan_again(void *argument)

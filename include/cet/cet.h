@@ -363,7 +363,8 @@ enum {
   CET_PHASE_ROUNDING = 7,    /* codes are computed */
   CET_PHASE_MEASURE = 8,     /* the quantized model's loss is measured */
   CET_PHASE_WRITE = 9,       /* the file's bytes are made and checked */
-  CET_PHASE_RUN = 10         /* samples run forward */
+  CET_PHASE_RUN = 10,        /* samples run forward */
+  CET_PHASE_READ = 11        /* bytes of files, or of a document, are read: see cet_set_progress */
 };
 
 /* "statistics" and so on; "unknown phase" for other numbers. Static. Leaves the error message alone. */
@@ -388,6 +389,15 @@ typedef void (*cet_log_fn)(cet_log_level level, const char *message, void *user_
  * calls, on several at a time.
  */
 CET_API void cet_set_log(cet_log_fn log, void *user_data);
+
+/*
+ * The progress of the calling thread's later calls that take none but may be long; NULL (as at the start): none. These load a
+ * model from a file, samples, a session, a state, a spectrum or a plan (phase 11, bytes), or save a session, a state or a spectrum
+ * (phase 9, bytes; `total` is what is known so far; cet_session_save before it what it does to make the table). It is heard
+ * on this thread, some twenty times a second, as long as such a call runs; a host that sets it for a call resets it after it.
+ * Errors: OUT_OF_MEMORY.
+ */
+CET_API cet_status cet_set_progress(cet_progress_fn progress, void *user_data);
 
 /* The most that an option `threads` may be; more is INVALID_ARGUMENT. */
 #define CET_MAX_THREADS 1024
@@ -1125,8 +1135,8 @@ CET_API cet_status cet_session_quantize(
 /*
  * Writes table and samples, in a versioned file that names the model by its SHA-256 and has checksums (docs/session-file.md); makes
  * the table where there is none. It appears under `path` complete or not at all. It holds the samples as they are: who may read
- * it may read them. It reports nothing and cannot be stopped: where the table is not there yet, call cet_session_prepare before.
- * Errors: IO; as for cet_plan.
+ * it may read them. Heard by cet_set_progress.
+ * Errors: IO; CANCELLED; as for cet_plan.
  */
 CET_API cet_status cet_session_save(cet_session *session, const char *path);
 

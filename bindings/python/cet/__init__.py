@@ -14,7 +14,7 @@ Threads
 -------
 Calls release the interpreter's lock. Model, Plan, Quantized and Spectrum are immutable and may be used by several
 threads at once; Calibration and Hessian lock themselves. Ctrl-C cancels a running call of `plan`, `quantize`,
-`eigsh`, `trace`, `diagonal` and `spectral_density` and raises KeyboardInterrupt.
+`eigsh`, `trace`, `diagonal` and `spectral_density`, and of what reads or writes files, and raises KeyboardInterrupt.
 
 Errors
 ------

@@ -14,7 +14,7 @@ from . import structs as s
 from .batches import BatchReader
 from .errors import InvalidArgument, IOFailure
 from .library import check, lib
-from .native import FLOAT64, NARROW, Handle, Pathlike, Tensors, copied, made, name_bytes, narrowed, path_bytes
+from .native import FLOAT64, NARROW, Handle, Pathlike, Tensors, Watch, copied, made, name_bytes, narrowed, path_bytes
 
 if TYPE_CHECKING:
     from .model import Model
@@ -62,7 +62,7 @@ class Calibration(Handle):
             IOFailure: The file cannot be read or is damaged.
         """
         self = cls.__new__(cls)
-        handle = made(lib.cet_calibration_load_npz, path_bytes(path))
+        handle = Watch().handle(lib.cet_calibration_load_npz, path_bytes(path))
         try:
             members = os.listdir(path) if os.path.isdir(path) else zipfile.ZipFile(path).namelist()
         except (OSError, zipfile.BadZipFile) as error:  # changed since the library read it

@@ -45,6 +45,7 @@ _PROTOTYPES = {
     "cet_error_get": (_string, [_handle, c.c_int32]),
     "cet_error_bytes_needed": (c.c_uint64, [_handle]),
     "cet_set_log": (None, [s.LogFn, c.c_void_p]),
+    "cet_set_progress": (s.Status, [s.ProgressFn, c.c_void_p]),
     "cet_build_info_json": (s.Status, [_text_out]),
     "cet_free": (None, [c.c_void_p]),
     "cet_model_free": (None, [_handle]),

@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .errors import InvalidArgument
 from .grammar import ByteSize, byte_size
 from .library import check, initialized, lib, taken_text
-from .native import TYPE_NAMES, Callbacks, Handle, Log, Pathlike, Tensors, copied, made, path_bytes, shape_of
+from .native import TYPE_NAMES, Callbacks, Handle, Log, Pathlike, Tensors, Watch, copied, made, path_bytes, shape_of
 from .progress import Progress
 
 Bytes = Union[bytes, bytearray, memoryview]
@@ -91,7 +91,7 @@ class Model(Handle):
             handle = _loaded(data, self._external)
         elif external_data is None:
             self._source, self._external = os.path.abspath(source), {}
-            handle = made(lib.cet_model_load_file, path_bytes(source))
+            handle = Watch().handle(lib.cet_model_load_file, path_bytes(source))
         else:
             raise InvalidArgument("external_data belongs to a model from bytes; one from a path has it in its folder")
         super().__init__(handle)

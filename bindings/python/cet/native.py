@@ -256,5 +256,23 @@ class Callbacks:
             signal.signal(signal.SIGINT, handler)
 
 
+class Watch(Callbacks):
+    """Ctrl-C in calls that take no callbacks but hear cet_set_progress: those that read and write files."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None)
+
+    def _run(self, body: Callable[[], _T]) -> _T:
+        check(lib.cet_set_progress(self.progress, None))
+        try:
+            return super()._run(body)
+        finally:
+            lib.cet_set_progress(s.ProgressFn(), None)
+
+    def handle(self, function: Any, *arguments: Any) -> c.c_void_p:
+        """The handle that a call makes."""
+        return self.made(lambda handle: handle, function, *arguments)
+
+
 def _fill(target: np.ndarray, values: Any) -> None:
     target[:] = values

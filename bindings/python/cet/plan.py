@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .grammar import ActivationBits, ByteSize, FixRules, Patterns, Widths
 from .library import check, initialized, lib, taken_text
 from .model import Model
-from .native import Handle, Log, Pathlike, made, name_bytes, notes, shape_of
+from .native import Handle, Log, Pathlike, Watch, made, name_bytes, notes, shape_of
 from .optional import required
 from .options import PlanCall
 from .progress import Progress
@@ -141,7 +141,7 @@ class Plan(Handle):
         Raises:
             InvalidArgument: With line and column, or the member's path.
         """
-        return cls(made(lib.cet_plan_from_json, name_bytes(text)))
+        return cls(Watch().handle(lib.cet_plan_from_json, name_bytes(text)))
 
     @classmethod
     def load(cls, path: Pathlike) -> "Plan":

@@ -18,7 +18,7 @@ from .dlpack import DLPackArray
 from .grammar import ByteSize
 from .library import check, initialized, lib
 from .model import Model
-from .native import TYPE_NAMES, Callbacks, Handle, Log, Pathlike, float_pointer, made, name_bytes, path_bytes, shape_of
+from .native import TYPE_NAMES, Callbacks, Handle, Log, Pathlike, Watch, float_pointer, made, name_bytes, path_bytes, shape_of
 from .options import QuantizeCall
 from .plan import Plan
 from .progress import Progress
@@ -209,7 +209,7 @@ class Quantized(Handle):
     def save_state(self, path: Pathlike) -> None:
         """Writes codes, scales, zero points, corrected biases and the plan; `load_state` makes the same object of them
         without samples."""
-        check(lib.cet_quantized_save_state(self._handle, path_bytes(path)))
+        Watch().call(lib.cet_quantized_save_state, self._handle, path_bytes(path))
 
     @classmethod
     def load_state(cls, model: Model, path: Pathlike) -> "Quantized":
@@ -222,7 +222,7 @@ class Quantized(Handle):
             IOFailure: No such file, or a damaged one.
             InvalidArgument: Another model.
         """
-        return cls(made(lib.cet_quantized_load_state, model._handle, path_bytes(path)), model)
+        return cls(Watch().handle(lib.cet_quantized_load_state, model._handle, path_bytes(path)), model)
 
     def __reduce__(self) -> Any:
         with tempfile.TemporaryDirectory() as folder:

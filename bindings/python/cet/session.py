@@ -11,7 +11,7 @@ from .calibration import Calibration
 from .grammar import ActivationBits, ByteSize, FixRules, Patterns, Widths
 from .library import check, lib
 from .model import Model
-from .native import Callbacks, Handle, Log, Pathlike, Tensors, made, path_bytes, refuse_pickling
+from .native import Callbacks, Handle, Log, Pathlike, Tensors, Watch, made, path_bytes, refuse_pickling
 from .options import PlanCall, QuantizeCall
 from .plan import Plan
 from .progress import Progress
@@ -69,7 +69,7 @@ class Session(Handle):
             InvalidArgument: Another model's.
         """
         self = cls.__new__(cls)
-        Handle.__init__(self, made(lib.cet_session_load, model._handle, path_bytes(path)))
+        Handle.__init__(self, Watch().handle(lib.cet_session_load, model._handle, path_bytes(path)))
         self._model = model
         return self
 
@@ -148,7 +148,7 @@ class Session(Handle):
     def save(self, path: Pathlike) -> None:
         """Writes table and samples, which whoever may read the file may read; `Session.load` reads them. The file appears
         complete or not at all."""
-        check(lib.cet_session_save(self._handle, path_bytes(path)))
+        Watch().call(lib.cet_session_save, self._handle, path_bytes(path))
 
     def __reduce__(self) -> NoReturn:
         refuse_pickling(self, "Session.save writes it to a file, which Session.load reads")

@@ -18,7 +18,7 @@ from .errors import ShapeMismatch
 from .grammar import ByteSize, byte_size
 from .hessian import Hessian
 from .library import check, initialized, lib
-from .native import Callbacks, Handle, Log, Pathlike, double_pointer, float_pointer, made, name_bytes, path_bytes
+from .native import Callbacks, Handle, Log, Pathlike, Watch, double_pointer, float_pointer, made, name_bytes, path_bytes
 from .progress import Progress
 from .words import BasisType, Which
 
@@ -82,12 +82,12 @@ class Spectrum:
 
     def save(self, path: Pathlike) -> None:
         """Writes values, vectors and what they belong to; the file appears complete or not at all."""
-        check(lib.cet_spectrum_save_file(self._spectrum._handle, path_bytes(path)))
+        Watch().call(lib.cet_spectrum_save_file, self._spectrum._handle, path_bytes(path))
 
     @classmethod
     def load(cls, path: Pathlike) -> "Spectrum":
         """Reads what `save` wrote."""
-        return cls(_SpectrumHandle(made(lib.cet_spectrum_load_file, path_bytes(path))))
+        return cls(_SpectrumHandle(Watch().handle(lib.cet_spectrum_load_file, path_bytes(path))))
 
     def check(self, hessian: Hessian) -> None:
         """Raises InvalidArgument, with the first difference, unless the spectrum is that of this Hessian."""
