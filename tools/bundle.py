@@ -4,7 +4,7 @@ shares nothing with a host that has its own.
 A file of another name is not enough for the latter: the loader resolves a symbol in the whole process, and a host's
 OpenBLAS or OpenMP that was loaded first would get our calls. So every symbol that a copy defines is renamed, in the copies
 and in libcet.so, which leaves the loader one place to find it. Files are named by their contents: two products that
-bundle the same library in two versions do not meet either.
+bundle the same library in two versions do not meet either. Of OpenBLAS only what is called is in the copy (lean_openblas.py).
 
 usage: bundle.py LIBRARY PATCHELF [DOCUMENTS]
     LIBRARY is changed in place. DOCUMENTS: a folder for the copyright files of what was copied, and a list (by dpkg).
@@ -17,7 +17,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import lean_openblas
 
 # What every system with a C++ run time has; its versions are the only thing a bundle asks of a system.
 SYSTEM = re.compile(r"(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux.*)\.so\.\d+$")
@@ -46,6 +49,10 @@ def needed(path):
 def defined(path):
     symbols = (line.split() for line in output("nm", "-D", "--defined-only", path).splitlines())
     return {fields[-1].split("@")[0] for fields in symbols if fields[-2] != "A"}
+
+
+def called(path):
+    return {line.split()[-1].split("@")[0] for line in output("nm", "-D", "--undefined-only", path).splitlines()}
 
 
 def direct(path):
@@ -78,29 +85,47 @@ def describe(copies, folder):
     (folder / "private-libraries.txt").write_text("".join(lines))
 
 
+def private(library, everything, folder):
+    """What must be copied: SONAME, the system's file, and the file that is copied, which for OpenBLAS is a leaner one."""
+    found, waiting = {}, list(direct(library))
+    while waiting:
+        name = waiting.pop()
+        if name in found or SYSTEM.match(name):
+            continue
+        contents = everything[name]
+        if name.startswith("libopenblas"):
+            lean = folder / name
+            if lean_openblas.link(contents, called(library) & defined(contents), lean):
+                contents = lean
+        found[name] = contents
+        # What only the whole OpenBLAS needs (Fortran's run time) is not asked for by the lean one.
+        waiting += direct(contents)
+    return [(name, everything[name], contents) for name, contents in sorted(found.items())]
+
+
 def main(library, patchelf, documents=None):
     library = Path(library).resolve()
     everything = needed(library)
-    private = {name: path for name, path in everything.items() if not SYSTEM.match(name)}
-    if not private:
-        sys.exit("bundle: there is nothing to copy")
     system = set().union(*(defined(path) for name, path in everything.items() if SYSTEM.match(name)))
 
     copies = {}  # SONAME: (file of the system, our copy)
     renamed = set()
-    for name, path in private.items():
-        stem, _, suffix = name.partition(".so")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        copies[name] = path, library.with_name(f"libcet-{stem.removeprefix('lib')}-{digest}.so{suffix}")
-        # What the C++ run time defines as well (instances of its own templates) stays one thing in the process.
-        renamed |= defined(path) - system - MARKS
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path, contents in private(library, everything, Path(folder)):
+            stem, _, suffix = name.partition(".so")
+            digest = hashlib.sha256(contents.read_bytes()).hexdigest()[:8]
+            copy = library.with_name(f"libcet-{stem.removeprefix('lib')}-{digest}.so{suffix}")
+            shutil.copyfile(contents, copy)
+            copy.chmod(0o644)
+            output(patchelf, "--set-soname", copy.name, copy)
+            copies[name] = path, copy
+            # What the C++ run time defines as well (instances of its own templates) stays one thing in the process.
+            renamed |= defined(contents) - system - MARKS
+    if not copies:
+        sys.exit("bundle: there is nothing to copy")
     # Sorted, so that the files are the same every time.
     names = library.with_name("names")
     names.write_text("".join(f"{symbol} {PREFIX}{symbol}\n" for symbol in sorted(renamed)))
-    for name, (path, copy) in copies.items():
-        shutil.copyfile(path, copy)
-        copy.chmod(0o644)
-        output(patchelf, "--set-soname", copy.name, copy)
     for file in [library, *(copy for _, copy in copies.values())]:
         replacements = [part for name in direct(file) if name in copies for part in ("--replace-needed", name, copies[name][1].name)]
         output(patchelf, *replacements, "--set-rpath", "$ORIGIN", file)

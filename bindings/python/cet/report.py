@@ -17,10 +17,9 @@ from .native import Pathlike
 from .plan import Plan
 
 
-
 def _tool() -> str:
-    """CET_ONNX names it; else it is in the package, beside the library, or where the shell finds programs."""
-    places = [os.environ.get("CET_ONNX"), Path(__file__).parent / "bin" / "cet-onnx"]
+    """CET_ONNX names it; else it is in the package `cet_onnx`, beside the library, or where the shell finds programs."""
+    places = [os.environ.get("CET_ONNX"), Path(__file__).parent.parent / "cet_onnx" / "cet-onnx"]
     if os.sep in library_path():
         places.append(Path(library_path()).resolve().parent.parent / "bin" / "cet-onnx")
     for place in places:
@@ -28,7 +27,7 @@ def _tool() -> str:
             return os.fspath(place)
     found = shutil.which("cet-onnx")
     if not found:
-        raise IOFailure("cet-onnx, which draws reports, is not installed: let CET_ONNX name it")
+        raise IOFailure("cet-onnx, which draws reports, is not installed: install the wheel cet-onnx, or let CET_ONNX name it")
     return found
 
 
