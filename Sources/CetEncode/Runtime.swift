@@ -67,12 +67,22 @@ extension Runtime {
     (20, 21, 10), (21, 22, 10), (23, 23, 11), (24, 25, 13), (25, 26, 13), (32, 28, 14),
   ]
 
-  /// The oldest onnxruntime of those tried that opens a model, as far as versions and this library's kernels tell, and what older
-  /// ones lack; nil: none does.
-  public static func oldest(for model: Model) -> (runtime: Runtime, reason: String?)? {
-    guard let entry = loading.first(where: { model.opset <= $0.opset && model.irVersion <= $0.irVersion }) else { return nil }
+  /// Domains of operators that onnxruntime brings along.
+  private static let domains: Set = ["", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft"]
+
+  /// The oldest onnxruntime of those tried that opens a model, as far as versions, domains and this library's kernels tell, and what
+  /// older ones lack. Without a runtime none does, for the reason.
+  public static func oldest(for model: Model) -> (runtime: Runtime?, reason: String?) {
+    let functions = Set(model.functions.map { [$0.domain, $0.name] })
+    let nodes = model.graph.nodes.flattened + model.functions.flatMap(\.nodes.flattened)
+    if let node = nodes.first(where: { !domains.contains($0.domain) && !functions.contains([$0.domain, $0.operatorType]) }) {
+      return (nil, "operator \(node.operatorType) of domain \(node.domain)")
+    }
+    guard let entry = loading.first(where: { model.opset <= $0.opset && model.irVersion <= $0.irVersion }) else {
+      return (nil, "operator set \(model.opset), IR version \(model.irVersion)")
+    }
     var (minor, reason) = (entry.minor, entry.minor > 20 ? "operator set \(model.opset), IR version \(model.irVersion)" : nil)
-    for node in model.graph.nodes.flattened where node.domain == "com.microsoft" {
+    for node in nodes where node.domain == "com.microsoft" {
       guard ["MatMulNBits", "GatherBlockQuantized"].contains(node.operatorType) else { continue }
       let bits = if case .int(let value)? = node.attributes["bits"] { Int(clamping: value) } else { 4 }
       let needed = [20, 23, 24].first { tried in

@@ -7,6 +7,7 @@ and run by onnxruntime, and its output is that of the file with the dequantized 
 import numpy as np
 import onnx
 import onnx.inliner
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 from test_weights import SAMPLES, compress, error, random, run, skewed, statistics_help, weight
@@ -294,3 +295,24 @@ def test_unsupported_operator_in_a_function_or_body_is_named_before_any_work():
     with pytest.raises(cet.UnsupportedOperator, match=r"node 't': operator odd.Wobble \(opset 3\) is not supported"):
         cet.plan(loaded, cet.Calibration({"x": weight((8, 4), 2)}), target_ratio=8)
     assert not cet.inspect(loaded)["supported"]
+
+
+@pytest.mark.parametrize("has_function", [True, False])
+def test_operator_of_another_domain_opens_where_a_function_says_what_it_is(has_function):
+    """What `inspect` says of runtimes is what onnxruntime does."""
+    function = helper.make_function(
+        "own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)])
+    graph = helper.make_graph(
+        [helper.make_node("Twice", ["x"], ["y"], domain="own")], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])])
+    proto = helper.make_model(
+        graph, functions=[function] if has_function else [], ir_version=8,
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("own", 1)])
+    found = cet.inspect(cet.Model(proto.SerializeToString()))
+    if has_function:
+        onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        assert (found["oldest_runtime"], found["oldest_runtime_reason"]) == ("ort-1.20", None)
+    else:
+        with pytest.raises(Exception, match="Twice"):
+            onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        assert (found["oldest_runtime"], found["oldest_runtime_reason"]) == (None, "operator Twice of domain own")

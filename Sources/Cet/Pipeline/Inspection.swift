@@ -86,7 +86,7 @@ extension LoadedModel {
       .init("inputs", values(model.graph.requiredInputs)), .init("outputs", values(model.graph.outputs)),
       .init("operators", .array(operators)), .init("parameters", .array(list)),
       .init("unplanned", .array(left)), .init("quantized", existing.json),
-      .init("oldest_runtime", .text(oldest?.runtime.description)), .init("oldest_runtime_reason", .text(oldest?.reason)),
+      .init("oldest_runtime", .text(oldest.runtime?.description)), .init("oldest_runtime_reason", .text(oldest.reason)),
     ])
     return document.serialized()
   }

@@ -32,6 +32,14 @@ struct OutputArguments: ParsableArguments {
   }
 }
 
+/// A number as people write it: hexadecimal ones, which Swift reads too, are slips.
+func decimal(_ text: String) throws -> Double {
+  guard text.allSatisfy({ $0.isASCII && ($0.isNumber || "+-.eE".contains($0)) }), let number = Double(text), number.isFinite else {
+    throw ValidationError("expected a number, got '\(text)'")
+  }
+  return number
+}
+
 struct OverwriteArguments: ParsableArguments {
   @Flag(help: "Replace existing files that libcet did not write.")
   var force = false

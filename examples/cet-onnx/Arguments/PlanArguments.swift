@@ -10,18 +10,19 @@ struct Target {
 }
 
 struct TargetArguments: ParsableArguments {
-  @Option(parsing: .unconditional, help: "32 / mean code bits over the planned weights; scales are not counted.")
+  @Option(parsing: .unconditional, help: "32 / mean code bits over the planned weights; scales are not counted.", transform: decimal)
   var targetRatio: Double?
 
   @Option(parsing: .unconditional, help: "Bytes of the written file, everything counted; units kB, MB, GB, KiB, MiB, GiB.")
   var targetSize: ByteSize?
 
-  @Option(parsing: .unconditional, help: "Mean code bits over the planned weights.")
+  @Option(parsing: .unconditional, help: "Mean code bits over the planned weights.", transform: decimal)
   var targetBits: Double?
 
   @Option(
     parsing: .unconditional,
-    help: "The smallest plan whose loss change on held-out samples is at most this with 95 % confidence.")
+    help: "The smallest plan whose loss change on held-out samples is at most this with 95 % confidence.",
+    transform: decimal)
   var maxLoss: Double?
 
   var given: [String] {
@@ -121,10 +122,11 @@ struct MethodArguments: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
-    help: "Of several bits of activations the fewest that lose at most this, by the table. (default: as much as the weights)")
+    help: "Of several bits of activations the fewest that lose at most this, by the table. (default: as much as the weights)",
+    transform: decimal)
   var activationLoss: Double?
 
-  @Option(parsing: .unconditional, help: "Of several bits of activations those of least loss with at most this mean.")
+  @Option(parsing: .unconditional, help: "Of several bits of activations those of least loss with at most this mean.", transform: decimal)
   var activationMeanBits: Double?
 
   func validate() throws {

@@ -14,7 +14,8 @@ struct ReportArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Also plans of these methods at the same bytes, which takes as long as planning does for each.", valueName: "method,..."))
+      "Also plans of these methods at the same bytes, which takes as long as planning does for each.", valueName: "method,..."),
+    transform: MethodList.init)
   var reportMethods: MethodList?
 
   var extras: [String] { given([("--report-spectrum", reportSpectrum != nil), ("--report-methods", reportMethods != nil)]) }
@@ -54,12 +55,14 @@ struct ReportArguments: ParsableArguments {
 }
 
 /// Methods with commas between them.
-struct MethodList: ExpressibleByArgument {
+struct MethodList {
   var values: [Method] = []
 
-  init?(argument: String) {
+  init(_ argument: String) throws {
     for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let method = Method(rawValue: String(part)) else { return nil }
+      guard let method = Method(rawValue: String(part)) else {
+        throw ValidationError("expected \(Method.allCases.map(\.rawValue).joined(separator: ", ")), got '\(part)'")
+      }
       values.append(method)
     }
   }

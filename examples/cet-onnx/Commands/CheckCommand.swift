@@ -9,7 +9,8 @@ struct CheckCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The model to compare with; needs --data.", valueName: "in.onnx")) var against: String?
   @Option(help: ArgumentHelp("Samples to run: an .npz file or a folder of .npy files.", valueName: "calib"))
   var data: String?
-  @Option(parsing: .unconditional, help: "Fail when an output differs by more than this; not negative.") var tolerance: Double?
+  @Option(parsing: .unconditional, help: "Fail when an output differs by more than this; not negative.", transform: decimal)
+  var tolerance: Double?
   @Option(parsing: .unconditional, help: "Samples run together, 1 or more. (default: what the model fixes, else 32)")
   var batchSize: Count?
   @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)") var threads: Count?

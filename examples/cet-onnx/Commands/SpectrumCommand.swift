@@ -14,7 +14,8 @@ struct SpectrumCommand: ParsableCommand {
   @Option(help: "Which end of the spectrum.") var which: Which = .largestMagnitude
   @Option(help: "The loss. (default: cross-entropy with labels, else kl or mse)") var loss: Loss?
   @Option(help: "The curvature. (default: hessian)") var curvature: CurvatureKind?
-  @Option(parsing: .unconditional, help: "Residual norm relative to the pair's |eigenvalue|. (default: 1e-3, bfloat16: 1e-2)")
+  @Option(parsing: .unconditional, help: "Residual norm relative to the pair's |eigenvalue|. (default: 1e-3, bfloat16: 1e-2)",
+    transform: decimal)
   var tolerance: Double?
   @Option(parsing: .unconditional, help: "Hessian-vector products at most. (default: chosen by the library)")
   var maxApplies: Count?

@@ -2,16 +2,15 @@ import ArgumentParser
 import CCet
 
 /// Ratios as `8,11,12.8`.
-struct RatioList: ExpressibleByArgument {
-  var values: [(text: String, ratio: Double)]
+struct RatioList {
+  var values: [(text: String, ratio: Double)] = []
 
-  init?(argument: String) {
-    values = []
+  init(_ argument: String) throws {
     for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
       let text = String(part)
-      guard let ratio = Double(text), ratio > 0, ratio.isFinite, !text.contains("/"),
-        !values.contains(where: { $0.ratio == ratio })
-      else { return nil }
+      let ratio = try decimal(text)
+      guard ratio > 0 else { throw ValidationError("expected ratios greater than 0, got \(text)") }
+      guard !values.contains(where: { $0.ratio == ratio }) else { throw ValidationError("\(text) is there twice") }
       values.append((text, ratio))
     }
   }
@@ -23,7 +22,8 @@ struct SweepCommand: ParsableCommand {
 
   @Argument(help: ArgumentHelp("The model.", valueName: "in.onnx")) var input: String
   @OptionGroup var data: CalibrationArguments
-  @Option(help: ArgumentHelp("Ratios with commas between them.", valueName: "r,r,...")) var ratios: RatioList
+  @Option(help: ArgumentHelp("Ratios with commas between them.", valueName: "r,r,..."), transform: RatioList.init)
+  var ratios: RatioList
   @OptionGroup(title: "Method") var method: MethodArguments
   @OptionGroup(title: "Effort") var effort: EffortArguments
   @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the models, plans and sweep.json.", valueName: "dir"))
