@@ -69,3 +69,21 @@ def test_tests_that_answer_wishes_exist(root):
         assert row[3].strip() == "no" or names, row[2]
         assert set(names) <= known, f"{row[2]}: {set(names) - known}"
     assert sum(row[3].strip() == "yes" for row in rows) >= 31
+
+
+@pytest.mark.parametrize("row, file, constant", [
+    ("graphs in graphs, functions that call functions", "Sources/CetGraph/Functions.swift", "callDepthLimit = 64"),
+    ("nodes that loops and functions unroll into", "Sources/CetOperators/SizeLimits.swift", "nodeLimit = 1 << 18"),
+    ("turns of one loop", "Sources/CetOperators/SizeLimits.swift", "turnLimit = 1 << 17"),
+    ("messages in messages of the file", "Sources/CetONNX/Wire/WireReader.swift", "maximumDepth = 100"),
+    ("values in values of a plan's JSON", "Sources/CetFormats/JSONReader.swift", "maximumDepth = 128"),
+    ("header of a session, state or spectrum", "Sources/CetFormats/RecordFile.swift", "longestHeader = 1 << 25"),
+    ("arrays in an .npz", "Sources/CetFormats/ZipArchive.swift", "countLimit = 1 << 16"),
+    ("threads of a call", "include/cet/cet.h", "CET_MAX_THREADS 1024"),
+])
+def test_limits_are_those_of_the_sources(root, documents, row, file, constant):
+    assert re.search(rf"\b{re.escape(constant)}\b", (root / file).read_text())
+    told = re.search(rf"^\| {re.escape(row)} \| ([\d,]+)( MiB)?", documents[root / "docs/limits.md"], re.MULTILINE)
+    value = int(told[1].replace(",", "")) << (20 if told[2] else 0)
+    first, _, shift = re.search(r"(\d+)( << (\d+))?$", constant).groups()
+    assert value == int(first) << int(shift or 0)
