@@ -18,6 +18,7 @@ wheel() { # folder, tag of the platform
 platform() { echo "manylinux_$(echo "$1" | tr . _)_$(uname -m)"; }
 
 cp -r bindings/python "$work/cet"
+cp LICENSE "$work/cet"
 (cd "$work/cet" && "$python" -c "from setuptools.build_meta import build_sdist; build_sdist('$build')" >"$work/log" 2>&1) ||
   { cat "$work/log" >&2; exit 1; }
 soname=$(tools/version.sh soname)
@@ -27,6 +28,7 @@ glibc=$("$python" tools/bundle.py "$library" "$patchelf" "$work/cet/cet/licenses
 wheel "$work/cet" "$(platform "$glibc")"
 
 cp -r bindings/python-tool "$work/tool"
+cp LICENSE "$work/tool"
 tool=$work/tool/cet_onnx/cet-onnx
 cp "$build/bin/cet-onnx" "$tool"
 "$patchelf" --set-rpath '$ORIGIN/../cet' "$tool"

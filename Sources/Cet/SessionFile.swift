@@ -8,7 +8,6 @@ extension PlanningSession {
   /// Writes the table of losses and the samples; makes the table where there is none. The file appears complete or not at all.
   public func save(path: String, _ monitor: Monitor) throws(CetError) {
     let known = try findings(monitor)
-    try monitor.report(.write, 0, of: 1)
     func described(_ name: String, _ tensor: Tensor) -> JSON {
       .object([
         .init("name", .string(name)), .init("element_type", .integer(Int(tensor.type.rawValue))),
@@ -26,15 +25,15 @@ extension PlanningSession {
       .init("samples", .string(known.fingerprint)), .init("batches", .array(batches)),
     ])
     let file = try RecordFile.Writer(path: path, magic: PlanningSession.magic, header: header)
-    for batch in known.samples.batches {
-      for tensor in batch.inputs.map(\.tensor) + [batch.labels].compactMap({ $0 }) {
-        try monitor.check()
-        let whole = try tensor.rowMajor()
-        try file.add(UnsafeRawBufferPointer(start: whole.pointer, count: whole.byteCount))
-      }
+    let tensors = known.samples.batches.flatMap { batch in batch.inputs.map(\.tensor) + [batch.labels].compactMap { $0 } }
+    try FileWatch.expect(tensors.reduce(0) { $0 + $1.byteCount }, .writing)
+    for tensor in tensors {
+      try monitor.check()
+      let whole = try tensor.rowMajor()
+      try file.add(UnsafeRawBufferPointer(start: whole.pointer, count: whole.byteCount))
     }
     // The file is there after this: no later wish to stop can undo it.
-    try monitor.report(.write, 1, of: 1)
+    try monitor.check()
     try file.finish()
   }
 

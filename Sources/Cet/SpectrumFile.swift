@@ -17,6 +17,7 @@ extension Spectrum {
       .init("fingerprint", fingerprint.json),
     ])
     let file = try RecordFile.Writer(path: path, magic: Spectrum.magic, header: header)
+    try FileWatch.expect(pairs.count * (17 + pairs.dimension * pairs.vectors.type.byteCount), .writing)
     try file.add(pairs.values)
     try file.add(pairs.residualNorms)
     try file.add(pairs.converged.map { $0 ? UInt8(1) : 0 })

@@ -27,6 +27,7 @@ public final class FileWatch {
     guard let key = FileWatch.key, pthread_setspecific(key, Unmanaged.passUnretained(self).toOpaque()) == 0 else {
       throw CetError(.outOfMemory, "cannot keep a value for this thread")
     }
+    // None was before: a host that is asked has none.
     defer { pthread_setspecific(key, nil) }
     return try body()
   }
@@ -42,7 +43,7 @@ public final class FileWatch {
   }
 
   /// So many bytes are going to be read or written.
-  static func expect(_ bytes: Int, _ direction: Direction) throws(CetError) {
+  public static func expect(_ bytes: Int, _ direction: Direction) throws(CetError) {
     guard let watch = current else { return }
     watch.counts[direction, default: (0, 0)].total += bytes
     try watch.tell(direction)
@@ -69,7 +70,10 @@ public final class FileWatch {
     if seconds - heardAt >= FileWatch.silence, !isStopped {
       heardAt = seconds
       let (done, total) = counts[direction] ?? (0, 0)
+      // What the host calls meanwhile is no part of this call.
+      if let key = FileWatch.key { pthread_setspecific(key, nil) }
       isStopped = !hear(direction, done, max(done, total))
+      if let key = FileWatch.key { pthread_setspecific(key, Unmanaged.passUnretained(self).toOpaque()) }
     }
     if isStopped { throw CetError(.cancelled, "cancelled by the progress callback") }
   }

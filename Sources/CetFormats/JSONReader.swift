@@ -16,16 +16,19 @@ extension JSON {
 /// A recursive-descent reader; the depth limit bounds its stack.
 private struct JSONReader {
   static let maximumDepth = 128
-  /// Values between two looks at the memory that is left: they take less than what is kept for the uncounted.
-  private static let valuesBetweenLooks = 1 << 12
+  /// Bytes between two looks at the memory that is left, and at whether to go on: their values take less than what is kept for the
+  /// uncounted.
+  private static let bytesBetweenLooks = 1 << 13
   private static let fewMembers = 8
   let bytes: UnsafeRawBufferPointer
   var position = 0
   private var values = 0
+  private var looked = 0
 
   init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
   mutating func document() throws(CetError) -> JSON {
+    try FileWatch.expect(bytes.count, .reading)
     let value = try self.value(depth: 0)
     skipSpace()
     guard position == bytes.count else { throw error("expected the end of the document") }
@@ -48,6 +51,14 @@ private struct JSONReader {
     return CetError(.invalidArgument, "JSON line \(line), column \(column): \(text)")
   }
 
+  @inline(__always)
+  private mutating func look() throws(CetError) {
+    guard position - looked >= JSONReader.bytesBetweenLooks else { return }
+    try SystemMemory.checkHeadroom()
+    try FileWatch.passed(position - looked, .reading)
+    looked = position
+  }
+
   private var byte: UInt8? { position < bytes.count ? bytes[position] : nil }
 
   private mutating func skipSpace() {
@@ -63,10 +74,7 @@ private struct JSONReader {
   private mutating func value(depth: Int) throws(CetError) -> JSON {
     guard depth < JSONReader.maximumDepth else { throw error("nested deeper than \(JSONReader.maximumDepth)") }
     values += 1
-    if values % JSONReader.valuesBetweenLooks == 0 {
-      try SystemMemory.checkHeadroom()
-      try FileWatch.check()
-    }
+    try look()
     skipSpace()
     switch byte {
     case nil: throw error("expected a value, found the end")
@@ -165,7 +173,11 @@ private struct JSONReader {
     var text: [UInt8] = []
     while true {
       let plain = position
-      while let byte, byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") { position += 1 }
+      while let byte, byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
+        position += 1
+        if position % (1 << 20) == 0 { try look() }
+      }
+      try look()
       guard let byte else { throw error("string without end", at: start) }
       guard byte >= 0x20 else { throw error("control character in a string") }
       let run = bytes[plain..<position]

@@ -31,6 +31,7 @@ WRONG = {
     "methods of a report": ([*GOOD, "--report", "r.html", "--report-methods", "cet,foo"], 2, ["'foo'", "uniform", "hawq-v2"]),
     "ratio no number": (["compress", "M", "out.onnx", "--data", "D", "--target-ratio", "many"], 2, ["'many'", "--target-ratio"]),
     "size in odd units": (["compress", "M", "out.onnx", "--data", "D", "--target-size", "12parsecs"], 2, ["'12parsecs'", "KiB"]),
+    "size hexadecimal": (["compress", "M", "out.onnx", "--data", "D", "--target-size", "0x1MB"], 2, ["'0x1MB'", "--target-size"]),
     "threads none": ([*GOOD, "--threads", "0"], 2, ["'0'", "--threads", "1 to 1024"]),
     "samples negative": ([*GOOD, "--samples", "-5"], 2, ["'-5'", "--samples", "1 or more"]),
     "pairs negative": (["spectrum", "M", "--data", "D", "-k", "-1"], 2, ["'-1'", "-k", "1 or more"]),

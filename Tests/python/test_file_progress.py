@@ -78,7 +78,7 @@ def test_reading_isHeard_andEndsWhenTheHostWants(call, model, files, plan):
             "quantized": lib.cet_quantized_free, "session": lib.cet_session_free, "spectrum": lib.cet_spectrum_free}[call.split("_")[1]]
     with Heard() as heard:
         assert calls[call]() == 0
-    assert heard.calls and all(phase == READ and done <= total for phase, done, total in heard.calls)
+    assert heard.calls and all(phase == READ and done <= total > 0 for phase, done, total in heard.calls)
     free(out)
     with Heard(stop=1):
         assert calls[call]() == CANCELLED and not out.value
@@ -103,6 +103,7 @@ def test_saving_isHeard_andLeavesNoFileWhenItIsStopped(model, calibration, quant
             assert save(handle, path) == 0, name
         assert WRITE in {phase for phase, _, _ in heard.calls}, name
         os.remove(path)
+        assert all(done <= total for _, done, total in heard.calls)
     # The last was a session without its table: what makes it is heard as well.
     assert {phase for phase, _, _ in heard.calls} > {WRITE}
 
@@ -137,3 +138,37 @@ def test_longReading_isHeardAllTheTime(tmp_path):
     assert len(heard.calls) == 4 and taken < 5
     # Some twenty times a second; a busy machine may lose some.
     assert max(after - before for before, after in zip([begin, *heard.times], heard.times)) < 1
+
+
+def test_longTexts_areHeard():
+    out = ctypes.c_void_p()
+    for text in (b'{"a":"' + b"x" * (100 << 20) + b'"}', b'{"a":"' + b"\\n" * (10 << 20) + b'"}'):
+        with Heard(stop=1, after=2) as heard:
+            assert lib.cet_plan_from_json(text, ctypes.byref(out)) == CANCELLED
+        assert len(heard.calls) == 3 and heard.calls[-1][1] > 0 and heard.calls[-1][2] == len(text)
+
+
+def test_callsOfACallback_areNoPartOfTheCallThatAsks(tmp_path):
+    """The host loads a model while it is asked, heard by a progress of its own or by none; the outer call is heard on."""
+    np.savez(tmp_path / "d.npz", input=np.zeros((1 << 16, 1, 16, 16), np.float32))
+    out = ctypes.c_void_p()
+    statuses = []
+    for inner in (Heard(), None):
+        outer = Heard()
+
+        def load(phase, done, total, _, inner=inner, outer=outer):
+            outer.calls.append((phase, done, total))
+            lib.cet_set_progress(inner.function if inner else s.ProgressFn(), None)
+            handle = ctypes.c_void_p()
+            time.sleep(0.06)
+            statuses.append(lib.cet_model_load_file(os.fsencode(DIGITS / "model.onnx"), ctypes.byref(handle)))
+            lib.cet_model_free(handle)
+            lib.cet_set_progress(outer.function, None)
+            return 1 if len(outer.calls) == 2 else 0
+
+        outer.function = s.ProgressFn(load)
+        with outer:
+            assert lib.cet_calibration_load_npz(os.fsencode(tmp_path / "d.npz"), ctypes.byref(out)) == CANCELLED
+        assert len(outer.calls) == 2 and len({total for _, _, total in outer.calls}) == 1
+        assert inner is None or inner.calls
+    assert set(statuses) == {0}

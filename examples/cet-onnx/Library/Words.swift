@@ -233,7 +233,7 @@ struct ByteSize: ExpressibleByArgument {
     let text = argument.lowercased()
     let unit = units.first { text.hasSuffix($0.suffix) }
     let digits = text.dropLast(unit?.suffix.count ?? 0).filter { $0 != " " }
-    guard let number = Double(digits), number.isFinite, number > 0 else { return nil }
+    guard let number = try? decimal(String(digits)), number > 0 else { return nil }
     let bytes = number * (unit?.factor ?? 1)
     guard bytes >= 1, bytes < 9e15 else { return nil }
     self.bytes = UInt64(bytes)
