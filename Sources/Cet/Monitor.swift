@@ -1,5 +1,9 @@
+import CetFormats
 import CetTensor
 import Glibc
+
+/// What a host hears of files in calls that have no monitor.
+public typealias FileWatch = CetFormats.FileWatch
 
 /// Steps of a long call, as reported to the host.
 public enum Phase: Int32, Sendable, CaseIterable {

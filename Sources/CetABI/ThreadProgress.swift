@@ -1,6 +1,5 @@
 import CCet
 import Cet
-import CetFormats
 import CetTensor
 import Glibc
 
