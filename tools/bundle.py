@@ -87,6 +87,7 @@ def describe(copies, folder):
 
 def private(library, everything, folder):
     """What must be copied: SONAME, the system's file, and the file that is copied, which for OpenBLAS is a leaner one."""
+    callers = [library, *(path for name, path in everything.items() if not SYSTEM.match(name))]
     found, waiting = {}, list(direct(library))
     while waiting:
         name = waiting.pop()
@@ -95,7 +96,7 @@ def private(library, everything, folder):
         contents = everything[name]
         if name.startswith("libopenblas"):
             lean = folder / name
-            if lean_openblas.link(contents, called(library) & defined(contents), lean):
+            if lean_openblas.link(contents, set().union(*map(called, callers)) & defined(contents), lean):
                 contents = lean
         found[name] = contents
         # What only the whole OpenBLAS needs (Fortran's run time) is not asked for by the lean one.

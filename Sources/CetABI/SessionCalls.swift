@@ -92,7 +92,11 @@ public func cet_session_quantize(
 public func cet_session_save(_ session: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> cet_status {
   boundary {
     let session = try Handle.get(session, as: SessionObject.self).session
-    try ThreadProgress.watching { try session.save(path: text(path, "path"), ThreadProgress.monitor) }
+    let path = try text(path, "path")
+    let monitor = ThreadProgress.monitor
+    // What a host calls while the table is made is no part of this call's file.
+    _ = try session.table(monitor)
+    try ThreadProgress.watching { try session.save(path: path, monitor) }
   }
 }
 

@@ -68,7 +68,10 @@ extension Runtime {
   ]
 
   /// Domains of operators that onnxruntime brings along.
-  private static let domains: Set = ["", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft"]
+  private static let domains: Set = [
+    "", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft", "com.microsoft.experimental",
+    "com.microsoft.nchwc",
+  ]
 
   /// The oldest onnxruntime of those tried that opens a model, as far as versions, domains and this library's kernels tell, and what
   /// older ones lack. Without a runtime none does, for the reason.

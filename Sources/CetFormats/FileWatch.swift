@@ -22,13 +22,13 @@ public final class FileWatch {
 
   public init(_ hear: @escaping Hear) { self.hear = hear }
 
-  /// Runs `body` with this watch as the thread's.
+  /// Runs `body` with this watch as the thread's, in place of that of a call within which it may be.
   public func during<Value>(_ body: () throws -> Value) throws -> Value {
+    let before = FileWatch.key.flatMap { pthread_getspecific($0) }
     guard let key = FileWatch.key, pthread_setspecific(key, Unmanaged.passUnretained(self).toOpaque()) == 0 else {
       throw CetError(.outOfMemory, "cannot keep a value for this thread")
     }
-    // None was before: a host that is asked has none.
-    defer { pthread_setspecific(key, nil) }
+    defer { pthread_setspecific(key, before) }
     return try body()
   }
 

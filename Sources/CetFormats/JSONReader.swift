@@ -183,7 +183,8 @@ private struct JSONReader {
       let run = bytes[plain..<position]
       position += 1
       if byte == UInt8(ascii: "\""), text.isEmpty { return try self.text(run, from: start) }
-      if text.count + run.count > text.capacity { try SystemMemory.checkRoom(for: 2 * (text.count + run.count)) }
+      // An escape has four bytes at most.
+      if text.count + run.count + 4 > text.capacity { try SystemMemory.checkRoom(for: 2 * (text.count + run.count)) }
       text += run
       if byte == UInt8(ascii: "\"") { return try self.text(text, from: start) }
       text += Array(String(try escape()).utf8)

@@ -78,7 +78,7 @@ def test_reading_isHeard_andEndsWhenTheHostWants(call, model, files, plan):
             "quantized": lib.cet_quantized_free, "session": lib.cet_session_free, "spectrum": lib.cet_spectrum_free}[call.split("_")[1]]
     with Heard() as heard:
         assert calls[call]() == 0
-    assert heard.calls and all(phase == READ and done <= total > 0 for phase, done, total in heard.calls)
+    assert heard.calls and all(phase == READ and total > 0 for phase, _, total in heard.calls)
     free(out)
     with Heard(stop=1):
         assert calls[call]() == CANCELLED and not out.value
@@ -103,7 +103,9 @@ def test_saving_isHeard_andLeavesNoFileWhenItIsStopped(model, calibration, quant
             assert save(handle, path) == 0, name
         assert WRITE in {phase for phase, _, _ in heard.calls}, name
         os.remove(path)
-        assert all(done <= total for _, done, total in heard.calls)
+        for phase in {phase for phase, _, _ in heard.calls}:
+            steps = [done for of, done, _ in heard.calls if of == phase]
+            assert steps == sorted(steps), name
     # The last was a session without its table: what makes it is heard as well.
     assert {phase for phase, _, _ in heard.calls} > {WRITE}
 
