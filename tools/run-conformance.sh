@@ -47,7 +47,7 @@ try() {
 }
 if [ $# -eq 0 ]; then
   headers
-  set -- header status host threads handles calibration models sources eigensolve communicator pipeline session files addresses errors exchange executor
+  set -- header status host threads forks handles calibration models sources eigensolve communicator pipeline session files addresses errors exchange executor
   old=abi/$(tools/version.sh abi) # what was linked with the baseline's header runs with today's library
   try old-program $cc -std=c99 "-I$old" "$old/program.c"
   for standard in c++17 c++20; do

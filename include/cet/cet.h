@@ -54,6 +54,8 @@
  * Limits      At most CET_MAX_THREADS threads. Sizes and counts of 64 bits that are above INT64_MAX are INVALID_ARGUMENT.
  * Callbacks   Run on the thread that called the library, during that call (but for a cet_executor's function). A callback
  *             may not free or change the handles of the call; it may use other handles.
+ * fork        A process forked from one that has the library loaded, used or not, may use it, with the handles it has and new
+ *             ones. Not one forked while another thread is in a call (POSIX lets such a process do next to nothing).
  * Silence     The library never prints, never exits, installs no signal handlers.
  * Results     The same inputs, options and seed give the same bits for any number of threads.
  */
