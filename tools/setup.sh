@@ -115,6 +115,18 @@ fi
 provide tools/requirements-docs.txt || echo "setup: pip could not install what builds the site; its test is skipped"
 provide tools/requirements-mpi.txt || echo "setup: pip could not install mpi4py; tests that need it are skipped"
 
+# The oldest onnxruntime, in a folder of its own: what else it needs, the newest needs too.
+old=tools/requirements-old-runtime.txt
+if ! cmp -s $old .venv/old-runtime/installed; then
+  echo "setup: installing $old"
+  rm -rf .venv/old-runtime
+  if pip install --no-deps --target .venv/old-runtime -r $old; then
+    cp $old .venv/old-runtime/installed
+  else
+    echo "setup: pip could not install $old; the test that needs it is skipped"
+  fi
+fi
+
 # ---- PyTorch ----
 
 torch=tools/requirements-torch.txt
