@@ -115,17 +115,20 @@ fi
 provide tools/requirements-docs.txt || echo "setup: pip could not install what builds the site; its test is skipped"
 provide tools/requirements-mpi.txt || echo "setup: pip could not install mpi4py; tests that need it are skipped"
 
-# The oldest onnxruntime, in a folder of its own: what else it needs, the newest needs too.
-old=tools/requirements-old-runtime.txt
-if ! cmp -s $old .venv/old-runtime/installed; then
-  echo "setup: installing $old"
-  rm -rf .venv/old-runtime
-  if pip install --no-deps --target .venv/old-runtime -r $old; then
-    cp $old .venv/old-runtime/installed
+# Runtimes that stand apart, each in a folder of its own: what else they need, the newest onnxruntime needs too.
+beside() { # name, and so tools/requirements-NAME.txt and .venv/NAME
+  list=tools/requirements-$1.txt
+  if cmp -s "$list" ".venv/$1/installed"; then return; fi
+  echo "setup: installing $list"
+  rm -rf ".venv/$1"
+  if pip install --no-deps --target ".venv/$1" -r "$list"; then
+    cp "$list" ".venv/$1/installed"
   else
-    echo "setup: pip could not install $old; the test that needs it is skipped"
+    echo "setup: pip could not install $list; the test that needs it is skipped"
   fi
-fi
+}
+beside old-runtime
+beside openvino
 
 # ---- PyTorch ----
 

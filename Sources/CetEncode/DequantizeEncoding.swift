@@ -20,7 +20,6 @@ struct DequantizeEncoding: NodeEncoding {
   private(set) var minimumOpset: Int?
   private(set) var minimumIRVersion: Int64?
   var names: NameScope
-  private let runtime: Runtime?
   private var shapes: [[Int]: String] = [:]
 
   /// DequantizeLinear has whole zero points: 3 bits lie in 4 there and have room for doubled codes, 2 bits have none.
@@ -49,12 +48,15 @@ struct DequantizeEncoding: NodeEncoding {
     ]
   }
 
-  init(opset: Int, names: NameScope, runtime: Runtime?) { (self.names, self.runtime) = (names, runtime) }
+  init(opset: Int, names: NameScope, runtime: Runtime?) { self.names = names }
 
   /// Whether a runtime opens files with codes of this width.
   static func isReadable(bits: Int, _ runtime: Runtime) -> Bool {
     storage(bits: bits, zeroUnit: zeroUnit(bits: bits)) != .uint2 || runtime.readsTwoBitType
   }
+
+  /// Whether bytes hold two codes of this width.
+  static func isPacked(bits: Int) -> Bool { storage(bits: bits, zeroUnit: zeroUnit(bits: bits)) == .uint4 }
 
   /// The type that holds codes of this width; there is none of 3 bits.
   private static func storage(bits: Int, zeroUnit: Int) -> ElementType {
@@ -76,9 +78,6 @@ struct DequantizeEncoding: NodeEncoding {
     let form = weight.form
     guard form.coding == .affine else {
       throw CetError(.invalidArgument, "encoding 'qdq' cannot hold the trellis codes of '\(form.name)': plan or quantize for this encoding")
-    }
-    if let reason = runtime.flatMap({ Encoding.qdq.obstacle(bits: form.bits, $0) }) {
-      throw CetError(.invalidArgument, "\(reason): '\(form.name)'")
     }
     let layout = RowLayout(form)
     let storage = DequantizeEncoding.storage(bits: form.bits, zeroUnit: form.zeroUnit)

@@ -50,24 +50,22 @@ public enum Encoding: String, Sendable, CaseIterable {
     self == .ort && Encoding.chosen(for: layers, runtime ?? .usual) == .ort ? KernelEncoding.usualBlocks : .perAxis
   }
 
-  /// Why a file of this encoding that is to open in `runtime` cannot have codes of so many bits; nil: it can.
-  public func obstacle(bits: Int, _ runtime: Runtime?) -> String? {
-    guard self == .qdq, let runtime, !DequantizeEncoding.isReadable(bits: bits, runtime) else { return nil }
-    return "encoding 'qdq' stores codes of \(bits) bit\(bits == 1 ? "" : "s") in a type that \(runtime) does not read"
-  }
-
   /// Of the widths that are allowed those that a layer may have: where a kernel computes with some of them, these.
   public func widths(_ allowed: [Int], of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> [Int] {
-    guard self == .ort else { return allowed.filter { obstacle(bits: $0, runtime) == nil } }
+    let allowed = allowed.filter { obstacle(bits: $0, of: layer, granularity, runtime) == nil }
+    guard self == .ort else { return allowed }
     let kernels = KernelEncoding.kernelWidths(layer, granularity, runtime)
     let possible = allowed.filter(kernels.contains)
     return possible.isEmpty ? allowed : possible
   }
 
   /// The encoding that keeps most weights small in files that open in `runtime`: onnxruntime's kernels where they compute with
-  /// more than half of them, else bit planes, which open everywhere and are unpacked when a file is loaded.
+  /// more than half of them, else bit planes, which open everywhere and are unpacked when a file is loaded, but for runtimes that
+  /// take some layer's weights from DequantizeLinear alone.
   public static func chosen(for layers: [LinearLayer], _ runtime: Runtime?) -> Encoding {
     guard let runtime else { return .planes }
+    func hasObstacle(_ encoding: Encoding) -> Bool { layers.contains { encoding.obstacle(bits: 8, of: $0, .perAxis, runtime) != nil } }
+    if hasObstacle(.planes), !hasObstacle(.qdq) { return .qdq }
     let count = layers.reduce(0.0) { $0 + Double($1.count) }
     let inKernels = layers.reduce(0.0) { sum, layer in
       KernelEncoding.kernelWidths(layer, KernelEncoding.usualBlocks, runtime).isEmpty ? sum : sum + Double(layer.count)

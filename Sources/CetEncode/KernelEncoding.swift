@@ -55,12 +55,13 @@ struct KernelEncoding: WeightEncoding {
   /// Widths at which a kernel computes with a layer's weight; none where it is no operand of one.
   static func kernelWidths(_ layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> Set<Int> {
     guard layer.elementType == .float32, layer.shape.count == 2, !layer.isMoved, layer.isReplaceable, granularity != .perTensor,
-      blockSize(granularity.blockSize, columns: layer.columns) != nil
+      let block = blockSize(granularity.blockSize, columns: layer.columns)
     else { return [] }
     let runtime = runtime ?? .usual
     switch layer.kind {
     case .matrix where isProduct(layer.node, layer.name): return runtime.productWidths
-    case .table where layer.node.operatorType == "Gather": return runtime.tableWidths
+    case .table where layer.node.operatorType == "Gather":
+      return runtime.takesPartialBlocks || layer.columns.isMultiple(of: max(1, block)) ? runtime.tableWidths : []
     default: return []
     }
   }

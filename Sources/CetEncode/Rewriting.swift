@@ -30,6 +30,7 @@ public final class Rewriting: Sendable {
     let integers = activations.integerLayers(found.layers)
     let held = encoding.holdsIntegers ? Set(integers.keys) : []
     let others = indices.filter { !held.contains($0) }
+    try check(others, contents, encoding, runtime)
     let shapes = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor.shape) }, uniquingKeysWith: { first, _ in first })
     let made = try written.add(others.compactMap { index in contents[index].map { WrittenWeight($0, of: found.layers[index]) } })
     let tensors = Dictionary(uniqueKeysWithValues: zip(others, made))
@@ -71,6 +72,16 @@ public final class Rewriting: Sendable {
     let outward = found.inlining.outward(edit)
     try checkRaise(outward, encoding, activations: !activations.isEmpty && written.minimumOpset ?? 0 <= original.opset)
     return outward
+  }
+
+  /// Throws where the runtime cannot do with the codes of one of the layers.
+  private func check(_ indices: [Int], _ contents: [Int: LayerContent], _ encoding: Encoding, _ runtime: Runtime?) throws(CetError) {
+    for index in indices {
+      guard let form = contents[index]?.form else { continue }
+      let granularity = form.blockSize > 0 ? Granularity.block(form.blockSize) : .perAxis
+      guard let reason = encoding.obstacle(bits: form.bits, of: found.layers[index], granularity, runtime) else { continue }
+      throw CetError(.invalidArgument, "\(reason): '\(form.name)'")
+    }
   }
 
   /// What is rounded while the model runs, and the layers that are computed with integers then.

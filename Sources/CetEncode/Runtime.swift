@@ -36,7 +36,7 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
   var productWidths: Set<Int> {
     switch self {
     case .onnxruntime(let minor): minor >= 24 ? [2, 4, 8] : minor >= 23 ? [4, 8] : [4]
-    case .openvino: []
+    case .openvino: [2, 4, 8]
     }
   }
 
@@ -44,9 +44,12 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
   var tableWidths: Set<Int> {
     switch self {
     case .onnxruntime(let minor): minor >= 23 ? [4, 8] : [4]
-    case .openvino: []
+    case .openvino: [4, 8]
     }
   }
+
+  /// Whether GatherBlockQuantized may have a last block that is shorter than the others.
+  var takesPartialBlocks: Bool { if case .openvino = self { false } else { true } }
 
   /// Whether it opens files with codes of the type UINT2 (operator set 25).
   var readsTwoBitType: Bool {

@@ -1049,9 +1049,11 @@ CET_API cet_status cet_model_get_parameter_vector(const cet_model *model, float 
  * (what the file leaves open decides) or "no", and its reason. Of a parameter, `computed` says that it is computed from
  * constants, `kept` why it stays float. `unplanned` has weights that are computed from constants and stay so; `quantized`
  * what is quantized already: `own` by this library (planned again from the decoded values), `others`, `float_weights` what
- * is left. *json goes to cet_free().
+ * is left.
  * `oldest_runtime` is the oldest onnxruntime that opens the file, as "ort-1.24", of the releases from 1.20 to 1.32 that were tried, and
- * `oldest_runtime_reason` what older ones lack. Where none opens it the former is null, and the latter what all lack. *json goes to cet_free().
+ * `oldest_runtime_reason` what older ones lack. Where none opens it the former is null, and the latter what all lack.
+ * `oldest_openvino` and `oldest_openvino_reason` say the same of OpenVINO, "openvino-2026" or null: what domains and the nodes that
+ * this library writes tell. *json goes to cet_free().
  */
 CET_API cet_status cet_model_inspect_json(const cet_model *model, char **json);
 

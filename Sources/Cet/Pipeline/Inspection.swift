@@ -75,6 +75,7 @@ extension LoadedModel {
     }
     let weights = parameters.reduce(0) { $0 + $1.count }
     let oldest = Runtime.oldest(for: model)
+    let obstacle = Runtime.openVINOObstacle(to: model)
     let document = JSON.object([
       .init("ir_version", .integer(model.irVersion)),
       .init("opsets", .object(model.opsets.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) })),
@@ -87,6 +88,7 @@ extension LoadedModel {
       .init("operators", .array(operators)), .init("parameters", .array(list)),
       .init("unplanned", .array(left)), .init("quantized", existing.json),
       .init("oldest_runtime", .text(oldest.runtime?.description)), .init("oldest_runtime_reason", .text(oldest.reason)),
+      .init("oldest_openvino", .text(obstacle == nil ? "openvino-2026" : nil)), .init("oldest_openvino_reason", .text(obstacle)),
     ])
     return document.serialized()
   }

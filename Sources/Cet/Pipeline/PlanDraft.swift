@@ -38,6 +38,9 @@ struct PlanDraft {
     func possible(_ index: Int, _ widths: [Int]) -> [Int] {
       options.encoding.widths(widths, of: model.found.layers[index], options.granularity, options.runtime).filter { rules.expected(bits: $0, columns: model.found.layers[index].columns) != nil }
     }
+    func obstacle(_ index: Int, _ bits: Int) -> String? {
+      options.encoding.obstacle(bits: bits, of: model.found.layers[index], options.granularity, options.runtime)
+    }
     let obstacles = options.widths.compactMap { options.encoding.obstacle(bits: $0, options.runtime) }
     if let reason = obstacles.last, obstacles.count == options.widths.count {
       throw CetError(.invalidArgument, "option bits: \(reason), and no more are allowed")
@@ -48,11 +51,13 @@ struct PlanDraft {
       if case .kept = choice { return choice }
       if let reason = model.found.obstacle(index) { return .unusable(reason) }
       if case .fixed(let bits, let pattern) = choice, possible(index, [bits]).isEmpty {
-        let reason = options.encoding.obstacle(bits: bits, options.runtime)
+        let reason = obstacle(index, bits)
           ?? "'\(model.found.layers[index].name)' cannot have trellis codes, and so not \(bits) bit"
         throw CetError(.invalidArgument, "fix '\(pattern)': \(reason)")
       }
-      if choice == .free, possible(index, options.widths).isEmpty { return .unusable("none of the allowed bits is possible") }
+      if choice == .free, possible(index, options.widths).isEmpty {
+        return .unusable(options.widths.last.flatMap { obstacle(index, $0) } ?? "none of the allowed bits is possible")
+      }
       return choice == .free && !reached.contains(index) ? .unreached : choice
     }
     var widths = try choices.enumerated().map { index, choice throws(CetError) in
@@ -63,9 +68,9 @@ struct PlanDraft {
       }
     }
     guard widths.contains(where: { !$0.isEmpty }) else {
-      throw choices.contains(.unreached)
-        ? PlanDraft.nothingReached(options.output ?? model.outputNames.first ?? "")
-        : CetError(.invalidArgument, "the keep patterns leave nothing to quantize")
+      if choices.contains(.unreached) { throw PlanDraft.nothingReached(options.output ?? model.outputNames.first ?? "") }
+      let reasons = choices.compactMap { if case .unusable(let reason) = $0 { reason } else { nil } }
+      throw CetError(.invalidArgument, reasons.first.map { "nothing is left to quantize: \($0)" } ?? "the keep patterns leave nothing to quantize")
     }
     units = try TensorGroups.units(
       options.group, model.found.layers, names, planned: widths.indices.filter { !widths[$0].isEmpty })

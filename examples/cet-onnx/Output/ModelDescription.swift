@@ -19,6 +19,8 @@ struct ModelDescription {
     var quantized: Quantized?
     var oldest_runtime: String?
     var oldest_runtime_reason: String?
+    var oldest_openvino: String?
+    var oldest_openvino_reason: String?
   }
 
   /// Whether the model can be compressed.
@@ -139,6 +141,8 @@ struct ModelDescription {
       let opens = oldest.map { minor >= $0 } ?? false
       table.add(["onnxruntime 1.\(minor)", opens ? "yes" : "no: needs \(document.oldest_runtime_reason ?? "a later release")"])
     }
+    let reason = document.oldest_openvino_reason
+    table.add(["OpenVINO 2026", document.oldest_openvino != nil ? "yes" : "no: \(reason ?? "not known")"])
     return table
   }
 

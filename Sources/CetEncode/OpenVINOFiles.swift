@@ -1,0 +1,71 @@
+import CetGraph
+import CetTensor
+
+extension Runtime {
+  /// Why OpenVINO opens no such file, or computes something else than it says, as far as domains, and the nodes that this library
+  /// writes, tell: as tried with 2026.4 (Tests/python/test_runtimes.py). nil: nothing is known.
+  public static func openVINOObstacle(to model: Model) -> String? {
+    let functions = Set(model.functions.map { [$0.domain, $0.name] })
+    var nodes = model.graph.nodes.flattened
+    nodes += model.functions.flatMap(\.nodes.flattened)
+    if let node = nodes.first(where: { functions.contains([$0.domain, $0.operatorType]) }) {
+      return "function \(node.operatorType) of domain \(node.domain)"
+    }
+    if let node = nodes.first(where: { !["", "ai.onnx", "com.microsoft"].contains($0.domain) }) {
+      return "operator \(node.operatorType) of domain \(node.domain)"
+    }
+    let tensors = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
+    if let type = model.graph.initializers.map(\.tensor.type).first(where: { [.uint2, .int2].contains($0) }) { return "tensors of type \(type)" }
+    let makers = Dictionary(nodes.flatMap { node in node.outputs.map { ($0, node) } }, uniquingKeysWith: { first, _ in first })
+    for node in nodes {
+      if let reason = blockObstacle(node, tensors) ?? productObstacle(node, tensors, makers) ?? recurrentObstacle(node, makers) { return reason }
+    }
+    return nil
+  }
+
+  /// Blocks must divide what they are blocks of.
+  private static func blockObstacle(_ node: Node, _ tensors: [String: Tensor]) -> String? {
+    guard case .int(let size)? = node.attributes["block_size"], size > 0, let codes = tensors[node.input(0)], codes.rank > 0 else { return nil }
+    var count: Int
+    switch node.operatorType {
+    case "DequantizeLinear":
+      var axis = if case .int(let value)? = node.attributes["axis"] { Int(clamping: value) } else { 1 }
+      if axis < 0 { axis += codes.rank }
+      guard codes.shape.indices.contains(axis) else { return nil }
+      count = codes.shape[axis]
+    case "GatherBlockQuantized":
+      let bits = if case .int(let value)? = node.attributes["bits"] { Int(clamping: value) } else { 4 }
+      count = codes.shape[codes.rank - 1]
+      if codes.type == .uint8, bits > 0 { count = .saturatingProduct(count, 8 / bits) }
+    default: return nil
+    }
+    return count.isMultiple(of: Int(clamping: size)) ? nil : "\(node.operatorType) with blocks of \(size) that do not divide \(count)"
+  }
+
+  /// Products read packed codes of an odd number of summands at wrong places.
+  private static func productObstacle(_ node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]) -> String? {
+    guard node.domain.isEmpty, ["MatMul", "Gemm"].contains(node.operatorType) else { return nil }
+    var source = makers[node.input(1)]
+    var isTransposed = if case .int(let value)? = node.attributes["transB"] { value != 0 } else { false }
+    // Few nodes stand between: a name that is given in two scopes must not lead in a circle.
+    for _ in 0..<4 {
+      guard let moved = source, ["Transpose", "Reshape", "Cast"].contains(moved.operatorType) else { break }
+      if moved.operatorType == "Transpose" { isTransposed.toggle() }
+      source = makers[moved.input(0)]
+    }
+    guard let source, source.operatorType == "DequantizeLinear", let codes = tensors[source.input(0)], codes.rank > 1,
+      [.uint4, .int4].contains(codes.type)
+    else { return nil }
+    let count = codes.shape[isTransposed ? codes.rank - 1 : codes.rank - 2]
+    return count.isMultiple(of: 2) ? nil : "\(node.operatorType) of 4-bit codes with an odd number of summands (\(count)), computed wrong"
+  }
+
+  /// Recurrent operators take constants, and those of DequantizeLinear.
+  private static func recurrentObstacle(_ node: Node, _ makers: [String: Node]) -> String? {
+    guard ["LSTM", "GRU", "RNN"].contains(node.operatorType) else { return nil }
+    let isMade = [1, 2].contains { position in
+      makers[node.input(position)].map { !["DequantizeLinear", "Constant"].contains($0.operatorType) } ?? false
+    }
+    return isMade ? "\(node.operatorType) with weights that nodes make" : nil
+  }
+}

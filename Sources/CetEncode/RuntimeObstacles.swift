@@ -1,0 +1,35 @@
+import CetLayers
+import CetQuantize
+
+// What runtimes cannot do with valid files, as tried (Tests/python/test_runtimes.py).
+
+extension Encoding {
+  /// Why a file of this encoding that is to open in `runtime` cannot have codes of so many bits; nil: it can.
+  public func obstacle(bits: Int, _ runtime: Runtime?) -> String? {
+    guard self == .qdq, let runtime, !DequantizeEncoding.isReadable(bits: bits, runtime) else { return nil }
+    return "encoding 'qdq' stores codes of \(bits) bit\(bits == 1 ? "" : "s") in a type that \(runtime) does not read"
+  }
+
+  /// Why a layer's weight cannot have them: `runtime` would not open the file, or compute something else; nil: it can.
+  public func obstacle(bits: Int, of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> String? {
+    if let reason = obstacle(bits: bits, runtime) { return reason }
+    guard case .openvino? = runtime, let runtime else { return nil }
+    switch self {
+    case .qdq:
+      let block = granularity.blockSize
+      if block > 0, block < layer.columns, !layer.columns.isMultiple(of: block) {
+        return "\(runtime) opens no file in which blocks of \(block) do not divide the \(layer.columns) columns of a weight"
+      }
+      // Its products read packed rows of odd length at wrong places.
+      if case .matrix = layer.kind, !layer.columns.isMultiple(of: 2), DequantizeEncoding.isPacked(bits: bits) {
+        return "\(runtime) computes wrong products with \(bits) bits and an odd number of columns (\(layer.columns)) in encoding 'qdq'"
+      }
+    case .planes, .ort:
+      if ["LSTM", "GRU", "RNN"].contains(layer.node.operatorType) {
+        return "\(runtime) wants weights of \(layer.node.operatorType) as constants, which encoding '\(rawValue)' does not keep"
+      }
+    case .float: break
+    }
+    return nil
+  }
+}

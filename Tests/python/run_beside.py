@@ -1,0 +1,51 @@
+"""Runs models in a runtime that PYTHONPATH has: `run_beside.py onnxruntime|openvino FOLDER`.
+
+FOLDER has NAME.onnx and one inputs.npz for all of them. Afterwards it has NAME.RUNTIME.npy, the first output, of the models that could
+be loaded, and RUNTIME.json with what the runtime said of the others.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+
+def with_onnxruntime():
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    # As the nodes say it: no DequantizeLinear becomes an integer kernel.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+    def run(path, inputs):
+        session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        return session.run(None, {value.name: inputs[value.name] for value in session.get_inputs()})[0]
+
+    return ort.__version__, run
+
+
+def with_openvino():
+    import openvino
+
+    core = openvino.Core()
+    exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+
+    def run(path, inputs):
+        model = core.compile_model(core.read_model(path), "CPU", exact)
+        return model({value.get_any_name(): inputs[value.get_any_name()] for value in model.inputs})[0]
+
+    return openvino.__version__, run
+
+
+name, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+version, run = with_onnxruntime() if name == "onnxruntime" else with_openvino()
+inputs = dict(np.load(folder / "inputs.npz"))
+messages = {"version": version}
+for path in sorted(folder.glob("*.onnx")):
+    try:
+        np.save(folder / f"{path.stem}.{name}.npy", run(path, inputs))
+    except Exception as error:  # of a kind for every cause
+        messages[path.stem] = str(error)
+(folder / f"{name}.json").write_text(json.dumps(messages))

@@ -1,0 +1,187 @@
+"""The oldest onnxruntime that files are promised for, 1.20.1, and OpenVINO 2026.4 open exactly the files of which the library says so, and
+compute what the dequantized model computes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from conftest import ROOT
+from onnx import helper, numpy_helper
+
+import cet
+
+RANDOM = np.random.default_rng(0)
+INPUTS = {
+    "ids": RANDOM.integers(0, 50, (32, 6)).astype(np.int64),
+    "x": RANDOM.standard_normal((32, 8, 9)).astype(np.float32),
+    "odd": RANDOM.standard_normal((32, 65)).astype(np.float32),
+    "image": RANDOM.standard_normal((32, 6, 12, 12)).astype(np.float32),
+}
+ENCODINGS = {"planes": [1, 2, 3, 4, 5, 6, 7, 8], "qdq": [2, 3, 4, 5, 8], "ort": [2, 3, 4, 8]}
+GRANULARITIES = [None, "per-tensor", "block:32"]
+
+
+def weight(name, *shape):
+    return numpy_helper.from_array((RANDOM.standard_normal(shape) * 0.2).astype(np.float32), name)
+
+
+def made(nodes, initializers, name, *shape):
+    kind = 7 if name == "ids" else 1
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info(name, kind, ["N", *shape])], [helper.make_tensor_value_info("y", 1, ["N", 5])],
+        initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def text():
+    node = helper.make_node
+    return made(
+        [node("Gather", ["E", "ids"], ["e"]), node("MatMul", ["e", "W"], ["a"]), node("Tanh", ["a"], ["t"]),
+         node("ReduceMean", ["t"], ["r"], axes=[1], keepdims=0), node("Gemm", ["r", "G", "g"], ["z"], transB=1),
+         node("Relu", ["z"], ["zz"]), node("Gemm", ["zz", "H"], ["y"])],
+        [weight("E", 50, 96), weight("W", 96, 200), weight("G", 130, 200), weight("g", 130), weight("H", 130, 5)], "ids", 6)
+
+
+def images():
+    node = helper.make_node
+    return made(
+        [node("Conv", ["image", "A", "a"], ["c"], pads=[1, 1, 1, 1]), node("Relu", ["c"], ["d"]),
+         node("Conv", ["d", "D"], ["e"], group=32, strides=[2, 2]), node("ConvTranspose", ["e", "T", "t"], ["f"]),
+         node("GlobalAveragePool", ["f"], ["p"]), node("Flatten", ["p"], ["q"]), node("Gemm", ["q", "H"], ["y"])],
+        [weight("A", 32, 6, 3, 3), weight("a", 32), weight("D", 32, 1, 3, 3), weight("T", 32, 20, 3, 3), weight("t", 20),
+         weight("H", 20, 5)], "image", 6, 12, 12)
+
+
+def sequences():
+    """LSTM has the steps first: its input is transposed."""
+    node = helper.make_node
+    return made(
+        [node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]), node("LSTM", ["xt", "W", "R", "B"], ["", "h"], hidden_size=16),
+         node("Squeeze", ["h", "zero"], ["s"]), node("MatMul", ["s", "H"], ["y"])],
+        [weight("W", 1, 64, 9), weight("R", 1, 64, 16), weight("B", 1, 128), numpy_helper.from_array(np.array([0]), "zero"),
+         weight("H", 16, 5)], "x", 8, 9)
+
+
+def products():
+    """Of an odd number of summands, with weights in both orders."""
+    node = helper.make_node
+    return made(
+        [node("MatMul", ["odd", "W"], ["a"]), node("Relu", ["a"], ["b"]), node("Gemm", ["b", "G"], ["c"], transB=1),
+         node("Transpose", ["T"], ["t"]), node("MatMul", ["c", "t"], ["y"])],
+        [weight("W", 65, 33), weight("G", 48, 33), weight("T", 5, 48)], "odd", 65)
+
+
+MODELS = {"text": ("ids", text()), "images": ("image", images()), "sequences": ("x", sequences()), "products": ("odd", products())}
+
+
+def dequantized(content, quantized):
+    """The original with decoded weights and corrected biases, by the onnx package."""
+    model = onnx.load_model_from_string(content)
+    values = {name: quantized[name].dequantize() for name, bits in quantized.plan.bits.items() if bits < 32}
+    values.update({correction.name: correction.values for correction in quantized.corrections if not correction.added})
+    for initializer in model.graph.initializer:
+        if initializer.name in values:
+            shaped = np.asarray(values[initializer.name], np.float32).reshape(tuple(initializer.dims))
+            initializer.CopyFrom(numpy_helper.from_array(shaped, initializer.name))
+    return model.SerializeToString()
+
+
+class Files:
+    """Files in a folder, what `inspect` says of them, and what they must compute."""
+
+    def __init__(self, folder):
+        self.folder, self.expected, self.said = folder, {}, {}
+        np.savez(folder / "inputs.npz", **INPUTS)
+
+    def add(self, case, kind, **options):
+        name, content = MODELS[kind]
+        feeds = {name: INPUTS[name]}
+        model, data = cet.Model(content), cet.Calibration(feeds)
+        small = cet.quantize(model, data, cet.plan(model, data, rounding="nearest", **options))
+        written = small.to_bytes()
+        case = case.replace(":", "-")
+        (self.folder / f"{case}.onnx").write_bytes(written)
+        self.said[case] = cet.inspect(cet.Model(written))
+        session = ort.InferenceSession(dequantized(content, small), providers=["CPUExecutionProvider"])
+        self.expected[case] = session.run(None, feeds)[0]
+        return small.plan
+
+    def run(self, runtime, place):
+        """The runtime's version, its words for files that it does not open, and the relative errors of its outputs."""
+        beside = ROOT / ".venv" / place
+        if not (beside / "installed").exists():
+            pytest.skip(f"{runtime} is not installed (tools/setup.sh tests)")
+        environment = {**os.environ, "PYTHONPATH": str(beside), "ORT_DISABLE_TELEMETRY": "1"}
+        command = [sys.executable, ROOT / "Tests/python/run_beside.py", runtime, self.folder]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        messages = json.loads((self.folder / f"{runtime}.json").read_text())
+        errors = {}
+        for case in self.expected.keys() - messages.keys():
+            found = np.load(self.folder / f"{case}.{runtime}.npy")
+            errors[case] = float(np.abs(found - self.expected[case]).max() / np.abs(self.expected[case]).max())
+        return messages.pop("version"), messages, errors
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Every encoding at every width in blocks of every kind."""
+    made = Files(tmp_path_factory.mktemp("runtimes"))
+    for kind in MODELS:
+        for encoding, widths in ENCODINGS.items():
+            for bits in widths:
+                for granularity in GRANULARITIES:
+                    for coding in ["affine", "trellis"] if encoding == "planes" and granularity is None else ["affine"]:
+                        if bits > 1 or coding == "trellis":
+                            made.add(
+                                f"{kind} {encoding} {bits} {granularity} {coding}", kind, bits=[bits], target_bits=bits,
+                                encoding=encoding, granularity=granularity, coding=coding)
+    assert len(made.expected) > 150
+    return made
+
+
+def test_oldest_onnxruntime_opens_and_computes_what_inspect_says(files):
+    version, messages, errors = files.run("onnxruntime", "old-runtime")
+    assert version == "1.20.1"
+    assert {case for case, said in files.said.items() if said["oldest_runtime"] != "ort-1.20"} == set(messages), messages
+    # Codes of 2 bits, in a type or in a kernel, came later, and so did kernels of 8 bits; nothing else is held back.
+    assert all(" qdq 2 " in case or " ort 2 " in case or " ort 8 " in case for case in messages), messages
+    assert max(errors.values()) < 1e-5, errors
+
+
+def test_openvino_opens_and_computes_what_inspect_says(files):
+    version, messages, errors = files.run("openvino", "openvino")
+    assert version.startswith("2026.4")
+    wrong = {case for case, error in errors.items() if not error < 1e-5}
+    assert {case for case, said in files.said.items() if said["oldest_openvino"] is None} == set(messages) | wrong, (messages, wrong)
+    assert all((files.said[case]["oldest_openvino"] is None) == (files.said[case]["oldest_openvino_reason"] is not None) for case in errors)
+    assert len(errors) - len(wrong) > 100
+
+
+@pytest.mark.parametrize("runtime", ["ort-1.20", "openvino-2026"])
+def test_files_for_a_runtime_open_in_it_and_compute_what_they_should(tmp_path, runtime):
+    made = Files(tmp_path)
+    encodings = {}
+    for kind in MODELS:
+        for encoding in ["auto", "planes", "qdq", "ort"]:
+            for granularity in GRANULARITIES:
+                case = f"{kind} {encoding} {granularity}"
+                try:
+                    plan = made.add(
+                        case, kind, target_bits=6, bits=[2, 3, 4, 6, 8], encoding=encoding, granularity=granularity, coding="affine",
+                        min_runtime=runtime)
+                    encodings[case] = json.loads(plan.to_json())["options"]["encoding"]
+                except cet.InvalidArgument as error:
+                    # What a runtime does not take is told by its name.
+                    assert runtime == "openvino-2026" and "openvino-2026" in str(error), (case, str(error))
+    engine, place = ("openvino", "openvino") if runtime == "openvino-2026" else ("onnxruntime", "old-runtime")
+    _, messages, errors = made.run(engine, place)
+    assert not messages
+    assert max(errors.values()) < 1e-5, errors
+    if runtime == "openvino-2026":
+        assert encodings["sequences auto None"] == "qdq"
+        assert encodings["images auto None"] == "planes"
