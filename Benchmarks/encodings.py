@@ -5,9 +5,13 @@
 Each file is loaded and run in a process of its own, which tells its peak memory above that of the loaded onnxruntime; then all of
 them run in turns in one process, in another order each round, and the medians are printed. With --bits all tensors have that many
 bits, and codes are the nearest, which changes neither size nor speed; else they are planned for --ratio. `trellis` is planes with trellis
-codes, `qdq folded` is qdq with session.disable_quant_qdq, which folds it like a constant.
+codes, `qdq folded` is qdq with session.disable_quant_qdq, which folds it like a constant, `integers` is planes with activations of 8
+bits, for integer kernels. OpenVINO, where tools/setup.sh has put it beside, runs each file in a process of its own, in turns of
+processes: time to load, peak memory above that of the loaded OpenVINO, median of 30 runs in float32. A file that it does not
+open says so.
 """
 
+import os
 import pathlib
 import statistics
 import subprocess
@@ -46,6 +50,36 @@ for _ in range(3):
 print(loaded, (peak() - before) / 1024)
 """
 
+OPENVINO = ROOT / ".venv" / "openvino"
+ALONE_OPENVINO = """
+import statistics, sys, time, numpy as np, openvino
+def peak():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+path, data, threads = sys.argv[1:]
+inputs = dict(np.load(data))
+core = openvino.Core()
+before, start = peak(), time.perf_counter()
+model = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"})
+loaded = time.perf_counter() - start
+times = []
+for _ in range(33):
+    start = time.perf_counter()
+    model(inputs)
+    times.append(time.perf_counter() - start)
+print(loaded, (peak() - before) / 1024, statistics.median(times[3:]))
+"""
+
+
+def openvino_alone(path, inputs, threads):
+    """Seconds to load, megabytes, seconds a run; the end of OpenVINO's message where it does not open the file."""
+    environment = {**os.environ, "PYTHONPATH": str(OPENVINO)}
+    command = [sys.executable, "-c", ALONE_OPENVINO, path, inputs, str(threads)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        return " ".join(done.stderr.split())[-70:]
+    return [float(text) for text in done.stdout.split()]
+
 
 def session(path, threads, folds):
     options = ort.SessionOptions()
@@ -65,7 +99,8 @@ def files(a, model, folder):
     else:
         common.update(target_ratio=a.ratio)
     made = {"float32": pathlib.Path(a.model)}
-    wanted = {"planes": {"coding": "affine"}, "trellis": {"coding": "trellis"}, "qdq": {"encoding": "qdq"}, "ort": {"encoding": "ort"}}
+    wanted = {"planes": {"coding": "affine"}, "trellis": {"coding": "trellis"}, "qdq": {"encoding": "qdq"}, "ort": {"encoding": "ort"},
+              "integers": {"coding": "affine", "activations": 8}}
     for name, options in wanted.items():
         try:
             plan = cet.plan(model, data, **common, **options)
@@ -73,7 +108,7 @@ def files(a, model, folder):
             print(f"{name:12} not made: {error}")
             continue
         made[name] = folder / f"{name}.onnx"
-        cet.quantize(model, None, plan, rounding="nearest").save(made[name])
+        cet.quantize(model, data if name == "integers" else None, plan, rounding="nearest").save(made[name])
     if "qdq" in made:
         made["qdq folded"] = made["qdq"]
     return made
@@ -102,6 +137,10 @@ def main():
             command = [sys.executable, "-c", ALONE, path, folder / "inputs.npz", str(a.threads), str(int(name == "qdq folded"))]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             alone[name] = [float(text) for text in done.stdout.split()]
+        beside = {}
+        if (OPENVINO / "installed").exists():
+            others = {name: path for name, path in made.items() if name != "qdq folded"}
+            beside = {name: openvino_alone(path, folder / "inputs.npz", a.threads) for name, path in others.items()}
         runs = {name: session(path, a.threads, name == "qdq folded") for name, path in made.items()}
         sizes = {name: path.stat().st_size for name, path in made.items()}
     times = {name: [] for name in runs}
@@ -119,6 +158,10 @@ def main():
         print(
             f"{name:12} {sizes[name]:11,} bytes  load {1e3 * loaded:7.1f} ms  peak {peak:7.1f} MB"
             f"  run {1e3 * statistics.median(times[name]):8.3f} ms")
+    for name, found in beside.items():
+        text = found if isinstance(found, str) else "load {:7.1f} ms  peak {:7.1f} MB  run {:8.3f} ms".format(
+            1e3 * found[0], found[1], 1e3 * found[2])
+        print(f"{name:12} OpenVINO     {text}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ import CetAutodiff
 import CetEncode
 import CetLayers
 import CetMeasure
+import CetONNX
 import CetQuantize
 import CetTensor
 
@@ -87,6 +88,8 @@ public struct PlanOptions: Sendable, Equatable {
   public var output: String?
   /// nil: activations stay float32.
   public var activations: ActivationOptions?
+  /// Where the written file has its large tensors.
+  public var place = ModelWriter.Place.inside
   public var threads = Workers.processorCount
 
   public init(target: Target) { self.target = target }
@@ -102,8 +105,7 @@ public struct PlanOptions: Sendable, Equatable {
   /// With the choices that are left to the library made. Nearest codes are those of a grid, unless a trellis is asked for.
   func settled(for model: LoadedModel) -> PlanOptions {
     var options = self
-    // Weights beside codes are no matter of onnxruntime's own kernels, which take float activations.
-    if choosesEncoding { options.encoding = activations == nil ? .chosen(for: model.found.layers, runtime) : .planes }
+    if choosesEncoding { options.encoding = activations == nil ? .chosen(for: model.found.layers, runtime) : .besideActivations(runtime) }
     if usesUsualGranularity { options.granularity = options.encoding.usualGranularity(of: model.found.layers, runtime) }
     (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
     if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis { options.coding = .affine }

@@ -237,6 +237,7 @@ extension PlanOptions {
       .init("max_iterations", .integer(maxIterations)),
       .init("output", .text(output)),
       .init("activations", activations.map { $0.json() } ?? .null),
+      .init("external_data", .bool(place == .beside)),
     ])
   }
 
@@ -279,6 +280,7 @@ extension PlanOptions {
     maxIterations = try fields.optional("max_iterations")?.integer(1...Int.max)
     output = try fields.optional("output")?.string()
     activations = try fields.optional("activations").map { field throws(CetError) in try ActivationOptions(fields: field) }
+    place = try fields.optional("external_data")?.bool() ?? false ? .beside : .inside
     do { try validate() } catch { throw fields.error(error.message) }
   }
 

@@ -72,6 +72,8 @@ extension PlanOptions {
     maxIterations = try optional(c.max_iterations, "max_iterations")
     output = try c.output.map { chars throws(CetError) in try text(chars, "output") }
     activations = try ActivationOptions(c)
+    guard c.external_data <= 1 else { throw invalid("option external_data: expected 0 or 1, got \(c.external_data)") }
+    place = c.external_data == 1 ? .beside : .inside
     threads = try checkedThreads(c.threads)
     shifts = c.shifts == 0 ? nil : c.shifts == CET_NO_SHIFTS ? 0 : Int(c.shifts)
     try validate()

@@ -73,6 +73,12 @@ public enum Encoding: String, Sendable, CaseIterable {
     return 2 * inKernels > count ? .ort : .planes
   }
 
+  /// The encoding beside activations that are rounded, where onnxruntime's own kernels, which take floats, are of no use. OpenVINO
+  /// folds no planes: with bfloat16, its usual precision where the processor has it, it finds no kernel for what they leave.
+  public static func besideActivations(_ runtime: Runtime?) -> Encoding {
+    if case .openvino? = runtime { .qdq } else { .planes }
+  }
+
   /// What a caller should know before trusting the figures.
   /// - Parameter activations: those that the file rounds.
   public func notes(_ layers: [LinearLayer], activations: [WrittenActivation] = []) -> [String] {

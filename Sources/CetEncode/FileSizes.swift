@@ -11,6 +11,7 @@ public final class FileSizes: Sendable {
   private let encoding: Encoding
   private let granularity: Granularity
   private let runtime: Runtime?
+  private let place: ModelWriter.Place
   private let activations: [WrittenActivation]
   /// Layers whose codes of 8 bits the file holds, by name.
   private let integers: Set<String>
@@ -18,8 +19,9 @@ public final class FileSizes: Sendable {
   /// - Parameter activations: those that are rounded while the model runs.
   public init(
     _ found: LinearLayers, of file: ModelFile, encoding: Encoding, granularity: Granularity, runtime: Runtime? = nil,
-    activations: [WrittenActivation] = []
+    activations: [WrittenActivation] = [], place: ModelWriter.Place = .inside
   ) {
+    self.place = place
     self.activations = activations
     integers = Set((encoding.holdsIntegers ? activations.integerLayers(found.layers) : [:]).keys.map { found.layers[$0].name })
     self.runtime = runtime
@@ -64,6 +66,6 @@ public final class FileSizes: Sendable {
       contents[index] = LayerContent(sizeOf: form, biasCount: layer.usesStatistics && addsBias(index) ? layer.channels : nil)
     }
     let rewriting = Rewriting(found, original: file.model, biasNames: found.layers.map(\.biasName))
-    return try ModelWriter.size(edit: rewriting.edit(contents, activations: activations, encoding: encoding, runtime: runtime, metadata: metadata), of: file)
+    return try ModelWriter.size(edit: rewriting.edit(contents, activations: activations, encoding: encoding, runtime: runtime, metadata: metadata), of: file, place: place)
   }
 }

@@ -5,9 +5,17 @@ import CetTensor
 /// Writes edited models. What an edit does not name is copied from the source file byte for byte.
 ///
 /// A written model stands alone: tensors that the source keeps in external files are written into the model,
-/// so the output opens from any folder and its size is all there is. Only when the result would pass
-/// protobuf's 2 GiB do large tensors go to one new file beside the output, `<file name>.data`.
+/// so the output opens from any folder and its size is all there is. Only when that is asked for, or the result would pass
+/// protobuf's 2 GiB, do large tensors go to one new file beside the output, `<file name>.data`.
 public enum ModelWriter {
+  /// Where large tensors are written.
+  public enum Place: Sendable, Equatable {
+    /// In the model, if that stays below 2 GiB.
+    case inside
+    /// In a file beside it.
+    case beside
+  }
+
   /// The most that protobuf, and so every ONNX reader, accepts in one file.
   public static let maximumByteCount = Int(Int32.max)
 
@@ -18,7 +26,7 @@ public enum ModelWriter {
 
   static func write(edit: ModelEdit, of file: ModelFile, limit: Int) throws(CetError) -> [UInt8] {
     try check(edit, of: file.model)
-    let output = try plan(edit, of: file, externalLocation: longestLocation, limit: limit)
+    let output = try plan(edit, of: file, .inside, externalLocation: longestLocation, limit: limit)
     guard output.data == nil else {
       throw CetError(
         .invalidArgument,
@@ -34,18 +42,24 @@ public enum ModelWriter {
   }
 
   /// The edited model as `write` puts it at `path`, before anything is written.
-  public static func layOut(edit: ModelEdit, of file: ModelFile, toFile path: String) throws(CetError) -> LaidOutModel {
-    try layOut(edit: edit, of: file, toFile: path, limit: maximumByteCount)
+  public static func layOut(
+    edit: ModelEdit, of file: ModelFile, toFile path: String, place: Place = .inside
+  ) throws(CetError) -> LaidOutModel {
+    try layOut(edit: edit, of: file, toFile: path, place: place, limit: maximumByteCount)
   }
 
-  /// Bytes that `write` would write, external data included: exactly, but for results over 2 GiB without a path, where the
-  /// longest file name is counted, which every large tensor has beside it. Whether the edited model is valid is found by writing.
-  public static func size(edit: ModelEdit, of file: ModelFile, toFile path: String? = nil) throws(CetError) -> Int {
-    try size(edit: edit, of: file, toFile: path, limit: maximumByteCount)
+  /// Bytes that `write` would write, external data included: exactly, but for results with a file beside them without a path, where
+  /// the longest file name is counted, which every large tensor has beside it. Whether the edited model is valid is found by writing.
+  public static func size(
+    edit: ModelEdit, of file: ModelFile, toFile path: String? = nil, place: Place = .inside
+  ) throws(CetError) -> Int {
+    try size(edit: edit, of: file, toFile: path, place: place, limit: maximumByteCount)
   }
 
-  static func size(edit: ModelEdit, of file: ModelFile, toFile path: String?, limit: Int) throws(CetError) -> Int {
-    let output = try plan(edit, of: file, externalLocation: path.map(externalLocation) ?? longestLocation, limit: limit)
+  static func size(
+    edit: ModelEdit, of file: ModelFile, toFile path: String?, place: Place = .inside, limit: Int
+  ) throws(CetError) -> Int {
+    let output = try plan(edit, of: file, place, externalLocation: path.map(externalLocation) ?? longestLocation, limit: limit)
     return output.model.byteCount + (output.data?.byteCount ?? 0)
   }
 
@@ -67,26 +81,29 @@ public enum ModelWriter {
   }
 
   private static func layOut(
-    edit: ModelEdit, of file: ModelFile, toFile path: String, limit: Int
+    edit: ModelEdit, of file: ModelFile, toFile path: String, place: Place = .inside, limit: Int
   ) throws(CetError) -> LaidOutModel {
     let target = try PendingFile.target(of: path)
     try check(edit, of: file.model)
-    let output = try plan(edit, of: file, externalLocation: externalLocation(target), limit: limit)
+    let output = try plan(edit, of: file, place, externalLocation: externalLocation(target), limit: limit)
     return LaidOutModel(file: file, target: target, model: output.model, data: output.data)
   }
 
   private static func externalLocation(_ path: String) -> String { path.splitAtLastSlash.name + LaidOutModel.externalSuffix }
 
   private static func plan(
-    _ edit: ModelEdit, of file: ModelFile, externalLocation: String, limit: Int
+    _ edit: ModelEdit, of file: ModelFile, _ place: Place, externalLocation: String, limit: Int
   ) throws(CetError) -> (model: WireWriter, data: WireWriter?) {
-    var inline = ModelRewriter(file: file, edit: edit, externalLocation: nil)
-    let whole = try inline.rewritten()
-    guard whole.byteCount > limit else { return (whole, nil) }
+    if place == .inside {
+      var inline = ModelRewriter(file: file, edit: edit, externalLocation: nil)
+      let whole = try inline.rewritten()
+      guard whole.byteCount > limit else { return (whole, nil) }
+    }
     var split = ModelRewriter(file: file, edit: edit, externalLocation: externalLocation)
     let model = try split.rewritten()
     try checkSize(model, limit: limit)
-    return (model, split.externalData)
+    let data = split.externalData
+    return (model, data?.byteCount == 0 ? nil : data)
   }
 
   private static func checkSize(_ output: WireWriter, limit: Int) throws(CetError) {

@@ -60,7 +60,7 @@ def test_every_option_reaches_the_library(model):
         target_ratio=2.5, target_bits=3.5, target_size="2kB", max_loss=0.5, method="uniform", loss="mse", curvature="gauss-newton",
         rounding="gptq", granularity="block:32", encoding="qdq", min_runtime="ort-1.24", coding="affine", effort="high", bits="2,3",
         keep="a", fix="a=3", min_bits="a=3", max_bits={"a": 3}, group="auto", output="y", shifts=0, eigenpairs=3, max_iterations=4, seed=5, threads=2, samples=6, batch_size=7,
-        max_memory="1GiB", activations="8,float", activation_range="min-max", activation_loss=0.5, activation_mean_bits=9)
+        max_memory="1GiB", activations="8,float", activation_range="min-max", activation_loss=0.5, activation_mean_bits=9, external_data=True)
     assert set(values) | {"progress", "log"} == set(given)
     plain, reached = fields(PlanCall), set()
     for name, value in values.items():

@@ -646,6 +646,10 @@ typedef struct cet_plan_options {
      elements of a sample (0: not bounded). At most one of the two is positive. */
   double activation_loss;
   double activation_mean_bits;
+  /* 1: tensors of 16 kB and more go to one file beside the written one, its name with ".data" behind, whatever the source has. Bytes are
+     then those of both, and at most: every such tensor has the file's name beside it, of which 255 letters are counted. 0: they do so
+     where a file would pass 2 GiB alone. */
+  uint32_t external_data;
 } cet_plan_options;
 
 CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);

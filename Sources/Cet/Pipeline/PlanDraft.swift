@@ -90,7 +90,7 @@ struct PlanDraft {
     if let asked = options.activations, let activations { written = try activations.largest(asked, model.found.layers) }
     sizes = FileSizes(
       model.found, of: model.file, encoding: options.encoding, granularity: options.granularity, runtime: options.runtime,
-      activations: written)
+      activations: written, place: options.place)
     // A model that the operator set of the fewest bits has no form for is refused before anything is measured.
     _ = try fileBytes(widths.map(\.first))
   }

@@ -107,7 +107,7 @@ extension CompressionPlan {
     }
     return try FileSizes(
       model.found, of: model.file, encoding: options.encoding, granularity: options.granularity, runtime: options.runtime,
-      activations: model.written(self)
+      activations: model.written(self), place: options.place
     ).bytes(formats, addsBias: addsBias, metadata: FileMetadata.entries(model, plan: self))
   }
 }

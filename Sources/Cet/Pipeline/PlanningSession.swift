@@ -158,6 +158,7 @@ public final class PlanningSession: @unchecked Sendable {
     var (asked, made) = (options.settled(for: model), known.plan.options)
     (asked.target, made.target) = (.ratio(1), .ratio(1))
     (asked.maxMemory, made.maxMemory) = (nil, nil)
+    (asked.place, made.place) = (.inside, .inside)
     // What the samples are is compared by themselves, and a loss that was not named is the library's choice.
     (asked.samples, made.samples) = (nil, nil)
     if asked.loss == nil { asked.loss = made.loss }

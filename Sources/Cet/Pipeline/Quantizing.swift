@@ -257,7 +257,8 @@ public final class QuantizedModel: @unchecked Sendable {
     let metadata = FileMetadata.entries(model, plan: plan)
     let sizes = layers.mapValues { LayerContent(sizeOf: $0.tensor.form, biasCount: $0.bias?.count) }
     plan.fileBytes = try ModelWriter.size(
-      edit: rewriting.edit(sizes, activations: activations, encoding: plan.options.encoding, runtime: plan.options.runtime, metadata: metadata), of: model.file)
+      edit: rewriting.edit(sizes, activations: activations, encoding: plan.options.encoding, runtime: plan.options.runtime, metadata: metadata), of: model.file,
+      place: plan.options.place)
     self.plan = plan
     let indices = layers.keys.sorted()
     tensors = indices.compactMap { layers[$0]?.tensor }
@@ -286,6 +287,9 @@ public final class QuantizedModel: @unchecked Sendable {
   /// The file's bytes. They are read back and run before they are handed over.
   public func bytes(encoding: Encoding, _ monitor: Monitor = Monitor()) throws(CetError) -> [UInt8] {
     try monitor.attended { () throws(CetError) in
+      guard plan.options.place == .inside else {
+        throw CetError(.invalidArgument, "option external_data: the plan puts large tensors into a file beside the model, save it to a path")
+      }
       try monitor.report(.write, 0, of: 1)
       let bytes = try ModelWriter.write(edit: self.edit(encoding), of: model.file)
       try verify(ModelFile(bytes: bytes).model, monitor)
@@ -299,8 +303,8 @@ public final class QuantizedModel: @unchecked Sendable {
     try monitor.attended { () throws(CetError) in
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
-      let output = try ModelWriter.layOut(edit: edit, of: model.file, toFile: path)
-      // Over the size of one file the tensors go beside it, and the model is checked as it is in memory.
+      let output = try ModelWriter.layOut(edit: edit, of: model.file, toFile: path, place: plan.options.place)
+      // Where tensors go beside the file the model is checked as it is in memory.
       try verify(
         output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
           .or(edit.applied(to: model.file.model)), monitor)

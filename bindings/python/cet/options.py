@@ -55,6 +55,7 @@ class PlanCall:
             setattr(options, name, None if given[name] is None else name_bytes(given[name]))
         options.activation_bits = g.activation_mask(given["activations"])
         options.activation_range = w.code("activation_range", given["activation_range"], w.ACTIVATION_RANGES)
+        options.external_data = bool(given["external_data"])
         for name in ("activation_loss", "activation_mean_bits"):
             if given[name] is not None:
                 setattr(options, name, g.number(name, given[name]))

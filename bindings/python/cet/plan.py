@@ -253,7 +253,7 @@ class Plan(Handle):
         keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
         min_bits: Optional[FixRules] = None, max_bits: Optional[FixRules] = None, group: Optional[Patterns] = None,
         activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
-        activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None,
+        activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None, external_data: bool = False,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
         seed: int = 0, threads: int = 0, samples: Optional[int] = None, batch_size: Optional[int] = None,
         max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
@@ -317,7 +317,7 @@ def plan(
     keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
     min_bits: Optional[FixRules] = None, max_bits: Optional[FixRules] = None, group: Optional[Patterns] = None,
     activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
-    activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None,
+    activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None, external_data: bool = False,
     shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
     seed: int = 0, threads: int = 0, samples: Optional[int] = None, batch_size: Optional[int] = None,
     max_memory: Optional[ByteSize] = None, progress: Optional[Progress] = None, log: Optional[Log] = None,
@@ -361,6 +361,8 @@ def plan(
         activation_loss: Of several bits the fewest for which the table's losses of activations sum to at most this; default as
             much as those of the weights.
         activation_mean_bits: Of several bits those of least loss with at most this mean over the elements of a sample.
+        external_data: Tensors of 16 kB and more go to one file beside the written one, its name with ".data" behind, whatever the
+            source has; file_bytes are those of both, and at most. Else they do so where a file would pass 2 GiB alone.
         shifts: Copies of every image, each moved by up to a sixteenth of it, that statistics, the choice of bits and the check
             of compensated rounding take beside the samples; default as many as make up to 256 images of them, at most 3 (none
             of more than 128 samples); 0 for none. Images are inputs of rank 4, 16 × 16 or larger, that a convolution reads.

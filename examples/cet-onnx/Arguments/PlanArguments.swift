@@ -153,6 +153,9 @@ struct MethodArguments: ParsableArguments {
   @Option(parsing: .unconditional, help: "Moved copies of every image to round and choose by, 0 to 64. (default: up to 3, none of more than 128 samples)")
   var shifts: UInt8?
 
+  @Flag(help: "Put large tensors into one file beside the model, its name with .data behind, also below 2 GiB.")
+  var externalData = false
+
   @Option(help: ArgumentHelp("Graph output that the loss reads. (default: the first)", valueName: "name"))
   var lossOutput: String?
 
@@ -163,7 +166,7 @@ struct MethodArguments: ParsableArguments {
       ("--granularity", granularity != nil), ("--coding", coding != nil), ("--keep", !keep.isEmpty), ("--keep-op", !keepOp.isEmpty),
       ("--fix", !fix.isEmpty), ("--min-bits", !minBits.isEmpty), ("--max-bits", !maxBits.isEmpty), ("--group", !group.isEmpty),
       ("--shifts", shifts != nil), ("--min-runtime", minRuntime != nil),
-      ("--loss-output", lossOutput != nil),
+      ("--external-data", externalData), ("--loss-output", lossOutput != nil),
     ]) + ofActivations
   }
 }
@@ -223,6 +226,7 @@ func withPlanOptions<Result>(
   options.samples = UInt64(effort.samples.number)
   options.max_memory = effort.maxMemory?.bytes ?? 0
   options.batch_size = effort.batchSize.number
+  options.external_data = method.externalData ? 1 : 0
   options.activation_bits = method.activations?.mask ?? 0
   options.activation_range = method.activationRange.code
   options.activation_loss = method.activationLoss ?? 0

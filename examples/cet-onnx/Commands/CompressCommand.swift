@@ -116,8 +116,8 @@ struct CompressCommand: ParsableCommand {
     let isSame = options.rounding == 0 || Rounding.word(options.rounding) == outcome.totals.rounding
     // Codes that are written are searched for longer than those that are compared.
     let longer = outcome.tensors.contains { $0.coding == Coding.trellis.rawValue && $0.isPlanned } ? 4.0 : 2.0
-    // Data beside a model that is too large for one file is told as an upper bound.
-    let isOneFile = outcome.totals.fileBytes <= UInt64(Int32.max)
+    // Data beside a model is told as an upper bound.
+    let isOneFile = try outcome.totals.fileBytes <= UInt64(Int32.max) && !plan.json().contains("\"external_data\": true")
     outcome.outlook = Outlook(
       fileBytes: isForIt ? outcome.totals.fileBytes : 0, isExact: try isSame && isOneFile && plan.isJudged(), memory: memory, planningSeconds: seconds,
       restSeconds: longer * Double(outcome.tensors.filter(\.isPlanned).count) * monitor.rounding.secondsPerLayer)

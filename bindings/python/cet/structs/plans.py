@@ -56,6 +56,7 @@ class PlanOptions(Struct):
         ("activation_range", c.c_int32),
         ("activation_loss", c.c_double),
         ("activation_mean_bits", c.c_double),
+        ("external_data", c.c_uint32),
     ]
 
 
