@@ -113,7 +113,7 @@ struct MethodArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Round activations to so many bits while the model runs: 8 (runtimes then compute with integers), 4 (simulated in float),       mixed (4 and 8), or several of 4, 8, 16 and float with commas between them. (default: none is rounded)
+      Round activations to so many bits while the model runs: 8 (runtimes then compute with integers), 4 (simulated in float), mixed (4 and 8), or several of 4, 8, 16 and float with commas between them. (default: none is rounded)
       """, valueName: "bits"))
   var activations: ActivationBits?
 
