@@ -135,8 +135,8 @@ public func cet_quantized_save_file(
 ) -> cet_status {
   boundary {
     let model = try Handle.get(quantized, as: QuantizedObject.self).model
-    let (encoding, host) = try toSave(model, options)
-    try model.save(path: text(path, "path"), encoding: encoding, host)
+    let (encoding, maxMemory, host) = try toSave(model, options)
+    try model.save(path: text(path, "path"), encoding: encoding, maxMemory: maxMemory, host)
   }
 }
 
@@ -151,8 +151,8 @@ public func cet_quantized_save_memory(
     let size = try required(size, "size")
     size.pointee = 0
     let model = try Handle.get(quantized, as: QuantizedObject.self).model
-    let (encoding, host) = try toSave(model, options)
-    let bytes = try model.bytes(encoding: encoding, host)
+    let (encoding, maxMemory, host) = try toSave(model, options)
+    let bytes = try model.bytes(encoding: encoding, maxMemory: maxMemory, host)
     data.pointee = try copyForCaller(bytes)
     size.pointee = bytes.count
   }
@@ -160,9 +160,11 @@ public func cet_quantized_save_memory(
 
 private func toSave(
   _ model: QuantizedModel, _ options: UnsafePointer<cet_save_options>?
-) throws(CetError) -> (encoding: Encoding, host: Monitor) {
+) throws(CetError) -> (encoding: Encoding, maxMemory: Int?, host: Monitor) {
   let c = try SizedStruct.read(options, cet_save_options(), "cet_save_options")
-  return (try encoding(c.encoding) ?? model.plan.options.encoding, monitor(c.progress, nil, c.user_data))
+  return (
+    try encoding(c.encoding) ?? model.plan.options.encoding, try optional(c.max_memory, "max_memory"), monitor(c.progress, nil, c.user_data)
+  )
 }
 
 @implementation @_cdecl("cet_quantized_correction_count")

@@ -6,13 +6,13 @@
 
 /* Sizes are multiples of 8 and only grow; offsets never change. */
 SAME(size_tensor, sizeof(cet_tensor) == 40);
-SAME(size_plan_options, sizeof(cet_plan_options) == 296);
+SAME(size_plan_options, sizeof(cet_plan_options) == 304);
 SAME(size_plan_tensor, sizeof(cet_plan_tensor) == 328);
 SAME(size_plan_activation, sizeof(cet_plan_activation) == 208);
 SAME(size_plan_summary, sizeof(cet_plan_summary) == 192);
 SAME(size_quantize_options, sizeof(cet_quantize_options) == 72);
 SAME(size_initializer_view, sizeof(cet_initializer_view) == 112);
-SAME(size_save_options, sizeof(cet_save_options) == 24);
+SAME(size_save_options, sizeof(cet_save_options) == 32);
 SAME(size_value_info, sizeof(cet_value_info) == 32);
 SAME(size_parameter_info, sizeof(cet_parameter_info) == 40);
 SAME(size_run_options, sizeof(cet_run_options) == 48);

@@ -72,3 +72,24 @@ def test_tool_max_memory_is_refused_with_what_is_enough_and_leaves_no_file(tool,
         "compress", digits / "model.onnx", output, "--data", digits / "calibration.npz", "--target-ratio", 11, "--max-memory", "100kB")
     assert run.returncode == 1 and "planning needs at least" in run.stderr and run.stderr.count("\n") == 1
     assert not output.exists()
+
+
+def test_saving_keeps_to_a_limit_or_says_what_it_needs(tmp_path, digits):
+    model, data = cet.Model(digits / "model.onnx"), cet.Calibration.from_npz(digits / "calibration.npz")
+    small = cet.quantize(model, data, cet.plan(model, data, target_bits=4, samples=16, coding="affine"), samples=16)
+    expected = small.to_bytes()
+    for save in (lambda limit: small.save(tmp_path / "m.onnx", max_memory=limit), lambda limit: small.to_bytes(max_memory=limit)):
+        limit, refused, before = 1, 0, sorted(tmp_path.iterdir())
+        while True:
+            try:
+                save(limit)
+                break
+            except cet.OutOfMemory as error:
+                refused += 1
+                assert sorted(tmp_path.iterdir()) == before
+                assert "\n" not in str(error)
+                # The file alone is told exactly; what its check takes is found value by value.
+                assert refused > 1 or error.bytes_needed > 2 * len(expected)
+                limit = max(2 * limit, error.bytes_needed or 0)
+        assert 1 < refused < 12 and limit < 64 << 20
+    assert (tmp_path / "m.onnx").read_bytes() == expected

@@ -913,6 +913,9 @@ typedef struct cet_save_options {
   cet_encoding encoding; /* default: the plan's */
   cet_progress_fn progress; /* may be NULL; heard while the file is made and checked */
   void *user_data;          /* handed to progress */
+  /* Bytes that the call may hold beyond the handle: the file's, twice (once more in memory), and the values of the run that it is
+     checked by. 0: of these values together 60 % of the memory that is available. Less is OUT_OF_MEMORY before anything is written. */
+  uint64_t max_memory;
 } cet_save_options;
 
 CET_API cet_status cet_save_options_init(cet_save_options *options, size_t size);

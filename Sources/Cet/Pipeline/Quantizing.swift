@@ -285,46 +285,66 @@ public final class QuantizedModel: @unchecked Sendable {
   }
 
   /// The file's bytes. They are read back and run before they are handed over.
-  public func bytes(encoding: Encoding, _ monitor: Monitor = Monitor()) throws(CetError) -> [UInt8] {
+  /// - Parameter maxMemory: bytes that the call may hold beyond this object; nil: of the check's values 60 % of what is available.
+  public func bytes(encoding: Encoding, maxMemory: Int? = nil, _ monitor: Monitor = Monitor()) throws(CetError) -> [UInt8] {
     try monitor.attended { () throws(CetError) in
       guard plan.options.place == .inside else {
         throw CetError(.invalidArgument, "option external_data: the plan puts large tensors into a file beside the model, save it to a path")
       }
       try monitor.report(.write, 0, of: 1)
-      let bytes = try ModelWriter.write(edit: self.edit(encoding), of: model.file)
-      try verify(ModelFile(bytes: bytes).model, monitor)
+      let edit = try self.edit(encoding)
+      // The bytes, and the copy that the caller gets.
+      let room = try room(for: edit, copies: 3, maxMemory)
+      let bytes = try ModelWriter.write(edit: edit, of: model.file)
+      try verify(ModelFile(bytes: bytes).model, memory: room, monitor)
       try monitor.report(.write, 1, of: 1)
       return bytes
     }
   }
 
   /// Writes the file in one step: an error leaves what was there before, or nothing.
-  public func save(path: String, encoding: Encoding, _ monitor: Monitor = Monitor()) throws(CetError) {
+  /// - Parameter maxMemory: as for `bytes`.
+  public func save(path: String, encoding: Encoding, maxMemory: Int? = nil, _ monitor: Monitor = Monitor()) throws(CetError) {
     try monitor.attended { () throws(CetError) in
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
+      let room = try room(for: edit, copies: 2, maxMemory)
       let output = try ModelWriter.layOut(edit: edit, of: model.file, toFile: path, place: plan.options.place)
       // Where tensors go beside the file the model is checked as it is in memory.
       try verify(
         output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
-          .or(edit.applied(to: model.file.model)), monitor)
+          .or(edit.applied(to: model.file.model)), memory: room, monitor)
       // The file is there after the last question: no later wish to stop can undo it.
       try output.write(monitor.check) { () throws(CetError) in try monitor.report(.write, 1, of: 1) }
     }
   }
 
+  /// What is left for the check of a limit on memory, after the file that is held so many times.
+  private func room(for edit: ModelEdit, copies: Int, _ maxMemory: Int?) throws(CetError) -> Int? {
+    guard let maxMemory else { return nil }
+    let held = try Int.saturatingProduct(copies, ModelWriter.size(edit: edit, of: model.file, place: plan.options.place))
+    guard held < maxMemory else {
+      throw CetError(
+        .outOfMemory, "option max_memory is \(maxMemory) bytes; the file alone needs \(held) while it is made", bytesNeeded: held + 1)
+    }
+    return maxMemory - held
+  }
+
   /// Runs a model on the probe and compares with the quantized weights in the library. Without calibration data
   /// there is nothing to run.
-  private func verify(_ written: Model, _ monitor: Monitor) throws(CetError) {
+  /// - Parameter memory: bytes that values of the run may have together; nil: 60 % of what is available.
+  private func verify(_ written: Model, memory: Int?, _ monitor: Monitor) throws(CetError) {
     guard let probe else { return }
     // The weights are decoded in the file's own types: a widened decoder would not round them to 16 bits.
     let names = Set(layers.keys.map { rewriting.found.layers[$0].name })
     let inlined = Inlining(written).model
-    let context = ComputeContext(memoryLimit: memoryLimit(nil), interruption: Interruption(monitor.check))
+    // Decoded weights are there while the model runs: each of the two has half.
+    let half = memory.map { $0 / 2 }
+    let context = ComputeContext(memoryLimit: memoryLimit(half), interruption: Interruption(monitor.check))
     let decoded = try ConstantFolding(inlined, encoded: names, context).applied(to: inlined)
     try monitor.check()
     let tolerance: Float = 1e-3
-    let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, Interruption(monitor.check))
+    let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, maxMemory: half, Interruption(monitor.check))
     for (index, (output, reference)) in zip(outputs, probe.outputs).enumerated() where reference.type == .float32 {
       guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
         throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")

@@ -15,7 +15,7 @@ from . import structs as s
 from . import words as w
 from .calibration import Calibration
 from .dlpack import DLPackArray
-from .grammar import ByteSize
+from .grammar import ByteSize, byte_size
 from .library import check, initialized, lib
 from .model import Model
 from .native import TYPE_NAMES, Callbacks, Handle, Log, Pathlike, Watch, float_pointer, made, name_bytes, path_bytes, shape_of
@@ -187,20 +187,25 @@ class Quantized(Handle):
             result.append(Correction(view.name.decode(), view.node.decode(), bool(view.added), values))
         return result
 
-    def save(self, path: Pathlike, *, encoding: Optional[Encoding] = None, progress: Optional[Progress] = None) -> None:
+    def save(
+        self, path: Pathlike, *, encoding: Optional[Encoding] = None, progress: Optional[Progress] = None,
+        max_memory: Optional[ByteSize] = None,
+    ) -> None:
         """Writes the ONNX file; it appears complete or not at all. encoding: the plan's unless given.
-        progress(phase, done, total); an exception raised in it leaves nothing.
+        progress(phase, done, total); an exception raised in it leaves nothing. max_memory: bytes that the call may hold beyond this object.
 
         A file that the model was loaded from is not replaced."""
         callbacks = Callbacks(progress, None)
-        callbacks.call(lib.cet_quantized_save_file, self._handle, path_bytes(path), c.byref(_save_options(encoding, callbacks)))
+        callbacks.call(lib.cet_quantized_save_file, self._handle, path_bytes(path), c.byref(_save_options(encoding, callbacks, max_memory)))
 
-    def to_bytes(self, *, encoding: Optional[Encoding] = None, progress: Optional[Progress] = None) -> bytes:
+    def to_bytes(
+        self, *, encoding: Optional[Encoding] = None, progress: Optional[Progress] = None, max_memory: Optional[ByteSize] = None,
+    ) -> bytes:
         """The same bytes as `save` writes."""
         data, size = c.c_void_p(), c.c_size_t()
         callbacks = Callbacks(progress, None)
         callbacks.call(
-            lib.cet_quantized_save_memory, self._handle, c.byref(_save_options(encoding, callbacks)), c.byref(data), c.byref(size))
+            lib.cet_quantized_save_memory, self._handle, c.byref(_save_options(encoding, callbacks, max_memory)), c.byref(data), c.byref(size))
         try:
             return c.string_at(data, size.value)
         finally:
@@ -241,10 +246,11 @@ class Quantized(Handle):
             f"loss change {total.held_out_loss:.2e} held out, {total.measured_loss_change:.2e} fitted>")
 
 
-def _save_options(encoding: Optional[Encoding], callbacks: Callbacks) -> s.SaveOptions:
+def _save_options(encoding: Optional[Encoding], callbacks: Callbacks, max_memory: Optional[ByteSize]) -> s.SaveOptions:
     options = initialized(s.SaveOptions)
     options.progress = callbacks.progress
     options.encoding = w.code("encoding", encoding, w.ENCODINGS)
+    options.max_memory = byte_size("max_memory", max_memory)
     return options
 
 

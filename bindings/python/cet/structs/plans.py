@@ -199,4 +199,5 @@ class CorrectionView(Struct):
 class SaveOptions(Struct):
     _c_name_ = "cet_save_options"
     _fields_ = [
-        ("struct_size", c.c_uint32), ("encoding", c.c_int32), ("progress", ProgressFn), ("user_data", c.c_void_p)]
+        ("struct_size", c.c_uint32), ("encoding", c.c_int32), ("progress", ProgressFn), ("user_data", c.c_void_p),
+        ("max_memory", c.c_uint64)]
