@@ -96,7 +96,7 @@ public struct PlanOptions: Sendable, Equatable {
 
   /// What codes a written tensor may have.
   func codeRules(_ trellis: TrellisCode) -> CodeRules {
-    encoding.codeRules(granularity, coding: coding, trellis: trellis)
+    encoding.codeRules(granularity, coding: coding, trellis: trellis, runtime)
   }
 
   /// Whether a tensor may have trellis codes: that does not depend on which.
@@ -108,7 +108,7 @@ public struct PlanOptions: Sendable, Equatable {
     if choosesEncoding { options.encoding = activations == nil ? .chosen(for: model.found.layers, runtime) : .besideActivations(runtime) }
     if usesUsualGranularity { options.granularity = options.encoding.usualGranularity(of: model.found.layers, runtime) }
     (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
-    if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis { options.coding = .affine }
+    if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis(runtime) { options.coding = .affine }
     options.bits = options.widths
     return options
   }
@@ -158,7 +158,7 @@ extension PlanOptions {
   private func checkWithoutTrellis() throws(CetError) {
     let obstacle =
       granularity == .perTensor ? "; granularity per-tensor has none"
-      : !encoding.carriesTrellis ? "; encoding '\(encoding.rawValue)' has none" : ""
+      : encoding.trellisObstacle(runtime).map { "; \($0)" } ?? ""
     if coding == .trellis { throw CetError(.invalidArgument, "option coding: no tensor can have trellis codes\(obstacle)") }
     let narrow = widths.first == 1 ? "bits" : fix.first { $0.bits == 1 }.map { "fix '\($0.pattern)'" }
     if let narrow { throw CetError(.invalidArgument, "option \(narrow): 1 bit needs trellis codes\(obstacle)") }

@@ -110,9 +110,8 @@ extension PlanOptions {
     if c.bits == 0 {
       bits = source.options.bits
       // Nobody asked for 1 bit: what is refused is the encoding, whose codes the table does not know.
-      if bits?.first == 1, !encoding.carriesTrellis {
-        throw invalid(
-          "option encoding: the plan's losses are of trellis codes, which encoding '\(encoding.rawValue)' does not have: plan from calibration data")
+      if bits?.first == 1, let obstacle = encoding.trellisObstacle(runtime) {
+        throw invalid("option encoding: the plan's losses are of trellis codes; \(obstacle): plan from calibration data")
       }
     }
     try same(c.coding, &coding, source.options.coding, "coding")

@@ -23,7 +23,8 @@ public enum Encoding: String, Sendable, CaseIterable {
 
   public var makesFilesSmaller: Bool { rules.makesFilesSmaller }
 
-  public var carriesTrellis: Bool { rules.carriesTrellis }
+  /// Whether files that are to open in `runtime` can have trellis codes.
+  public func carriesTrellis(_ runtime: Runtime?) -> Bool { trellisObstacle(runtime) == nil }
 
   /// Whether files can round activations to these bits. Weights beside codes are codes of 8 bits themselves: runtimes fold planes to
   /// floats, of which QuantizeLinear makes codes, or find such codes in the file. Beside activations of fewer bits a weight stays
@@ -40,9 +41,13 @@ public enum Encoding: String, Sendable, CaseIterable {
   public var holdsIntegers: Bool { self == .qdq }
 
   /// What codes a written tensor may have.
-  /// - Parameter trellis: the code of tensors that have trellis codes.
-  public func codeRules(_ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil) -> CodeRules {
-    CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil) { rules.zeroUnit(bits: $0) }
+  /// - Parameters:
+  ///   - trellis: the code of tensors that have trellis codes.
+  ///   - runtime: the oldest that the file must open in.
+  public func codeRules(
+    _ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil, _ runtime: Runtime? = nil
+  ) -> CodeRules {
+    CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis(runtime) ? trellis : nil) { rules.zeroUnit(bits: $0) }
   }
 
   /// The granularity where none is asked for: blocks where kernels take most of the weights.

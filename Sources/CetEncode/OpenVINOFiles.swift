@@ -3,7 +3,8 @@ import CetTensor
 
 extension Runtime {
   /// Why OpenVINO opens no such file, or computes something else than it says, as far as domains, and the nodes that this library
-  /// writes, tell: as tried with 2026.4 (Tests/python/test_runtimes.py). nil: nothing is known.
+  /// writes, tell: as tried with 2026.4 in its usual precision, which is bfloat16 where the processor has it, and in float32
+  /// (Tests/python/test_runtimes.py). nil: nothing is known.
   public static func openVINOObstacle(to model: Model) -> String? {
     let functions = Set(model.functions.map { [$0.domain, $0.name] })
     var nodes = model.graph.nodes.flattened
@@ -14,11 +15,18 @@ extension Runtime {
     if let node = nodes.first(where: { !["", "ai.onnx", "com.microsoft"].contains($0.domain) }) {
       return "operator \(node.operatorType) of domain \(node.domain)"
     }
-    let tensors = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
     if let type = model.graph.initializers.map(\.tensor.type).first(where: { [.uint2, .int2].contains($0) }) { return "tensors of type \(type)" }
+    // Of models without such nodes, which may be large, nothing more is gathered.
+    let told: Set = ["DequantizeLinear", "QuantizeLinear", "GatherBlockQuantized", "Gather", "LSTM", "GRU", "RNN"]
+    guard nodes.contains(where: { told.contains($0.operatorType) }) else { return nil }
+    let tensors = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
     let makers = Dictionary(nodes.flatMap { node in node.outputs.map { ($0, node) } }, uniquingKeysWith: { first, _ in first })
     for node in nodes {
-      if let reason = blockObstacle(node, tensors) ?? productObstacle(node, tensors, makers) ?? recurrentObstacle(node, makers) { return reason }
+      if let reason = blockObstacle(node, tensors) ?? productObstacle(node, tensors, makers) ?? recurrentObstacle(node, makers)
+        ?? precisionObstacle(node, tensors, makers)
+      {
+        return reason
+      }
     }
     return nil
   }
@@ -58,6 +66,36 @@ extension Runtime {
     else { return nil }
     let count = codes.shape[isTransposed ? codes.rank - 1 : codes.rank - 2]
     return count.isMultiple(of: 2) ? nil : "\(node.operatorType) of 4-bit codes with an odd number of summands (\(count)), computed wrong"
+  }
+
+  /// What unpacks trellis codes, and what makes codes of unpacked weights, needs float32.
+  private static func precisionObstacle(_ node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]) -> String? {
+    switch node.operatorType {
+    // Values of a table by numbers that a convolution over codes makes.
+    case "Gather" where makers[node.input(1)].map({ $0.operatorType == "Cast" && isWindow(makers[$0.input(0)], makers) }) ?? false:
+      return "trellis codes need INFERENCE_PRECISION_HINT f32"
+    case "QuantizeLinear" where makers[node.input(0)] != nil && isConstant(node.input(0), tensors, makers):
+      return "codes made of planes need INFERENCE_PRECISION_HINT f32"
+    default: return nil
+    }
+  }
+
+  /// Conv, or Mod of it.
+  private static func isWindow(_ node: Node?, _ makers: [String: Node]) -> Bool {
+    guard let node else { return false }
+    return node.operatorType == "Conv" || node.operatorType == "Mod" && makers[node.input(0)]?.operatorType == "Conv"
+  }
+
+  /// Whether a value is computed from initializers by a few nodes alone.
+  private static func isConstant(_ value: String, _ tensors: [String: Tensor], _ makers: [String: Node]) -> Bool {
+    var (open, looked) = ([value], 0)
+    while let name = open.popLast() {
+      if name.isEmpty || tensors[name] != nil { continue }
+      guard let maker = makers[name], looked < 64 else { return false }
+      looked += 1
+      if maker.operatorType != "Constant" { open += maker.inputs }
+    }
+    return true
   }
 
   /// Recurrent operators take constants, and those of DequantizeLinear.

@@ -4,6 +4,14 @@ import CetQuantize
 // What runtimes cannot do with valid files, as tried (Tests/python/test_runtimes.py).
 
 extension Encoding {
+  /// Why files that are to open in `runtime` cannot have trellis codes; nil: they can.
+  public func trellisObstacle(_ runtime: Runtime?) -> String? {
+    guard rules.carriesTrellis else { return "encoding '\(rawValue)' has none" }
+    // What unpacks them computes with whole numbers of more digits than bfloat16 has, its usual precision where the processor knows it.
+    guard self == .planes, case .openvino? = runtime, let runtime else { return nil }
+    return "\(runtime) unpacks them wrong in bfloat16"
+  }
+
   /// Why a file of this encoding that is to open in `runtime` cannot have codes of so many bits; nil: it can.
   public func obstacle(bits: Int, _ runtime: Runtime?) -> String? {
     guard self == .qdq, let runtime, !DequantizeEncoding.isReadable(bits: bits, runtime) else { return nil }

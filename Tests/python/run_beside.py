@@ -1,4 +1,4 @@
-"""Runs models in a runtime that PYTHONPATH has: `run_beside.py onnxruntime|openvino FOLDER`.
+"""Runs models in a runtime that PYTHONPATH has: `run_beside.py onnxruntime|openvino|openvino-usual FOLDER`.
 
 FOLDER has NAME.onnx and one inputs.npz for all of them. Afterwards it has NAME.RUNTIME.npy, the first output, of the models that could
 be loaded, and RUNTIME.json with what the runtime said of the others.
@@ -26,21 +26,23 @@ def with_onnxruntime():
     return ort.__version__, run
 
 
-def with_openvino():
+def with_openvino(options):
     import openvino
 
     core = openvino.Core()
-    exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 
     def run(path, inputs):
-        model = core.compile_model(core.read_model(path), "CPU", exact)
+        model = core.compile_model(core.read_model(path), "CPU", options)
         return model({value.get_any_name(): inputs[value.get_any_name()] for value in model.inputs})[0]
 
     return openvino.__version__, run
 
 
 name, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-version, run = with_onnxruntime() if name == "onnxruntime" else with_openvino()
+if name == "onnxruntime":
+    version, run = with_onnxruntime()
+else:
+    version, run = with_openvino({} if name == "openvino-usual" else {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"})
 inputs = dict(np.load(folder / "inputs.npz"))
 messages = {"version": version}
 for path in sorted(folder.glob("*.onnx")):

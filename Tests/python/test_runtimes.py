@@ -95,7 +95,7 @@ class Files:
     """Files in a folder, what `inspect` says of them, and what they must compute."""
 
     def __init__(self, folder):
-        self.folder, self.expected, self.said = folder, {}, {}
+        self.folder, self.expected, self.said, self.trellis = folder, {}, {}, set()
         np.savez(folder / "inputs.npz", **INPUTS)
 
     def add(self, case, kind, **options):
@@ -106,6 +106,8 @@ class Files:
         written = small.to_bytes()
         case = case.replace(":", "-")
         (self.folder / f"{case}.onnx").write_bytes(written)
+        if any(tensor.coding == "trellis" for tensor in small.plan.tensors):
+            self.trellis.add(case)
         self.said[case] = cet.inspect(cet.Model(written))
         session = ort.InferenceSession(dequantized(content, small), providers=["CPUExecutionProvider"])
         self.expected[case] = session.run(None, feeds)[0]
@@ -157,9 +159,23 @@ def test_openvino_opens_and_computes_what_inspect_says(files):
     version, messages, errors = files.run("openvino", "openvino")
     assert version.startswith("2026.4")
     wrong = {case for case, error in errors.items() if not error < 1e-5}
-    assert {case for case, said in files.said.items() if said["oldest_openvino"] is None} == set(messages) | wrong, (messages, wrong)
+    refused = {case for case, said in files.said.items() if said["oldest_openvino"] is None}
+    def grids(cases):
+        return set(cases) - files.trellis
+
+    assert grids(refused) == grids(set(messages) | wrong), (messages, wrong)
+    # Trellis codes are right in float32 alone.
+    assert len(files.trellis) > 10 and files.trellis <= refused
     assert all((files.said[case]["oldest_openvino"] is None) == (files.said[case]["oldest_openvino_reason"] is not None) for case in errors)
     assert len(errors) - len(wrong) > 100
+
+
+def test_openvino_in_its_usual_precision_is_as_close_as_that_precision(files):
+    """bfloat16 where the processor has it, and activations of products beside codes in 8 bits; else float32, which is closer."""
+    _, messages, errors = files.run("openvino-usual", "openvino")
+    good = {case for case, said in files.said.items() if said["oldest_openvino"] is not None}
+    assert not good & set(messages), messages
+    assert max(errors[case] for case in good) < 0.05, errors
 
 
 @pytest.mark.parametrize("runtime", ["ort-1.20", "openvino-2026"])
@@ -182,6 +198,39 @@ def test_files_for_a_runtime_open_in_it_and_compute_what_they_should(tmp_path, r
     _, messages, errors = made.run(engine, place)
     assert not messages
     assert max(errors.values()) < 1e-5, errors
+    if engine == "openvino":
+        _, messages, errors = made.run("openvino-usual", place)
+        assert not messages
+        assert max(errors.values()) < 0.05, errors
     if runtime == "openvino-2026":
         assert encodings["sequences auto None"] == "qdq"
         assert encodings["images auto None"] == "planes"
+
+
+def test_trellis_codes_are_not_for_openvino():
+    model, data = cet.Model(MODELS["products"][1]), cet.Calibration({"odd": INPUTS["odd"]})
+    options = {"target_bits": 4, "min_runtime": "openvino-2026", "samples": 16}
+    plan = cet.plan(model, data, **options)
+    assert {tensor.coding for tensor in plan.tensors} == {"affine"}
+    with pytest.raises(cet.InvalidArgument, match="option coding: no tensor can have trellis codes; openvino-2026 unpacks them wrong in bfloat16"):
+        cet.plan(model, data, coding="trellis", **options)
+    with pytest.raises(cet.InvalidArgument, match="option bits: 1 bit needs trellis codes; openvino-2026"):
+        cet.plan(model, data, bits=[1, 4], **options)
+    # A plan that was made without a runtime in mind is told apart.
+    table = cet.plan(model, data, target_bits=3, samples=16, coding="trellis")
+    with pytest.raises(cet.InvalidArgument, match="openvino-2026 unpacks them wrong"):
+        table.replan(model, target_bits=3, min_runtime="openvino-2026")
+
+
+@pytest.mark.parametrize("encoding, opens", [("planes", False), ("qdq", True)])
+def test_rounded_activations_open_in_openvino_as_inspect_says(tmp_path, encoding, opens):
+    made = Files(tmp_path)
+    made.add("activations", "images", target_bits=8, bits=[8], encoding=encoding, activations=8, coding="affine")
+    assert (made.said["activations"]["oldest_openvino"] is not None) == opens
+    _, messages, errors = made.run("openvino", "openvino")
+    assert not messages and errors["activations"] < 0.05
+    if opens:
+        _, messages, errors = made.run("openvino-usual", "openvino")
+        assert not messages and errors["activations"] < 0.05
+    with_runtime = {"target_bits": 8, "bits": [8], "activations": 8, "encoding": "auto", "min_runtime": "openvino-2026", "coding": "affine"}
+    assert json.loads(made.add("auto", "images", **with_runtime).to_json())["options"]["encoding"] == "qdq"

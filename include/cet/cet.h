@@ -617,7 +617,8 @@ typedef struct cet_plan_options {
   cet_coding coding;
   cet_effort effort; /* of what rounds the plan, here and in cet_quantize */
   /* The oldest runtime that the file must open in: "ort-1.20" or later, "openvino-2026" or later. Kernels of "ort" are those
-     that it has (of products 4 bits, 8 from ort-1.23 on, 2 from ort-1.24; of tables 4, 8 from ort-1.23). NULL: none is named. */
+     that it has (of products 4 bits, 8 from ort-1.23 on, 2 from ort-1.24; of tables 4, 8 from ort-1.23). For OpenVINO no tensor gets what its release
+     2026.4 does not open or computes wrong (docs/limits.md), trellis codes among it. NULL: none is named. */
   const char *min_runtime;
   const cet_executor *executor; /* NULL: threads of the library's own */
   /* Tensors whose bits are chosen, and that min_patterns[i] matches, get at least min_bits[i] of the allowed bits; those of
