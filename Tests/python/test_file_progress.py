@@ -144,7 +144,7 @@ def test_longReading_isHeardAllTheTime(tmp_path):
 
 def test_longTexts_areHeard():
     out = ctypes.c_void_p()
-    for text in (b'{"a":"' + b"x" * (100 << 20) + b'"}', b'{"a":"' + b"\\n" * (10 << 20) + b'"}'):
+    for text in (b'{"a":"' + b"x" * (300 << 20) + b'"}', b'{"a":"' + b"\\n" * (20 << 20) + b'"}'):
         with Heard(stop=1, after=2) as heard:
             assert lib.cet_plan_from_json(text, ctypes.byref(out)) == CANCELLED
         assert len(heard.calls) == 3 and heard.calls[-1][1] > 0 and heard.calls[-1][2] == len(text)

@@ -122,7 +122,7 @@ def test_kernels_for_an_old_runtime_have_4_bits_alone():
 
 
 @pytest.mark.parametrize("runtime, encoding", [
-    ("ort-1.24", "ort"), ("ort-1.20", "ort"), ("openvino-2026", "planes"), (None, "planes")])
+    ("ort-1.24", "ort"), ("ort-1.20", "ort"), ("openvino-2026", "ort"), (None, "planes")])
 def test_encoding_auto_follows_the_runtime(runtime, encoding):
     small = compressed(text_model(), {"ids": IDS}, encoding="auto", target_bits=5, min_runtime=runtime)
     assert small.plan.summary.encoding == encoding
