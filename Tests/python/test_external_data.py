@@ -66,12 +66,13 @@ def test_a_source_with_external_data_becomes_one_file_unless_asked(tmp_path, dig
         outputs(tmp_path / "out.onnx", digits)
 
 
-def test_the_wish_is_the_plans_and_needs_a_path(tmp_path, model, data):
+def test_the_wish_is_the_plans(tmp_path, model, data):
     plan = cet.plan(model, data, target_bits=8, rounding="nearest", samples=32, external_data=True)
     assert json.loads(plan.to_json())["options"]["external_data"] is True
     again = cet.Plan.from_json(plan.to_json())
-    with pytest.raises(cet.InvalidArgument, match="external_data.*save it to a path"):
-        cet.quantize(model, None, again, rounding="nearest").to_bytes()
+    # In memory there is nothing beside.
+    whole = cet.plan(model, data, target_bits=8, rounding="nearest", samples=32)
+    assert cet.quantize(model, None, again, rounding="nearest").to_bytes() == cet.quantize(model, None, whole, rounding="nearest").to_bytes()
     # Another budget from the table is asked anew; budgets hold for both files.
     assert json.loads(again.replan(model, target_bits=7).to_json())["options"]["external_data"] is False
     limit = plan.summary.file_bytes - 1
@@ -87,5 +88,12 @@ def test_the_tool_puts_them_beside(tmp_path, build, digits):
     assert "at most" in foretold and not list(tmp_path.iterdir())
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
+    # Data of others are not replaced unasked: the model beside tells whose they are.
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "m.onnx.data").write_text("somebody's weights")
+    (tmp_path / "m.onnx").unlink()
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode == 1 and "'m.onnx.data' exists and is no data that libcet wrote: --force replaces it" in refused.stderr
+    assert (tmp_path / "m.onnx.data").read_text() == "somebody's weights" and not (tmp_path / "m.onnx").exists()
     refused = subprocess.run([*command[:3], "n.onnx", "--plan", "p.json", "--external-data"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode and "--external-data" in refused.stderr

@@ -649,7 +649,7 @@ typedef struct cet_plan_options {
   double activation_mean_bits;
   /* 1: tensors of 16 kB and more go to one file beside the written one, its name with ".data" behind, whatever the source has. Bytes are
      then those of both, and at most: every such tensor has the file's name beside it, of which 255 letters are counted. 0: they do so
-     where a file would pass 2 GiB alone. */
+     where a file would pass 2 GiB alone. In memory all is in one. */
   uint32_t external_data;
 } cet_plan_options;
 

@@ -284,13 +284,10 @@ public final class QuantizedModel: @unchecked Sendable {
       layers.mapValues { LayerContent($0) }, activations: activations, encoding: encoding, runtime: plan.options.runtime, metadata: FileMetadata.entries(model, plan: plan))
   }
 
-  /// The file's bytes. They are read back and run before they are handed over.
+  /// The file's bytes, all in one. They are read back and run before they are handed over.
   /// - Parameter maxMemory: bytes that the call may hold beyond this object; nil: of the check's values 60 % of what is available.
   public func bytes(encoding: Encoding, maxMemory: Int? = nil, _ monitor: Monitor = Monitor()) throws(CetError) -> [UInt8] {
     try monitor.attended { () throws(CetError) in
-      guard plan.options.place == .inside else {
-        throw CetError(.invalidArgument, "option external_data: the plan puts large tensors into a file beside the model, save it to a path")
-      }
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
       // The bytes, and the copy that the caller gets.

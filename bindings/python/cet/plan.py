@@ -362,7 +362,8 @@ def plan(
             much as those of the weights.
         activation_mean_bits: Of several bits those of least loss with at most this mean over the elements of a sample.
         external_data: Tensors of 16 kB and more go to one file beside the written one, its name with ".data" behind, whatever the
-            source has; file_bytes are those of both, and at most. Else they do so where a file would pass 2 GiB alone.
+            source has; file_bytes are those of both, and at most. Else they do so where a file would pass 2 GiB alone. `to_bytes` gives
+            all in one.
         shifts: Copies of every image, each moved by up to a sixteenth of it, that statistics, the choice of bits and the check
             of compensated rounding take beside the samples; default as many as make up to 256 images of them, at most 3 (none
             of more than 128 samples); 0 for none. Images are inputs of rank 4, 16 × 16 or larger, that a convolution reads.

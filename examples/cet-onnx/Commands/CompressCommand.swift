@@ -29,6 +29,7 @@ struct CompressCommand: ParsableCommand {
     if dryRun {
       try refuse(given([("--report", report.report != nil), ("--resume", resume != nil)]), because: "--dry-run writes nothing")
     }
+    if method.externalData, output == "-" { throw ValidationError("--external-data: standard output has no file beside it") }
     if resume == "-" { throw ValidationError("--resume takes a file, not '-'") }
     if target.maxLoss != nil {
       try refuse(given([("--resume", resume != nil)]), because: "does not go with --max-loss, which measures several plans")
@@ -50,7 +51,8 @@ struct CompressCommand: ParsableCommand {
     let files = try RunFiles(
       reads: [("the model", input), ("--data", data), ("--plan", plan)],
       writes: [
-        ("the output", dryRun ? nil : output, .model), ("--report", report.report, .report), ("--resume", resume, .session),
+        ("the output", dryRun ? nil : output, .model), ("its data", dryRun || !method.externalData ? nil : output + ".data", .data),
+        ("--report", report.report, .report), ("--resume", resume, .session),
       ], force: overwrite.force)
     let model = try files.model(input)
     let calibration = try data.map(files.calibration)
@@ -117,7 +119,7 @@ struct CompressCommand: ParsableCommand {
     // Codes that are written are searched for longer than those that are compared.
     let longer = outcome.tensors.contains { $0.coding == Coding.trellis.rawValue && $0.isPlanned } ? 4.0 : 2.0
     // Data beside a model is told as an upper bound.
-    let isOneFile = try outcome.totals.fileBytes <= UInt64(Int32.max) && !plan.json().contains("\"external_data\": true")
+    let isOneFile = try outcome.totals.fileBytes <= UInt64(Int32.max) && !plan.putsDataBeside()
     outcome.outlook = Outlook(
       fileBytes: isForIt ? outcome.totals.fileBytes : 0, isExact: try isSame && isOneFile && plan.isJudged(), memory: memory, planningSeconds: seconds,
       restSeconds: longer * Double(outcome.tensors.filter(\.isPlanned).count) * monitor.rounding.secondsPerLayer)

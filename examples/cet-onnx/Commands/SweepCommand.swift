@@ -106,7 +106,10 @@ struct SweepCommand: ParsableCommand {
 
   private var writes: [(name: String, path: String?, kind: FileKind)] {
     ratios.values.flatMap { text, _ -> [(name: String, path: String?, kind: FileKind)] in
-      [("the output", path(text, ".onnx"), .model), ("the output", path(text, ".plan.json"), .plan)]
+      [
+        ("the output", path(text, ".onnx"), .model), ("its data", method.externalData ? path(text, ".onnx.data") : nil, .data),
+        ("the output", path(text, ".plan.json"), .plan),
+      ]
     } + [("the output", "\(output)/sweep.json", .sweep), ("--report", report, .report)]
   }
 

@@ -43,10 +43,12 @@ struct FileIdentity: Equatable {
 
 /// What the tool and the library write, and how such a file is told from others.
 enum FileKind: String {
-  case model, plan, report, session, spectrum, state, sweep
+  case model, data, plan, report, session, spectrum, state, sweep
 
   /// Whether replacing the file at `path` loses nothing that libcet could not make again.
   func isOurs(_ path: String) -> Bool {
+    // The model beside it tells.
+    if self == .data { return FileKind.model.isOurs(path.hasSuffix(".data") ? String(path.dropLast(5)) : path) }
     guard let file = fopen(path, "rb") else { return false }
     defer { fclose(file) }
     switch self {
@@ -59,6 +61,7 @@ enum FileKind: String {
     case .session: return start(file).hasPrefix("CETSESS1")
     case .spectrum: return start(file).hasPrefix("CETSPEC1")
     case .state: return start(file).hasPrefix("CETEIGS1")
+    case .data: return false
     }
   }
 

@@ -14,7 +14,8 @@ struct WrittenModel {
   ) throws {
     do {
       let written = try Model(bytes: quantized.bytes(encoding: encoding))
-      sha256 = try ModelDescription(written.inspectJSON()).sha256
+      // Of a file with data beside it these are not the bytes.
+      if try !Plan.carriedOut(in: quantized).putsDataBeside() { sha256 = try ModelDescription(written.inspectJSON()).sha256 }
       agreement = try data.flatMap { try Agreement(original, written, $0, totals, threads: threads, monitor) }
     } catch let failure as Failure where failure.kind == .failed {
       notes.append("not compared with the original: \(failure.message)")
