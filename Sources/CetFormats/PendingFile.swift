@@ -78,6 +78,22 @@ public final class PendingFile {
     }
   }
 
+  /// Puts the complete file in the target's place and goes on; when that throws, what was there before is there again.
+  public func commit(before next: () throws(CetError) -> Void) throws(CetError) {
+    // Under a name that the next file for the target takes for an orphan's.
+    let former = temporary.dropLast(PendingFile.suffix.count) + "-former" + PendingFile.suffix
+    let isKept = link(target, String(former)) == 0
+    let isNew = !isKept && access(target, F_OK) != 0
+    defer { if isKept { unlink(String(former)) } }
+    try commit()
+    do {
+      try next()
+    } catch {
+      if isKept { rename(String(former), target) } else if isNew { unlink(target) }
+      throw error
+    }
+  }
+
   /// Appends bytes.
   public func writeAll(_ bytes: UnsafeRawBufferPointer) throws(CetError) {
     var rest = bytes

@@ -167,8 +167,7 @@ public struct LaidOutModel {
     let beside = try PendingFile(PendingFile.target(of: dataTarget))
     try beside.write(data, check)
     try complete()
-    try beside.commit()
-    try pending.commit()
+    try beside.commit { () throws(CetError) in try pending.commit() }
   }
 
   private func checkSource(_ path: String) throws(CetError) {

@@ -81,6 +81,28 @@ def test_the_wish_is_the_plans(tmp_path, model, data):
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= other.summary.file_bytes <= limit
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_both_files_appear_or_neither(tmp_path, model, data, is_there):
+    """Something takes the model's name in the last moment: data that stood there are there again."""
+    plan = cet.plan(model, data, target_bits=8, bits=[8], rounding="nearest", samples=32, external_data=True)
+    small = cet.quantize(model, None, plan, rounding="nearest")
+    path = tmp_path / "m.onnx"
+    if is_there:
+        (tmp_path / "m.onnx.data").write_text("former data")
+
+    def progress(phase, done, total):
+        if done == total:
+            path.mkdir()
+
+    with pytest.raises(cet.CetError, match="cannot write"):
+        small.save(path, progress=progress)
+    path.rmdir()
+    assert [p.name for p in tmp_path.iterdir()] == (["m.onnx.data"] if is_there else [])
+    assert not is_there or (tmp_path / "m.onnx.data").read_text() == "former data"
+    small.save(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
+
+
 def test_the_tool_puts_them_beside(tmp_path, build, digits):
     command = [build / "bin/cet-onnx", "compress", digits / "model.onnx", "m.onnx", "--data", digits / "calibration.npz", "--samples", "32",
                "--target-bits", "8", "--rounding", "nearest", "--external-data"]
