@@ -17,18 +17,44 @@ extension Runtime {
     }
     if let type = model.graph.initializers.map(\.tensor.type).first(where: { [.uint2, .int2].contains($0) }) { return "tensors of type \(type)" }
     // Of models without such nodes, which may be large, nothing more is gathered.
-    let told: Set = ["DequantizeLinear", "QuantizeLinear", "GatherBlockQuantized", "Gather", "LSTM", "GRU", "RNN"]
+    let told: Set = ["DequantizeLinear", "QuantizeLinear", "GatherBlockQuantized", "Gather", "Mod", "LSTM", "GRU", "RNN"]
     guard nodes.contains(where: { told.contains($0.operatorType) }) else { return nil }
     let tensors = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
     let makers = Dictionary(nodes.flatMap { node in node.outputs.map { ($0, node) } }, uniquingKeysWith: { first, _ in first })
+    var orientations: [String: Set<String>] = [:]
     for node in nodes {
+      for read in weightsRead(by: node, tensors, makers) { orientations[read.name, default: []].insert(read.orientation) }
       if let reason = blockObstacle(node, tensors) ?? productObstacle(node, tensors, makers) ?? recurrentObstacle(node, makers)
         ?? precisionObstacle(node, tensors, makers)
       {
         return reason
       }
     }
-    return nil
+    return orientations.values.contains { $0.count > 1 } ? "a weight that products read in two orientations, which it mixes up" : nil
+  }
+
+  /// Weights made of codes that a product reads, and how.
+  private static func weightsRead(
+    by node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]
+  ) -> [(name: String, orientation: String)] {
+    guard node.domain.isEmpty, ["MatMul", "Gemm"].contains(node.operatorType) else { return [] }
+    return [0, 1].compactMap { slot in
+      guard let (source, isTransposed) = source(of: node, slot, makers), isConstant(source.firstOutput, tensors, makers) else { return nil }
+      return (source.firstOutput, "\(slot)\(isTransposed)")
+    }
+  }
+
+  /// What makes an operand of a product, behind the few nodes that move it, and whether it is turned round.
+  private static func source(of node: Node, _ slot: Int, _ makers: [String: Node]) -> (node: Node, isTransposed: Bool)? {
+    var source = makers[node.input(slot)]
+    var isTransposed = if case .int(let value)? = node.attributes[slot == 0 ? "transA" : "transB"] { value != 0 } else { false }
+    // A name that is given in two scopes must not lead in a circle.
+    for _ in 0..<4 {
+      guard let moved = source, ["Transpose", "Reshape", "Cast", "Identity"].contains(moved.operatorType) else { break }
+      if moved.operatorType == "Transpose" { isTransposed.toggle() }
+      source = makers[moved.input(0)]
+    }
+    return source.map { ($0, isTransposed) }
   }
 
   /// Blocks must divide what they are blocks of.
@@ -53,15 +79,7 @@ extension Runtime {
   /// Products read packed codes of an odd number of summands at wrong places.
   private static func productObstacle(_ node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]) -> String? {
     guard node.domain.isEmpty, ["MatMul", "Gemm"].contains(node.operatorType) else { return nil }
-    var source = makers[node.input(1)]
-    var isTransposed = if case .int(let value)? = node.attributes["transB"] { value != 0 } else { false }
-    // Few nodes stand between: a name that is given in two scopes must not lead in a circle.
-    for _ in 0..<4 {
-      guard let moved = source, ["Transpose", "Reshape", "Cast"].contains(moved.operatorType) else { break }
-      if moved.operatorType == "Transpose" { isTransposed.toggle() }
-      source = makers[moved.input(0)]
-    }
-    guard let source, source.operatorType == "DequantizeLinear", let codes = tensors[source.input(0)], codes.rank > 1,
+    guard let (source, isTransposed) = source(of: node, 1, makers), source.operatorType == "DequantizeLinear", let codes = tensors[source.input(0)], codes.rank > 1,
       [.uint4, .int4].contains(codes.type)
     else { return nil }
     let count = codes.shape[isTransposed ? codes.rank - 1 : codes.rank - 2]
@@ -102,7 +120,8 @@ extension Runtime {
   private static func recurrentObstacle(_ node: Node, _ makers: [String: Node]) -> String? {
     guard ["LSTM", "GRU", "RNN"].contains(node.operatorType) else { return nil }
     let isMade = [1, 2].contains { position in
-      makers[node.input(position)].map { !["DequantizeLinear", "Constant"].contains($0.operatorType) } ?? false
+      guard makers[node.input(position)] != nil, let (source, _) = source(of: node, position, makers) else { return false }
+      return !["DequantizeLinear", "Constant"].contains(source.operatorType)
     }
     return isMade ? "\(node.operatorType) with weights that nodes make" : nil
   }

@@ -22,15 +22,19 @@ extension Encoding {
   public func obstacle(bits: Int, of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> String? {
     if let reason = obstacle(bits: bits, runtime) { return reason }
     guard case .openvino? = runtime, let runtime else { return nil }
+    if self != .float, layer.orientations > 1 {
+      return "\(runtime) mixes up products that read one weight in two orientations in encoding '\(rawValue)'"
+    }
     switch self {
     case .qdq:
       let block = granularity.blockSize
       if block > 0, block < layer.columns, !layer.columns.isMultiple(of: block) {
         return "\(runtime) opens no file in which blocks of \(block) do not divide the \(layer.columns) columns of a weight"
       }
-      // Its products read packed rows of odd length at wrong places.
-      if case .matrix = layer.kind, !layer.columns.isMultiple(of: 2), DequantizeEncoding.isPacked(bits: bits) {
-        return "\(runtime) computes wrong products with \(bits) bits and an odd number of columns (\(layer.columns)) in encoding 'qdq'"
+      // Its products read packed rows of odd length at wrong places. What else reads a table, or moves a weight, may be any of them.
+      let lengths = if case .matrix = layer.kind { [layer.columns] } else { layer.orientations == 0 ? [] : layer.shape }
+      if let odd = lengths.first(where: { !$0.isMultiple(of: 2) }), DequantizeEncoding.isPacked(bits: bits) {
+        return "\(runtime) computes wrong products with \(bits) bits and an odd number of summands (\(odd)) in encoding 'qdq'"
       }
     case .planes, .ort:
       if ["LSTM", "GRU", "RNN"].contains(layer.node.operatorType) {

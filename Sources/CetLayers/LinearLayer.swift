@@ -47,6 +47,8 @@ public struct LinearLayer: Sendable {
   public let biasType: ElementType
   /// Whether a node that is no layer reads the weight, such as Transpose.
   public var isMoved = false
+  /// In how many ways products read the weight: on the left or right, as it is or turned round, and what moves it as one more.
+  public var orientations = 0
   /// Whether the node stands in a loop's body.
   public var isRepeated = false
   /// Whether an edit can replace the node: it is named by its first output, which another branch may make too.

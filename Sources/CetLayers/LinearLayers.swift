@@ -172,8 +172,21 @@ private struct LayerFinder {
       name: source.name, shape: tensor.shape, elementType: tensor.type, kind: kind, axis: axis, node: node, input: input,
       output: isProduct && kind != .leftMatrix ? node.outputs.first ?? "" : "",
       bias: bias, biasType: biasType(bias) ?? source.cast ?? tensor.type,
-      isMoved: readers.contains { index.nodes[$0].weightSlots.isEmpty },
+      isMoved: readers.contains { index.nodes[$0].weightSlots.isEmpty }, orientations: orientations(source.name, readers),
       isRepeated: index.isRepeated(place), isReplaceable: isReplaceable)
+  }
+
+  private func orientations(_ name: String, _ readers: [Int]) -> Int {
+    var found: Set<String> = []
+    for place in readers {
+      let node = index.nodes[place]
+      if node.weightSlots.isEmpty { found.insert("moved") }
+      guard ["MatMul", "Gemm"].contains(node.operatorType) else { continue }
+      for slot in 0..<2 where node.input(slot) == name {
+        found.insert("\(slot)\(int(node, slot == 0 ? "transA" : "transB", 0))")
+      }
+    }
+    return found.count
   }
 
   private mutating func recurrentOrigins(_ place: Int, _ slot: Int) -> RowOrigins? {

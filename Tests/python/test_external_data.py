@@ -117,5 +117,16 @@ def test_the_tool_puts_them_beside(tmp_path, build, digits):
     refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode == 1 and "'m.onnx.data' exists and is no data that libcet wrote: --force replaces it" in refused.stderr
     assert (tmp_path / "m.onnx.data").read_text() == "somebody's weights" and not (tmp_path / "m.onnx").exists()
+    # Nor by a plan that puts data beside, over its own inputs either; a file that names no such data tells nothing.
+    plan = cet.plan(cet.Model(digits / "model.onnx"), cet.Calibration.from_npz(digits / "calibration.npz"), target_bits=8, bits=[8],
+                    rounding="nearest", samples=32, external_data=True)
+    (tmp_path / "p.json").write_text(plan.to_json())
+    by_plan = [build / "bin/cet-onnx", "compress", digits / "model.onnx", "m.onnx", "--rounding", "nearest", "--plan"]
+    for extra, words in ((["p.json"], "is no data that libcet wrote"), (["m.onnx.data"], "is the same file as --plan"),
+                         (["p.json", "--report", "m.onnx.data", "--force"], "is the same file as --report")):
+        (tmp_path / "m.onnx.data").write_text(plan.to_json())
+        refused = subprocess.run([*by_plan, *extra], cwd=tmp_path, capture_output=True, text=True)
+        assert refused.returncode and words in refused.stderr, refused.stderr
+        assert (tmp_path / "m.onnx.data").read_text() == plan.to_json()
     refused = subprocess.run([*command[:3], "n.onnx", "--plan", "p.json", "--external-data"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode and "--external-data" in refused.stderr

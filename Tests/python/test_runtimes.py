@@ -19,6 +19,7 @@ RANDOM = np.random.default_rng(0)
 INPUTS = {
     "ids": RANDOM.integers(0, 50, (32, 6)).astype(np.int64),
     "x": RANDOM.standard_normal((32, 8, 9)).astype(np.float32),
+    "even": RANDOM.standard_normal((32, 32)).astype(np.float32),
     "odd": RANDOM.standard_normal((32, 65)).astype(np.float32),
     "image": RANDOM.standard_normal((32, 6, 12, 12)).astype(np.float32),
 }
@@ -76,7 +77,16 @@ def products():
         [weight("W", 65, 33), weight("G", 48, 33), weight("T", 5, 48)], "odd", 65)
 
 
-MODELS = {"text": ("ids", text()), "images": ("image", images()), "sequences": ("x", sequences()), "products": ("odd", products())}
+def tied():
+    """One weight on the right of a product, and turned round on the right of another."""
+    node = helper.make_node
+    return made(
+        [node("MatMul", ["even", "W"], ["a"]), node("Tanh", ["a"], ["b"]), node("Gemm", ["b", "W"], ["c"], transB=1),
+         node("MatMul", ["c", "H"], ["y"])], [weight("W", 32, 32), weight("H", 32, 5)], "even", 32)
+
+
+MODELS = {"text": ("ids", text()), "images": ("image", images()), "sequences": ("x", sequences()), "products": ("odd", products()),
+          "tied": ("even", tied())}
 
 
 def dequantized(content, quantized):
@@ -135,6 +145,8 @@ def files(tmp_path_factory):
     made = Files(tmp_path_factory.mktemp("runtimes"))
     for kind in MODELS:
         for encoding, widths in ENCODINGS.items():
+            if (kind, encoding) == ("tied", "qdq"):
+                continue  # OpenVINO's process may end by a signal
             for bits in widths:
                 for granularity in GRANULARITIES:
                     for coding in ["affine", "trellis"] if encoding == "planes" and granularity is None else ["affine"]:
@@ -160,12 +172,16 @@ def test_openvino_opens_and_computes_what_inspect_says(files):
     assert version.startswith("2026.4")
     wrong = {case for case, error in errors.items() if not error < 1e-5}
     refused = {case for case, said in files.said.items() if said["oldest_openvino"] is None}
+
+    # In float32 these are right: of a square weight in two orientations one is taken for the other in bfloat16 alone.
+    tied = {case for case in files.said if case.startswith("tied")}
+
     def grids(cases):
-        return set(cases) - files.trellis
+        return set(cases) - files.trellis - tied
 
     assert grids(refused) == grids(set(messages) | wrong), (messages, wrong)
     # Trellis codes are right in float32 alone.
-    assert len(files.trellis) > 10 and files.trellis <= refused
+    assert len(files.trellis) > 10 and files.trellis | tied <= refused
     assert all((files.said[case]["oldest_openvino"] is None) == (files.said[case]["oldest_openvino_reason"] is not None) for case in errors)
     assert len(errors) - len(wrong) > 100
 
@@ -234,3 +250,13 @@ def test_rounded_activations_open_in_openvino_as_inspect_says(tmp_path, encoding
         assert not messages and errors["activations"] < 0.05
     with_runtime = {"target_bits": 8, "bits": [8], "activations": 8, "encoding": "auto", "min_runtime": "openvino-2026", "coding": "affine"}
     assert json.loads(made.add("auto", "images", **with_runtime).to_json())["options"]["encoding"] == "qdq"
+
+
+def test_one_weight_in_two_orientations_is_no_qdq_for_openvino(tmp_path):
+    made = Files(tmp_path)
+    made.add("tied", "tied", target_bits=8, bits=[8], encoding="qdq", granularity="per-tensor", coding="affine")
+    assert made.said["tied"]["oldest_openvino_reason"] == "a weight that products read in two orientations, which it mixes up"
+    assert made.said["tied"]["oldest_runtime"] == "ort-1.20"
+    plan = made.add("kept", "tied", target_bits=8, bits=[8], encoding="qdq", coding="affine", min_runtime="openvino-2026")
+    assert plan.bits == {"W": 32, "H": 8}
+    assert made.said["kept"]["oldest_openvino"] == "openvino-2026"

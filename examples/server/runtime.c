@@ -59,7 +59,8 @@ float *runtime_run(runtime_model *session, const char *input, const float *value
 }
 
 void runtime_free(runtime_model *session) {
-  ort->ReleaseSession(session);
+  if (ort) /* else there is no session */
+    ort->ReleaseSession(session);
 }
 
 void runtime_close(void) {

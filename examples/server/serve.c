@@ -87,10 +87,10 @@ static bool swap(server *s) { /* all or, where one could not be made, none */
   return whole;
 }
 
-static void request(server *s, const char *line) {
+static void request(server *s, char *line) {
   const pool *samples = &s->samples;
-  char *rest;
-  if (!strcmp(line, "replan\n")) {
+  line[strcspn(line, "\r\n")] = '\0';
+  if (!strcmp(line, "replan")) {
     if (!s->planning) {
       cet_calibration_free(s->data);
       atomic_store(&s->done, false);
@@ -99,8 +99,9 @@ static void request(server *s, const char *line) {
     puts(s->planning ? "planning" : "error: not planning");
     return;
   }
-  long which = strtol(line, &rest, 10);
-  const float *sample = rest == line || which < 0 || which >= BUDGETS ? NULL : pool_read(&s->samples, rest);
+  int which = line[0] - '0';
+  bool isBudget = which >= 0 && which < BUDGETS && line[1] == ' ';
+  const float *sample = isBudget ? pool_read(&s->samples, line + 1) : NULL;
   if (!sample) {
     printf("error: expected 0 or 1 and %zu finite numbers\n", samples->count);
     return;

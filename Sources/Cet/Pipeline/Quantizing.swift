@@ -291,9 +291,9 @@ public final class QuantizedModel: @unchecked Sendable {
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
       // The bytes, and the copy that the caller gets.
-      let room = try room(for: edit, copies: 3, maxMemory)
+      let room = try Room(held: 3 * size(edit), maxMemory)
       let bytes = try ModelWriter.write(edit: edit, of: model.file)
-      try verify(ModelFile(bytes: bytes).model, memory: room, monitor)
+      try room.run { half throws(CetError) in try verify(ModelFile(bytes: bytes).model, memory: half, monitor) }
       try monitor.report(.write, 1, of: 1)
       return bytes
     }
@@ -305,43 +305,61 @@ public final class QuantizedModel: @unchecked Sendable {
     try monitor.attended { () throws(CetError) in
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
-      let room = try room(for: edit, copies: 2, maxMemory)
+      let room = try Room(held: 2 * size(edit), maxMemory)
       let output = try ModelWriter.layOut(edit: edit, of: model.file, toFile: path, place: plan.options.place)
       // Where tensors go beside the file the model is checked as it is in memory.
-      try verify(
-        output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
-          .or(edit.applied(to: model.file.model)), memory: room, monitor)
+      let written = try output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
+        .or(edit.applied(to: model.file.model))
+      try room.run { half throws(CetError) in try verify(written, memory: half, monitor) }
       // The file is there after the last question: no later wish to stop can undo it.
       try output.write(monitor.check) { () throws(CetError) in try monitor.report(.write, 1, of: 1) }
     }
   }
 
-  /// What is left for the check of a limit on memory, after the file that is held so many times.
-  private func room(for edit: ModelEdit, copies: Int, _ maxMemory: Int?) throws(CetError) -> Int? {
-    guard let maxMemory else { return nil }
-    let held = try Int.saturatingProduct(copies, ModelWriter.size(edit: edit, of: model.file, place: plan.options.place))
-    guard held < maxMemory else {
-      throw CetError(
-        .outOfMemory, "option max_memory is \(maxMemory) bytes; the file alone needs \(held) while it is made", bytesNeeded: held + 1)
+  private func size(_ edit: ModelEdit) throws(CetError) -> Int {
+    try ModelWriter.size(edit: edit, of: model.file, place: plan.options.place)
+  }
+
+  /// A limit on memory, and what of it the bytes of a file take.
+  private struct Room {
+    let held: Int
+    let limit: Int?
+
+    init(held: Int, _ limit: Int?) throws(CetError) {
+      (self.held, self.limit) = (held, limit)
+      guard let limit, held >= limit else { return }
+      throw needs(held + 1, limit)
     }
-    return maxMemory - held
+
+    private func needs(_ bytes: Int, _ limit: Int) -> CetError {
+      CetError(
+        .outOfMemory, "option max_memory is \(limit) bytes; the file and the run that checks it need \(bytes) or more", bytesNeeded: bytes)
+    }
+
+    /// Runs the check, whose decoded weights and values have half of what is left each.
+    func run(_ check: (_ half: Int?) throws(CetError) -> Void) throws(CetError) {
+      guard let limit else { return try check(nil) }
+      do {
+        try check((limit - held) / 2)
+      } catch where error.code == .outOfMemory {
+        throw needs(held + max(2 * (error.bytesNeeded ?? 0), limit - held + 1), limit)
+      }
+    }
   }
 
   /// Runs a model on the probe and compares with the quantized weights in the library. Without calibration data
   /// there is nothing to run.
-  /// - Parameter memory: bytes that values of the run may have together; nil: 60 % of what is available.
+  /// - Parameter memory: bytes that decoded weights, and values of the run, may have each; nil: 60 % of what is available.
   private func verify(_ written: Model, memory: Int?, _ monitor: Monitor) throws(CetError) {
     guard let probe else { return }
     // The weights are decoded in the file's own types: a widened decoder would not round them to 16 bits.
     let names = Set(layers.keys.map { rewriting.found.layers[$0].name })
     let inlined = Inlining(written).model
-    // Decoded weights are there while the model runs: each of the two has half.
-    let half = memory.map { $0 / 2 }
-    let context = ComputeContext(memoryLimit: memoryLimit(half), interruption: Interruption(monitor.check))
+    let context = ComputeContext(memoryLimit: memoryLimit(memory), interruption: Interruption(monitor.check))
     let decoded = try ConstantFolding(inlined, encoded: names, context).applied(to: inlined)
     try monitor.check()
     let tolerance: Float = 1e-3
-    let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, maxMemory: half, Interruption(monitor.check))
+    let outputs = try forward(decoded.widened(), inputs: probe.inputs.inputs.map { ($0.key, $0.value) }, maxMemory: memory, Interruption(monitor.check))
     for (index, (output, reference)) in zip(outputs, probe.outputs).enumerated() where reference.type == .float32 {
       guard output.tensor.type == .float32, output.tensor.shape == reference.shape else {
         throw CetError(.internal, "the written model's output '\(output.name)' has another type or shape")

@@ -51,14 +51,19 @@ struct CompressCommand: ParsableCommand {
     let files = try RunFiles(
       reads: [("the model", input), ("--data", data), ("--plan", plan)],
       writes: [
-        ("the output", dryRun ? nil : output, .model), ("its data", dryRun || !method.externalData ? nil : output + ".data", .data),
-        ("--report", report.report, .report), ("--resume", resume, .session),
+        ("the output", dryRun ? nil : output, .model), ("--report", report.report, .report), ("--resume", resume, .session),
       ], force: overwrite.force)
+    if method.externalData, !dryRun { try files.checkData(beside: output) }
     let model = try files.model(input)
     let calibration = try data.map(files.calibration)
     monitor.expect((plan == nil ? [Stage.planning] : []) + (dryRun ? [] : [Stage.quantizing] + report.stages))
     let bitPlan = try makePlan(files, model, calibration, monitor)
     try Interrupt.check()
+    if try !dryRun && bitPlan.putsDataBeside() {
+      try files.checkData(beside: output)
+      // The model's own data may be what has that name.
+      try files.checkReads(of: model)
+    }
     if dryRun { return try foretell(model, calibration, bitPlan, monitor, started) }
     monitor.nextCall()
     let quantized = try Quantized(model, calibration, bitPlan, try quantizeOptions(method, effort, monitor))

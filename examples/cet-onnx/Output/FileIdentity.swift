@@ -47,8 +47,13 @@ enum FileKind: String {
 
   /// Whether replacing the file at `path` loses nothing that libcet could not make again.
   func isOurs(_ path: String) -> Bool {
-    // The model beside it tells.
-    if self == .data { return FileKind.model.isOurs(path.hasSuffix(".data") ? String(path.dropLast(5)) : path) }
+    // The model beside it tells: it is ours, and names the file.
+    if self == .data {
+      let model = path.hasSuffix(".data") ? String(path.dropLast(5)) : path
+      guard FileKind.model.isOurs(model), let file = fopen(model, "rb") else { return false }
+      defer { fclose(file) }
+      return contains(file, path.split(separator: "/").last.map(String.init) ?? path)
+    }
     guard let file = fopen(path, "rb") else { return false }
     defer { fclose(file) }
     switch self {

@@ -10,7 +10,7 @@ final class RunFiles {
   }
 
   private let inputs: [(name: String, path: String)]
-  private let outputs: [Output]
+  private var outputs: [Output]
   private let force: Bool
   private var staged: [(temporary: String, path: String)] = []
   /// Paths that have their new file, with a link to what was there before, if anything was.
@@ -33,6 +33,14 @@ final class RunFiles {
       }
     }
     for (index, output) in outputs.enumerated() { try check(output, former: outputs[..<index]) }
+  }
+
+  /// One more file that is known to be written only now: the large tensors of the model at `path`.
+  func checkData(beside path: String) throws {
+    let output = Output(name: "its data", path: resolved(path) + ".data", kind: .data)
+    guard path != "-", !outputs.contains(where: { $0.kind == .data && $0.path == output.path }) else { return }
+    try check(output, former: outputs[...])
+    outputs.append(output)
   }
 
   private func check(_ output: Output, former: ArraySlice<Output>) throws {
@@ -79,10 +87,15 @@ final class RunFiles {
 
   func model(_ path: String) throws -> Model {
     let model = try path == "-" ? Model(bytes: readStandardInput()) : Model(path: path)
+    try checkReads(of: model)
+    return model
+  }
+
+  /// Throws where an output is data of the model.
+  func checkReads(of model: Model) throws {
     for output in outputs where output.path != "-" {
       if try model.reads(output.path) { throw same(output, "data of the model") }
     }
-    return model
   }
 
   func plan(_ path: String) throws -> Plan { try Plan.read(readText(path), name: path) }
