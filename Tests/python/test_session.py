@@ -240,5 +240,5 @@ def test_session_with_few_samples_fits_to_all_of_them(model, arrays):
 
 
 def test_session_of_trellis_codes_refuses_an_encoding_without_them_by_its_name(session):
-    with pytest.raises(cet.InvalidArgument, match="option encoding: .*trellis codes, which encoding 'qdq' does not have"):
+    with pytest.raises(cet.InvalidArgument, match="option encoding: .*trellis codes; encoding 'qdq' has none"):
         session.plan(target_ratio=8, encoding="qdq")
