@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from dequantized_model import dequantized
 from onnx import helper, numpy_helper
 
 import cet
@@ -36,18 +37,6 @@ def text_model(opset=13):
 
 def session_output(content, feeds):
     return ort.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
-
-
-def dequantized(content, quantized):
-    """The original with decoded weights and corrected biases, by the onnx package."""
-    model = onnx.load_model_from_string(content)
-    values = {name: quantized[name].dequantize() for name, bits in quantized.plan.bits.items() if bits < 32}
-    values.update({correction.name: correction.values for correction in quantized.corrections if not correction.added})
-    for initializer in model.graph.initializer:
-        if initializer.name in values:
-            shaped = np.asarray(values[initializer.name], np.float32).reshape(tuple(initializer.dims))
-            initializer.CopyFrom(numpy_helper.from_array(shaped, initializer.name))
-    return model.SerializeToString()
 
 
 def compressed(content, feeds, **options):

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
 from conftest import ROOT
+from dequantized_model import dequantized
 from onnx import helper, numpy_helper
 
 import cet
@@ -87,18 +87,6 @@ def tied():
 
 MODELS = {"text": ("ids", text()), "images": ("image", images()), "sequences": ("x", sequences()), "products": ("odd", products()),
           "tied": ("even", tied())}
-
-
-def dequantized(content, quantized):
-    """The original with decoded weights and corrected biases, by the onnx package."""
-    model = onnx.load_model_from_string(content)
-    values = {name: quantized[name].dequantize() for name, bits in quantized.plan.bits.items() if bits < 32}
-    values.update({correction.name: correction.values for correction in quantized.corrections if not correction.added})
-    for initializer in model.graph.initializer:
-        if initializer.name in values:
-            shaped = np.asarray(values[initializer.name], np.float32).reshape(tuple(initializer.dims))
-            initializer.CopyFrom(numpy_helper.from_array(shaped, initializer.name))
-    return model.SerializeToString()
 
 
 class Files:
@@ -260,3 +248,11 @@ def test_one_weight_in_two_orientations_is_no_qdq_for_openvino(tmp_path):
     plan = made.add("kept", "tied", target_bits=8, bits=[8], encoding="qdq", coding="affine", min_runtime="openvino-2026")
     assert plan.bits == {"W": 32, "H": 8}
     assert made.said["kept"]["oldest_openvino"] == "openvino-2026"
+
+
+def test_auto_has_an_encoding_for_simulated_activations_too():
+    """qdq holds none of 4 bits."""
+    model, data = cet.Model(MODELS["images"][1]), cet.Calibration({"image": INPUTS["image"]})
+    plan = cet.plan(
+        model, data, target_bits=8, bits=[8], rounding="nearest", activations=4, encoding="auto", min_runtime="openvino-2026", samples=16)
+    assert plan.summary.encoding == "planes"

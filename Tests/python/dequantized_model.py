@@ -1,0 +1,17 @@
+"""What a written file must compute: the original with the weights that the codes stand for."""
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+
+def dequantized(content, quantized):
+    """The original with decoded weights and corrected biases, by the onnx package."""
+    model = onnx.load_model_from_string(content)
+    values = {name: quantized[name].dequantize() for name, bits in quantized.plan.bits.items() if bits < 32}
+    values.update({correction.name: correction.values for correction in quantized.corrections if not correction.added})
+    for initializer in model.graph.initializer:
+        if initializer.name in values:
+            shaped = np.asarray(values[initializer.name], np.float32).reshape(tuple(initializer.dims))
+            initializer.CopyFrom(numpy_helper.from_array(shaped, initializer.name))
+    return model.SerializeToString()
