@@ -105,7 +105,9 @@ public struct PlanOptions: Sendable, Equatable {
   /// With the choices that are left to the library made. Nearest codes are those of a grid, unless a trellis is asked for.
   func settled(for model: LoadedModel) -> PlanOptions {
     var options = self
-    if choosesEncoding { options.encoding = activations == nil ? .chosen(for: model.found.layers, runtime) : .besideActivations(runtime) }
+    if choosesEncoding {
+      options.encoding = activations.map { .besideActivations($0.bits, runtime) } ?? .chosen(for: model.found.layers, runtime)
+    }
     if usesUsualGranularity { options.granularity = options.encoding.usualGranularity(of: model.found.layers, runtime) }
     (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
     if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis(runtime) { options.coding = .affine }

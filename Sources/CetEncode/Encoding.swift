@@ -80,8 +80,8 @@ public enum Encoding: String, Sendable, CaseIterable {
 
   /// The encoding beside activations that are rounded, where onnxruntime's own kernels, which take floats, are of no use. OpenVINO
   /// folds no planes: with bfloat16, its usual precision where the processor has it, it finds no kernel for what they leave.
-  public static func besideActivations(_ runtime: Runtime?) -> Encoding {
-    if case .openvino? = runtime { .qdq } else { .planes }
+  public static func besideActivations(_ bits: some Sequence<Int>, _ runtime: Runtime?) -> Encoding {
+    if case .openvino? = runtime, Encoding.qdq.takesActivations(bits) { .qdq } else { .planes }
   }
 
   /// What a caller should know before trusting the figures.

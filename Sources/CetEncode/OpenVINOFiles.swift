@@ -78,9 +78,9 @@ extension Runtime {
 
   /// Products read packed codes of an odd number of summands at wrong places.
   private static func productObstacle(_ node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]) -> String? {
-    guard node.domain.isEmpty, ["MatMul", "Gemm"].contains(node.operatorType) else { return nil }
-    guard let (source, isTransposed) = source(of: node, 1, makers), source.operatorType == "DequantizeLinear", let codes = tensors[source.input(0)], codes.rank > 1,
-      [.uint4, .int4].contains(codes.type)
+    guard node.domain.isEmpty, ["MatMul", "Gemm"].contains(node.operatorType),
+      let (source, isTransposed) = source(of: node, 1, makers), source.operatorType == "DequantizeLinear",
+      let codes = tensors[source.input(0)], codes.rank > 1, [.uint4, .int4].contains(codes.type)
     else { return nil }
     let count = codes.shape[isTransposed ? codes.rank - 1 : codes.rank - 2]
     return count.isMultiple(of: 2) ? nil : "\(node.operatorType) of 4-bit codes with an odd number of summands (\(count)), computed wrong"

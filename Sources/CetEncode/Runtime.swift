@@ -59,6 +59,9 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
+  /// The OpenVINO whose limits are known.
+  public static let triedOpenVINO = Runtime.openvino(year: 2026)
+
   /// What a file is written for that names no runtime: all of the kernels.
   static let usual = Runtime.onnxruntime(minor: 24)
 }

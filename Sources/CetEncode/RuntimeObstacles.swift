@@ -32,7 +32,12 @@ extension Encoding {
         return "\(runtime) opens no file in which blocks of \(block) do not divide the \(layer.columns) columns of a weight"
       }
       // Its products read packed rows of odd length at wrong places. What else reads a table, or moves a weight, may be any of them.
-      let lengths = if case .matrix = layer.kind { [layer.columns] } else { layer.orientations == 0 ? [] : layer.shape }
+      let lengths: [Int] =
+        switch layer.kind {
+        case .matrix: [layer.columns]
+        case .leftMatrix: []
+        default: layer.orientations == 0 ? [] : layer.shape.suffix(2)
+        }
       if let odd = lengths.first(where: { !$0.isMultiple(of: 2) }), DequantizeEncoding.isPacked(bits: bits) {
         return "\(runtime) computes wrong products with \(bits) bits and an odd number of summands (\(odd)) in encoding 'qdq'"
       }

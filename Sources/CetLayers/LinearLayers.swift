@@ -176,6 +176,7 @@ private struct LayerFinder {
       isRepeated: index.isRepeated(place), isReplaceable: isReplaceable)
   }
 
+  /// In how many ways products read a weight; nodes that move it are one way more.
   private func orientations(_ name: String, _ readers: [Int]) -> Int {
     var found: Set<String> = []
     for place in readers {

@@ -45,8 +45,8 @@ static int32_t attend(cet_phase phase, uint64_t done, uint64_t total, void *user
   return atomic_load(&((server *)user_data)->stopping);
 }
 
-static void *plan(void *server_) { /* for all budgets, with the losses of one session, into `fresh` */
-  server *s = server_;
+static void *plan(void *argument) { /* for all budgets, with the losses of one session, into `fresh` */
+  server *s = argument;
   cet_session *losses = NULL;
   cet_plan_options options;
   cet_quantize_options how;

@@ -617,8 +617,9 @@ typedef struct cet_plan_options {
   cet_coding coding;
   cet_effort effort; /* of what rounds the plan, here and in cet_quantize */
   /* The oldest runtime that the file must open in: "ort-1.20" or later, "openvino-2026" or later. Kernels of "ort" are those
-     that it has (of products 4 bits, 8 from ort-1.23 on, 2 from ort-1.24; of tables 4, 8 from ort-1.23). For OpenVINO no tensor gets what its release
-     2026.4 does not open or computes wrong (docs/limits.md), trellis codes among it. NULL: none is named. */
+     that it has (of products 4 bits, 8 from ort-1.23 on, 2 from ort-1.24; of tables 4, 8 from ort-1.23; OpenVINO all but 2 of
+     tables). For OpenVINO no tensor gets what its release 2026.4 does not open or computes wrong (docs/limits.md), trellis codes
+     among it. NULL: none is named. */
   const char *min_runtime;
   const cet_executor *executor; /* NULL: threads of the library's own */
   /* Tensors whose bits are chosen, and that min_patterns[i] matches, get at least min_bits[i] of the allowed bits; those of
@@ -649,7 +650,7 @@ typedef struct cet_plan_options {
   double activation_mean_bits;
   /* 1: tensors of 16 kB and more go to one file beside the written one, its name with ".data" behind, whatever the source has. Bytes are
      then those of both, and at most: every such tensor has the file's name beside it, of which 255 letters are counted. 0: they do so
-     where a file would pass 2 GiB alone. In memory all is in one. */
+     where a file would pass 2 GiB alone. In memory all is in one. As the target it is each call's own, of a session's and of a table's plan. */
   uint32_t external_data;
 } cet_plan_options;
 

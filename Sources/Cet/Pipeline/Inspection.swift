@@ -88,7 +88,7 @@ extension LoadedModel {
       .init("operators", .array(operators)), .init("parameters", .array(list)),
       .init("unplanned", .array(left)), .init("quantized", existing.json),
       .init("oldest_runtime", .text(oldest.runtime?.description)), .init("oldest_runtime_reason", .text(oldest.reason)),
-      .init("oldest_openvino", .text(obstacle == nil ? "openvino-2026" : nil)), .init("oldest_openvino_reason", .text(obstacle)),
+      .init("oldest_openvino", .text(obstacle == nil ? Runtime.triedOpenVINO.description : nil)), .init("oldest_openvino_reason", .text(obstacle)),
     ])
     return document.serialized()
   }

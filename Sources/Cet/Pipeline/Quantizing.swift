@@ -291,7 +291,7 @@ public final class QuantizedModel: @unchecked Sendable {
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
       // The bytes, and the copy that the caller gets.
-      let room = try Room(held: 3 * size(edit), maxMemory)
+      let room = try Room(maxMemory) { () throws(CetError) in try 3 * size(edit) }
       let bytes = try ModelWriter.write(edit: edit, of: model.file)
       try room.run { half throws(CetError) in try verify(ModelFile(bytes: bytes).model, memory: half, monitor) }
       try monitor.report(.write, 1, of: 1)
@@ -305,7 +305,7 @@ public final class QuantizedModel: @unchecked Sendable {
     try monitor.attended { () throws(CetError) in
       try monitor.report(.write, 0, of: 1)
       let edit = try self.edit(encoding)
-      let room = try Room(held: 2 * size(edit), maxMemory)
+      let room = try Room(maxMemory) { () throws(CetError) in try 2 * size(edit) }
       let output = try ModelWriter.layOut(edit: edit, of: model.file, toFile: path, place: plan.options.place)
       // Where tensors go beside the file the model is checked as it is in memory.
       let written = try output.bytes().map { bytes throws(CetError) in try ModelFile(bytes: bytes).model }
@@ -325,10 +325,12 @@ public final class QuantizedModel: @unchecked Sendable {
     let held: Int
     let limit: Int?
 
-    init(held: Int, _ limit: Int?) throws(CetError) {
-      (self.held, self.limit) = (held, limit)
-      guard let limit, held >= limit else { return }
-      throw needs(held + 1, limit)
+    /// - Parameter held: asked only where there is a limit.
+    init(_ limit: Int?, held: () throws(CetError) -> Int) throws(CetError) {
+      self.limit = limit
+      self.held = try limit == nil ? 0 : held()
+      guard let limit, self.held >= limit else { return }
+      throw needs(self.held + 1, limit)
     }
 
     private func needs(_ bytes: Int, _ limit: Int) -> CetError {

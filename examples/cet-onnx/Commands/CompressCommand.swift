@@ -59,9 +59,9 @@ struct CompressCommand: ParsableCommand {
     monitor.expect((plan == nil ? [Stage.planning] : []) + (dryRun ? [] : [Stage.quantizing] + report.stages))
     let bitPlan = try makePlan(files, model, calibration, monitor)
     try Interrupt.check()
-    if try !dryRun && bitPlan.putsDataBeside() {
+    // Of a plan that was read it is known only now.
+    if try !dryRun && plan != nil && bitPlan.putsDataBeside() {
       try files.checkData(beside: output)
-      // The model's own data may be what has that name.
       try files.checkReads(of: model)
     }
     if dryRun { return try foretell(model, calibration, bitPlan, monitor, started) }

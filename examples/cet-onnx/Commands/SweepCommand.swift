@@ -41,6 +41,7 @@ struct SweepCommand: ParsableCommand {
     let started = monotonicSeconds()
     let monitor = Monitor(quiet: show.quiet)
     let files = try RunFiles(reads: [("the model", input), ("--data", data.data)], writes: writes, force: overwrite.force)
+    if method.externalData { for (text, _) in ratios.values { try files.checkData(beside: path(text, ".onnx")) } }
     let model = try files.model(input)
     let calibration = try files.calibration(data.data)
     // Methods that take their bits from the data plan for every ratio anew.
@@ -106,10 +107,7 @@ struct SweepCommand: ParsableCommand {
 
   private var writes: [(name: String, path: String?, kind: FileKind)] {
     ratios.values.flatMap { text, _ -> [(name: String, path: String?, kind: FileKind)] in
-      [
-        ("the output", path(text, ".onnx"), .model), ("its data", method.externalData ? path(text, ".onnx.data") : nil, .data),
-        ("the output", path(text, ".plan.json"), .plan),
-      ]
+      [("the output", path(text, ".onnx"), .model), ("the output", path(text, ".plan.json"), .plan)]
     } + [("the output", "\(output)/sweep.json", .sweep), ("--report", report, .report)]
   }
 

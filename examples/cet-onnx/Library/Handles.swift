@@ -125,7 +125,7 @@ final class Plan {
   func json() throws -> String { try madeString { cet_plan_to_json(handle, $0) } }
 
   /// Whether its files have large tensors beside them, also below 2 GiB.
-  func putsDataBeside() throws -> Bool { try json().contains("\"external_data\": true") }
+  func putsDataBeside() throws -> Bool { try PlanDocument(json())?.options?.external_data ?? false }
 
   /// Whether the plan was rounded and measured, so that its file's size is known to the byte.
   func isJudged() throws -> Bool { try json().firstRange(of: "\"judgement\": null") == nil }
