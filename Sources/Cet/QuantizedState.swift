@@ -10,7 +10,7 @@ extension QuantizedModel {
   /// The file appears complete or not at all.
   public func saveState(path: String) throws(CetError) {
     let indices = layers.keys.sorted()
-    try model.findDigest(FileWatch.check)
+    try model.findDigest()
     let header = JSON.object([
       .init("library_version", .string(CompressionPlan.libraryVersion)), .init("model_sha256", .string(model.sha256)),
       .init("plan", plan.json()), .init("biases", .array(indices.map { .integer(layers[$0]?.bias?.count) })),
@@ -34,7 +34,7 @@ extension QuantizedModel {
     }
     let digest: String
     do { digest = try file.header.required("model_sha256").string() } catch { throw file.damage(error) }
-    try model.findDigest(FileWatch.check)
+    try model.findDigest()
     guard digest == model.sha256 else {
       throw CetError(
         .invalidArgument, "the quantized file '\(path)' is of the model with SHA-256 \(digest), this one has \(model.sha256)"

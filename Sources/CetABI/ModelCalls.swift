@@ -18,7 +18,7 @@ public func cet_model_load_memory(
   boundary(making: model, "model") {
     let data = try required(data, "data")
     guard size >= 0 else { throw invalid("argument 'size' is too large") }
-    return try ModelObject(LoadedModel(bytes: UnsafeRawBufferPointer(start: data, count: size)))
+    return try ModelObject(ThreadProgress.watching { try LoadedModel(bytes: UnsafeRawBufferPointer(start: data, count: size)) })
   }
 }
 
@@ -34,7 +34,7 @@ public func cet_model_load(
     model.pointee = nil
     try SystemMemory.checkHeadroom()
     let c = try SizedStruct.read(options, cet_load_options(), "cet_load_options")
-    let loaded = try LoadedModel(required(source, "source").checked(), external: externalSource(c))
+    let loaded = try ThreadProgress.watching { try LoadedModel(required(source, "source").checked(), external: externalSource(c)) }
     model.pointee = try Handle.make(ModelObject(loaded))
   }
 }
@@ -99,6 +99,7 @@ public func cet_model_inspect_json(
   boundary {
     let json = try required(json, "json")
     json.pointee = nil
-    json.pointee = try copyForCaller(Handle.get(model, as: ModelObject.self).model.inspectJSON())
+    let model = try Handle.get(model, as: ModelObject.self).model
+    json.pointee = try copyForCaller(ThreadProgress.watching { try model.inspectJSON() })
   }
 }

@@ -29,7 +29,8 @@ public func cet_model_get_sha256(
   boundary {
     let digest = try required(digest, "digest")
     digest.pointee = nil
-    digest.pointee = try Handle.get(model, as: ModelObject.self).sha256()
+    let model = try Handle.get(model, as: ModelObject.self)
+    digest.pointee = try ThreadProgress.watching { try model.sha256() }
   }
 }
 

@@ -88,6 +88,7 @@ final class ModelObject: HandleObject {
   func sha256() throws(CetError) -> UnsafePointer<CChar> {
     try lock.withLock { () throws(CetError) in
       if let digest { return digest }
+      try model.findDigest()
       let made = try memory.string(model.sha256)
       digest = made
       return made

@@ -1,3 +1,4 @@
+import CetFormats
 import CetGraph
 import CetOperators
 import CetTensor
@@ -30,7 +31,8 @@ public final class LinearLayers: Sendable {
     let bytes = inlining.model.graph.initializers.reduce(0) { Int.saturatingSum($0, $1.tensor.byteCount) }
     let encoded = Set((record?.bits ?? [:]).keys)
     let context = ComputeContext(
-      memoryLimit: memoryLimit(nil), workLimit: ConstantFolding.workLimit(byteCount: bytes, hasOwnCodes: !encoded.isEmpty))
+      memoryLimit: memoryLimit(nil), workLimit: ConstantFolding.workLimit(byteCount: bytes, hasOwnCodes: !encoded.isEmpty),
+      interruption: Interruption(FileWatch.check))
     folding = try ConstantFolding(inlining.model, encoded: encoded, context)
     let original = try folding.applied(to: inlining.model)
     let index = folding.weights.isEmpty ? folding.index : GraphIndex(original.graph)
@@ -45,7 +47,10 @@ public final class LinearLayers: Sendable {
     model = try moved.applied(to: original).widened()
 
     var finder = LayerFinder(index: index, names: inlining.names, decoders: folding.left.reduce(into: []) { $0.formUnion($1.producers) })
-    for place in index.nodes.indices { finder.visit(place) }
+    for place in index.nodes.indices {
+      try FileWatch.check()
+      finder.visit(place)
+    }
     layers = finder.found
     names = finder.names
   }

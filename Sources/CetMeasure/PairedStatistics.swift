@@ -28,46 +28,37 @@ struct PairedMoments {
   /// What the unquantized network's sums are of.
   enum Operand {
     case inputs(needsVariance: Bool)
-    /// The rows of the weights, over 2^exponent, with columns in the order of patches.
-    case outputs([Float], exponent: Int)
-
-    /// Outputs by some rows of weights over 2^exponent.
-    init(_ weights: WeightMatrix, rows: Range<Int>, exponent: Int, _ order: [Int]) {
-      self = .outputs(rows.flatMap { row in order.map { weights.values[row * weights.columns + $0] } }, exponent: exponent)
-    }
+    /// Products with the weights over 2^exponent.
+    case outputs(exponent: Int)
   }
 
+  private let operand: Operand
   private var q: SecondMoment
   /// nil where no variance is matched, and where sums are of outputs.
   private var f: SecondMoment?
-  /// One of the two.
-  private var cross: CrossMoment?
-  private var outputs: OutputMoment?
+  private var cross: CrossMoment
   private var residual: CrossMoment?
-  private var exponent = 0
 
   /// - Parameters:
   ///   - rows: of the weights.
   ///   - hasResidual: whether `addResidual` is going to be called.
   init(columns: Int, rows: Int, hasResidual: Bool, _ operand: Operand) throws(CetError) {
+    self.operand = operand
     q = try SecondMoment(dimension: columns)
     switch operand {
     case .inputs(let needsVariance):
       f = needsVariance ? try SecondMoment(dimension: columns) : nil
       cross = try CrossMoment(left: columns, right: columns)
-    case .outputs(let weights, let exponent):
-      outputs = try OutputMoment(weights, outputs: rows, right: columns)
-      self.exponent = exponent
+    case .outputs: cross = try CrossMoment(left: rows, right: columns, needsLeftVariance: true)
     }
     residual = hasResidual ? try CrossMoment(left: rows, right: columns) : nil
   }
 
-  /// Adds patches of both networks' inputs.
-  mutating func add(_ inputs: [UnsafePointer<Float>], rows: Int) throws(CetError) {
-    try f?.add(inputs[0], rows: rows)
-    try q.add(inputs[1], rows: rows)
-    try cross?.add(inputs[0], inputs[1], rows: rows)
-    try outputs?.add(inputs[0], leftStride: q.dimension, inputs[1], rightStride: q.dimension, rows: rows)
+  /// Adds what the unquantized network has at some patches, inputs or outputs, with the patches of the other's inputs.
+  mutating func add(_ unquantized: UnsafePointer<Float>, _ inputs: UnsafePointer<Float>, rows: Int) throws(CetError) {
+    try f?.add(unquantized, rows: rows)
+    try q.add(inputs, rows: rows)
+    try cross.add(unquantized, inputs, rows: rows)
   }
 
   /// Adds r_f − r_q at patches of the quantized network's inputs.
@@ -78,16 +69,14 @@ struct PairedMoments {
   mutating func merge(_ other: PairedMoments) throws(CetError) {
     if let part = other.f { try f?.merge(part) }
     try q.merge(other.q)
-    if let part = other.cross { try cross?.merge(part) }
-    if let part = other.outputs { try outputs?.merge(part) }
+    try cross.merge(other.cross)
     if let part = other.residual { try residual?.merge(part) }
   }
 
   mutating func flush() throws(CetError) {
     try f?.flush()
     try q.flush()
-    try cross?.flush()
-    try outputs?.flush()
+    try cross.flush()
     try residual?.flush()
   }
 
@@ -112,22 +101,22 @@ struct PairedMoments {
     func scaled(_ x: [Double], by exponent: Int) -> [Double] {
       exponent == 0 ? x : x.map { Double(sign: .plus, exponent: exponent, significand: $0) }
     }
-    let (meanF, varianceF, cross): (OutputCorrection.Reference, OutputCorrection.Reference?, OutputCorrection.Reference)
-    if let outputs {
-      meanF = .outputs(scaled(try outputs.mean(), by: exponent))
-      varianceF = .outputs(scaled(try outputs.variance(), by: 2 * exponent))
-      cross = .outputs(scaled(matrix(try outputs.covariance(), rows: outputs.outputs, both: false), by: exponent))
-    } else if let inputs = self.cross {
-      meanF = .inputs(vector(try inputs.leftMean()))
+    let (meanF, varianceF, covariance): (OutputCorrection.Reference, OutputCorrection.Reference?, OutputCorrection.Reference)
+    switch operand {
+    case .inputs:
+      meanF = .inputs(vector(try cross.leftMean()))
       varianceF = try f.map { f throws(CetError) in .inputs(matrix(try f.covariance(), rows: k, both: true)) }
-      cross = .inputs(matrix(try inputs.covariance(), rows: k, both: true))
-    } else {
-      throw CetError(.internal, "paired moments of nothing")
+      covariance = .inputs(matrix(try cross.covariance(), rows: k, both: true))
+    case .outputs(let exponent):
+      let mean = try cross.leftMean()
+      meanF = .outputs(scaled(mean, by: exponent))
+      varianceF = .outputs(scaled(try cross.leftVariance(), by: 2 * exponent))
+      covariance = .outputs(scaled(matrix(try cross.covariance(), rows: mean.count, both: false), by: exponent))
     }
     let rows = try residual?.leftMean().count ?? 0
     return PairedStatistics.Group(
       meanF: meanF, meanQ: vector(try q.mean()), varianceF: varianceF,
-      covariance: matrix(try q.covariance(), rows: k, both: true), cross: cross,
+      covariance: matrix(try q.covariance(), rows: k, both: true), cross: covariance,
       residual: try residual.map { x throws(CetError) in matrix(try x.covariance(), rows: rows, both: false) } ?? [],
       residualMean: try residual?.leftMean() ?? [], count: q.count)
   }

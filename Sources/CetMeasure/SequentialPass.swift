@@ -23,17 +23,17 @@ public struct SequentialPass {
   private let options: SequentialOptions
   private let rules: CodeRules
   private let effort: RoundingEffort
-  private let variances: OutputVariances
+  private let readings: UnquantizedReadings
 
   /// Bytes of activations that are kept for reuse between the layers.
   public static let idleLimit = 1 << 28
 
-  /// - Parameter variances: those that are known for the batches, and where new ones go.
+  /// - Parameter readings: what is known of the unquantized network on the batches, and where more goes.
   public init(
     _ bound: BoundModel, _ options: SequentialOptions, rules: CodeRules, effort: RoundingEffort = RoundingEffort(.comparison),
-    variances: OutputVariances = OutputVariances()
+    readings: UnquantizedReadings = UnquantizedReadings()
   ) {
-    self.variances = variances
+    self.readings = readings
     self.bound = bound
     self.options = options
     self.rules = rules
@@ -60,7 +60,7 @@ public struct SequentialPass {
         try progress(done, order.count)
         if shared == nil || bound.residual(of: index) != nil || bound.residual(of: run[0]) != nil {
           // What layers that share statistics have in common is measured for all of them, or is known of all.
-          let isKnown = run.allSatisfy { variances[$0] != nil }
+          let isKnown = run.allSatisfy { readings[variances: $0] != nil }
           shared = try FactoredStatistics(
             networks.statistics(index, needsVariance: options.matchesVariance && !isKnown), bound.workers)
         }
@@ -100,7 +100,7 @@ public struct SequentialPass {
       }
     }
     return PairedMeasurement(
-      bound, batches, fp32: try cursors(bound.weights),
+      bound, batches, UnquantizedReader(bound, batches, try cursors(bound.weights), readings),
       quantized: try cursors(bound.weights.merging(bound.replacements(fixed)) { $1 }))
   }
 
@@ -125,7 +125,7 @@ public struct SequentialPass {
         target, format, rules: rules, factors: factored.factors, effort: effort, bound.workers
       ) { matrix, exponent throws(CetError) in
         guard options.matchesVariance else { return }
-        let reference = try variances.value(index) { () throws(CetError) in try variance(view.matrix, factored.paired) }
+        let reference = try readings.variances(index) { () throws(CetError) in try variance(view.matrix, factored.paired) }
         try matchVariance(
           &matrix, reference.map { Double(sign: .plus, exponent: -2 * exponent, significand: $0) }, factored.paired)
       }

@@ -1,3 +1,4 @@
+import CetFormats
 import CetGraph
 import CetTensor
 
@@ -40,8 +41,9 @@ enum GraphCheck {
     for name in graph.initializers.map(\.name) + graph.opaqueInitializers {
       guard !name.isEmpty else { throw CetError(.invalidModel, "graph '\(graph.name)': an initializer has no name") }
       try checkBytes(of: name)
-      guard constants.insert(name).inserted else {
-        throw CetError(.invalidModel, "the graph defines it twice").at(.initializer(name))
+      let (isNew, known) = constants.insert(name)
+      guard isNew else {
+        throw CetError(.invalidModel, "the graph defines it twice\(look(name, known))").at(.initializer(name))
       }
     }
     do {
@@ -57,6 +59,7 @@ enum GraphCheck {
 
   private static func check(_ nodes: [Node], in scopes: inout [Set<String>]) throws(CetError) {
     for node in nodes {
+      try FileWatch.check()
       for input in node.inputs where !input.isEmpty && !isKnown(input, in: scopes) {
         throw CetError(.invalidModel, "nothing before it produces its input '\(input)'")
           .at(.node(node.displayName)).with(.input, input)
@@ -64,8 +67,9 @@ enum GraphCheck {
       for graph in node.subgraphs { try check(graph, in: &scopes) }
       for output in node.outputs where !output.isEmpty {
         try checkBytes(of: output)
-        guard scopes[scopes.count - 1].insert(output).inserted else {
-          throw CetError(.invalidModel, "its output '\(output)' exists already").at(.node(node.displayName))
+        let (isNew, known) = scopes[scopes.count - 1].insert(output)
+        guard isNew else {
+          throw CetError(.invalidModel, "its output '\(output)' exists already\(look(output, known))").at(.node(node.displayName))
         }
       }
     }
@@ -76,7 +80,8 @@ enum GraphCheck {
     for input in inputs {
       guard !input.isEmpty else { throw CetError(.invalidModel, "an input has no name") }
       try checkBytes(of: input)
-      guard known.insert(input).inserted else { throw CetError(.invalidModel, "input '\(input)' is listed twice") }
+      let (isNew, other) = known.insert(input)
+      guard isNew else { throw CetError(.invalidModel, "input '\(input)' is listed twice\(look(input, other))") }
     }
   }
 
@@ -93,7 +98,16 @@ enum GraphCheck {
     }
   }
 
+  /// What is said of a name that another one of the same look stands in the way of.
+  private static func look(_ name: String, _ other: String) -> String {
+    name.utf8.elementsEqual(other.utf8) ? "" : " (in characters that look the same: names are compared by their look)"
+  }
+
+  /// Runtimes compare names byte by byte, Swift by their look: a letter with an accent is the same in one character and in two.
   private static func isKnown(_ name: String, in scopes: [Set<String>]) -> Bool {
-    scopes.reversed().contains { $0.contains(name) }
+    for scope in scopes.reversed() {
+      if let place = scope.firstIndex(of: name) { return scope[place].utf8.elementsEqual(name.utf8) }
+    }
+    return false
   }
 }

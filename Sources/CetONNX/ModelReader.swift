@@ -1,3 +1,4 @@
+import CetFormats
 import CetGraph
 import CetTensor
 
@@ -62,7 +63,9 @@ struct ModelReader {
     var graph = Graph()
     while let field = try reader.next() {
       switch field.number {
-      case GraphField.node: graph.nodes.append(try node(reader.message(field)))
+      case GraphField.node:
+        try FileWatch.check()
+        graph.nodes.append(try node(reader.message(field)))
       case GraphField.name: graph.name = try reader.string(field)
       case GraphField.initializer:
         graph.add(try tensor(reader.message(field)))

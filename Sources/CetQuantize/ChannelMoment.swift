@@ -133,19 +133,4 @@ struct ColumnMeans {
     ck_sub_row_strided_f32(x, stride, shift, values.pointer, rows, n)
     return ColumnMeans(mean: mean, values: values)
   }
-
-  /// The columns of A x for every row x.
-  /// - Parameter matrix: A, [outputs × columns].
-  func mapped(by matrix: [Float], rows: Int, to outputs: Int) throws(CetError) -> ColumnMeans {
-    let columns = mean.count
-    let result = try FloatBuffer(rows * outputs)
-    try matrix.withUnsafeBufferPointer { matrix throws(CetError) in
-      guard let matrix = matrix.baseAddress else { return }
-      try LinearAlgebra.sgemm(
-        values.pointer, .plain, stride: columns, matrix, .transposed, stride: columns, into: result.pointer, stride: outputs,
-        m: rows, n: outputs, k: columns)
-    }
-    let means = (0..<outputs).map { row in (0..<columns).reduce(0.0) { $0 + Double(matrix[row * columns + $1]) * mean[$1] } }
-    return ColumnMeans(mean: means, values: result)
-  }
 }

@@ -1,20 +1,17 @@
 import CKernels
 import CetTensor
 
-/// The sums behind `SecondMoment` (left = right, only the lower triangle is kept), `CrossMoment` and `OutputMoment`.
+/// The sums behind `SecondMoment` (left = right, only the lower triangle is kept) and `CrossMoment`.
 struct MomentState: Sendable {
   let left: Int
   let right: Int
   let symmetric: Bool
-  /// A matrix [left × inputs] that the left vectors, of `inputs` values, are multiplied by before anything else.
-  private let map: [Float]?
-  private let inputs: Int
   private(set) var count = 0
   private(set) var leftMean: [Double]
   private(set) var rightMean: [Double]
   /// Σ (a − mean a)(b − mean b)ᵀ, [left × right]; the strict upper triangle is unused when symmetric.
   private(set) var scatter: [Double]
-  /// Σ (a − mean a)², of mapped vectors alone.
+  /// Σ (a − mean a)²; empty where nobody asks for it.
   private(set) var leftSquares: [Double]
   /// Patches that wait for a full chunk, so that sums do not depend on the sizes of the calls.
   private var pendingLeft: [Float] = []
@@ -27,13 +24,11 @@ struct MomentState: Sendable {
   /// of it: products of 512 × 512 take a quarter to a half longer an entry.
   static let tile = 576
 
-  init(left: Int, right: Int, symmetric: Bool, map: [Float]? = nil) {
+  init(left: Int, right: Int, symmetric: Bool, hasLeftSquares: Bool = false) {
     self.left = left
     self.right = right
     self.symmetric = symmetric
-    self.map = map
-    inputs = map.map { $0.count / left } ?? left
-    leftSquares = [Double](repeating: 0, count: map == nil ? 0 : left)
+    leftSquares = [Double](repeating: 0, count: hasLeftSquares ? left : 0)
     leftMean = [Double](repeating: 0, count: left)
     rightMean = [Double](repeating: 0, count: right)
     scatter = [Double](repeating: 0, count: left * right)
@@ -42,8 +37,8 @@ struct MomentState: Sendable {
   mutating func add(
     _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
   ) throws(CetError) {
-    guard rows >= 0, leftStride >= inputs, rightStride >= right else {
-      throw CetError(.invalidArgument, "\(rows) patches with strides \(leftStride), \(rightStride) for \(inputs), \(right) values")
+    guard rows >= 0, leftStride >= left, rightStride >= right else {
+      throw CetError(.invalidArgument, "\(rows) patches with strides \(leftStride), \(rightStride) for \(left), \(right) values")
     }
     var row = 0
     while row < rows {
@@ -54,7 +49,7 @@ struct MomentState: Sendable {
       }
       let take = min(rows - row, MomentState.chunkRows - pendingRows)
       for i in row..<(row + take) {
-        if !symmetric { pendingLeft.append(contentsOf: UnsafeBufferPointer(start: a + i * leftStride, count: inputs)) }
+        if !symmetric { pendingLeft.append(contentsOf: UnsafeBufferPointer(start: a + i * leftStride, count: left)) }
         pendingRight.append(contentsOf: UnsafeBufferPointer(start: b + i * rightStride, count: right))
       }
       pendingRows += take
@@ -72,7 +67,7 @@ struct MomentState: Sendable {
     try heldRight.withUnsafeBufferPointer { b throws(CetError) in
       try heldLeft.withUnsafeBufferPointer { a throws(CetError) in
         guard let b = b.baseAddress else { return }
-        try addChunk(a.baseAddress ?? b, inputs, b, right, rows: rows)
+        try addChunk(a.baseAddress ?? b, left, b, right, rows: rows)
       }
     }
   }
@@ -115,18 +110,12 @@ struct MomentState: Sendable {
     _ a: UnsafePointer<Float>, _ leftStride: Int, _ b: UnsafePointer<Float>, _ rightStride: Int, rows: Int
   ) throws(CetError) {
     let columns = try ColumnMeans.centred(b, rows: rows, columns: right, stride: rightStride)
-    let lines = symmetric ? columns : try lines(a, leftStride, rows: rows)
+    let lines = symmetric ? columns : try ColumnMeans.centred(a, rows: rows, columns: left, stride: leftStride)
     combine(count: rows, leftMean: lines.mean, rightMean: columns.mean)
     try withExtendedLifetime((lines, columns)) { () throws(CetError) in
-      if map != nil { addSquares(lines.values.pointer, rows: rows) }
+      if !leftSquares.isEmpty { addSquares(lines.values.pointer, rows: rows) }
       try addProduct(lines.values.pointer, columns.values.pointer, rows: rows)
     }
-  }
-
-  /// The centred left vectors of a chunk. They are centred before they are mapped: a large mean costs no digits.
-  private func lines(_ a: UnsafePointer<Float>, _ stride: Int, rows: Int) throws(CetError) -> ColumnMeans {
-    let inputs = try ColumnMeans.centred(a, rows: rows, columns: self.inputs, stride: stride)
-    return try map.map { map throws(CetError) in try inputs.mapped(by: map, rows: rows, to: left) } ?? inputs
   }
 
   private mutating func addSquares(_ lines: UnsafePointer<Float>, rows: Int) {

@@ -68,11 +68,12 @@ public struct SecondMoment: Sendable {
 public struct CrossMoment: Sendable {
   private var state: MomentState
 
-  public init(left: Int, right: Int) throws(CetError) {
+  /// - Parameter needsLeftVariance: whether `leftVariance` will be asked for.
+  public init(left: Int, right: Int, needsLeftVariance: Bool = false) throws(CetError) {
     guard left >= 1, right >= 1, [left, right].validatedCount != nil else {
       throw CetError(.invalidArgument, "a cross moment needs dimensions of at least 1, got \(left) and \(right)")
     }
-    state = MomentState(left: left, right: right, symmetric: false)
+    state = MomentState(left: left, right: right, symmetric: false, hasLeftSquares: needsLeftVariance)
   }
 
   public var count: Int { state.count + state.pendingRows }
@@ -109,50 +110,12 @@ public struct CrossMoment: Sendable {
   public func leftMean() throws(CetError) -> [Double] { try state.flushed().leftMean }
   public func rightMean() throws(CetError) -> [Double] { try state.flushed().rightMean }
 
-  /// Row-major A × B: E[(a−E a)(b−E b)ᵀ] when centred, E[a bᵀ] otherwise.
-  public func covariance(centred: Bool = true) throws(CetError) -> [Double] { try state.flushed().covariance(centred: centred) }
-}
-
-/// Streaming covariance of outputs A a with other vectors b, for pairs (a, b) of rows × K and rows × B floats at a time. Where A has
-/// far fewer rows than columns this is less work than A Cov(a, b), and the variances of the outputs come with it.
-/// The arithmetic is that of `SecondMoment`.
-public struct OutputMoment: Sendable {
-  private var state: MomentState
-  public let outputs: Int
-
-  /// - Parameter matrix: A, row-major [outputs × K].
-  public init(_ matrix: [Float], outputs: Int, right: Int) throws(CetError) {
-    guard outputs >= 1, right >= 1, !matrix.isEmpty, matrix.count % outputs == 0, [outputs, right].validatedCount != nil else {
-      throw CetError(
-        .invalidArgument, "a moment of outputs needs a matrix of \(outputs) rows and a dimension of at least 1, got \(matrix.count) values and \(right)")
-    }
-    self.outputs = outputs
-    state = MomentState(left: outputs, right: right, symmetric: false, map: matrix)
-  }
-
-  /// Adds `rows` pairs. Throws `.numeric` on NaN or infinity.
-  public mutating func add(_ a: UnsafePointer<Float>, leftStride: Int, _ b: UnsafePointer<Float>, rightStride: Int, rows: Int) throws(CetError) {
-    try state.add(a, leftStride, b, rightStride, rows: rows)
-  }
-
-  /// See `SecondMoment.flush`.
-  public mutating func flush() throws(CetError) { try state.flush() }
-
-  /// Appends what another accumulator of the same matrix saw, in a fixed order.
-  public mutating func merge(_ other: OutputMoment) throws(CetError) {
-    guard other.outputs == outputs, other.state.right == state.right else {
-      throw CetError(.shapeMismatch, "cannot merge moments of outputs of different dimensions")
-    }
-    try state.merge(other.state)
-  }
-
-  /// E[A a] and the variance of every output.
-  public func mean() throws(CetError) -> [Double] { try state.flushed().leftMean }
-  public func variance() throws(CetError) -> [Double] {
+  /// The variance of every entry of a; empty unless it was to be taken.
+  public func leftVariance() throws(CetError) -> [Double] {
     let flushed = try state.flushed()
     return flushed.leftSquares.map { $0 / Double(max(flushed.count, 1)) }
   }
 
-  /// Row-major outputs × B: E[(A a − E A a)(b − E b)ᵀ].
-  public func covariance() throws(CetError) -> [Double] { try state.flushed().covariance(centred: true) }
+  /// Row-major A × B: E[(a−E a)(b−E b)ᵀ] when centred, E[a bᵀ] otherwise.
+  public func covariance(centred: Bool = true) throws(CetError) -> [Double] { try state.flushed().covariance(centred: centred) }
 }

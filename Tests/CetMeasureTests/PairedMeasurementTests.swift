@@ -27,9 +27,13 @@ import Testing
         return ForwardCursor(route, $0, weights: weights, bound.context)
       }
     }
-    let measurement = PairedMeasurement(
-      bound, all(batches), fp32: try cursors(bound.weights), quantized: try cursors(changed))
-    let group = try measurement.statistics(1, needsVariance: true).groups[0]
+    let readings = UnquantizedReadings(room: 1 << 20)
+    func measured(_ unquantized: [String: Tensor], hasVariance: Bool) throws -> PairedStatistics.Group {
+      try PairedMeasurement(
+        bound, all(batches), UnquantizedReader(bound, all(batches), cursors(unquantized), readings), quantized: cursors(changed)
+      ).statistics(1, needsVariance: hasVariance).groups[0]
+    }
+    let group = try measured(bound.weights, hasVariance: true)
     let (f, q) = (try hidden(bound.weights), try hidden(changed))
     let difference = zip(f, q).map { zip($0, $1).map { $0 - $1 } }
     let (own, other, residual) = (PlainMoments(f), PlainMoments(q), PlainMoments(difference, q))
@@ -38,6 +42,14 @@ import Testing
     #expect(distance(group.meanQ, other.mean) < 1e-6 && distance(group.covariance, other.covariance) < 1e-6)
     #expect(distance(inputs(group.cross), PlainMoments(f, q).covariance) < 1e-6)
     #expect(distance(group.residualMean, residual.mean) < 1e-6 && distance(group.residual, residual.covariance) < 1e-6)
+    // What is known is not run for again, whatever another run would give.
+    let again = try measured(changed, hasVariance: false)
+    #expect(inputs(again.meanF) == inputs(group.meanF) && inputs(again.cross) == inputs(group.cross) && again.varianceF == nil)
+    #expect(again.residual == group.residual && again.residualMean == group.residualMean && again.covariance == group.covariance)
+    #expect(readings.byteCount == 9 * 8 * 4)
+    readings.limit(to: 9 * 8 * 4 - 1)
+    #expect(readings.byteCount == 0)
+    #expect(try inputs(measured(changed, hasVariance: false).meanF) != inputs(group.meanF))
   }
 
   private func inputs(_ reference: OutputCorrection.Reference?) -> [Double] {
@@ -57,7 +69,8 @@ import Testing
     let route = try ForwardRoute(
       bound.model, batch: data, parameters: Array(bound.weights.keys), stops: ["h"], outputs: ["y"], bound.context)
     let cursor = { ForwardCursor(route, data, weights: bound.weights, bound.context) }
-    let group = try PairedMeasurement(bound, all([data]), fp32: [cursor()], quantized: [cursor()])
+    let group = try PairedMeasurement(
+      bound, all([data]), UnquantizedReader(bound, all([data]), [cursor()], UnquantizedReadings()), quantized: [cursor()])
       .statistics(1, needsVariance: true).groups[0]
     #expect(inputs(group.cross).count == (channels == 3 ? 16 : 0) && outputs(group.cross).count == (channels == 3 ? 0 : 8))
     if channels == 3 { #expect(distance(inputs(group.cross), group.covariance) < 1e-6) }
@@ -74,7 +87,8 @@ import Testing
       let route = try ForwardRoute(
         bound.model, batch: data, parameters: Array(bound.weights.keys), stops: ["h"], outputs: ["y"], bound.context)
       let cursor = { ForwardCursor(route, data, weights: bound.weights, bound.context) }
-      return try PairedMeasurement(bound, all([data]), fp32: [cursor()], quantized: [cursor()])
+      return try PairedMeasurement(
+      bound, all([data]), UnquantizedReader(bound, all([data]), [cursor()], UnquantizedReadings()), quantized: [cursor()])
         .statistics(1, needsVariance: true).groups[0]
     }
     let (near, far) = (try group(1), try group(Float(sign: .plus, exponent: exponent, significand: 1)))
@@ -99,13 +113,23 @@ import Testing
     let changed = bound.weights.merging(["a": try drawn(channels, 1, 1, 1, seed: 9)]) { $1 }
     let route = try ForwardRoute(
       bound.model, batch: data, parameters: Array(changed.keys), stops: ["h"], outputs: ["y"], bound.context)
-    let measurement = PairedMeasurement(
-      bound, all([data]), fp32: [ForwardCursor(route, data, weights: bound.weights, bound.context)],
-      quantized: [ForwardCursor(route, data, weights: changed, bound.context)])
+    let readings = UnquantizedReadings(room: 1 << 20)
+    func measured(_ unquantized: [String: Tensor]) throws -> [PairedStatistics.Group] {
+      let cursors = [ForwardCursor(route, data, weights: unquantized, bound.context)]
+      return try PairedMeasurement(
+        bound, all([data]), UnquantizedReader(bound, all([data]), cursors, readings),
+        quantized: [ForwardCursor(route, data, weights: changed, bound.context)]
+      ).statistics(1, needsVariance: false).groups
+    }
     let program = try bound.programs.forward(data, outputs: ["h"])
     let f = try program.run(data, weights: bound.weights)[0].rowMajor()
     let q = try program.run(data, weights: changed)[0].rowMajor()
-    for (number, group) in try measurement.statistics(1, needsVariance: false).groups.enumerated() {
+    let groups = try measured(bound.weights)
+    // What is known is not run for again, whatever another run would give.
+    for (first, again) in zip(groups, try measured(changed)) {
+      #expect(inputs(again.cross) == inputs(first.cross) && outputs(again.cross) == outputs(first.cross))
+    }
+    for (number, group) in groups.enumerated() {
       let own = (number * count)..<((number + 1) * count)
       let (a, b) = (windows(f, channels: own), windows(q, channels: own))
       #expect(group.residual.isEmpty && distance(group.meanQ, PlainMoments(b).mean) < 1e-6)

@@ -65,6 +65,24 @@ private func alone(_ bound: BoundModel, bits: Int) throws -> [Int: QuantizedLaye
     }
   }
 
+  /// Room for what is known of the unquantized network, or for some of it, changes time alone.
+  @Test(arguments: [0, 9000, 1 << 20])
+  func knownReadings_changeNoBit(_ room: Int) throws {
+    let bound = try twoLayers(threads: 2)
+    let data = all(try batches())
+    let readings = UnquantizedReadings(room: room)
+    for (bits, matchesVariance) in [(3, false), (2, true), (3, true)] {
+      let options = SequentialOptions(ridge: 0.05, matchesVariance: matchesVariance)
+      let found = try SequentialPass(bound, options, rules: perAxis, readings: readings).run(grids([0: bits, 1: bits]), data)
+      let fresh = try SequentialPass(bound, options, rules: perAxis).run(grids([0: bits, 1: bits]), data)
+      for (index, layer) in fresh {
+        #expect(found[index]?.tensor.codes == layer.tensor.codes && found[index]?.tensor.scales == layer.tensor.scales)
+        #expect(found[index]?.bias == layer.bias)
+      }
+    }
+    #expect((readings.byteCount > 0) == (room == 1 << 20))
+  }
+
   @Test func fixedLayers_areLeft_andFittedTo() throws {
     let bound = try twoLayers()
     let fixed = [0: try nearest(bound, bits: [2])[0][0]]

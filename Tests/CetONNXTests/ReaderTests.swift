@@ -132,6 +132,18 @@ struct ReaderTests {
     #expect(graphError { $0.inputs.append($0.inputs[0]) } == "graph 'g': input 'x' is listed twice")
   }
 
+  /// An accented letter in one character and in two: Swift's strings are equal, a runtime's are not.
+  @Test func names_ofTheSameLook_areNotTheSame() {
+    let (one, two) = ("caf\u{e9}", "cafe\u{301}")
+    #expect(one == two)
+    #expect(graphError { $0.inputs = [value(one)]; $0.nodes[0].inputs = [two] }.contains("nothing before it produces its input"))
+    #expect(graphError { $0.nodes[0].outputs = [one]; $0.outputs = [value(two)] }.contains("nothing in the graph produces it"))
+    #expect(
+      graphError { $0.nodes[0].outputs = [one]; $0.nodes.append(Node("Neg", inputs: ["x"], outputs: [two])) }
+        .contains("exists already (in characters that look the same"))
+    #expect(graphError { $0.inputs = [value("x"), value(one), value(two)] }.contains("is listed twice (in characters"))
+  }
+
   @Test func graph_outputThatNothingProduces_isInvalid() {
     #expect(graphError { $0.outputs = [value("q")] } == "output 'q': nothing in the graph produces it")
   }

@@ -57,10 +57,14 @@ def files(model, calibration, quantized, tmp_path_factory):
 def reads(model, files, plan):
     out = ctypes.c_void_p()
     by = ctypes.byref(out)
+    data = (DIGITS / "model.onnx").read_bytes()
+    source = s.Source(data=ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), size=len(data))
     text = json.loads(plan.to_json())
     text["notes"] = ["n" * 8] * 20000
     return out, {
         "cet_model_load_file": lambda: lib.cet_model_load_file(os.fsencode(DIGITS / "model.onnx"), by),
+        "cet_model_load_memory": lambda: lib.cet_model_load_memory(data, len(data), by),
+        "cet_model_load": lambda: lib.cet_model_load(ctypes.byref(source), None, by),
         "cet_calibration_load_npz": lambda: lib.cet_calibration_load_npz(os.fsencode(DIGITS / "calibration.npz"), by),
         "cet_session_load": lambda: lib.cet_session_load(model._handle, os.fsencode(files / "session"), by),
         "cet_quantized_load_state": lambda: lib.cet_quantized_load_state(model._handle, os.fsencode(files / "state"), by),
@@ -70,7 +74,7 @@ def reads(model, files, plan):
 
 
 @pytest.mark.parametrize("call", [
-    "cet_calibration_load_npz", "cet_model_load_file", "cet_plan_from_json", "cet_quantized_load_state", "cet_session_load",
+    "cet_calibration_load_npz", "cet_model_load", "cet_model_load_file", "cet_model_load_memory", "cet_plan_from_json", "cet_quantized_load_state", "cet_session_load",
     "cet_spectrum_load_file"])
 def test_reading_isHeard_andEndsWhenTheHostWants(call, model, files, plan):
     out, calls = reads(model, files, plan)
@@ -78,7 +82,8 @@ def test_reading_isHeard_andEndsWhenTheHostWants(call, model, files, plan):
             "quantized": lib.cet_quantized_free, "session": lib.cet_session_free, "spectrum": lib.cet_spectrum_free}[call.split("_")[1]]
     with Heard() as heard:
         assert calls[call]() == 0
-    assert heard.calls and all(phase == READ and total > 0 for phase, _, total in heard.calls)
+    reads_bytes = call not in ("cet_model_load", "cet_model_load_memory")
+    assert heard.calls and all(phase == READ and (total > 0) == reads_bytes for phase, _, total in heard.calls)
     free(out)
     with Heard(stop=1):
         assert calls[call]() == CANCELLED and not out.value
@@ -86,6 +91,16 @@ def test_reading_isHeard_andEndsWhenTheHostWants(call, model, files, plan):
     assert calls[call]() == 0  # of what is not set any more nothing is heard
     assert len(heard.calls) == count
     free(out)
+
+
+def test_lookingAtAModel_isHeard_andEndsWhenTheHostWants():
+    model, json_text, digest = cet.Model(DIGITS / "model.onnx"), ctypes.c_void_p(), ctypes.c_char_p()
+    with Heard(stop=1):
+        assert lib.cet_model_inspect_json(model._handle, ctypes.byref(json_text)) == CANCELLED and not json_text.value
+        assert lib.cet_model_get_sha256(model._handle, ctypes.byref(digest)) == CANCELLED and not digest.value
+    with Heard() as heard:
+        assert lib.cet_model_get_sha256(model._handle, ctypes.byref(digest)) == 0
+    assert heard.calls and len(digest.value) == 64
 
 
 def test_saving_isHeard_andLeavesNoFileWhenItIsStopped(model, calibration, quantized, files, tmp_path):

@@ -394,9 +394,10 @@ CET_API void cet_set_log(cet_log_fn log, void *user_data);
 
 /*
  * The progress of the calling thread's later calls that take none but may be long; NULL (as at the start): none. These load a
- * model from a file, samples, a session, a state, a spectrum or a plan (phase 11, bytes), or save a session, a state or a spectrum
- * (phase 9, bytes; `total` is what is known so far; cet_session_save before it what it does to make the table). It is heard
- * on this thread, some twenty times a second, as long as such a call runs; a host that sets it for a call resets it after it.
+ * model, samples, a session, a state, a spectrum or a plan, inspect a model or find its digest (phase 11, bytes of files; 0 of 0
+ * where none is read), or save a session, a state or a spectrum (phase 9, bytes; `total` is what is known so far; cet_session_save
+ * before it what it does to make the table). It is heard on this thread, some twenty times a second, as long as such a call runs;
+ * a host that sets it for a call resets it after it.
  * Errors: OUT_OF_MEMORY.
  */
 CET_API cet_status cet_set_progress(cet_progress_fn progress, void *user_data);

@@ -19,6 +19,7 @@ extension LoadedModel {
   /// exact derivatives, inputs, outputs, parameters, whether it can be compressed, what is quantized in it already, and the
   /// smallest file that the fewest bits everywhere would give. One JSON document.
   public func inspectJSON() throws(CetError) -> String {
+    try findDigest()
     let model = file.model
     let judgement = judgement()
     var counts: [(key: String, node: Node, count: Int)] = []

@@ -76,8 +76,8 @@ public final class LoadedModel: @unchecked Sendable {
   }
 
   /// Finds the SHA-256, which takes a second for every few hundred megabytes.
-  /// - Parameter check: throws to stop.
-  func findDigest(_ check: () throws(CetError) -> Void) throws(CetError) {
+  /// - Parameter check: throws to stop; nothing said: as whoever hears of the thread's files wants.
+  public func findDigest(_ check: () throws(CetError) -> Void = FileWatch.check) throws(CetError) {
     if lock.withLock({ digest == nil }) { _ = try made(check) }
   }
 

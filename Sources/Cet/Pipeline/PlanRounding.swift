@@ -55,7 +55,7 @@ final class PlanRounding {
     guard fitting.count < session.batches.count, SamplePolicy.heldOutFolds(heldOut: samples).count == 1 else { return nil }
     let work = try Work(self, recipe.reduced)
     let batches = recipe.pass == .nearest ? [] : try session.fitting(.compensated, fitting)
-    let layers = try work.layers(recipe.pass, batches, variances: session.heldInVariances)
+    let layers = try work.layers(recipe.pass, batches, readings: session.heldIn)
     try monitor.report(.measure, 0, of: 1)
     let losses = try work.session.change(layers)
     try monitor.report(.measure, 1, of: 1)
@@ -114,10 +114,11 @@ final class PlanRounding {
     if rounding == .compensated, SamplePolicy.allowsSequentialPass(samples: session.sampleCount), folds[0].isHeldOut {
       let base = best
       let samples = folds[0].fit.reduce(0) { $0 + $1.sampleCount }
+      let readings = session.readings(folds: folds.count)
       for pass in SamplePolicy.sequentialPasses(samples: samples) {
         let options = SequentialOptions(ridge: pass.ridge, matchesVariance: pass.matchesVariance)
         try consider(.sequential(options), than: base) { number throws(CetError) in
-          try work.sequential(options, folds[number].fit, alone: alone[number])
+          try work.sequential(options, folds[number].fit, alone: alone[number], readings: readings[number])
         }
       }
     }
@@ -242,12 +243,12 @@ final class PlanRounding {
 
     func layers(
       _ pass: RoundingRecipe.Pass, _ batches: [FittingBatch], purpose: RoundingEffort.Purpose = .comparison,
-      variances: OutputVariances = OutputVariances()
+      readings: UnquantizedReadings = UnquantizedReadings()
     ) throws(CetError) -> [Int: QuantizedLayer] {
       switch pass {
       case .nearest: try parallel(.nearest, [])
       case .parallel: try parallel(.gptq, batches, purpose: purpose)
-      case .sequential(let options): try sequential(options, batches, purpose: purpose, variances: variances)
+      case .sequential(let options): try sequential(options, batches, purpose: purpose, readings: readings)
       }
     }
 
@@ -272,10 +273,10 @@ final class PlanRounding {
     /// recurrent weights and those of loops, whose inputs they make themselves.
     /// - Parameters:
     ///   - alone: all layers by themselves, fitted to the same batches; nil: not known.
-    ///   - variances: of the unquantized network on these batches, as far as they are known.
+    ///   - readings: what is known of the unquantized network on these batches.
     func sequential(
       _ options: SequentialOptions, _ batches: [FittingBatch], purpose: RoundingEffort.Purpose = .comparison,
-      alone: [Int: QuantizedLayer]? = nil, variances: OutputVariances = OutputVariances()
+      alone: [Int: QuantizedLayer]? = nil, readings: UnquantizedReadings = UnquantizedReadings()
     ) throws(CetError) -> [Int: QuantizedLayer] {
       let bits = rounding.bits
       let observed = Set(try session.bound.observable(Array(bits.keys), batches)).subtracting(nearest)
@@ -289,7 +290,7 @@ final class PlanRounding {
       }
       let formats = Dictionary(
         uniqueKeysWithValues: bits.map { ($0, CodeFormat(bits: $1, coding: rounding.codings[$0][$1] ?? .affine)) })
-      let pass = SequentialPass(session.bound, options, rules: rounding.rules, effort: RoundingEffort(purpose, rounding.effort), variances: variances)
+      let pass = SequentialPass(session.bound, options, rules: rounding.rules, effort: RoundingEffort(purpose, rounding.effort), readings: readings)
       return try pass.run(formats, fixed: fixed, batches) { done, total throws(CetError) in
         try rounding.monitor.report(.rounding, done, of: total)
       }

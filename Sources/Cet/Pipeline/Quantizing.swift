@@ -344,7 +344,7 @@ public final class QuantizedModel: @unchecked Sendable {
       do {
         try check((limit - held) / 2)
       } catch where error.code == .outOfMemory {
-        throw needs(held + max(2 * (error.bytesNeeded ?? 0), limit - held + 1), limit)
+        throw needs(held + max(2 * error.bytesNeeded, limit - held + 1), limit)
       }
     }
   }

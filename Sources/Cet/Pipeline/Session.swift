@@ -24,14 +24,16 @@ struct Session {
   private var activations: RoundedActivations { bound.activations }
   /// For moments of inputs, of which one layer's are gathered whatever they take.
   var statisticsBytes = Int.max
+  /// Bytes that may be kept of what layers of the unquantized network read.
+  private(set) var readingsRoom = 0
   /// Shifted copies of every batch.
   var copyCount: Int { shifts.copies }
   /// Every batch, followed by its shifted copies; made when first asked for.
   private let copies = Once<[[Batch]]>()
   /// Every batch, followed by its shifted copies, with the rows that count in statistics.
   private let fittingCache = Once<[[FittingBatch]]>()
-  /// Of the samples that are not held out.
-  let heldInVariances = OutputVariances()
+  /// Of the samples that are not held out, where one fold alone is.
+  private(set) var heldIn = UnquantizedReadings()
   private var referenceCache = Once<[Tensor]>()
   private var unchangedCache = Once<SampleLosses>()
 
@@ -134,6 +136,7 @@ struct Session {
     if activations.gridNames != self.activations.gridNames {
       // A program that can round is another one, whose last bits are its own.
       (session.referenceCache, session.unchangedCache) = (Once(), Once())
+      session.heldIn = UnquantizedReadings(room: readingsRoom)
     }
     return session
   }
@@ -192,6 +195,20 @@ struct Session {
     }
     return indices.flatMap { all[$0] }
   }
+
+  /// What is known of the unquantized network on the samples that are not held out, by fold.
+  func readings(folds: Int) -> [UnquantizedReadings] {
+    folds == 1 ? [heldIn] : (0..<folds).map { _ in UnquantizedReadings(room: readingsRoom / folds) }
+  }
+
+  /// Keeps less than `room` bytes of what layers of the unquantized network read.
+  mutating func limitReadings(to room: Int) {
+    readingsRoom = min(room, Session.mostReadings)
+    heldIn.limit(to: readingsRoom)
+  }
+
+  /// ResNet-18 with 128 images makes some 300 MB.
+  private static let mostReadings = 1 << 29
 
   /// The unquantized outputs; throws when one is not finite, because no loss could be compared then.
   func references() throws(CetError) -> [Tensor] {

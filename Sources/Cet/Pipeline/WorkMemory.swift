@@ -59,7 +59,9 @@ extension Session {
       monitor.log(.info, "\(threads) of \(asked) threads, because max_memory is \(limit)")
       try self.limit(threads: threads)
     }
-    statisticsBytes = need.statistics + (limit - need.total)
+    // Half of what is left is for what saves runs, the other half for taking layers together.
+    limitReadings(to: (limit - need.total) / 2)
+    statisticsBytes = need.statistics + (limit - need.total) - (rounding == .compensated ? readingsRoom : heldIn.byteCount)
     return need
   }
 
@@ -118,6 +120,8 @@ extension Session {
       // the output is added to.
       let paired = usesStatistics.map { 3 * Double(bound.layers[$0].momentBytes) + 8 * Double(bound.layers[$0].count) }
       statistics = max(statistics, (sums + 1) * (paired.max() ?? 0) + 5 * largest)
+      // What a layer of the unquantized network reads, or gives, at a batch's patches, and the residual there.
+      statistics += Double(threads) * 2 * (costs.map { Double($0.live) }.max() ?? 0)
       // All batches stand at the same layer, in both networks; freed values of the layers before are reused up to a limit.
       let standing = 2 * copies * costs.reduce(0.0) { $0 + Double($1.live) }
       let idle = min(Double(SequentialPass.idleLimit), 2 * copies * costs.reduce(0.0) { $0 + Double($1.made) })
