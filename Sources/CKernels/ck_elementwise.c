@@ -160,21 +160,3 @@ CK_CLONES void ck_narrow_f32(double factor, const double *x, float *out, size_t 
   CK_INDEPENDENT
   for (size_t i = 0; i < count; i++) out[i] = (float)(x[i] * factor);
 }
-
-CK_CLONES void ck_pack_planes_u8(int bits, const uint8_t *codes, uint8_t *planes, size_t count) {
-  const size_t bytes = (count + 7) / 8;
-  for (int k = 0; k < bits; k++) {
-    uint8_t *plane = planes + (size_t)k * bytes;
-    for (size_t b = 0; b < count / 8; b++) {
-      const uint8_t *c = codes + 8 * b;
-      unsigned byte = 0;
-      for (int i = 0; i < 8; i++) byte |= (unsigned)((c[i] >> k) & 1) << i;
-      plane[b] = (uint8_t)byte;
-    }
-    if (count % 8) {
-      unsigned byte = 0;
-      for (size_t i = 0; i < count % 8; i++) byte |= (unsigned)((codes[count / 8 * 8 + i] >> k) & 1) << i;
-      plane[bytes - 1] = (uint8_t)byte;
-    }
-  }
-}

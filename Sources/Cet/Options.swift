@@ -96,7 +96,7 @@ public struct PlanOptions: Sendable, Equatable {
 
   /// What codes a written tensor may have.
   func codeRules(_ trellis: TrellisCode) -> CodeRules {
-    encoding.codeRules(granularity, coding: coding, trellis: trellis, runtime)
+    encoding.codeRules(granularity, coding: coding, trellis: trellis)
   }
 
   /// Whether a tensor may have trellis codes: that does not depend on which.
@@ -110,7 +110,7 @@ public struct PlanOptions: Sendable, Equatable {
     }
     if usesUsualGranularity { options.granularity = options.encoding.usualGranularity(of: model.found.layers, runtime) }
     (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
-    if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis(runtime) { options.coding = .affine }
+    if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis { options.coding = .affine }
     options.bits = options.widths
     return options
   }
@@ -160,7 +160,7 @@ extension PlanOptions {
   private func checkWithoutTrellis() throws(CetError) {
     let obstacle =
       granularity == .perTensor ? "; granularity per-tensor has none"
-      : encoding.trellisObstacle(runtime).map { "; \($0)" } ?? ""
+      : encoding.trellisObstacle.map { "; \($0)" } ?? ""
     if coding == .trellis { throw CetError(.invalidArgument, "option coding: no tensor can have trellis codes\(obstacle)") }
     let narrow = widths.first == 1 ? "bits" : fix.first { $0.bits == 1 }.map { "fix '\($0.pattern)'" }
     if let narrow { throw CetError(.invalidArgument, "option \(narrow): 1 bit needs trellis codes\(obstacle)") }

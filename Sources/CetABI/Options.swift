@@ -110,7 +110,7 @@ extension PlanOptions {
     if c.bits == 0 {
       bits = source.options.bits
       // Nobody asked for 1 bit: what is refused is the encoding, whose codes the table does not know.
-      if bits?.first == 1, let obstacle = encoding.trellisObstacle(runtime) {
+      if bits?.first == 1, let obstacle = encoding.trellisObstacle {
         throw invalid("option encoding: the plan's losses are of trellis codes; \(obstacle): plan from calibration data")
       }
     }

@@ -23,8 +23,10 @@ public enum Encoding: String, Sendable, CaseIterable {
 
   public var makesFilesSmaller: Bool { rules.makesFilesSmaller }
 
-  /// Whether files that are to open in `runtime` can have trellis codes.
-  public func carriesTrellis(_ runtime: Runtime?) -> Bool { trellisObstacle(runtime) == nil }
+  public var carriesTrellis: Bool { rules.carriesTrellis }
+
+  /// Why it cannot have trellis codes; nil: it can.
+  public var trellisObstacle: String? { carriesTrellis ? nil : "encoding '\(rawValue)' has none" }
 
   /// Whether files can round activations to these bits. Weights beside codes are codes of 8 bits themselves: runtimes fold planes to
   /// floats, of which QuantizeLinear makes codes, or find such codes in the file. Beside activations of fewer bits a weight stays
@@ -41,13 +43,9 @@ public enum Encoding: String, Sendable, CaseIterable {
   public var holdsIntegers: Bool { self == .qdq }
 
   /// What codes a written tensor may have.
-  /// - Parameters:
-  ///   - trellis: the code of tensors that have trellis codes.
-  ///   - runtime: the oldest that the file must open in.
-  public func codeRules(
-    _ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil, _ runtime: Runtime? = nil
-  ) -> CodeRules {
-    CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis(runtime) ? trellis : nil) { rules.zeroUnit(bits: $0) }
+  /// - Parameter trellis: the code of tensors that have trellis codes.
+  public func codeRules(_ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil) -> CodeRules {
+    CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil) { rules.zeroUnit(bits: $0) }
   }
 
   /// The granularity where none is asked for: blocks where kernels take most of the weights.
@@ -65,12 +63,9 @@ public enum Encoding: String, Sendable, CaseIterable {
   }
 
   /// The encoding that keeps most weights small in files that open in `runtime`: onnxruntime's kernels where they compute with
-  /// more than half of them, else bit planes, which open everywhere and are unpacked when a file is loaded, but for runtimes that
-  /// take some layer's weights from DequantizeLinear alone.
+  /// more than half of them, else planes, which open everywhere and are unpacked when a file is loaded.
   public static func chosen(for layers: [LinearLayer], _ runtime: Runtime?) -> Encoding {
     guard let runtime else { return .planes }
-    func hasObstacle(_ encoding: Encoding) -> Bool { layers.contains { encoding.obstacle(bits: 8, of: $0, .perAxis, runtime) != nil } }
-    if hasObstacle(.planes), !hasObstacle(.qdq) { return .qdq }
     let count = layers.reduce(0.0) { $0 + Double($1.count) }
     let inKernels = layers.reduce(0.0) { sum, layer in
       KernelEncoding.kernelWidths(layer, KernelEncoding.usualBlocks, runtime).isEmpty ? sum : sum + Double(layer.count)
@@ -79,7 +74,7 @@ public enum Encoding: String, Sendable, CaseIterable {
   }
 
   /// The encoding beside activations that are rounded, where onnxruntime's own kernels, which take floats, are of no use. OpenVINO
-  /// folds no planes: with bfloat16, its usual precision where the processor has it, it finds no kernel for what they leave.
+  /// finds none for codes made of planes with bfloat16, its usual precision where the processor has it.
   public static func besideActivations(_ bits: some Sequence<Int>, _ runtime: Runtime?) -> Encoding {
     if case .openvino? = runtime, Encoding.qdq.takesActivations(bits) { .qdq } else { .planes }
   }

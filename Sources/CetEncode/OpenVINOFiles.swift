@@ -17,14 +17,14 @@ extension Runtime {
     }
     if let type = model.graph.initializers.map(\.tensor.type).first(where: { [.uint2, .int2].contains($0) }) { return "tensors of type \(type)" }
     // Of models without such nodes, which may be large, nothing more is gathered.
-    let told: Set = ["DequantizeLinear", "QuantizeLinear", "GatherBlockQuantized", "Gather", "Mod", "LSTM", "GRU", "RNN"]
+    let told: Set = ["DequantizeLinear", "QuantizeLinear", "GatherBlockQuantized", "LSTM", "GRU", "RNN"]
     guard nodes.contains(where: { told.contains($0.operatorType) }) else { return nil }
     let tensors = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
     let makers = Dictionary(nodes.flatMap { node in node.outputs.map { ($0, node) } }, uniquingKeysWith: { first, _ in first })
     var orientations: [String: Set<String>] = [:]
     for node in nodes {
       for read in weightsRead(by: node, tensors, makers) { orientations[read.name, default: []].insert(read.orientation) }
-      if let reason = blockObstacle(node, tensors) ?? productObstacle(node, tensors, makers) ?? recurrentObstacle(node, makers)
+      if let reason = blockObstacle(node, tensors) ?? productObstacle(node, tensors, makers) ?? recurrentObstacle(node, tensors, makers)
         ?? precisionObstacle(node, tensors, makers)
       {
         return reason
@@ -33,13 +33,15 @@ extension Runtime {
     return orientations.values.contains { $0.count > 1 } ? "a weight that products read in two orientations, which it mixes up" : nil
   }
 
-  /// Weights made of codes that a product reads, and how.
+  /// Weights made of codes by DequantizeLinear that a product reads, and how.
   private static func weightsRead(
     by node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]
   ) -> [(name: String, orientation: String)] {
     guard node.domain.isEmpty, ["MatMul", "Gemm"].contains(node.operatorType) else { return [] }
     return [0, 1].compactMap { slot in
-      guard let (source, isTransposed) = source(of: node, slot, makers), isConstant(source.firstOutput, tensors, makers) else { return nil }
+      guard let (source, isTransposed) = source(of: node, slot, makers), source.operatorType == "DequantizeLinear",
+        isConstant(source.firstOutput, tensors, makers)
+      else { return nil }
       return (source.firstOutput, "\(slot)\(isTransposed)")
     }
   }
@@ -86,25 +88,20 @@ extension Runtime {
     return count.isMultiple(of: 2) ? nil : "\(node.operatorType) of 4-bit codes with an odd number of summands (\(count)), computed wrong"
   }
 
-  /// What unpacks trellis codes, and what makes codes of unpacked weights, needs float32.
+  /// What makes codes of unpacked weights needs float32.
   private static func precisionObstacle(_ node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]) -> String? {
-    switch node.operatorType {
-    // Values of a table by numbers that a convolution over codes makes.
-    case "Gather" where makers[node.input(1)].map({ $0.operatorType == "Cast" && isWindow(makers[$0.input(0)], makers) }) ?? false:
-      return "trellis codes need INFERENCE_PRECISION_HINT f32"
-    case "QuantizeLinear" where makers[node.input(0)] != nil && isConstant(node.input(0), tensors, makers):
-      return "codes made of planes need INFERENCE_PRECISION_HINT f32"
-    default: return nil
-    }
+    guard node.operatorType == "QuantizeLinear", makers[node.input(0)] != nil, isConstant(node.input(0), tensors, makers) else { return nil }
+    return "codes made of planes need INFERENCE_PRECISION_HINT f32"
   }
 
-  /// Conv, or Mod of it.
-  private static func isWindow(_ node: Node?, _ makers: [String: Node]) -> Bool {
-    guard let node else { return false }
-    return node.operatorType == "Conv" || node.operatorType == "Mod" && makers[node.input(0)]?.operatorType == "Conv"
+  /// Recurrent operators take constants.
+  private static func recurrentObstacle(_ node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]) -> String? {
+    guard ["LSTM", "GRU", "RNN"].contains(node.operatorType) else { return nil }
+    let isMade = [1, 2].contains { makers[node.input($0)] != nil && !isConstant(node.input($0), tensors, makers) }
+    return isMade ? "\(node.operatorType) with weights that nodes make" : nil
   }
 
-  /// Whether a value is computed from initializers by a few nodes alone.
+  /// Whether a value is computed from initializers by a few nodes alone, which are folded.
   private static func isConstant(_ value: String, _ tensors: [String: Tensor], _ makers: [String: Node]) -> Bool {
     var (open, looked) = ([value], 0)
     while let name = open.popLast() {
@@ -114,15 +111,5 @@ extension Runtime {
       if maker.operatorType != "Constant" { open += maker.inputs }
     }
     return true
-  }
-
-  /// Recurrent operators take constants, and those of DequantizeLinear.
-  private static func recurrentObstacle(_ node: Node, _ makers: [String: Node]) -> String? {
-    guard ["LSTM", "GRU", "RNN"].contains(node.operatorType) else { return nil }
-    let isMade = [1, 2].contains { position in
-      guard makers[node.input(position)] != nil, let (source, _) = source(of: node, position, makers) else { return false }
-      return !["DequantizeLinear", "Constant"].contains(source.operatorType)
-    }
-    return isMade ? "\(node.operatorType) with weights that nodes make" : nil
   }
 }

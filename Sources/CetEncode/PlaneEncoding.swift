@@ -3,26 +3,26 @@ import CetLayers
 import CetQuantize
 import CetTensor
 
-/// Writes quantized tensors as bit planes that standard operators unpack in the graph:
+/// Writes quantized tensors as codes side by side in bytes that standard operators unpack in the graph, in whole numbers of 32 bits
+/// (`PackedRuns`):
 ///
-///     planes   uint8 [bits, m, 1]; bit i of byte (k, j) is bit k of code 8j + i
-///     floors   ⌊planes · 2^−i⌋ for i = 0…7                        [bits, m, 8]
-///     digits   floors mod 2
-///     codes    (1, 2, 4, …) · digits                              [1, 8m]
+///     runs     uint8 [m, B]: B bytes hold the least number of codes that fills them
+///     numbers  Σ runs · 256^(B−1…0), one a run or several, each of some of the bytes
+///     codes    numbers / 2^(…, 2 · bits, bits, 0) mod 2^bits
 ///     weights  (codes − zero point) · scale, zero points in halves for 2 and 3 bits
 ///
 /// and of trellis codes of k bits, L state bits, with the rows first:
 ///
-///     states   codes [rows, 1, K] under Conv with the kernel (…, 2^2k, 2^k, 1) of ⌈L/k⌉ codes, mod 2^L
+///     runs     uint8 [rows, m, B], each with the last bytes of the one before it, zeros in front of the first
+///     states   numbers / 2^(…, 2k, k, 0) mod 2^L: of all codes up to one the last L bits
 ///     weights  Gather(T, states) · scale; where rows have one scale each, runs of 64 or fewer of them under the Hadamard matrix
 ///
 /// Small tensors of one form but for the length of their axis are decoded as one and split: nodes are most of what they cost
 /// beside their codes.
 ///
-/// Every value up to the codes is an integer below 256 or a power of two, and states are integers below 2^24: exact in any
-/// arithmetic. The operators are Cast, Mul, Floor, MatMul, Flatten, Reshape, Slice, Sub, Conv, Gather and Split as opset 7
-/// has them, and Mod from opset 10 on, so no later model's opset is raised, and all of it is constant: a runtime folds it when
-/// it loads the model.
+/// Never are there many more numbers than two a weight, because runtimes hold them while they load a file. The operators are Cast, Mul, Div,
+/// Reshape, ReduceSum, Slice, Concat, Pad, Sub, MatMul, Gather and Split as opset 7 has them, and Mod from opset 10 on, so no later model's
+/// opset is raised, and all of it is constant: onnxruntime and OpenVINO fold it when they load the model. Convolutions OpenVINO does not fold.
 struct PlaneEncoding: NodeEncoding {
   static let makesFilesSmaller = true
   /// Operators broadcast without attributes since.
@@ -40,7 +40,11 @@ struct PlaneEncoding: NodeEncoding {
   static func zeroUnit(bits: Int) -> Int { bits <= 3 ? 2 : 1 }
 
   static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
-    (BitPacking.packedByteCount(count: rows * columns, bits: format.bits), (format.coding.isTrellis ? 4 : 5) * rows * blocks)
+    guard case .trellis(let code) = format.coding else {
+      return (BitPacking.packedByteCount(count: rows * columns, bits: format.bits), 5 * rows * blocks)
+    }
+    let runs = PackedRuns(bits: format.bits, stateBits: code.stateBits)
+    return (rows * runs.count(of: columns) * runs.bytes, 4 * rows * blocks)
   }
 
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }
@@ -120,7 +124,7 @@ struct PlaneEncoding: NodeEncoding {
     value = node("Mul", [value, scale])
     if layout.paddedColumns != layout.columns {
       value = node("Reshape", [value, try shape([layout.rows, layout.paddedColumns])])
-      value = try slice(value, axis: 1, to: layout.columns)
+      value = try slice(value, [(1, 0, layout.columns)])
     }
     if layout.transposition.isEmpty {
       nodes.append(Node("Reshape", inputs: [value, try shape(form.shape)], outputs: [result]))
@@ -135,12 +139,11 @@ struct PlaneEncoding: NodeEncoding {
   private mutating func addTrellis(_ weight: WrittenWeight, _ code: TrellisCode, making result: String) throws(CetError) {
     let form = weight.form
     let (order, walk) = (form.order, form.walk)
-    let (rows, columns, axis) = (order.rows, order.columns, form.axis ?? 0)
-    // The number of rows is left open, so that tensors of other rows share the constants.
-    var value = try codes(weight, count: rows * columns, shape: [-1, 1, columns]) {
+    let (columns, axis) = (order.columns, form.axis ?? 0)
+    var value = try states(weight, code, columns: columns) {
       walk.steps(order.paddedRows($0, width: columns), columns: columns)
     }
-    value = try levels(value, code, bits: form.bits)
+    value = node("Gather", [try table(code), value])
     let scale = try scales(weight, walk)
     value = node("Mul", [value, scale])
     value = try rotated(value, walk.rotation)
@@ -186,7 +189,7 @@ struct PlaneEncoding: NodeEncoding {
     value = node("Reshape", [value, try shape([rows, blocks, 1])])
     value = node("Mul", [value, ones])
     value = node("Reshape", [value, try shape([rows, 1, form.blockSize * blocks])])
-    if form.blockSize * blocks != columns { value = try slice(value, axis: 2, to: columns) }
+    if form.blockSize * blocks != columns { value = try slice(value, [(2, 0, columns)]) }
     guard let (channels, positions) = walk.detour(columns) else { return value }
     value = node("Reshape", [value, try shape([rows, channels, positions])])
     value = node("Transpose", [value], ["perm": .ints([0, 2, 1])])
@@ -198,44 +201,71 @@ struct PlaneEncoding: NodeEncoding {
   private mutating func codes(
     _ weight: WrittenWeight, count: Int, shape codeShape: [Int], _ arranged: ([UInt8]) -> [UInt8]
   ) throws(CetError) -> String {
-    let bits = weight.form.bits
-    let bytes = (count + 7) / 8
-    let planes = try weight.filled(.uint8, [bits, bytes, 1]) { BitPacking.packPlanes(arranged($0.codes), bits: bits) }
-    let packed = try add(planes, PlaneEncoding.name(weight.form, "q"))
-
-    let ramp = try constant("r", Tensor((0..<8).map { Float(1) / Float(1 << $0) }, shape: [8]))
-
-    var value = node("Cast", [packed], ["to": .int(Int64(ElementType.float32.rawValue))])
-    value = node("Mul", [value, ramp])
-    value = node("Floor", [value])
-    value = try remainder(value, 2)
-    value = node("Flatten", [value])
-    if bits > 1 {
-      let powers = try constant("p\(bits)", Tensor((0..<bits).map { Float(1 << $0) }, shape: [1, bits]))
-      value = node("MatMul", [powers, value])
-    }
-    if count != 8 * bytes { value = try slice(value, axis: 1, to: count) }
+    let runs = PackedRuns(bits: weight.form.bits)
+    let packed = try weight.filled(.uint8, [runs.count(of: count)] + runs.shape) { runs.packed(arranged($0.codes), columns: count) }
+    var value = try add(packed, PlaneEncoding.name(weight.form, "q"))
+    if runs.codes > 1 { value = try windows(of: node("Cast", [value], PlaneEncoding.whole), runs, axis: packed.rank - 1) }
+    value = node("Cast", [value], ["to": .int(Int64(ElementType.float32.rawValue))])
+    if count % runs.codes != 0 { value = try slice(node("Reshape", [value, try shape([-1])]), [(0, 0, count)]) }
     return node("Reshape", [value, try shape(codeShape)])
   }
 
-  /// Whole numbers modulo a power of two: exact. Mod takes floats since opset 10.
-  private mutating func remainder(_ value: String, _ divisor: Int) throws(CetError) -> String {
-    let whole = try constant("m\(divisor)", Tensor(scalar: Float(divisor)))
-    guard opset < 10 else { return node("Mod", [value, whole], ["fmod": .int(1)]) }
-    let inverse = try constant("n\(divisor)", Tensor(scalar: 1 / Float(divisor)))
-    let turns = node("Floor", [node("Mul", [value, inverse])])
-    return node("Sub", [value, node("Mul", [turns, whole])])
+  private static let whole = ["to": Attribute.int(Int64(ElementType.int32.rawValue))]
+
+  /// Trellis states [rows, 1, columns].
+  /// - Parameter arranged: rows of steps of the codes as they are written.
+  private mutating func states(
+    _ weight: WrittenWeight, _ code: TrellisCode, columns: Int, _ arranged: ([UInt8]) -> [UInt8]
+  ) throws(CetError) -> String {
+    let runs = PackedRuns(bits: weight.form.bits, stateBits: code.stateBits)
+    let packed = try weight.filled(.uint8, [weight.form.order.rows, runs.count(of: columns)] + runs.shape) {
+      runs.packed(arranged($0.codes), columns: columns)
+    }
+    var value = try add(packed, PlaneEncoding.name(weight.form, "q"))
+    let last = packed.rank - 1
+    if runs.history > 0 {
+      // onnxruntime pads floats alone before opset 11.
+      let type = opset < 11 ? ["to": Attribute.int(Int64(ElementType.float32.rawValue))] : PlaneEncoding.whole
+      value = node("Cast", [value], type)
+      let before = try slice(padded(value, rank: packed.rank), [(1, 0, -1), (last, runs.bytes - runs.history, runs.bytes)])
+      value = node("Concat", [before, value], ["axis": .int(Int64(last))])
+      if opset < 11 { value = node("Cast", [value], PlaneEncoding.whole) }
+    } else {
+      value = node("Cast", [value], PlaneEncoding.whole)
+    }
+    value = try windows(of: value, runs, axis: last)
+    let width = runs.count(of: columns) * runs.codes
+    // The number of rows is left open, so that tensors of other rows share the constants.
+    value = node("Reshape", [value, try shape([-1, 1, width])])
+    return width == columns ? value : try slice(value, [(2, 0, columns)])
   }
 
-  /// T along rows of trellis codes [rows, 1, K].
-  private mutating func levels(_ codes: String, _ code: TrellisCode, bits: Int) throws(CetError) -> String {
-    let (length, states) = ((code.stateBits + bits - 1) / bits, 1 << code.stateBits)
-    let kernel = try constant(
-      "k\(code.stateBits)_\(bits)", Tensor((0..<length).map { Float(1 << (bits * (length - 1 - $0))) }, shape: [1, 1, length]))
-    var state = node("Conv", [codes, kernel], ["pads": .ints([Int64(length - 1), 0])])
-    if length * bits > code.stateBits { state = try remainder(state, states) }
-    state = node("Cast", [state], ["to": .int(Int64(ElementType.int32.rawValue))])
-    return node("Gather", [try table(code), state])
+  /// What is taken out of runs of bytes, which lie along `axis`, the last.
+  private mutating func windows(of bytes: String, _ runs: PackedRuns, axis: Int) throws(CetError) -> String {
+    let key = "\(runs.bits)_\(runs.window)"
+    var value = bytes
+    if runs.history + runs.bytes > 1 {
+      value = node("Mul", [value, try constant("f\(key)", Tensor(runs.places, shape: [runs.parts, runs.history + runs.bytes]))])
+      value = try sum(value, axis: axis)
+    }
+    value = node("Div", [value, try constant("d\(key)", Tensor(runs.divisors, shape: [runs.parts, runs.codesOfPart]))])
+    let size = try constant("m\(runs.window)", Tensor(scalar: Int32(1) << Int32(runs.window)))
+    // Mod takes whole numbers since opset 10.
+    guard opset < 10 else { return node("Mod", [value, size]) }
+    return node("Sub", [value, node("Mul", [node("Div", [value, size]), size])])
+  }
+
+  /// A run of zeros in front of the others, which lie along axis 1. The numbers of them are an attribute before opset 11, an input since.
+  private mutating func padded(_ value: String, rank: Int) throws(CetError) -> String {
+    let pads = (0..<2 * rank).map { $0 == 1 ? 1 : 0 }
+    if opset < 11 { return node("Pad", [value], ["pads": .ints(pads.map(Int64.init))]) }
+    return node("Pad", [value, try shape(pads)])
+  }
+
+  /// The axis is an attribute before opset 13, an input since.
+  private mutating func sum(_ value: String, axis: Int) throws(CetError) -> String {
+    guard opset >= 13 else { return node("ReduceSum", [value], ["axes": .ints([Int64(axis)])]) }
+    return node("ReduceSum", [value, try shape([axis])])
   }
 
   /// T as float32, widened once.
@@ -267,13 +297,14 @@ struct PlaneEncoding: NodeEncoding {
     return output
   }
 
-  /// Keeps the first `count` indices of an axis. The bounds are attributes before opset 10, inputs since.
-  private mutating func slice(_ value: String, axis: Int, to count: Int) throws(CetError) -> String {
+  /// Keeps indices of some axes, from a first to before an end. They are attributes before opset 10, inputs since.
+  private mutating func slice(_ value: String, _ ranges: [(axis: Int, start: Int, end: Int)]) throws(CetError) -> String {
+    let (axes, starts, ends) = (ranges.map(\.axis), ranges.map(\.start), ranges.map(\.end))
     if opset < 10 {
-      return node(
-        "Slice", [value], ["axes": .ints([Int64(axis)]), "starts": .ints([0]), "ends": .ints([Int64(count)])])
+      func list(_ values: [Int]) -> Attribute { .ints(values.map(Int64.init)) }
+      return node("Slice", [value], ["axes": list(axes), "starts": list(starts), "ends": list(ends)])
     }
-    return node("Slice", [value, try shape([0]), try shape([count]), try shape([axis])])
+    return node("Slice", [value, try shape(starts), try shape(ends), try shape(axes)])
   }
 
   /// An int64 list, one initializer for equal ones.

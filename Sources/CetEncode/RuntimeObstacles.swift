@@ -4,14 +4,6 @@ import CetQuantize
 // What runtimes cannot do with valid files, as tried (Tests/python/test_runtimes.py).
 
 extension Encoding {
-  /// Why files that are to open in `runtime` cannot have trellis codes; nil: they can.
-  public func trellisObstacle(_ runtime: Runtime?) -> String? {
-    guard rules.carriesTrellis else { return "encoding '\(rawValue)' has none" }
-    // What unpacks them computes with whole numbers of more digits than bfloat16 has, its usual precision where the processor knows it.
-    guard self == .planes, case .openvino? = runtime, let runtime else { return nil }
-    return "\(runtime) unpacks them wrong in bfloat16"
-  }
-
   /// Why a file of this encoding that is to open in `runtime` cannot have codes of so many bits; nil: it can.
   public func obstacle(bits: Int, _ runtime: Runtime?) -> String? {
     guard self == .qdq, let runtime, !DequantizeEncoding.isReadable(bits: bits, runtime) else { return nil }
@@ -21,31 +13,23 @@ extension Encoding {
   /// Why a layer's weight cannot have them: `runtime` would not open the file, or compute something else; nil: it can.
   public func obstacle(bits: Int, of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> String? {
     if let reason = obstacle(bits: bits, runtime) { return reason }
-    guard case .openvino? = runtime, let runtime else { return nil }
-    if self != .float, layer.orientations > 1 {
-      return "\(runtime) mixes up products that read one weight in two orientations in encoding '\(rawValue)'"
+    guard self == .qdq, case .openvino? = runtime, let runtime else { return nil }
+    if layer.orientations > 1 {
+      return "\(runtime) mixes up products that read one weight in two orientations in encoding 'qdq'"
     }
-    switch self {
-    case .qdq:
-      let block = granularity.blockSize
-      if block > 0, block < layer.columns, !layer.columns.isMultiple(of: block) {
-        return "\(runtime) opens no file in which blocks of \(block) do not divide the \(layer.columns) columns of a weight"
+    let block = granularity.blockSize
+    if block > 0, block < layer.columns, !layer.columns.isMultiple(of: block) {
+      return "\(runtime) opens no file in which blocks of \(block) do not divide the \(layer.columns) columns of a weight"
+    }
+    // Its products read packed rows of odd length at wrong places. What else reads a table, or moves a weight, may be any of them.
+    let lengths: [Int] =
+      switch layer.kind {
+      case .matrix: [layer.columns]
+      case .leftMatrix: []
+      default: layer.orientations == 0 ? [] : layer.shape.suffix(2)
       }
-      // Its products read packed rows of odd length at wrong places. What else reads a table, or moves a weight, may be any of them.
-      let lengths: [Int] =
-        switch layer.kind {
-        case .matrix: [layer.columns]
-        case .leftMatrix: []
-        default: layer.orientations == 0 ? [] : layer.shape.suffix(2)
-        }
-      if let odd = lengths.first(where: { !$0.isMultiple(of: 2) }), DequantizeEncoding.isPacked(bits: bits) {
-        return "\(runtime) computes wrong products with \(bits) bits and an odd number of summands (\(odd)) in encoding 'qdq'"
-      }
-    case .planes, .ort:
-      if ["LSTM", "GRU", "RNN"].contains(layer.node.operatorType) {
-        return "\(runtime) wants weights of \(layer.node.operatorType) as constants, which encoding '\(rawValue)' does not keep"
-      }
-    case .float: break
+    if let odd = lengths.first(where: { !$0.isMultiple(of: 2) }), DequantizeEncoding.isPacked(bits: bits) {
+      return "\(runtime) computes wrong products with \(bits) bits and an odd number of summands (\(odd)) in encoding 'qdq'"
     }
     return nil
   }

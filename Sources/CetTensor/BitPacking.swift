@@ -1,20 +1,7 @@
-import CKernels
-
 /// Codes in few bytes. Of every code the lowest `bits` (1 to 8) are taken.
 public enum BitPacking {
-  /// Bytes of `count` codes as bit planes.
-  public static func planeByteCount(count: Int, bits: Int) -> Int { bits * ((count + 7) / 8) }
-
   /// Bytes of `count` codes side by side.
   public static func packedByteCount(count: Int, bits: Int) -> Int { (count * bits + 7) / 8 }
-
-  /// Little-endian bit planes: [bits, ceil(n / 8)] bytes, plane k holds bit k of every code, eight codes to a
-  /// byte from the lowest bit. Unused bits of the last byte of a plane are zero.
-  public static func packPlanes(_ codes: [UInt8], bits: Int) -> [UInt8] {
-    var planes = [UInt8](repeating: 0, count: planeByteCount(count: codes.count, bits: bits))
-    ck_pack_planes_u8(Int32(bits), codes, &planes, codes.count)
-    return planes
-  }
 
   /// Codes side by side as one stream, least significant bit first: code k is bits [k · bits, (k + 1) · bits) of the
   /// stream, bit i of the stream is bit i % 8 of byte i / 8. Unused bits of the last byte are zero. For 2, 4 and 8 bits

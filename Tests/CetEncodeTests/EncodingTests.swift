@@ -52,7 +52,7 @@ import Testing
   /// Every encoding against the library's own executor: all of them write the same model.
   @Test(arguments: Encoding.allCases, [CodingPolicy.affine, .trellis])
   func writtenFiles_computeTheSame(_ encoding: Encoding, _ coding: CodingPolicy) throws {
-    guard coding == .affine || encoding.carriesTrellis(nil) else { return }
+    guard coding == .affine || encoding.carriesTrellis else { return }
     let sample = try SampleLayers()
     var random = Random(seed: 2)
     let x = try Tensor((0..<108).map { _ in Float(random.normal()) }, shape: [1, 3, 6, 6])

@@ -44,7 +44,7 @@ import Testing
     #expect(stored(.planes, .block(4), bits: 2) == [15, 115])
     #expect(stored(.float, .block(4), bits: 2) == [15, 115])
     // No zero points with a trellis.
-    #expect(stored(.planes, .perAxis, bits: 3, coding: .trellis(.small)) == [23, 63])
+    #expect(stored(.planes, .perAxis, bits: 3, coding: .trellis(.small)) == [30, 70])
     // Doubled codes of 3 bits, and zero points, lie in 4 bits.
     #expect(stored(.qdq, .perAxis, bits: 3) == [30, 75])
     #expect(stored(.qdq, .perAxis, bits: 2) == [15, 58])

@@ -93,7 +93,7 @@ class Files:
     """Files in a folder, what `inspect` says of them, and what they must compute."""
 
     def __init__(self, folder):
-        self.folder, self.expected, self.said, self.trellis = folder, {}, {}, set()
+        self.folder, self.expected, self.said = folder, {}, {}
         np.savez(folder / "inputs.npz", **INPUTS)
 
     def add(self, case, kind, **options):
@@ -104,8 +104,6 @@ class Files:
         written = small.to_bytes()
         case = case.replace(":", "-")
         (self.folder / f"{case}.onnx").write_bytes(written)
-        if any(tensor.coding == "trellis" for tensor in small.plan.tensors):
-            self.trellis.add(case)
         self.said[case] = cet.inspect(cet.Model(written))
         session = ort.InferenceSession(dequantized(content, small), providers=["CPUExecutionProvider"])
         self.expected[case] = session.run(None, feeds)[0]
@@ -161,15 +159,8 @@ def test_openvino_opens_and_computes_what_inspect_says(files):
     wrong = {case for case, error in errors.items() if not error < 1e-5}
     refused = {case for case, said in files.said.items() if said["oldest_openvino"] is None}
 
-    # In float32 these are right: of a square weight in two orientations one is taken for the other in bfloat16 alone.
-    tied = {case for case in files.said if case.startswith("tied")}
-
-    def grids(cases):
-        return set(cases) - files.trellis - tied
-
-    assert grids(refused) == grids(set(messages) | wrong), (messages, wrong)
-    # Trellis codes are right in float32 alone.
-    assert len(files.trellis) > 10 and files.trellis | tied <= refused
+    assert refused == set(messages) | wrong, (messages, wrong)
+    assert all(" qdq " in case or " ort " in case for case in refused)
     assert all((files.said[case]["oldest_openvino"] is None) == (files.said[case]["oldest_openvino_reason"] is not None) for case in errors)
     assert len(errors) - len(wrong) > 100
 
@@ -188,11 +179,13 @@ def test_files_for_a_runtime_open_in_it_and_compute_what_they_should(tmp_path, r
     encodings = {}
     for kind in MODELS:
         for encoding in ["auto", "planes", "qdq", "ort"]:
-            for granularity in GRANULARITIES:
-                case = f"{kind} {encoding} {granularity}"
+            for granularity, coding in [*((granularity, "affine") for granularity in GRANULARITIES), (None, "trellis")]:
+                case = f"{kind} {encoding} {granularity}" + (" trellis" if coding == "trellis" else "")
+                if coding == "trellis" and encoding != "planes":
+                    continue
                 try:
                     plan = made.add(
-                        case, kind, target_bits=6, bits=[2, 3, 4, 6, 8], encoding=encoding, granularity=granularity, coding="affine",
+                        case, kind, target_bits=6, bits=[2, 3, 4, 6, 8], encoding=encoding, granularity=granularity, coding=coding,
                         min_runtime=runtime)
                     encodings[case] = json.loads(plan.to_json())["options"]["encoding"]
                 except cet.InvalidArgument as error:
@@ -207,29 +200,14 @@ def test_files_for_a_runtime_open_in_it_and_compute_what_they_should(tmp_path, r
         assert not messages
         assert max(errors.values()) < 0.05, errors
     if runtime == "openvino-2026":
-        assert encodings["sequences auto None"] == "qdq"
+        assert encodings["sequences auto None"] == "planes"
         assert encodings["images auto None"] == "planes"
 
 
-def test_trellis_codes_are_not_for_openvino():
-    model, data = cet.Model(MODELS["products"][1]), cet.Calibration({"odd": INPUTS["odd"]})
-    options = {"target_bits": 4, "min_runtime": "openvino-2026", "samples": 16}
-    plan = cet.plan(model, data, **options)
-    assert {tensor.coding for tensor in plan.tensors} == {"affine"}
-    with pytest.raises(cet.InvalidArgument, match="option coding: no tensor can have trellis codes; openvino-2026 unpacks them wrong in bfloat16"):
-        cet.plan(model, data, coding="trellis", **options)
-    with pytest.raises(cet.InvalidArgument, match="option bits: 1 bit needs trellis codes; openvino-2026"):
-        cet.plan(model, data, bits=[1, 4], **options)
-    # A plan that was made without a runtime in mind is told apart.
-    table = cet.plan(model, data, target_bits=3, samples=16, coding="trellis")
-    with pytest.raises(cet.InvalidArgument, match="openvino-2026 unpacks them wrong"):
-        table.replan(model, target_bits=3, min_runtime="openvino-2026")
-
-
-@pytest.mark.parametrize("encoding, opens", [("planes", False), ("qdq", True)])
-def test_rounded_activations_open_in_openvino_as_inspect_says(tmp_path, encoding, opens):
+@pytest.mark.parametrize("encoding, coding, opens", [("planes", "affine", False), ("planes", "trellis", False), ("qdq", "affine", True)])
+def test_rounded_activations_open_in_openvino_as_inspect_says(tmp_path, encoding, coding, opens):
     made = Files(tmp_path)
-    made.add("activations", "images", target_bits=8, bits=[8], encoding=encoding, activations=8, coding="affine")
+    made.add("activations", "images", target_bits=6, bits=[6], encoding=encoding, activations=8, coding=coding)
     assert (made.said["activations"]["oldest_openvino"] is not None) == opens
     _, messages, errors = made.run("openvino", "openvino")
     assert not messages and errors["activations"] < 0.05
@@ -238,21 +216,3 @@ def test_rounded_activations_open_in_openvino_as_inspect_says(tmp_path, encoding
         assert not messages and errors["activations"] < 0.05
     with_runtime = {"target_bits": 8, "bits": [8], "activations": 8, "encoding": "auto", "min_runtime": "openvino-2026", "coding": "affine"}
     assert json.loads(made.add("auto", "images", **with_runtime).to_json())["options"]["encoding"] == "qdq"
-
-
-def test_one_weight_in_two_orientations_is_no_qdq_for_openvino(tmp_path):
-    made = Files(tmp_path)
-    made.add("tied", "tied", target_bits=8, bits=[8], encoding="qdq", granularity="per-tensor", coding="affine")
-    assert made.said["tied"]["oldest_openvino_reason"] == "a weight that products read in two orientations, which it mixes up"
-    assert made.said["tied"]["oldest_runtime"] == "ort-1.20"
-    plan = made.add("kept", "tied", target_bits=8, bits=[8], encoding="qdq", coding="affine", min_runtime="openvino-2026")
-    assert plan.bits == {"W": 32, "H": 8}
-    assert made.said["kept"]["oldest_openvino"] == "openvino-2026"
-
-
-def test_auto_has_an_encoding_for_simulated_activations_too():
-    """qdq holds none of 4 bits."""
-    model, data = cet.Model(MODELS["images"][1]), cet.Calibration({"image": INPUTS["image"]})
-    plan = cet.plan(
-        model, data, target_bits=8, bits=[8], rounding="nearest", activations=4, encoding="auto", min_runtime="openvino-2026", samples=16)
-    assert plan.summary.encoding == "planes"

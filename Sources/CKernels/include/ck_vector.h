@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 /* Arithmetic of arrays. An output may be the very array of an operand of its element type, but for those of ck_sum_rows_f32,
- * ck_sum_columns_f32, ck_small_matmul_f32 and ck_pack_planes_u8. Matrices are [rows][n]. */
+ * ck_sum_columns_f32 and ck_small_matmul_f32. Matrices are [rows][n]. */
 
 /* out[i] = a[i] op b[i]; max and min give NaN when either operand is NaN. */
 void ck_add_f32(const float *a, const float *b, float *out, size_t count);
@@ -103,6 +103,3 @@ void ck_standardize_rows_f32(double epsilon, const float *x, float *y, float *in
 /* c = op(a) op(b) (+ c when accumulate) for products too small for a library call: op(a) is [m][k], op(b) [k][n]. */
 void ck_small_matmul_f32(bool accumulate, const float *a, bool transpose_a, const float *b, bool transpose_b, float *c,
                          size_t m, size_t n, size_t k);
-
-/* Bit planes: planes[k][i / 8] bit i % 8 = bit k of codes[i], for k < bits; each plane has (count + 7) / 8 bytes. */
-void ck_pack_planes_u8(int bits, const uint8_t *codes, uint8_t *planes, size_t count);

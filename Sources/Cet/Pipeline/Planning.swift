@@ -150,7 +150,7 @@ public func makePlan(
     table.judged[index] = known.sensitivity
     table.trustRadius[index] = known.trustRadius
     table.codings[index] = known.codings.mapValues { Coding($0, trellis: model.trellisCode) }
-    if let obstacle = options.encoding.trellisObstacle(options.runtime), let trellis = draft.widths[index].first(where: { known.codings[$0] == .trellis }) {
+    if let obstacle = options.encoding.trellisObstacle, let trellis = draft.widths[index].first(where: { known.codings[$0] == .trellis }) {
       throw CetError(
         .invalidArgument,
         "the plan's losses of '\(layer.name)' at \(trellis) bits are of trellis codes; \(obstacle): plan from calibration data")

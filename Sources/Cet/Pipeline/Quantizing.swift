@@ -66,7 +66,7 @@ extension LoadedModel {
 extension CompressionPlan {
   /// For an encoding that has no trellis codes: grids of the same bits take their place.
   fileprivate mutating func leaveTrellis() throws(CetError) {
-    guard !options.encoding.carriesTrellis(options.runtime) else { return }
+    guard !options.encoding.carriesTrellis else { return }
     options.coding = .affine
     options.bits = options.bits?.filter { $0 > 1 }
     if options.bits == [] { options.bits = nil }
