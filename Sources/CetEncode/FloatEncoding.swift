@@ -13,10 +13,10 @@ struct FloatEncoding: WeightEncoding {
   let minimumOpset: Int? = nil
   let minimumIRVersion: Int64? = nil
 
-  /// The levels of bit planes, so that a file of them can take this one's place.
+  /// The levels of planes, so that a file of them can take this one's place.
   static func zeroUnit(bits: Int) -> Int { PlaneEncoding.zeroUnit(bits: bits) }
 
-  /// What bit planes would take, because the floats take as much as unquantized ones.
+  /// What planes would take, because the floats take as much as unquantized ones.
   static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
     PlaneEncoding.storedBytes(rows: rows, columns: columns, blocks: blocks, format)
   }

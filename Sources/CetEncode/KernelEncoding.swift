@@ -5,7 +5,7 @@ import CetTensor
 
 /// Writes quantized tensors as operands of onnxruntime's own operators, which compute with the codes as they are: weights stay as
 /// small in memory as they are in the file. MatMulNBits takes the place of MatMul and Gemm, GatherBlockQuantized that of
-/// Gather; everything else becomes bit planes.
+/// Gather; everything else becomes planes.
 ///
 /// MatMulNBits (com.microsoft) has the matrix as rows [N, ⌈K / B⌉, B · bits / 8] of uint8, filled up to whole blocks, with one scale
 /// a block and zero points packed like the codes, whole bytes a row. Activations stay float: accuracy_level 1. B is a power of two

@@ -215,3 +215,13 @@ def test_quantize_for_another_encoding_says_its_size(model, calibration):
     document["judgement"] = None
     other = cet.quantize(model, calibration, cet.Plan.from_json(json.dumps(document)))
     assert quantized.to_bytes() == other.to_bytes()
+
+
+@pytest.mark.parametrize("target", ["target_bits", "target_ratio"])
+def test_what_a_plan_tells_of_itself_as_a_target_gives_it_again(model, plan, target):
+    """Mean bits are quotients of whole numbers: their last digit must not cost a bit of the budget."""
+    for bits in [2.328125, 2.5, 2.796875, 2.953125, 3.5, 5.0625]:
+        first = plan.replan(model, target_bits=bits)
+        mean = first.summary.mean_bits
+        again = plan.replan(model, **{target: mean if target == "target_bits" else 32 / mean})
+        assert [tensor.bits for tensor in again.tensors] == [tensor.bits for tensor in first.tensors], bits

@@ -288,7 +288,7 @@ enum {
 typedef int32_t cet_encoding;
 enum {
   CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
-  CET_ENCODING_PLANES = 1,  /* "planes": bit planes, unpacked by standard operators; any bits, opset 7 */
+  CET_ENCODING_PLANES = 1,  /* "planes": packed bits, unpacked by standard operators; any bits, opset 7 */
   CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on UINT2 (opset 25), UINT4 (21; 3 bits too) and UINT8 (13) */
   CET_ENCODING_FLOAT = 3,   /* "float": dequantized weights, no smaller than the original */
   CET_ENCODING_ORT = 4,     /* "ort": operands of onnxruntime's MatMulNBits (2, 4, 8 bits) and GatherBlockQuantized (4, 8), which stay as
@@ -619,8 +619,8 @@ typedef struct cet_plan_options {
   cet_effort effort; /* of what rounds the plan, here and in cet_quantize */
   /* The oldest runtime that the file must open in: "ort-1.20" or later, "openvino-2026" or later. Kernels of "ort" are those
      that it has (of products 4 bits, 8 from ort-1.23 on, 2 from ort-1.24; of tables 4, 8 from ort-1.23; OpenVINO all but 2 of
-     tables). For OpenVINO no tensor gets what its release 2026.4 does not open or computes wrong (docs/limits.md), trellis codes
-     among it. NULL: none is named. */
+     tables). For OpenVINO no tensor gets what its release 2026.4 does not open or computes wrong (docs/limits.md). NULL: none is
+     named. */
   const char *min_runtime;
   const cet_executor *executor; /* NULL: threads of the library's own */
   /* Tensors whose bits are chosen, and that min_patterns[i] matches, get at least min_bits[i] of the allowed bits; those of

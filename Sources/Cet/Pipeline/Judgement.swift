@@ -42,7 +42,7 @@ extension LoadedModel {
     return boundJudgement()
   }
 
-  /// With the fewest bits that each tensor can have, in bit planes.
+  /// With the fewest bits that each tensor can have, in planes.
   func smallestFileBytes() throws(CetError) -> Int {
     let rules = Encoding.planes.codeRules(.perAxis, coding: .auto, trellis: trellisCode)
     let formats = found.layers.enumerated().map { index, layer in

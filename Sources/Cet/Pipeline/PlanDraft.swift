@@ -128,13 +128,16 @@ struct PlanDraft {
     planned.reduce(0) { $0 + layers[$1].count * (bits[$1] ?? 0) }
   }
 
-  /// Code bits that the target allows, for targets that count code bits.
+  /// Code bits that the target allows, for targets that count code bits. A quotient of whole numbers, as plans tell their own, must not
+  /// lose a bit to its last digit.
   var codeBitBudget: Int? {
+    let bits: Double
     switch options.target {
-    case .ratio(let ratio): Int(saturating: (Double(plannedCount) * 32 / ratio).rounded(.down))
-    case .bits(let bits): Int(saturating: (Double(plannedCount) * bits).rounded(.down))
-    case .size, .maximumLoss: nil
+    case .ratio(let ratio): bits = 32 / ratio
+    case .bits(let asked): bits = asked
+    case .size, .maximumLoss: return nil
     }
+    return Int(saturating: (Double(plannedCount) * bits * (1 + 1e-14)).rounded(.down))
   }
 
   func checkTarget() throws(CetError) {

@@ -68,7 +68,7 @@ struct MethodArguments: ParsableArguments {
   @Option(help: "How many weights share one scale. (default: per-axis)")
   var granularity: Granularity?
 
-  @Option(help: "How codes are written: bit planes that every runtime unpacks, DequantizeLinear, onnxruntime's own operators, or what min-runtime has. (default: planes)")
+  @Option(help: "How codes are written: packed bits that every runtime unpacks, DequantizeLinear, onnxruntime's own operators, or what min-runtime has. (default: planes)")
   var encoding: Encoding?
 
   @Option(help: ArgumentHelp("The oldest runtime that the file must open in: ort-1.20 or later, openvino-2026.", valueName: "runtime"))
