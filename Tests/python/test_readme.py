@@ -10,8 +10,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 
-def small_model():
-    """conv1.weight, fc1.weight and a table that Gather reads by what the images are."""
+def small_model(has_table=True):
+    """conv1.weight, fc1.weight and a table that Gather reads by what the images are, or without it."""
     random = np.random.default_rng(0)
 
     def weight(name, *shape):
@@ -21,11 +21,13 @@ def small_model():
     nodes = [
         node("Conv", ["input", "conv1.weight", "conv1.bias"], ["c"], name="conv1", pads=[1, 1, 1, 1]), node("Relu", ["c"], ["r"]),
         node("GlobalAveragePool", ["r"], ["p"]), node("Flatten", ["p"], ["f"]),
-        node("ArgMax", ["f"], ["index"], axis=1, keepdims=0), node("Gather", ["table", "index"], ["row"], name="lookup"),
-        node("Add", ["f", "row"], ["s"]), node("Gemm", ["s", "fc1.weight", "fc1.bias"], ["h"], name="fc1", transB=1),
+        *([node("ArgMax", ["f"], ["index"], axis=1, keepdims=0), node("Gather", ["table", "index"], ["row"], name="lookup"),
+           node("Add", ["f", "row"], ["s"])] if has_table else []),
+        node("Gemm", ["s" if has_table else "f", "fc1.weight", "fc1.bias"], ["h"], name="fc1", transB=1),
         node("Relu", ["h"], ["a"]), node("Gemm", ["a", "fc2.weight", "fc2.bias"], ["logits"], name="fc2", transB=1)]
     weights = [
-        weight("conv1.weight", 32, 1, 3, 3), weight("conv1.bias", 32), weight("table", 32, 32), weight("fc1.weight", 64, 32),
+        weight("conv1.weight", 32, 1, 3, 3), weight("conv1.bias", 32), *([weight("table", 32, 32)] if has_table else []),
+        weight("fc1.weight", 64, 32),
         weight("fc1.bias", 64), weight("fc2.weight", 10, 64), weight("fc2.bias", 10)]
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("input", 1, ["N", 1, 8, 8])],
