@@ -11,14 +11,18 @@ struct PackedRuns: Hashable {
   let codes: Int
   /// Bytes in front of a run that windows of its first codes reach into, never more than a run has.
   let history: Int
+  /// Whether rows have one run: what is in front is nothing but zeros, and left out.
+  let isAlone: Bool
   /// A run is more than a number has room for: it is taken apart in several, each of some of its bytes.
   private(set) var parts = 1
 
   /// Bytes of a number at most: the highest bit of the fourth is the sign.
   private static let bytesOfNumber = 3
 
-  /// - Parameter stateBits: nil: codes are taken out, not states.
-  init(bits: Int, stateBits: Int? = nil) {
+  /// - Parameters:
+  ///   - stateBits: nil: codes are taken out, not states.
+  ///   - columns: of a row; nil: rows are not told apart.
+  init(bits: Int, stateBits: Int? = nil, columns: Int? = nil) {
     self.bits = bits
     window = stateBits ?? bits
     history = (window - bits + 7) / 8
@@ -26,6 +30,7 @@ struct PackedRuns: Hashable {
     while bits * codes % 8 != 0 || bits * codes < 8 * history { codes *= 2 }
     self.codes = codes
     bytes = bits * codes / 8
+    isAlone = columns.map { $0 <= codes } ?? false
     while !(0..<parts).allSatisfy({ span($0).count <= PackedRuns.bytesOfNumber }) { parts *= 2 }
   }
 
@@ -46,11 +51,14 @@ struct PackedRuns: Hashable {
     return (first / 8)..<((end((part + 1) * codesOfPart - 1) + 7) / 8)
   }
 
-  /// [parts, bytes with those in front]: what bytes are multiplied by to make a part's number, 0 for bytes that it has none of.
+  /// Bytes that a number may be made of: those in front and a run's own.
+  var reach: Int { isAlone ? bytes : history + bytes }
+
+  /// [parts, reach]: what bytes are multiplied by to make a part's number, 0 for bytes that it has none of.
   var places: [Int32] {
     (0..<parts).flatMap { part in
       let span = span(part)
-      return (0..<(history + bytes)).map { span.contains($0) ? Int32(1) << Int32(8 * (span.upperBound - 1 - $0)) : 0 }
+      return ((history + bytes - reach)..<(history + bytes)).map { span.contains($0) ? Int32(1) << Int32(8 * (span.upperBound - 1 - $0)) : 0 }
     }
   }
 

@@ -217,18 +217,17 @@ struct PlaneEncoding: NodeEncoding {
   private mutating func states(
     _ weight: WrittenWeight, _ code: TrellisCode, columns: Int, _ arranged: ([UInt8]) -> [UInt8]
   ) throws(CetError) -> String {
-    let runs = PackedRuns(bits: weight.form.bits, stateBits: code.stateBits)
+    let runs = PackedRuns(bits: weight.form.bits, stateBits: code.stateBits, columns: columns)
     let packed = try weight.filled(.uint8, [weight.form.order.rows, runs.count(of: columns)] + runs.shape) {
       runs.packed(arranged($0.codes), columns: columns)
     }
     var value = try add(packed, PlaneEncoding.name(weight.form, "q"))
     let last = packed.rank - 1
-    if runs.history > 0 {
+    if runs.reach > runs.bytes {
       // onnxruntime pads floats alone before opset 11.
       let type = opset < 11 ? ["to": Attribute.int(Int64(ElementType.float32.rawValue))] : PlaneEncoding.whole
       value = node("Cast", [value], type)
-      let before = try slice(padded(value, rank: packed.rank), [(1, 0, -1), (last, runs.bytes - runs.history, runs.bytes)])
-      value = node("Concat", [before, value], ["axis": .int(Int64(last))])
+      value = node("Concat", [try before(value, runs, axis: last), value], ["axis": .int(Int64(last))])
       if opset < 11 { value = node("Cast", [value], PlaneEncoding.whole) }
     } else {
       value = node("Cast", [value], PlaneEncoding.whole)
@@ -244,8 +243,8 @@ struct PlaneEncoding: NodeEncoding {
   private mutating func windows(of bytes: String, _ runs: PackedRuns, axis: Int) throws(CetError) -> String {
     let key = "\(runs.bits)_\(runs.window)"
     var value = bytes
-    if runs.history + runs.bytes > 1 {
-      value = node("Mul", [value, try constant("f\(key)", Tensor(runs.places, shape: [runs.parts, runs.history + runs.bytes]))])
+    if runs.reach > 1 {
+      value = node("Mul", [value, try constant("f\(key)_\(runs.reach)", Tensor(runs.places, shape: [runs.parts, runs.reach]))])
       value = try sum(value, axis: axis)
     }
     value = node("Div", [value, try constant("d\(key)", Tensor(runs.divisors, shape: [runs.parts, runs.codesOfPart]))])
@@ -255,9 +254,13 @@ struct PlaneEncoding: NodeEncoding {
     return node("Sub", [value, node("Mul", [node("Div", [value, size]), size])])
   }
 
-  /// A run of zeros in front of the others, which lie along axis 1. The numbers of them are an attribute before opset 11, an input since.
-  private mutating func padded(_ value: String, rank: Int) throws(CetError) -> String {
-    let pads = (0..<2 * rank).map { $0 == 1 ? 1 : 0 }
+  /// The last bytes of the run before each of two or more (of one, onnxruntime 1.20 makes something else), along axis 1, zeros before the
+  /// first: what Pad gives that adds a run in front, and takes one away behind and the first bytes of all. The numbers are an attribute before opset 11, an input since.
+  private mutating func before(_ value: String, _ runs: PackedRuns, axis: Int) throws(CetError) -> String {
+    var pads = [Int](repeating: 0, count: 2 * (axis + 1))
+    pads[1] = 1
+    pads[axis + 2] = -1
+    pads[axis] = runs.history - runs.bytes
     if opset < 11 { return node("Pad", [value], ["pads": .ints(pads.map(Int64.init))]) }
     return node("Pad", [value, try shape(pads)])
   }

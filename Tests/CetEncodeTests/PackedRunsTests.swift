@@ -13,10 +13,10 @@ import Testing
 
   /// What the written nodes do, with numbers of 32 bits: traps where one is too large.
   private static func windows(_ packed: [UInt8], _ runs: PackedRuns, columns: Int) -> [Int32] {
-    let all = runs.history + runs.bytes
+    let all = runs.reach
     let count = runs.count(of: columns)
     return (0..<(packed.count / max(1, count * runs.bytes))).flatMap { row -> [Int32] in
-      let bytes = [UInt8](repeating: 0, count: runs.history) + packed[(row * count * runs.bytes)..<((row + 1) * count * runs.bytes)]
+      let bytes = [UInt8](repeating: 0, count: runs.reach - runs.bytes) + packed[(row * count * runs.bytes)..<((row + 1) * count * runs.bytes)]
       return Array(
         (0..<count).flatMap { run in
           (0..<runs.parts).flatMap { part -> [Int32] in
@@ -41,9 +41,9 @@ import Testing
 
   /// s = (s · 2^k + c) mod 2^L along each row, from 0.
   @Test(arguments: 1...6, [6, 10, 12]) func states_areTakenOutOfRuns(bits: Int, stateBits: Int) throws {
-    let runs = PackedRuns(bits: bits, stateBits: stateBits)
-    #expect(runs.history <= runs.bytes)
     for columns in Self.lengths {
+      let runs = PackedRuns(bits: bits, stateBits: stateBits, columns: columns)
+      #expect(runs.history <= runs.bytes && runs.isAlone == (runs.count(of: columns) == 1))
       let codes = Self.codes(3 * columns, bits: bits)
       var states: [Int32] = []
       for row in 0..<3 {
