@@ -72,7 +72,7 @@ CASES = {
     "labels out of range": ("good.onnx", "wrong_labels.npz", {"loss": "cross-entropy"}, cet.InvalidArgument, ["label", "10"]),
     "labels too few": ("good.onnx", "too_few_labels.npz", {"loss": "cross-entropy"}, cet.ShapeMismatch, ["labels", "4", "8"]),
     "ratio out of reach": ("good.onnx", "good.npz", {"target_ratio": 40}, cet.InfeasibleBudget, ["40", "4", "32"]),
-    "size out of reach": ("good.onnx", "good.npz", {"target_size": 1000}, cet.InfeasibleBudget, ["1000", "25"]),
+    "size out of reach": ("good.onnx", "good.npz", {"target_size": 1000}, cet.InfeasibleBudget, ["1000", "24"]),
     "keep matches nothing": ("good.onnx", "good.npz", {"keep": ["nothing*"]}, cet.InvalidArgument, ["nothing*"]),
     "fix matches nothing": ("good.onnx", "good.npz", {"fix": {"nothing*": 4}}, cet.InvalidArgument, ["nothing*"]),
     "output unknown": ("good.onnx", "good.npz", {"output": "nowhere"}, cet.InvalidArgument, ["nowhere"]),
