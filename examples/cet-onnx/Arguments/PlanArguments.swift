@@ -13,7 +13,7 @@ struct TargetArguments: ParsableArguments {
   @Option(parsing: .unconditional, help: "32 / mean code bits over the planned weights; scales are not counted.", transform: decimal)
   var targetRatio: Double?
 
-  @Option(parsing: .unconditional, help: "Bytes of the written file, everything counted; units kB, MB, GB, KiB, MiB, GiB.")
+  @Option(parsing: .unconditional, help: "Bytes of the written file, everything counted; units kB, MB, GB, KiB, MiB, GiB.", transform: ByteSize.init)
   var targetSize: ByteSize?
 
   @Option(parsing: .unconditional, help: "Mean code bits over the planned weights.", transform: decimal)
@@ -50,7 +50,7 @@ struct TargetArguments: ParsableArguments {
 }
 
 struct MethodArguments: ParsableArguments {
-  @Option(help: "Allowed bits, 1 to 8, with commas between them. (default: 1,2,3,4,5,6,8, without trellis codes 2,3,4,8)")
+  @Option(parsing: .unconditional, help: "Allowed bits, 1 to 8, with commas between them. (default: 1,2,3,4,5,6,8, without trellis codes 2,3,4,8)", transform: BitSet.init)
   var bits: BitSet?
 
   @Option(help: "How bits are chosen. (default: cet)")
@@ -94,13 +94,13 @@ struct MethodArguments: ParsableArguments {
     help: ArgumentHelp("Tensors of these operators stay float32, as --keep op:TYPE. Repeatable.", valueName: "type"))
   var keepOp: [String] = []
 
-  @Option(help: ArgumentHelp("Tensors with given bits, 1 to 8. Repeatable.", valueName: "pattern=bits"))
+  @Option(parsing: .unconditionalSingleValue, help: ArgumentHelp("Tensors with given bits, 1 to 8. Repeatable.", valueName: "pattern=bits"), transform: FixRule.init)
   var fix: [FixRule] = []
 
-  @Option(help: ArgumentHelp("The fewest bits that tensors may get, 1 to 8; without a pattern all. Repeatable.", valueName: "pattern=bits"))
+  @Option(parsing: .unconditionalSingleValue, help: ArgumentHelp("The fewest bits that tensors may get, 1 to 8; without a pattern all. Repeatable.", valueName: "pattern=bits"), transform: LimitRule.init)
   var minBits: [LimitRule] = []
 
-  @Option(help: ArgumentHelp("The most bits that tensors may get, 1 to 8; without a pattern all. Repeatable.", valueName: "pattern=bits"))
+  @Option(parsing: .unconditionalSingleValue, help: ArgumentHelp("The most bits that tensors may get, 1 to 8; without a pattern all. Repeatable.", valueName: "pattern=bits"), transform: LimitRule.init)
   var maxBits: [LimitRule] = []
 
   @Option(
@@ -114,7 +114,7 @@ struct MethodArguments: ParsableArguments {
     help: ArgumentHelp(
       """
       Round activations to so many bits while the model runs: 8 (runtimes then compute with integers), 4 (simulated in float), mixed (4 and 8), or several of 4, 8, 16 and float with commas between them. (default: none is rounded)
-      """, valueName: "bits"))
+      """, valueName: "bits"), transform: ActivationBits.init)
   var activations: ActivationBits?
 
   @Option(help: "How ranges of activations are found. (default: least-loss)")
@@ -150,7 +150,7 @@ struct MethodArguments: ParsableArguments {
   /// Patterns of tensors that stay float32.
   var kept: [String] { keep + keepOp.map { "op:\($0)" } }
 
-  @Option(parsing: .unconditional, help: "Moved copies of every image to round and choose by, 0 to 64. (default: up to 3, none of more than 128 samples)")
+  @Option(parsing: .unconditional, help: "Moved copies of every image to round and choose by, 0 to 64. (default: up to 3, none of more than 128 samples)", transform: { try whole($0, 0...64, "a whole number of 0 to 64") })
   var shifts: UInt8?
 
   @Flag(help: "Put large tensors into one file beside the model, its name with .data behind, also below 2 GiB.")
@@ -172,16 +172,16 @@ struct MethodArguments: ParsableArguments {
 }
 
 struct EffortArguments: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Seed of everything random. (default: 0)")
+  @Option(parsing: .unconditional, help: "Seed of everything random. (default: 0)", transform: { try whole($0, 0...UInt64.max, "a whole number of 0 or more") })
   var seed: UInt64?
 
-  @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)")
+  @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)", transform: Count.init)
   var threads: Count?
 
-  @Option(parsing: .unconditional, help: "Use the first so many calibration samples, 1 or more. (default: all)")
+  @Option(parsing: .unconditional, help: "Use the first so many calibration samples, 1 or more. (default: all)", transform: Count.init)
   var samples: Count?
 
-  @Option(parsing: .unconditional, help: "Samples computed together, 1 or more. (default: chosen by the library)")
+  @Option(parsing: .unconditional, help: "Samples computed together, 1 or more. (default: chosen by the library)", transform: Count.init)
   var batchSize: Count?
 
   @Option(
@@ -189,7 +189,7 @@ struct EffortArguments: ParsableArguments {
     help: """
       Bytes that the run may hold, as for --target-size: beyond model and data, with spectrum all of them. Refused with what is \
       needed where they are too few. (default: what is available, with spectrum 60 % of that)
-      """)
+      """, transform: ByteSize.init)
   var maxMemory: ByteSize?
 
   /// What matters only where calibration samples are run, of what was given.

@@ -9,7 +9,7 @@ struct ReportArguments: ParsableArguments {
     parsing: .unconditional,
     help: ArgumentHelp(
       "Also so many eigenpairs of the loss's curvature, its density and the interactions of tensors, on up to 64 samples.",
-      valueName: "pairs"))
+      valueName: "pairs"), transform: Count.init)
   var reportSpectrum: Count?
 
   @Option(

@@ -11,9 +11,9 @@ struct CheckCommand: ParsableCommand {
   var data: String?
   @Option(parsing: .unconditional, help: "Fail when an output differs by more than this; not negative.", transform: decimal)
   var tolerance: Double?
-  @Option(parsing: .unconditional, help: "Samples run together, 1 or more. (default: what the model fixes, else 32)")
+  @Option(parsing: .unconditional, help: "Samples run together, 1 or more. (default: what the model fixes, else 32)", transform: Count.init)
   var batchSize: Count?
-  @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)") var threads: Count?
+  @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)", transform: Count.init) var threads: Count?
   @Option(help: ArgumentHelp("Write a report that a browser shows.", valueName: "out.html")) var report: String?
   @OptionGroup var overwrite: OverwriteArguments
   @Flag(help: "Run the file in onnxruntime too, with Python's package: latency, and agreement with --against; needs --data.")

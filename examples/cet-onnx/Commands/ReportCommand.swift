@@ -9,7 +9,7 @@ struct ReportCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("The report, for a browser.", valueName: "out.html")) var output: String
   @Option(help: ArgumentHelp("The compressed model, to compare with the original; needs --data.", valueName: "out.onnx")) var written: String?
   @Option(help: ArgumentHelp("Samples to compare on: an .npz file or a folder of .npy files.", valueName: "calib")) var data: String?
-  @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)") var threads: Count?
+  @Option(parsing: .unconditional, help: "Threads, 1 to 1024. (default: as many as there are processors)", transform: Count.init) var threads: Count?
   @OptionGroup var overwrite: OverwriteArguments
   @Flag(help: "No progress bar.") var quiet = false
 

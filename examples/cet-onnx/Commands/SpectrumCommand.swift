@@ -9,7 +9,7 @@ struct SpectrumCommand: ParsableCommand {
   @OptionGroup var data: CalibrationArguments
   @Option(
     name: .customShort("k"), parsing: .unconditional,
-    help: ArgumentHelp("Eigenpairs, 1 or more. (default: 20)", valueName: "count"))
+    help: ArgumentHelp("Eigenpairs, 1 or more. (default: 20)", valueName: "count"), transform: Count.init)
   var count: Count?
   @Option(help: "Which end of the spectrum.") var which: Which = .largestMagnitude
   @Option(help: "The loss. (default: cross-entropy with labels, else kl or mse)") var loss: Loss?
@@ -17,7 +17,7 @@ struct SpectrumCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Residual norm relative to the pair's |eigenvalue|. (default: 1e-3, bfloat16: 1e-2)",
     transform: decimal)
   var tolerance: Double?
-  @Option(parsing: .unconditional, help: "Hessian-vector products at most. (default: chosen by the library)")
+  @Option(parsing: .unconditional, help: "Hessian-vector products at most. (default: chosen by the library)", transform: Count.init)
   var maxApplies: Count?
   @Option(
     parsing: .unconditionalSingleValue,
@@ -26,11 +26,11 @@ struct SpectrumCommand: ParsableCommand {
   @Flag(help: "The pairs of every tensor's own diagonal block.") var perTensor = false
   @Flag(help: "Also the trace, with its standard error.") var trace = false
   @Flag(help: "Also the density of all eigenvalues.") var density = false
-  @Option(parsing: .unconditional, help: "Random vectors for --trace and --density. (default: 32 and 8)") var probes: Count?
+  @Option(parsing: .unconditional, help: "Random vectors for --trace and --density. (default: 32 and 8)", transform: Count.init) var probes: Count?
   @Option(help: ArgumentHelp("Write the pairs with their vectors.", valueName: "file")) var save: String?
   @Option(help: ArgumentHelp("Start from saved pairs of the same tensors.", valueName: "file")) var initial: String?
   @Option(help: ArgumentHelp("File that an interrupted run goes on from.", valueName: "file")) var state: String?
-  @Option(parsing: .unconditional, help: "Vectors multiplied at once. (default: 1)") var blockSize: Count?
+  @Option(parsing: .unconditional, help: "Vectors multiplied at once. (default: 1)", transform: Count.init) var blockSize: Count?
   @Option(help: "What basis vectors are stored as. (default: float32, or bfloat16 where memory is short)") var basisType: BasisType?
   @Option(help: ArgumentHelp("Folder for the basis as a memory-mapped file. (default: in memory)", valueName: "folder"))
   var basisPath: String?

@@ -22,7 +22,7 @@ struct SweepCommand: ParsableCommand {
 
   @Argument(help: ArgumentHelp("The model.", valueName: "in.onnx")) var input: String
   @OptionGroup var data: CalibrationArguments
-  @Option(help: ArgumentHelp("Ratios with commas between them.", valueName: "r,r,..."), transform: RatioList.init)
+  @Option(parsing: .unconditional, help: ArgumentHelp("Ratios with commas between them.", valueName: "r,r,..."), transform: RatioList.init)
   var ratios: RatioList
   @OptionGroup(title: "Method") var method: MethodArguments
   @OptionGroup(title: "Effort") var effort: EffortArguments

@@ -126,16 +126,16 @@ enum ActivationRange: String, Word {
 }
 
 /// `8`, `4`, `mixed`, or bits with commas between them: 4, 8, 16 and float.
-struct ActivationBits: ExpressibleByArgument {
+struct ActivationBits {
   var mask: UInt32
 
-  init?(argument: String) {
+  init(_ argument: String) throws {
     mask = 0
     for part in (argument == "mixed" ? "4,8" : argument).split(separator: ",", omittingEmptySubsequences: false) {
       switch part {
       case "4", "8", "16": mask |= 1 << (UInt32(part) ?? 0)
       case "float": mask |= UInt32(CET_FLOAT_BITS)
-      default: return nil
+      default: throw ValidationError("expected 8, 4, mixed, or several of 4, 8, 16 and float with commas between them, got '\(argument)'")
       }
     }
   }
@@ -194,13 +194,16 @@ struct Granularity: ExpressibleByArgument {
 }
 
 /// A number of 1 or more.
-struct Count: ExpressibleByArgument {
+struct Count {
   var value: UInt32
 
-  init?(argument: String) {
-    guard let value = UInt32(argument), value > 0 else { return nil }
-    self.value = value
-  }
+  init(_ argument: String) throws { value = try whole(argument, 1...UInt32.max, "a whole number of 1 or more") }
+}
+
+/// A whole number that an option takes.
+func whole<Number: FixedWidthInteger>(_ text: String, _ range: ClosedRange<Number>, _ expected: String) throws -> Number {
+  guard let number = Number(text), range.contains(number) else { throw ValidationError("expected \(expected), got '\(text)'") }
+  return number
 }
 
 extension Optional where Wrapped == Count {
@@ -209,56 +212,54 @@ extension Optional where Wrapped == Count {
 }
 
 /// Bit widths as `2,3,4,8`.
-struct BitSet: ExpressibleByArgument {
+struct BitSet {
   /// The sum of 1 << bits.
   var mask: UInt32
 
-  init?(argument: String) {
+  init(_ argument: String) throws {
     mask = 0
     for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let bits = UInt32(part), (1...8).contains(bits) else { return nil }
+      let bits: UInt32 = try whole(String(part), 1...8, "widths of 1 to 8 bits with commas between them")
       mask |= 1 << bits
     }
   }
 }
 
 /// Bytes: a number with an optional unit (kB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024).
-struct ByteSize: ExpressibleByArgument {
+struct ByteSize {
   var bytes: UInt64
 
-  init?(argument: String) {
+  init(_ argument: String) throws {
     let units: [(suffix: String, factor: Double)] = [
       ("kib", 1024), ("mib", 1_048_576), ("gib", 1_073_741_824), ("kb", 1e3), ("mb", 1e6), ("gb", 1e9), ("b", 1),
     ]
     let text = argument.lowercased()
     let unit = units.first { text.hasSuffix($0.suffix) }
     let digits = text.dropLast(unit?.suffix.count ?? 0).filter { $0 != " " }
-    guard let number = try? decimal(String(digits)), number > 0 else { return nil }
-    let bytes = number * (unit?.factor ?? 1)
-    guard bytes >= 1, bytes < 9e15 else { return nil }
+    let bytes = ((try? decimal(String(digits))) ?? 0) * (unit?.factor ?? 1)
+    guard bytes >= 1, bytes < 9e15 else {
+      throw ValidationError("expected bytes, as 12000000, 12MB or 11.5MiB, got '\(argument)'")
+    }
     self.bytes = UInt64(bytes)
   }
 }
 
 /// `PATTERN=BITS`, or `BITS` for all tensors.
-struct LimitRule: ExpressibleByArgument {
+struct LimitRule {
   var rule: FixRule
 
-  init?(argument: String) {
-    guard let rule = FixRule(argument: argument.contains("=") ? argument : "*=\(argument)") else { return nil }
-    self.rule = rule
-  }
+  init(_ argument: String) throws { rule = try FixRule(argument.contains("=") ? argument : "*=\(argument)") }
 }
 
 /// `PATTERN=BITS`.
-struct FixRule: ExpressibleByArgument {
+struct FixRule {
   var pattern: String
   var bits: Int32
 
-  init?(argument: String) {
+  init(_ argument: String) throws {
     guard let separator = argument.lastIndex(of: "="), separator != argument.startIndex,
       let bits = Int32(argument[argument.index(after: separator)...]), (1...8).contains(bits)
-    else { return nil }
+    else { throw ValidationError("expected a pattern and 1 to 8 bits, as 'fc*=4', got '\(argument)'") }
     pattern = String(argument[..<separator])
     self.bits = bits
   }
