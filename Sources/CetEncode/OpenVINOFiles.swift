@@ -18,7 +18,7 @@ extension Runtime {
     if let type = model.graph.initializers.map(\.tensor.type).first(where: { [.uint2, .int2].contains($0) }) { return "tensors of type \(type)" }
     // Of models without such nodes, which may be large, nothing more is gathered.
     let told: Set = ["DequantizeLinear", "QuantizeLinear", "GatherBlockQuantized", "LSTM", "GRU", "RNN"]
-    guard nodes.contains(where: { told.contains($0.operatorType) }) else { return nil }
+    guard nodes.contains(where: { told.contains($0.operatorType) || isNarrowing($0) }) else { return nil }
     let tensors = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
     let makers = Dictionary(nodes.flatMap { node in node.outputs.map { ($0, node) } }, uniquingKeysWith: { first, _ in first })
     var orientations: [String: Set<String>] = [:]
@@ -88,10 +88,17 @@ extension Runtime {
     return count.isMultiple(of: 2) ? nil : "\(node.operatorType) of 4-bit codes with an odd number of summands (\(count)), computed wrong"
   }
 
-  /// What makes codes of unpacked weights needs float32.
+  /// What makes codes of unpacked weights needs float32, and what makes bfloat16 of them is not computed as it should be.
   private static func precisionObstacle(_ node: Node, _ tensors: [String: Tensor], _ makers: [String: Node]) -> String? {
-    guard node.operatorType == "QuantizeLinear", makers[node.input(0)] != nil, isConstant(node.input(0), tensors, makers) else { return nil }
-    return "codes made of planes need INFERENCE_PRECISION_HINT f32"
+    guard isNarrowing(node) || node.operatorType == "QuantizeLinear", makers[node.input(0)] != nil, isConstant(node.input(0), tensors, makers)
+    else { return nil }
+    return isNarrowing(node) ? "weights that are rounded to bfloat16, which it cuts" : "codes made of planes need INFERENCE_PRECISION_HINT f32"
+  }
+
+  /// What OpenVINO does not round to nearest.
+  private static func isNarrowing(_ node: Node) -> Bool {
+    guard node.operatorType == "Cast", case .int(let type)? = node.attributes["to"] else { return false }
+    return type == Int64(ElementType.bfloat16.rawValue)
   }
 
   /// Recurrent operators take constants.

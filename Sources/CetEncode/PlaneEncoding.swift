@@ -254,15 +254,15 @@ struct PlaneEncoding: NodeEncoding {
     return node("Sub", [value, node("Mul", [node("Div", [value, size]), size])])
   }
 
-  /// The last bytes of the run before each of two or more (of one, onnxruntime 1.20 makes something else), along axis 1, zeros before the
-  /// first: what Pad gives that adds a run in front, and takes one away behind and the first bytes of all. The numbers are an attribute before opset 11, an input since.
+  /// The last bytes of the run before each, along axis 1, zeros before the first. What is added by Pad is an attribute before opset 11, an
+  /// input since. (Pad could take away as well, but onnxruntime 1.20 and onnx's reference do not do so everywhere.)
   private mutating func before(_ value: String, _ runs: PackedRuns, axis: Int) throws(CetError) -> String {
-    var pads = [Int](repeating: 0, count: 2 * (axis + 1))
-    pads[1] = 1
-    pads[axis + 2] = -1
-    pads[axis] = runs.history - runs.bytes
-    if opset < 11 { return node("Pad", [value], ["pads": .ints(pads.map(Int64.init))]) }
-    return node("Pad", [value, try shape(pads)])
+    let pads = (0..<2 * (axis + 1)).map { $0 == 1 ? 1 : 0 }
+    let padded =
+      opset < 11
+      ? node("Pad", [value], ["pads": .ints(pads.map(Int64.init))])
+      : node("Pad", [value, try shape(pads)])
+    return try slice(padded, [(1, 0, -1), (axis, runs.bytes - runs.history, runs.bytes)])
   }
 
   /// The axis is an attribute before opset 13, an input since.

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 from conftest import ROOT
 from dequantized_model import dequantized
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import cet
 
@@ -216,3 +216,17 @@ def test_rounded_activations_open_in_openvino_as_inspect_says(tmp_path, encoding
         assert not messages and errors["activations"] < 0.05
     with_runtime = {"target_bits": 8, "bits": [8], "activations": 8, "encoding": "auto", "min_runtime": "openvino-2026", "coding": "affine"}
     assert json.loads(made.add("auto", "images", **with_runtime).to_json())["options"]["encoding"] == "qdq"
+
+
+@pytest.mark.parametrize("encoding, opens", [("planes", False), ("float", True)])
+def test_weights_of_bfloat16_are_not_for_openvino(tmp_path, encoding, opens):
+    """It cuts where Cast rounds: weights would be off by a last digit of bfloat16."""
+    node = helper.make_node
+    values = (RANDOM.standard_normal((32, 5)) * 0.2).astype(np.float32)
+    narrow = helper.make_tensor("W", TensorProto.BFLOAT16, values.shape, values.flatten())
+    content = made([node("Cast", ["W"], ["w"], to=TensorProto.FLOAT), node("MatMul", ["even", "w"], ["y"])], [narrow], "even", 32)
+    model, data = cet.Model(content), cet.Calibration({"even": INPUTS["even"]})
+    written = cet.quantize(model, data, cet.plan(model, data, rounding="nearest", target_bits=4, encoding=encoding)).to_bytes()
+    said = cet.inspect(cet.Model(written))
+    assert (said["oldest_openvino"] is not None) == opens
+    assert opens or "bfloat16" in said["oldest_openvino_reason"]
