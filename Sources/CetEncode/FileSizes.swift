@@ -43,7 +43,7 @@ public final class FileSizes: Sendable {
     let order = RowOrder(shape, axis: granularity == .perTensor ? nil : axis)
     let bytes = encoding.rules.storedBytes(
       rows: order.rows, columns: order.columns, blocks: axis == nil ? 1 : order.blockCount(size: granularity.blockSize), format)
-    return (bytes.codes, bytes.codes + bytes.grids)
+    return (bytes.codes, .saturatingSum(bytes.codes, bytes.grids))
   }
 
   /// Bytes of a layer's codes, and of codes and grids.

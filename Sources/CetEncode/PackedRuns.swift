@@ -40,7 +40,7 @@ struct PackedRuns: Hashable {
   var shape: [Int] { parts > 1 ? [1, bytes] : [bytes] }
 
   /// Of so many codes.
-  func count(of codes: Int) -> Int { (codes + self.codes - 1) / self.codes }
+  func count(of codes: Int) -> Int { codes / self.codes + (codes % self.codes).signum() }
 
   /// The bit, behind the first of the bytes in front, at which a code ends.
   private func end(_ code: Int) -> Int { 8 * history + bits * (code + 1) }

@@ -41,10 +41,10 @@ struct PlaneEncoding: NodeEncoding {
 
   static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
     guard case .trellis(let code) = format.coding else {
-      return (BitPacking.packedByteCount(count: rows * columns, bits: format.bits), 5 * rows * blocks)
+      return (BitPacking.packedByteCount(count: rows * columns, bits: format.bits), .saturatingProduct(5, rows, blocks))
     }
     let runs = PackedRuns(bits: format.bits, stateBits: code.stateBits)
-    return (rows * runs.count(of: columns) * runs.bytes, 4 * rows * blocks)
+    return (.saturatingProduct(rows, runs.count(of: columns), runs.bytes), .saturatingProduct(4, rows, blocks))
   }
 
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }

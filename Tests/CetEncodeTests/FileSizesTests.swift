@@ -55,5 +55,9 @@ import Testing
   @Test func storedBytes_ofEmptyShapes_doNotOverflow() {
     let bytes = FileSizes.storedBytes([1 << 40, 0, 1 << 40], axis: 1, CodeFormat(bits: 3), granularity: .block(4), encoding: .planes)
     #expect(bytes.codes == 0 && bytes.stored == 0)
+    let trellis = CodeFormat(bits: 5, coding: .trellis(.large))
+    #expect(FileSizes.storedBytes([1 << 40, 0], axis: 0, trellis, granularity: .perAxis, encoding: .planes).codes == 0)
+    #expect(FileSizes.storedBytes([1 << 60, 3], axis: 0, trellis, granularity: .perAxis, encoding: .planes).codes == 5 << 60)
+    #expect(FileSizes.storedBytes([1, .max], axis: 0, trellis, granularity: .perAxis, encoding: .planes).codes == .max / 8 * 5 + 5)
   }
 }
