@@ -13,7 +13,9 @@ extension Encoding {
   /// Why a layer's weight cannot have them: `runtime` would not open the file, or compute something else; nil: it can.
   public func obstacle(bits: Int, of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> String? {
     if let reason = obstacle(bits: bits, runtime) { return reason }
-    guard self == .qdq, case .openvino? = runtime, let runtime else { return nil }
+    guard case .openvino? = runtime, let runtime else { return nil }
+    if self != .float, layer.elementType == .bfloat16 { return "\(runtime) cuts what is rounded to bfloat16, the type of the weight" }
+    guard self == .qdq else { return nil }
     if layer.orientations > 1 {
       return "\(runtime) mixes up products that read one weight in two orientations in encoding 'qdq'"
     }

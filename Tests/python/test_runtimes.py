@@ -230,3 +230,6 @@ def test_weights_of_bfloat16_are_not_for_openvino(tmp_path, encoding, opens):
     said = cet.inspect(cet.Model(written))
     assert (said["oldest_openvino"] is not None) == opens
     assert opens or "bfloat16" in said["oldest_openvino_reason"]
+    if not opens:
+        with pytest.raises(cet.InvalidArgument, match="openvino-2026 cuts what is rounded to bfloat16"):
+            cet.plan(model, data, rounding="nearest", target_bits=4, encoding=encoding, min_runtime="openvino-2026")
