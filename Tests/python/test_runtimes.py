@@ -207,7 +207,8 @@ def test_files_for_a_runtime_open_in_it_and_compute_what_they_should(tmp_path, r
 @pytest.mark.parametrize("encoding, coding, opens", [("planes", "affine", False), ("planes", "trellis", False), ("qdq", "affine", True)])
 def test_rounded_activations_open_in_openvino_as_inspect_says(tmp_path, encoding, coding, opens):
     made = Files(tmp_path)
-    made.add("activations", "images", target_bits=6, bits=[6], encoding=encoding, activations=8, coding=coding)
+    bits = 6 if coding == "trellis" else 8
+    made.add("activations", "images", target_bits=bits, bits=[bits], encoding=encoding, activations=8, coding=coding)
     assert (made.said["activations"]["oldest_openvino"] is not None) == opens
     _, messages, errors = made.run("openvino", "openvino")
     assert not messages and errors["activations"] < 0.05
@@ -233,3 +234,21 @@ def test_weights_of_bfloat16_are_not_for_openvino(tmp_path, encoding, opens):
     if not opens:
         with pytest.raises(cet.InvalidArgument, match="openvino-2026 cuts what is rounded to bfloat16"):
             cet.plan(model, data, rounding="nearest", target_bits=4, encoding=encoding, min_runtime="openvino-2026")
+
+
+def test_one_weight_in_two_orientations_is_no_qdq_for_openvino(tmp_path):
+    made = Files(tmp_path)
+    made.add("tied", "tied", target_bits=8, bits=[8], encoding="qdq", granularity="per-tensor", coding="affine")
+    assert made.said["tied"]["oldest_openvino_reason"] == "a weight that products read in two orientations, which it mixes up"
+    assert made.said["tied"]["oldest_runtime"] == "ort-1.20"
+    plan = made.add("kept", "tied", target_bits=8, bits=[8], encoding="qdq", coding="affine", min_runtime="openvino-2026")
+    assert plan.bits == {"W": 32, "H": 8}
+    assert made.said["kept"]["oldest_openvino"] == "openvino-2026"
+
+
+def test_auto_has_an_encoding_for_simulated_activations_too():
+    """qdq holds none of 4 bits."""
+    model, data = cet.Model(MODELS["images"][1]), cet.Calibration({"image": INPUTS["image"]})
+    plan = cet.plan(
+        model, data, target_bits=8, bits=[8], rounding="nearest", activations=4, encoding="auto", min_runtime="openvino-2026", samples=16)
+    assert plan.summary.encoding == "planes"
