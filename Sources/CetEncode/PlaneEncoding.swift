@@ -20,7 +20,7 @@ import CetTensor
 /// Small tensors of one form but for the length of their axis are decoded as one and split: nodes are most of what they cost
 /// beside their codes.
 ///
-/// Never are there many more numbers than two a weight, because runtimes hold them while they load a file. The operators are Cast, Mul, Div,
+/// No step makes more than three and a half numbers a weight, because runtimes hold them while they load a file. The operators are Cast, Mul, Div,
 /// Reshape, ReduceSum, Slice, Concat, Pad, Sub, MatMul, Gather and Split as opset 7 has them, and Mod from opset 10 on, so no later model's
 /// opset is raised, and all of it is constant: onnxruntime and OpenVINO fold it when they load the model. Convolutions OpenVINO does not fold.
 struct PlaneEncoding: NodeEncoding {

@@ -1093,6 +1093,8 @@ CET_API cet_status cet_calibration_get_array(
  *                                                            cet_quantized_dequantize, cet_quantized_get_correction
  *   cet_session_save(session, "m.cet-session");              the next process begins with cet_session_load
  *
+ * Memory: the samples, the table, and what layers of the unquantized network read of the samples: up to 512 MB, no more than half of what
+ * max_memory leaves, and given up by a call with a smaller one.
  * Threads: all functions but _free may be called on one session by several threads at a time. The first call that needs the table makes
  * it; the others wait meanwhile, and hear their own callbacks. Results are the same whatever the order of the calls.
  */
