@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-CK_CLONES void ck_accumulate_column_squares_f32(const float *x, double *sum, size_t rows, size_t n) {
-  for (size_t i = 0; i < rows; i++)
-    for (size_t j = 0; j < n; j++) sum[j] += (double)x[i * n + j] * (double)x[i * n + j];
-}
-
 CK_CLONES void ck_accumulate_columns_f32(const float *x, size_t stride, double *sum, size_t rows, size_t n) {
   for (size_t i = 0; i < rows; i++)
     for (size_t j = 0; j < n; j++) sum[j] += (double)x[i * stride + j];

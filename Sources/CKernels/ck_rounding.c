@@ -48,25 +48,26 @@ CK_CLONES void ck_round_levels(float inverse_scale, float lo, float hi, const fl
   for (size_t i = 0; i < n; i++) level[i] = nearest_level(x[i] * inverse_scale, lo, hi);
 }
 
-CK_CLONES void ck_gptq_panel(const float *w, const float *ut, size_t stride, const float *scale, const float *lo,
-                             const float *hi, const int32_t *block, float *level, float *e, size_t columns, size_t lanes) {
+CK_CLONES void ck_gptq_panel(const float *w, const float *target, const float *m, size_t stride, const float *scale, const float *lo,
+                             const float *hi, const int32_t *block, float *level, float *e, double *cost, size_t columns, size_t lanes) {
   for (size_t lane = 0; lane < lanes; lane += CK_LANES) {
     for (size_t k = 0; k < columns; k++) {
       float value[CK_LANES];
-      const float *row = ut + k * stride;
+      const float *row = m + k * stride;
       const size_t grid = (size_t)block[k] * lanes + lane;
-      for (int l = 0; l < CK_LANES; l++) value[l] = w[k * lanes + lane + l];
+      for (int l = 0; l < CK_LANES; l++) value[l] = target[k * lanes + lane + l];
       for (size_t j = 0; j < k; j++) {
         const float *ej = e + j * lanes + lane;
-        float u = row[j];
-        for (int l = 0; l < CK_LANES; l++) value[l] -= ej[l] * u;
+        float share = row[j];
+        for (int l = 0; l < CK_LANES; l++) value[l] += ej[l] * share;
       }
-      float inverse = 1.0f / row[k];
       for (int l = 0; l < CK_LANES; l++) {
         float s = scale[grid + l];
         float v = nearest_level(value[l] / s, lo[grid + l], hi[grid + l]);
+        float miss = (value[l] - v * s) * row[k];
+        e[k * lanes + lane + l] = w[k * lanes + lane + l] - v * s;
         level[k * lanes + lane + l] = v;
-        e[k * lanes + lane + l] = (value[l] - v * s) * inverse;
+        cost[lane + l] += (double)miss * miss;
       }
     }
   }

@@ -44,16 +44,16 @@ void ck_trellis_prepare(ck_trellis_values *values, int state_bits, int bits, con
   }
 }
 
-/* Residuals of a block: the weights without the errors of the block before. Most of these are shared by all paths. */
-CK_INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t block, const float *weights,
-                      const float *u_before, size_t width) {
+/* What the weights of a block are to be after the errors of the block before. Most of these are shared by all paths. */
+CK_INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t block, const float *targets,
+                      const float *before, size_t width) {
   const size_t half = (block & 1) ^ 1, count = paths->count;
-  if (u_before == NULL) {
+  if (before == NULL) {
     for (size_t p = 0; p < count; p++) paths->origin[p] = (uint8_t)p;
     return;
   }
   float shared[BLOCK];
-  for (size_t k = 0; k < BLOCK; k++) shared[k] = k < width ? weights[k] : 0;
+  for (size_t k = 0; k < BLOCK; k++) shared[k] = k < width ? targets[k] : 0;
   size_t split = block > 0 ? BLOCK : 0; /* columns from here on differ between the paths */
   if (block > 0) {
     for (size_t p = 0; p < count; p++) work->before[BLOCK - 1][p] = (uint8_t)p;
@@ -69,18 +69,18 @@ CK_INLINE void take_over(ck_trellis_paths *paths, ck_trellis_work *work, size_t 
     size_t at = split > 0 ? work->before[split - 1][0] : 0;
     for (size_t i = split; i-- > 0;) {
       const float e = paths->error[half][i][at];
-      const float *row = u_before + i * BLOCK;
-      for (size_t k = 0; k < BLOCK; k++) shared[k] -= e * row[k];
+      const float *row = before + i * BLOCK;
+      for (size_t k = 0; k < BLOCK; k++) shared[k] += e * row[k];
       at = paths->parent[half][i][at];
     }
   }
   for (size_t p = 0; p < count; p++) {
-    float *residual = work->residual[0][p];
-    for (size_t k = 0; k < BLOCK; k++) residual[k] = shared[k];
+    float *target = work->target[0][p];
+    for (size_t k = 0; k < BLOCK; k++) target[k] = shared[k];
     for (size_t i = split; block > 0 && i < BLOCK; i++) {
       const float e = paths->error[half][i][work->before[i][p]];
-      const float *row = u_before + i * BLOCK;
-      for (size_t k = 0; k < BLOCK; k++) residual[k] -= e * row[k];
+      const float *row = before + i * BLOCK;
+      for (size_t k = 0; k < BLOCK; k++) target[k] += e * row[k];
     }
     paths->origin[p] = (uint8_t)p;
   }
@@ -106,21 +106,21 @@ CK_INLINE size_t group(const ck_trellis_paths *paths, const ck_trellis_values *v
 }
 
 /* Costs of what extends the paths by a column, `window` values of every group, each by the path that makes it cheapest;
- * how many. `left` is what other errors leave of the weight on each path. */
+ * how many. `target` is what the weight is to be on each path, `root` that of its curvature. */
 CK_INLINE size_t extend(const ck_trellis_paths *paths, const ck_trellis_values *values, ck_trellis_work *work,
-                        size_t window, const float *left, float scale, float inverse) {
+                        size_t window, const float *target, float scale, float root) {
   const size_t groups = group(paths, values, work);
   const float steps = scale > 0 ? BINS / 16 / scale : 0;
   for (size_t g = 0; g < groups; g++) {
     const size_t p = work->cheapest[g];
-    const float w = left[p], past = paths->cost[p];
+    const float w = target[p], past = paths->cost[p];
     const size_t first = work->next[g] + values->first[bin_of(w * steps + BINS / 2)];
     const float *value = values->value + first;
     float *cost = work->cost + g * window;
     uint8_t *parent = work->parent + g * window;
     work->first[g] = (uint16_t)first;
     for (size_t r = 0; r < window; r++) {
-      const float e = (w - scale * value[r]) * inverse;
+      const float e = (w - scale * value[r]) * root;
       cost[r] = past + e * e;
       parent[r] = (uint8_t)p;
     }
@@ -128,12 +128,12 @@ CK_INLINE size_t extend(const ck_trellis_paths *paths, const ck_trellis_values *
   for (size_t p = 0; p < paths->count && groups < paths->count; p++) {
     const size_t g = work->group[p];
     if (work->cheapest[g] == p) continue;
-    const float w = left[p], past = paths->cost[p];
+    const float w = target[p], past = paths->cost[p];
     const float *value = values->value + work->first[g];
     float *cost = work->cost + g * window;
     uint8_t *parent = work->parent + g * window;
     for (size_t r = 0; r < window; r++) {
-      const float e = (w - scale * value[r]) * inverse, own = past + e * e;
+      const float e = (w - scale * value[r]) * root, own = past + e * e;
       parent[r] = own < cost[r] ? (uint8_t)p : parent[r];
       cost[r] = own < cost[r] ? own : cost[r];
     }
@@ -183,20 +183,20 @@ CK_INLINE void select_smallest(const float *cost, size_t n, size_t most, uint16_
 }
 
 CK_CLONES void ck_trellis_columns(ck_trellis_paths *paths, size_t block, const ck_trellis_values *values, size_t most,
-                                  const float *weights, const float *scale, const float *inverse, const float *u,
-                                  const float *u_before, size_t width, ck_trellis_work *work) {
+                                  const float *weights, const float *targets, const float *scale, const float *root,
+                                  const float *within, const float *before, size_t width, ck_trellis_work *work) {
   const size_t half = block & 1;
   const int shift = values->window_bits;
   size_t side = 0;
-  take_over(paths, work, block, weights, u_before, width);
+  take_over(paths, work, block, targets, before, width);
   for (size_t j = 0; j < width; j++) {
-    float left[PATHS];
-    for (size_t p = 0; p < paths->count; p++) left[p] = u != NULL ? work->residual[side][p][j] : weights[j];
+    float target[PATHS];
+    for (size_t p = 0; p < paths->count; p++) target[p] = within != NULL ? work->target[side][p][j] : weights[j];
     size_t n;
     switch (shift) { /* Loops of a known length are unrolled. */
-      case 1: n = extend(paths, values, work, 2, left, scale[j], inverse[j]); break;
-      case 2: n = extend(paths, values, work, 4, left, scale[j], inverse[j]); break;
-      default: n = extend(paths, values, work, CK_TRELLIS_WINDOW, left, scale[j], inverse[j]);
+      case 1: n = extend(paths, values, work, 2, target, scale[j], root[j]); break;
+      case 2: n = extend(paths, values, work, 4, target, scale[j], root[j]); break;
+      default: n = extend(paths, values, work, CK_TRELLIS_WINDOW, target, scale[j], root[j]);
     }
     uint16_t index[PATHS + 1];
     if (n > most) {
@@ -211,13 +211,13 @@ CK_CLONES void ck_trellis_columns(ck_trellis_paths *paths, size_t block, const c
       const size_t at = index[q], g = at >> shift;
       const size_t entry = work->first[g] + (at & (((size_t)1 << shift) - 1));
       const uint8_t p = work->parent[at];
-      const float e = (left[p] - scale[j] * values->value[entry]) * inverse[j];
-      if (u != NULL) {
-        const float *restrict old = work->residual[side][p], *restrict row = u + j * BLOCK;
-        float *restrict new = work->residual[side ^ 1][q];
+      const float e = weights[j] - scale[j] * values->value[entry];
+      if (within != NULL) {
+        const float *restrict old = work->target[side][p], *restrict row = within + j * BLOCK;
+        float *restrict new = work->target[side ^ 1][q];
         /* Whole runs of lanes: what lies before column j is read no more. */
         CK_INDEPENDENT
-        for (size_t k = j / CK_LANES * CK_LANES; k < BLOCK; k++) new[k] = old[k] - e * row[k];
+        for (size_t k = j / CK_LANES * CK_LANES; k < BLOCK; k++) new[k] = old[k] + e * row[k];
       }
       origin[q] = paths->origin[p];
       state[q] = work->next[g] | values->code[entry];

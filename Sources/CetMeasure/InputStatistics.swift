@@ -14,7 +14,7 @@ public struct InputStatistics: Sendable {
   }
   public let groups: [Group]
 
-  init(_ moments: Moments, _ layer: LinearLayer, centred: Bool) throws(CetError) {
+  init(_ moments: Moments, _ layer: LinearLayer, centred: Bool, _ workers: Workers) throws(CetError) {
     let order = moments.order
     if case .blocks(let names) = layer.kind {
       groups = try names.map { block throws(CetError) in try InputStatistics.group(block.compactMap { moments.byName[$0] }) }
@@ -27,19 +27,11 @@ public struct InputStatistics: Sendable {
       return
     }
     groups = try moments.groups.map { moment throws(CetError) in
-      let k = moment.dimension
-      let covariance = try moment.covariance(centred: centred)
+      let covariance = try moment.covariance(centred: centred, order: order, workers: workers)
       let mean = try moment.mean()
-      guard order != Array(0..<k) else { return Group(mean: mean, covariance: covariance, count: moment.count) }
-      var sortedMean = mean
-      for (from, to) in order.enumerated() { sortedMean[to] = mean[from] }
-      let sorted = [Double](unsafeUninitializedCapacity: k * k) { target, filled in
-        for (i, to) in order.enumerated() {
-          for (j, across) in order.enumerated() { target[to * k + across] = covariance[i * k + j] }
-        }
-        filled = k * k
-      }
-      return Group(mean: sortedMean, covariance: sorted, count: moment.count)
+      var sorted = mean
+      for (from, to) in order.enumerated() { sorted[to] = mean[from] }
+      return Group(mean: sorted, covariance: covariance, count: moment.count)
     }
   }
 

@@ -60,7 +60,7 @@ struct PairedMeasurement {
             layer, layer.node, input: input, group: group, step: step, kept: batches[position].rows[index])
           if found.count == group {
             firstOrder = patches.order
-            found.append(try PairedMoments(columns: patches.columns, rows: rows, hasResidual: other != nil, operand))
+            found.append(try PairedMoments(columns: patches.columns, rows: rows, hasResidual: other != nil, operand, bound.context.arena))
           }
           var run = 0
           try patches.forEach([input], bound.context) { inputs, numbers throws(CetError) in
@@ -85,7 +85,7 @@ struct PairedMeasurement {
         for group in sums.indices { try sums[group].merge(part.0[group]) }
       }
     }
-    return PairedStatistics(groups: try sums.map { sum throws(CetError) in try sum.statistics(order) })
+    return PairedStatistics(groups: try sums.map { sum throws(CetError) in try sum.statistics(order, bound.workers) })
   }
 
   private func depthwise(_ index: Int, _ parts: [[Int]], _ needsVariance: Bool) throws(CetError) -> PairedStatistics {

@@ -42,16 +42,16 @@ struct PairedMoments {
   /// - Parameters:
   ///   - rows: of the weights.
   ///   - hasResidual: whether `addResidual` is going to be called.
-  init(columns: Int, rows: Int, hasResidual: Bool, _ operand: Operand) throws(CetError) {
+  init(columns: Int, rows: Int, hasResidual: Bool, _ operand: Operand, _ arena: Arena) throws(CetError) {
     self.operand = operand
-    q = try SecondMoment(dimension: columns)
+    q = try SecondMoment(dimension: columns, arena: arena)
     switch operand {
     case .inputs(let needsVariance):
-      f = needsVariance ? try SecondMoment(dimension: columns) : nil
-      cross = try CrossMoment(left: columns, right: columns)
-    case .outputs: cross = try CrossMoment(left: rows, right: columns, needsLeftVariance: true)
+      f = needsVariance ? try SecondMoment(dimension: columns, arena: arena) : nil
+      cross = try CrossMoment(left: columns, right: columns, arena: arena)
+    case .outputs: cross = try CrossMoment(left: rows, right: columns, needsLeftVariance: true, arena: arena)
     }
-    residual = hasResidual ? try CrossMoment(left: rows, right: columns) : nil
+    residual = hasResidual ? try CrossMoment(left: rows, right: columns, arena: arena) : nil
   }
 
   /// Adds what the unquantized network has at some patches, inputs or outputs, with the patches of the other's inputs.
@@ -81,22 +81,11 @@ struct PairedMoments {
   }
 
   /// - Parameter order: of the entries of patches among those of weight rows.
-  func statistics(_ order: [Int]) throws(CetError) -> PairedStatistics.Group {
-    let k = q.dimension
+  func statistics(_ order: [Int], _ workers: Workers) throws(CetError) -> PairedStatistics.Group {
     func vector(_ x: [Double]) -> [Double] {
       var result = x
       for (from, to) in order.enumerated() { result[to] = x[from] }
       return result
-    }
-    /// Columns in the order of the weights; rows too when `both`.
-    func matrix(_ x: [Double], rows: Int, both: Bool) -> [Double] {
-      [Double](unsafeUninitializedCapacity: rows * k) { target, filled in
-        for i in 0..<rows {
-          let row = both ? order[i] : i
-          for (j, to) in order.enumerated() { target[row * k + to] = x[i * k + j] }
-        }
-        filled = rows * k
-      }
     }
     func scaled(_ x: [Double], by exponent: Int) -> [Double] {
       exponent == 0 ? x : x.map { Double(sign: .plus, exponent: exponent, significand: $0) }
@@ -105,19 +94,17 @@ struct PairedMoments {
     switch operand {
     case .inputs:
       meanF = .inputs(vector(try cross.leftMean()))
-      varianceF = try f.map { f throws(CetError) in .inputs(matrix(try f.covariance(), rows: k, both: true)) }
-      covariance = .inputs(matrix(try cross.covariance(), rows: k, both: true))
+      varianceF = try f.map { f throws(CetError) in .inputs(try f.covariance(order: order, workers: workers)) }
+      covariance = .inputs(try cross.covariance(rows: order, columns: order, workers: workers))
     case .outputs(let exponent):
-      let mean = try cross.leftMean()
-      meanF = .outputs(scaled(mean, by: exponent))
+      meanF = .outputs(scaled(try cross.leftMean(), by: exponent))
       varianceF = .outputs(scaled(try cross.leftVariance(), by: 2 * exponent))
-      covariance = .outputs(scaled(matrix(try cross.covariance(), rows: mean.count, both: false), by: exponent))
+      covariance = .outputs(scaled(try cross.covariance(columns: order, workers: workers), by: exponent))
     }
-    let rows = try residual?.leftMean().count ?? 0
     return PairedStatistics.Group(
       meanF: meanF, meanQ: vector(try q.mean()), varianceF: varianceF,
-      covariance: matrix(try q.covariance(), rows: k, both: true), cross: covariance,
-      residual: try residual.map { x throws(CetError) in matrix(try x.covariance(), rows: rows, both: false) } ?? [],
+      covariance: try q.covariance(order: order, workers: workers), cross: covariance,
+      residual: try residual?.covariance(columns: order, workers: workers) ?? [],
       residualMean: try residual?.leftMean() ?? [], count: q.count)
   }
 }

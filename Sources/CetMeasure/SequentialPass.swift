@@ -61,8 +61,10 @@ public struct SequentialPass {
         if shared == nil || bound.residual(of: index) != nil || bound.residual(of: run[0]) != nil {
           // What layers that share statistics have in common is measured for all of them, or is known of all.
           let isKnown = run.allSatisfy { readings[variances: $0] != nil }
-          shared = try FactoredStatistics(
-            networks.statistics(index, needsVariance: options.matchesVariance && !isKnown), bound.workers)
+          let paired = try networks.statistics(index, needsVariance: options.matchesVariance && !isKnown)
+          // The sums of wide layers take as much memory as the factors that follow.
+          giveBackIdle()
+          shared = FactoredStatistics(paired, bound.workers)
         }
         if let shared { result[index] = try layer(index, format, shared) }
         done += 1
@@ -74,10 +76,14 @@ public struct SequentialPass {
         }
       }
       // Every layer has activations of a size of its own, and all batches have them at a time.
-      if bound.context.arena.idleByteCount > SequentialPass.idleLimit { bound.context.arena.trim() }
+      giveBackIdle()
     }
     try progress(order.count, order.count)
     return result
+  }
+
+  private func giveBackIdle() {
+    if bound.context.arena.idleByteCount > SequentialPass.idleLimit { bound.context.arena.trim() }
   }
 
   /// The unquantized network and the one whose `fixed` layers are quantized, at the start of every batch.

@@ -44,7 +44,7 @@ public struct StatisticsMeasurement {
       }
       for (position, run) in round.enumerated() where position < sums.count {
         let centred = bound.biasNames[run[0]] != nil
-        try each(run, InputStatistics(sums[position], bound.layers[run[0]], centred: centred))
+        try each(run, InputStatistics(sums[position], bound.layers[run[0]], centred: centred, bound.workers))
         sums[position] = .init()
       }
     }

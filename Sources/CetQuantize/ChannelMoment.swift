@@ -118,8 +118,11 @@ struct ColumnMeans {
 
   /// out = x − mean(x) with the mean rounded to float, and the mean. The rounding adds (6·10⁻⁸ mean)² to a
   /// variance: nothing unless the mean is 10⁵ standard deviations, where the floats themselves hold no variance.
-  static func centred(_ x: UnsafePointer<Float>, rows: Int, columns n: Int, stride: Int) throws(CetError) -> ColumnMeans {
-    let values = try FloatBuffer(rows * n)
+  /// - Parameter spareRows: behind the values, for whoever asks.
+  static func centred(
+    _ x: UnsafePointer<Float>, rows: Int, columns n: Int, stride: Int, spareRows: Int = 0, _ arena: Arena? = nil
+  ) throws(CetError) -> ColumnMeans {
+    let values = try FloatBuffer((rows + spareRows) * n, arena: arena)
     var mean = [Double](repeating: 0, count: n)
     ck_accumulate_columns_f32(x, stride, &mean, rows, n)
     var shift = [Float](repeating: 0, count: n)

@@ -3,8 +3,12 @@ import CetTensor
 
 /// The input covariance of a linear layer as compensated rounding needs it, made once and shared by every bit
 /// width and by every matrix that reads the same input:
-///   H = (C + λI) / mean diag C, columns by descending diagonal, and Uᵀ with H⁻¹ = Uᵀ U, U upper triangular
-/// (GPTQ, arXiv 2210.17323, Algorithm 1). Normalising H leaves rounding unchanged and keeps floats in range.
+///   H = (C + λI) / mean diag C, columns by descending diagonal, and M with H = Mᵀ M, M lower triangular.
+/// Normalising H leaves rounding unchanged and keeps floats in range.
+///
+/// With e = w − Q(w), e H eᵀ = Σ_k (M_kk e_k + Σ_{j<k} M_kj e_j)²: column k adds nothing where Q(w)_k is
+/// w_k + Σ_{j<k} M_kj / M_kk e_j, and each column is rounded to the code nearest to that (Babai's nearest plane). These are the
+/// codes of GPTQ (arXiv 2210.17323, Algorithm 1), which says the same by U = M⁻ᵀ, H⁻¹ = Uᵀ U, and needs the inverse for it.
 public final class CurvatureFactor: @unchecked Sendable {  // immutable after init
   public let dimension: Int
   /// mean diag C: errors in units of H times this are in units of C.
@@ -29,8 +33,9 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
   }
   /// H in the permuted order, full, row-major.
   let h: FloatBuffer
-  /// ut[k · dimension + j] = U[j][k] for j ≤ k; the rest is undefined.
-  let ut: FloatBuffer
+  /// What column k takes of the error of column j: feedback[k · dimension + j] = M_kj / M_kk for j < k, and M_kk for j = k. The
+  /// rest is undefined.
+  let feedback: FloatBuffer
   /// 1 / H_jj.
   let inverseDiagonal: FloatBuffer
   /// Whether H is the identity, which is then not held: only trellis codes know how to go without it.
@@ -45,7 +50,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     order = walk.columns(dimension)
     self.walk = walk
     h = try FloatBuffer(1)
-    ut = try FloatBuffer(1)
+    feedback = try FloatBuffer(1)
     inverseDiagonal = try FloatBuffer(1)
     isIdentity = true
   }
@@ -82,7 +87,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     self.walk = walk
 
     let h = try FloatBuffer(n * n)
-    let ut = try FloatBuffer(n * n)
+    let feedback = try FloatBuffer(n * n)
     let inverseDiagonal = try FloatBuffer(n)
     let work = try Storage(byteCount: n * n * MemoryLayout<Double>.stride)
     let a = work.pointer.assumingMemoryBound(to: Double.self)
@@ -105,8 +110,7 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
     let source = rotated == nil ? order : Array(0..<n)
     try (rotated ?? covariance).withUnsafeBufferPointer { c throws(CetError) in
       while true {
-        // H⁻¹ = Uᵀ U with U = B⁻¹ and H = B Bᵀ, B upper. Reversing rows and columns turns B Bᵀ into an
-        // ordinary Cholesky factorisation: half the work of inverting H first, and more accurate.
+        // Reversing rows and columns turns H = Mᵀ M into an ordinary Cholesky factorisation.
         try rows { i in
           let row = source[n - 1 - i] * n
           var sum = 0.0
@@ -135,14 +139,23 @@ public final class CurvatureFactor: @unchecked Sendable {  // immutable after in
         inverseDiagonal.pointer[i] = 1 / diagonal
       }
     }
-    try LinearAlgebra.invertLowerTriangleInPlace(a, n: n, workers: workers)
-    try rows { k in
-      let target = ut.pointer + k * n
-      for j in 0...k { target[j] = Float(a[(n - 1 - j) * n + (n - 1 - k)]) }
+    // M_kj stands in row n − 1 − j, column n − 1 − k: squares of both matrices that fit the cache.
+    let edge = 64
+    let edges = Array(stride(from: 0, to: n, by: edge))
+    try workers.forEach(edges.count) { index in
+      let lines = edges[index]..<min(edges[index] + edge, n)
+      for left in stride(from: 0, to: lines.upperBound, by: edge) {
+        for k in lines {
+          let own = a[(n - 1 - k) * n + (n - 1 - k)]
+          let target = feedback.pointer + k * n
+          for j in left..<min(left + edge, k) { target[j] = Float(a[(n - 1 - j) * n + (n - 1 - k)] / own) }
+          if left <= k, k < left + edge { target[k] = Float(own) }
+        }
+      }
     }
     self.relativeDamping = damping
     self.h = h
-    self.ut = ut
+    self.feedback = feedback
     self.inverseDiagonal = inverseDiagonal
     isIdentity = false
   }

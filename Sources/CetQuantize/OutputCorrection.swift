@@ -89,7 +89,7 @@ public enum OutputCorrection {
 
   /// Step 7: the weights that reproduce the fp32 output best from the inputs that the partly quantized network
   /// has, least squares with ridge ρ = `relativeRidge` · mean diag C_q:
-  ///   target = W + (W (M − C_q) + S)(C_q + ρI)⁻¹
+  ///   target = W + (W (M − C_q) + S)(C_q + ρI)⁻¹ = (W M + S + ρ W)(C_q + ρI)⁻¹
   /// where C_q = Cov(p_q), M = Cov(p_f, p_q) (both K × K), S = Cov(r_f − r_q, p_q) (O × K, nil without a residual
   /// operand). In place of M its product W M = Cov(W p_f, p_q) (O × K) does. `patches` is the number of patches behind the covariances.
   ///
@@ -112,15 +112,16 @@ public enum OutputCorrection {
     guard rows > 0, n > 0, let factor = SamplePolicy.ridgeFactor(patches: patches, columns: n) else { return nil }
     try weights.checkFinite()
 
-    // Right-hand side W (M − C_q) + S.
-    let w = weights.values.map(Double.init)
+    // W M + S.
     var right: [Double]
     switch cross {
-    case .inputs: right = try LinearAlgebra.product(w, zip(m, cq).map { $0 - $1 }, m: rows, k: n, n: n, workers: workers)
-    case .outputs: right = zip(m, try LinearAlgebra.product(w, cq, m: rows, k: n, n: n, workers: workers)).map { $0 - $1 }
+    case .inputs: right = try LinearAlgebra.product(weights.values.map(Double.init), m, m: rows, k: n, n: n, workers: workers)
+    case .outputs: right = m
     }
     if let s { for i in right.indices { right[i] += s[i] } }
-    for value in right where !value.isFinite { throw CetError(.numeric, "the covariances of the least-squares target are not finite") }
+    guard right.allSatisfy({ $0.isFinite }), cq.allSatisfy({ $0.isFinite }) else {
+      throw CetError(.numeric, "the covariances of the least-squares target are not finite")
+    }
 
     var trace = 0.0
     for i in 0..<n { trace += max(cq[i * n + i], 0) }
@@ -139,14 +140,14 @@ public enum OutputCorrection {
       guard attempt < 16 else { throw CetError(.numeric, "the covariance is not positive semidefinite") }
       ridge = max(4 * ridge, 1e-8)
     }
+    for i in right.indices { right[i] += ridge * unit * Double(weights.values[i]) }
     try right.withUnsafeMutableBufferPointer { right throws(CetError) in
       try l.withUnsafeBufferPointer { l throws(CetError) in
         guard let right = right.baseAddress, let l = l.baseAddress else { return }
         try LinearAlgebra.solveFromCholesky(l, n: n, rightHandSides: right, rows: rows, workers: workers)
       }
     }
-    let values = zip(weights.values, right).map { Float(Double($0) + $1) }
-    let target = try WeightMatrix(values, rows: rows, columns: n)
+    let target = try WeightMatrix(right.map { Float($0) }, rows: rows, columns: n)
     try target.checkFinite()
     return target
   }
@@ -164,10 +165,7 @@ public enum OutputCorrection {
     _ values: [Float], rows: Int, covariance: [Double], workers: Workers = Workers(threads: 1)
   ) throws(CetError) -> [Double] {
     guard rows > 0 else { return [] }
-    let n = values.count / rows
-    let w = values.map(Double.init)
-    let wc = try LinearAlgebra.product(w, covariance, m: rows, k: n, n: n, workers: workers)
-    return (0..<rows).map { row in (0..<n).reduce(0) { $0 + w[row * n + $1] * wc[row * n + $1] } }
+    return try LinearAlgebra.quadraticForms(values.map(Double.init), covariance, rows: rows, n: values.count / rows, workers: workers)
   }
 
   /// Step 7b: per row clamp(√(Var of the fp32 output / Var of the quantized output), 0.8, 1.25); 1 where either

@@ -70,14 +70,16 @@ final class RowBlock {
   }
 
   /// Step 1 for every lane. Panels of columns are rounded one column at a time; their errors reach the later
-  /// columns by one product per panel (GPTQ's lazy batch updates). Of each row the starts of least
-  /// Σ e² = d H dᵀ survive.
+  /// columns by one product per panel (GPTQ's lazy batch updates). Of each row the starts of least d H dᵀ survive, which is
+  /// the sum of what each column adds.
   func gptq() throws(CetError) {
     let transposed = scratch
+    let given = try FloatBuffer(columns * stride)
     for column in 0..<columns {
-      let target = transposed.pointer + column * stride
+      let target = given.pointer + column * stride
       for lane in 0..<stride { target[lane] = w[(lane < lanes ? lane % rows : 0) * columns + column] }
     }
+    transposed.pointer.update(from: given.pointer, count: columns * stride)
     let panel = 64
     let errors = try FloatBuffer(min(panel, columns) * stride)
     var sums = [Double](repeating: 0, count: stride)
@@ -87,16 +89,15 @@ final class RowBlock {
         let width = min(panel, columns - start)
         let values = transposed.pointer + start * stride
         ck_gptq_panel(
-          values, factor.ut.pointer + start * columns + start, columns, scale.pointer, lo.pointer, hi.pointer,
-          block + start, values, errors.pointer, width, stride)
-        ck_accumulate_column_squares_f32(errors.pointer, &sums, width, stride)
-        // w_rest −= e_panel U[panel, rest]
+          given.pointer + start * stride, values, factor.feedback.pointer + start * columns + start, columns, scale.pointer,
+          lo.pointer, hi.pointer, block + start, values, errors.pointer, &sums, width, stride)
+        // What the later columns take of the panel's errors.
         let rest = columns - start - width
         if rest > 0 {
           try LinearAlgebra.sgemm(
-            factor.ut.pointer + (start + width) * columns + start, .plain, stride: columns,
+            factor.feedback.pointer + (start + width) * columns + start, .plain, stride: columns,
             errors.pointer, .plain, stride: stride, into: values + width * stride, stride: stride,
-            m: rest, n: stride, k: width, alpha: -1, beta: 1)
+            m: rest, n: stride, k: width, beta: 1)
         }
       }
     }

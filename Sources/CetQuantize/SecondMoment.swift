@@ -5,18 +5,19 @@ import CetTensor
 /// Each run of `chunkRows` patches is centred by its own mean, multiplied in single precision (half the time
 /// of double) and added in double by the pairwise update
 ///   M₂ ← M₂ + M₂' + d dᵀ · n n' / (n + n'),   d = mean' − mean   (Chan, Golub, LeVeque 1983),
-/// so a large mean costs no digits and the single precision error stays that of one short sum.
+/// whose second term is one more row of the product: a large mean costs no digits and the single precision error stays that of one short sum.
 /// The result depends on the order of the patches alone, not on how they were cut into `add` calls.
 public struct SecondMoment: Sendable {
   public let dimension: Int
   private var state: MomentState
 
-  public init(dimension: Int) throws(CetError) {
+  /// - Parameter arena: where memory comes from, and goes back to; nil: the heap.
+  public init(dimension: Int, arena: Arena? = nil) throws(CetError) {
     guard dimension >= 1, [dimension, dimension].validatedCount != nil else {
       throw CetError(.invalidArgument, "a second moment needs a dimension of at least 1, got \(dimension)")
     }
     self.dimension = dimension
-    state = MomentState(left: dimension, right: dimension, symmetric: true)
+    state = try MomentState(left: dimension, right: dimension, symmetric: true, arena: arena)
   }
 
   /// Number of patches so far.
@@ -51,15 +52,18 @@ public struct SecondMoment: Sendable {
   public func mean() throws(CetError) -> [Double] { try state.flushed().rightMean }
 
   /// Row-major K × K: E[(p−μ)(p−μ)ᵀ] when centred, E[p pᵀ] otherwise (divided by the count, not count − 1).
-  public func covariance(centred: Bool = true) throws(CetError) -> [Double] { try state.flushed().covariance(centred: centred) }
+  /// - Parameter order: entry j of a patch stands in row and column `order[j]`; nil: as it is.
+  public func covariance(
+    centred: Bool = true, order: [Int]? = nil, workers: Workers = Workers(threads: 1)
+  ) throws(CetError) -> [Double] {
+    let order = order ?? Array(0..<dimension)
+    return try state.flushed().covariance(centred: centred, rows: order, columns: order, workers)
+  }
 
   /// Σ p, Σ p pᵀ is `count` times `mean`, `covariance(centred: false)`.
   public func diagonal(centred: Bool = true) throws(CetError) -> [Double] {
     let flushed = try state.flushed()
-    let n = Double(max(flushed.count, 1))
-    return (0..<dimension).map {
-      flushed.scatter[$0 * dimension + $0] / n + (centred ? 0 : flushed.rightMean[$0] * flushed.rightMean[$0])
-    }
+    return (0..<dimension).map { flushed.variance($0, centred: centred) }
   }
 }
 
@@ -68,12 +72,14 @@ public struct SecondMoment: Sendable {
 public struct CrossMoment: Sendable {
   private var state: MomentState
 
-  /// - Parameter needsLeftVariance: whether `leftVariance` will be asked for.
-  public init(left: Int, right: Int, needsLeftVariance: Bool = false) throws(CetError) {
+  /// - Parameters:
+  ///   - needsLeftVariance: whether `leftVariance` will be asked for.
+  ///   - arena: where memory comes from, and goes back to; nil: the heap.
+  public init(left: Int, right: Int, needsLeftVariance: Bool = false, arena: Arena? = nil) throws(CetError) {
     guard left >= 1, right >= 1, [left, right].validatedCount != nil else {
       throw CetError(.invalidArgument, "a cross moment needs dimensions of at least 1, got \(left) and \(right)")
     }
-    state = MomentState(left: left, right: right, symmetric: false, hasLeftSquares: needsLeftVariance)
+    state = try MomentState(left: left, right: right, symmetric: false, hasLeftSquares: needsLeftVariance, arena: arena)
   }
 
   public var count: Int { state.count + state.pendingRows }
@@ -117,5 +123,13 @@ public struct CrossMoment: Sendable {
   }
 
   /// Row-major A × B: E[(a−E a)(b−E b)ᵀ] when centred, E[a bᵀ] otherwise.
-  public func covariance(centred: Bool = true) throws(CetError) -> [Double] { try state.flushed().covariance(centred: centred) }
+  /// - Parameters:
+  ///   - rows: entry i of a stands in row `rows[i]`; nil: as it is.
+  ///   - columns: entry j of b stands in column `columns[j]`.
+  public func covariance(
+    centred: Bool = true, rows: [Int]? = nil, columns: [Int]? = nil, workers: Workers = Workers(threads: 1)
+  ) throws(CetError) -> [Double] {
+    try state.flushed().covariance(
+      centred: centred, rows: rows ?? Array(0..<state.left), columns: columns ?? Array(0..<state.right), workers)
+  }
 }

@@ -20,7 +20,7 @@ final class TrellisValues: @unchecked Sendable {
 }
 
 /// Trellis codes of the lanes of a row block, found by K-best decoding: GPTQ's error feedback (arXiv 2210.17323) along many
-/// paths at once, each with residuals of its own. With one path and no memory this is GPTQ.
+/// paths at once, each with targets of its own. With one path and no memory this is GPTQ.
 final class TrellisBlock {
   private let rows: RowBlock
   private let values: TrellisValues
@@ -28,11 +28,11 @@ final class TrellisBlock {
   private let blocks: Int
   /// Asked before every block of columns: a row may be long.
   private let interruption: Interruption?
-  /// The parts of U that a block of columns needs: its own, and that of the block before it; zero beyond the last column.
-  /// Where U is the identity there is nothing to hold.
-  private let u: FloatBuffer  // [blocks][64][64]
+  /// What the columns of a block take of errors in it, and in the block before it; zero beyond the last column. Where H is the
+  /// identity there is nothing to hold.
+  private let within: FloatBuffer  // [blocks][64][64]
   private let before: FloatBuffer  // [blocks][64][64]
-  private let inverse: FloatBuffer  // [blocks · 64]
+  private let root: FloatBuffer  // [blocks · 64]
   private let work: Storage
   private let paths: Storage
   private(set) var codes: [UInt8]  // [lanes][columns]
@@ -48,9 +48,9 @@ final class TrellisBlock {
     self.columns = columns
     blocks = (columns + width - 1) / width
     let held = rows.factor.isIdentity ? 1 : blocks * width * width
-    u = try FloatBuffer(held)
+    within = try FloatBuffer(held)
     before = try FloatBuffer(held)
-    inverse = try FloatBuffer(blocks * width)
+    root = try FloatBuffer(blocks * width)
     work = try Storage(byteCount: MemoryLayout<ck_trellis_work>.stride)
     work.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<ck_trellis_work>.stride)
     paths = try Storage(byteCount: rows.lanes * MemoryLayout<ck_trellis_paths>.stride)
@@ -61,19 +61,19 @@ final class TrellisBlock {
   private func copyFactor() {
     let (width, factor) = (TrellisBlock.width, rows.factor)
     guard !factor.isIdentity else {
-      for j in 0..<blocks * width { inverse.pointer[j] = 1 }
+      for j in 0..<blocks * width { root.pointer[j] = 1 }
       return
     }
-    /// U[j][k].
-    func entry(_ j: Int, _ k: Int) -> Float { k < columns ? factor.ut.pointer[k * columns + j] : 0 }
+    /// What column k takes of error j.
+    func entry(_ j: Int, _ k: Int) -> Float { k < columns ? factor.feedback.pointer[k * columns + j] : 0 }
     for block in 0..<blocks {
       for i in 0..<width {
         let (j, row) = (block * width + i, (block * width + i) * width)
         for k in 0..<width {
-          u.pointer[row + k] = j < columns && k > i ? entry(j, block * width + k) : 0
+          within.pointer[row + k] = j < columns && k > i ? entry(j, block * width + k) : 0
           before.pointer[row + k] = block > 0 ? entry(j - width, block * width + k) : 0
         }
-        inverse.pointer[j] = j < columns ? 1 / entry(j, j) : 0
+        root.pointer[j] = j < columns ? entry(j, j) : 0
       }
     }
   }
@@ -84,6 +84,7 @@ final class TrellisBlock {
     let (lanes, width) = (rows.lanes, TrellisBlock.width)
     let padded = blocks * width
     let weights = try FloatBuffer(lanes * padded)
+    let targets = try FloatBuffer(lanes * padded)
     let scale = try FloatBuffer(lanes * padded)
     let errors = try FloatBuffer(lanes * width)
     memset(weights.pointer, 0, lanes * padded * MemoryLayout<Float>.stride)
@@ -101,6 +102,7 @@ final class TrellisBlock {
       }
       ck_trellis_start(state + lane)
     }
+    memcpy(targets.pointer, weights.pointer, lanes * padded * MemoryLayout<Float>.stride)
     try codes.withUnsafeMutableBufferPointer { codes throws(CetError) in
       guard let codes = codes.baseAddress else { return }
       for block in 0..<blocks {
@@ -110,8 +112,8 @@ final class TrellisBlock {
         for lane in 0..<lanes {
           let offset = lane * padded + start
           ck_trellis_columns(
-            state + lane, block, values.pointer, most, weights.pointer + offset,
-            scale.pointer + offset, inverse.pointer + start, isIdentity ? nil : u.pointer + start * width,
+            state + lane, block, values.pointer, most, weights.pointer + offset, targets.pointer + offset,
+            scale.pointer + offset, root.pointer + start, isIdentity ? nil : within.pointer + start * width,
             isIdentity ? nil : before.pointer + start * width, count,
             work.pointer.assumingMemoryBound(to: ck_trellis_work.self))
           ck_trellis_settle(
@@ -123,8 +125,8 @@ final class TrellisBlock {
         if block > 0, rest > 0, !isIdentity {
           try LinearAlgebra.sgemm(
             errors.pointer, .plain, stride: width,
-            rows.factor.ut.pointer + (start + width) * columns + start - width, .transposed, stride: columns,
-            into: weights.pointer + start + width, stride: padded, m: lanes, n: rest, k: width, alpha: -1, beta: 1)
+            rows.factor.feedback.pointer + (start + width) * columns + start - width, .transposed, stride: columns,
+            into: targets.pointer + start + width, stride: padded, m: lanes, n: rest, k: width, beta: 1)
         }
       }
       for lane in 0..<lanes {

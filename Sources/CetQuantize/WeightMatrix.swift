@@ -46,8 +46,10 @@ struct FloatBuffer {
   let count: Int
   var pointer: UnsafeMutablePointer<Float> { storage.pointer.assumingMemoryBound(to: Float.self) }
 
-  init(_ count: Int) throws(CetError) {
-    storage = try Storage(byteCount: count * MemoryLayout<Float>.stride)
+  /// - Parameter arena: where the memory comes from, and goes back to; nil: the heap.
+  init(_ count: Int, arena: Arena? = nil) throws(CetError) {
+    let byteCount = count * MemoryLayout<Float>.stride
+    storage = try arena.storage(byteCount: byteCount)
     self.count = count
   }
 }

@@ -159,6 +159,13 @@ public final class Arena: @unchecked Sendable {
   }
 }
 
+extension Arena? {
+  /// Memory of the arena; of the heap where there is none.
+  public func storage(byteCount: Int) throws(CetError) -> Storage {
+    if let self { try self.storage(byteCount: byteCount) } else { try Storage(byteCount: byteCount) }
+  }
+}
+
 /// A mutex that lives in the heap, so that it can be a stored property of a class.
 public final class Lock: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>

@@ -45,7 +45,7 @@ public struct Tensor: @unchecked Sendable {
       throw CetError(.shapeMismatch, "shape \(shape.shapeText) is negative or too large")
     }
     let bytes = count * type.byteWidth
-    let storage = if let arena { try arena.storage(byteCount: bytes) } else { try Storage(byteCount: bytes) }
+    let storage = try arena.storage(byteCount: bytes)
     try self.init(type: type, shape: shape, layout: layout, storage: storage)
   }
 

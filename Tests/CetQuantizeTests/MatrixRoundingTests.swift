@@ -77,16 +77,19 @@ import Testing
     for row in 0..<rows { #expect(abs(errors[row] - reported[row]) < 1e-3 * reported[row]) }
   }
 
-  @Test func factor_timesCovariance_isIdentity() throws {
+  @Test func factor_squared_isCovariance() throws {
     let n = 30
     let c = try Problems.covariance(columns: n, samples: 200, seed: 3)
     let factor = try CurvatureFactor(covariance: c, dimension: n)
-    let u = (0..<(n * n)).map { $0 % n >= $0 / n ? Double(factor.ut.pointer[$0 % n * n + $0 / n]) : 0 }
-    let transposed = (0..<(n * n)).map { u[$0 % n * n + $0 / n] }
-    let inverse = try LinearAlgebra.product(transposed, u, m: n, k: n, n: n)
-    let h = (0..<(n * n)).map { Double(factor.h.pointer[$0]) }
-    let product = try LinearAlgebra.product(inverse, h, m: n, k: n, n: n)
-    for i in 0..<n { for j in 0..<n { #expect(abs(product[i * n + j] - (i == j ? 1 : 0)) < 1e-3) } }
+    // M, lower: shares of errors times the root of the column's own curvature.
+    let m = (0..<(n * n)).map { place in
+      let (k, j) = (place / n, place % n)
+      let root = Double(factor.feedback.pointer[k * n + k])
+      return j > k ? 0 : j == k ? root : root * Double(factor.feedback.pointer[place])
+    }
+    let transposed = (0..<(n * n)).map { m[$0 % n * n + $0 / n] }
+    let product = try LinearAlgebra.product(transposed, m, m: n, k: n, n: n)
+    for place in product.indices { #expect(abs(product[place] - Double(factor.h.pointer[place])) < 1e-5) }
     for (a, b) in zip(factor.order, factor.order.dropFirst()) { #expect(c[a * n + a] >= c[b * n + b]) }
   }
 

@@ -123,6 +123,45 @@ import Testing
     #expect(worst < 1e-5)
   }
 
+  /// More columns than a tile of products has, and means that move from chunk to chunk by more than the patches vary.
+  @Test(arguments: [1, 3]) func driftingMeans_covarianceInAnOrder_twoPassReference(threads: Int) throws {
+    let (rows, columns) = (1200, 600)
+    var patches = Problems.patches(rows: rows, columns: columns, seed: 9)
+    for i in patches.indices { patches[i] += Float(i / columns / 300) * 4 }
+    let other = Problems.patches(rows: rows, columns: 5, seed: 10, mean: 1)
+    var moment = try SecondMoment(dimension: columns, arena: Arena())
+    try moment.add(patches, rows: rows)
+    var pairs = try CrossMoment(left: 5, right: columns, needsLeftVariance: true, arena: Arena())
+    try pairs.add(other, patches, rows: rows)
+    let order = (0..<columns).map { $0 * 7 % columns }
+    let workers = Workers(threads: threads)
+    let (found, crossed) = (try moment.covariance(order: order, workers: workers), try pairs.covariance(columns: order, workers: workers))
+    let expected = SecondMomentTests.reference(patches, patches, rows: rows, centred: true)
+    let wanted = SecondMomentTests.reference(other, patches, rows: rows, centred: true)
+    let size = expected.map(abs).max() ?? 1
+    var worst = 0.0
+    for i in 0..<columns {
+      for j in 0..<columns { worst = max(worst, abs(found[order[i] * columns + order[j]] - expected[i * columns + j])) }
+      for k in 0..<5 { worst = max(worst, abs(crossed[k * columns + order[i]] - wanted[k * columns + i])) }
+    }
+    #expect(worst <= SecondMomentTests.tolerance * size)
+    let variances = SecondMomentTests.reference(other, other, rows: rows, centred: true)
+    for (k, variance) in try pairs.leftVariance().enumerated() { #expect(abs(variance - variances[k * 6]) <= 1e-6 * variance) }
+  }
+
+  @Test func noPatches_moments_zero() throws {
+    let moment = try SecondMoment(dimension: 3)
+    #expect(try moment.covariance() == [Double](repeating: 0, count: 9))
+    #expect(try moment.diagonal() == [0, 0, 0])
+    var copy = moment
+    try copy.add([1, 2, 3, 3, 2, 1], rows: 2)
+    var both = copy
+    try both.merge(copy)
+    #expect(try copy.covariance() == [1, 0, -1, 0, 0, 0, -1, 0, 1])
+    #expect(try both.covariance() == copy.covariance())
+    #expect(both.count == 4 && copy.count == 2 && moment.count == 0)
+  }
+
   @Test func badPatches_add_throwNumeric() throws {
     for bad in [Float.nan, .infinity] {
       var patches = Problems.patches(rows: 20, columns: 3, seed: 8)

@@ -67,4 +67,19 @@ import Testing
     try s.withUnsafeMutableBufferPointer { try LinearAlgebra.ssyrk(a, rows: 3, columns: 2, stride: 2, beta: 0, into: try #require($0.baseAddress)) }
     #expect([s[0], s[2], s[3]] == [35, 44, 56])  // the upper triangle does not count
   }
+
+  @Test func manyColumns_rankUpdate_productsOfColumns() throws {
+    let (rows, n, stride) = (5, 333, 340)
+    let a = (0..<(rows * stride)).map { Float($0 * 37 % 11 - 5) }
+    var s = [Float](repeating: 2, count: n * n)
+    try s.withUnsafeMutableBufferPointer {
+      try LinearAlgebra.ssyrk(a, rows: rows, columns: n, stride: stride, beta: 3, into: try #require($0.baseAddress))
+    }
+    for i in 0..<n {
+      for j in 0...i {
+        let expected = 6 + (0..<rows).reduce(Float(0)) { $0 + a[$1 * stride + i] * a[$1 * stride + j] }
+        if s[i * n + j] != expected { Issue.record("\(s[i * n + j]) at \(i), \(j) is not \(expected)") }
+      }
+    }
+  }
 }

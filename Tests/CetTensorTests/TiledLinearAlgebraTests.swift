@@ -77,6 +77,22 @@ import Testing
     #expect(three.product == one.product)
   }
 
+  @Test(arguments: [1, 70, 300]) func rows_quadraticForms_sumsOverBothIndices(n: Int) throws {
+    let a = try LinearAlgebraTests.positive(n, seed: 5)
+    let w = TiledLinearAlgebraTests.right(n)
+    // Above the diagonal nothing is read.
+    let lower = a.indices.map { $0 % n > $0 / n ? .nan : a[$0] }
+    let found = try LinearAlgebra.quadraticForms(w, lower, rows: 70, n: n)
+    for row in 0..<70 {
+      var sum = 0.0
+      for i in 0..<n { for j in 0..<n { sum += w[row * n + i] * a[i * n + j] * w[row * n + j] } }
+      #expect(abs(found[row] - sum) <= 1e-11 * abs(sum))
+    }
+    #expect(try LinearAlgebra.quadraticForms(w, lower, rows: 70, n: n, workers: Workers(threads: 3)) == found)
+    #expect(try LinearAlgebra.quadraticForms([], a, rows: 0, n: n) == [])
+    #expect(throws: CetError.self) { try LinearAlgebra.quadraticForms(w, [], rows: 70, n: n) }
+  }
+
   @Test func indefiniteInALaterTile_cholesky_false() throws {
     let n = 600
     var a = try LinearAlgebraTests.positive(n, seed: 3)

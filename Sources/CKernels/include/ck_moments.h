@@ -7,9 +7,6 @@
 /* sum[j] += sum over r of x[r * stride + j], in double. */
 void ck_accumulate_columns_f32(const float *x, size_t stride, double *sum, size_t rows, size_t n);
 
-/* sum[j] += sum over r of x[r][j]^2, in double; x is [rows][n]. */
-void ck_accumulate_column_squares_f32(const float *x, double *sum, size_t rows, size_t n);
-
 /* out[r][j] = x[r * stride + j] - b[j]; out is [rows][n]. */
 void ck_sub_row_strided_f32(const float *x, size_t stride, const float *b, float *out, size_t rows, size_t n);
 

@@ -17,12 +17,14 @@ void ck_grid_errors(const float *x, const float *inverse_scale, const float *lo,
 /* level[i] = nearest(x[i] * inverse_scale, lo, hi); level may be x. */
 void ck_round_levels(float inverse_scale, float lo, float hi, const float *x, float *level, size_t n);
 
-/* One panel of GPTQ for `lanes` rows of weights at once (a multiple of 16). w, level and e are [columns][lanes], and level
- * may be w; ut is the panel's diagonal block of U transposed, ut[k * stride + j] = U[j][k]; the grid arrays are
- * [blocks][lanes] and block[k] is the scale block of panel column k.
- *   level = nearest(w_k / s, lo, hi);  e_k = (w_k - level s) / U_kk;  w_k' -= e_k U[k][k'] for k' > k */
-void ck_gptq_panel(const float *w, const float *ut, size_t stride, const float *scale, const float *lo, const float *hi,
-                   const int32_t *block, float *level, float *e, size_t columns, size_t lanes);
+/* One panel of GPTQ for `lanes` rows of weights at once (a multiple of 16). w, target, level and e are [columns][lanes], and
+ * level may be target: the weights, and what they are to be after the errors of the columns before the panel. m is the panel's
+ * diagonal block of a triangular factor, with what column k takes of error j < k at m[k * stride + j] and the root of its own
+ * curvature at m[k * stride + k]; the grid arrays are [blocks][lanes] and block[k] is the scale block of panel column k.
+ *   t = target_k + sum over j < k of m_kj e_j;  level = nearest(t / s, lo, hi);  e_k = w_k - level s;
+ *   cost += (m_kk (t - level s))^2 */
+void ck_gptq_panel(const float *w, const float *target, const float *m, size_t stride, const float *scale, const float *lo,
+                   const float *hi, const int32_t *block, float *level, float *e, double *cost, size_t columns, size_t lanes);
 
 /* One coordinate descent sweep over all columns of `rows` independent rows. level and r are [rows][columns],
  * r = (Q - W) H is kept up to date; h is [columns][columns]; the grid arrays are [blocks][stride] of which the

@@ -4,10 +4,10 @@
 
 /* K-best decoding of trellis codes, one row of weights at a time and in blocks of columns.
  *
- * A path is a sequence of codes with its state, the cost of its past and a residual row of its own. Column j extends it
- * by every code c:
- *   state' = ((state << bits) | c) mod 2^state_bits,  e = (w_j - scale_j * table[state']) * inverse[j],
- *   cost' = cost + e^2,  w_k' -= e * u[j][k] for k > j.
+ * A path is a sequence of codes with its state, the cost of its past and targets of its own, at first the weights. Column j
+ * extends it by every code c:
+ *   state' = ((state << bits) | c) mod 2^state_bits,  cost' = cost + (root[j] * (t_j - scale_j * table[state']))^2,
+ *   t_k += (w_j - scale_j * table[state']) * m[j][k] for k > j.
  * Of paths that meet in a state the cheapest goes on, and of all paths the `most` cheapest; of equal costs the one that
  * stands first, so that the result depends on nothing else. Of more than CK_TRELLIS_WINDOW codes those are tried whose
  * values are nearest to the weight: others cost too much to be among the cheapest. */
@@ -45,7 +45,7 @@ typedef struct {
 
 /* What a thread needs beside the paths; nothing in it outlives a call. It starts as zeros. */
 typedef struct {
-  float residual[2][CK_TRELLIS_PATHS][CK_TRELLIS_BLOCK];
+  float target[2][CK_TRELLIS_PATHS][CK_TRELLIS_BLOCK];
   uint8_t before[CK_TRELLIS_BLOCK][CK_TRELLIS_PATHS];
   /* Paths that lead to the same states are a group: which one a path is in, and which one leads to a state. */
   uint8_t group[CK_TRELLIS_PATHS];
@@ -65,12 +65,13 @@ void ck_trellis_prepare(ck_trellis_values *values, int state_bits, int bits, con
 /* One path in state 0. */
 void ck_trellis_start(ck_trellis_paths *paths);
 
-/* Goes through the `width` columns of block number `block`. `weights` has what decided codes left of them; `inverse` is
- * 1 / U_jj, `u` the block's part of U and `u_before` the rows of U of the block before in the columns of this one, both
- * [CK_TRELLIS_BLOCK][CK_TRELLIS_BLOCK]; both NULL: U is the identity, and errors change no other column. */
+/* Goes through the `width` columns of block number `block`. `targets` is what the weights are to be after errors that are
+ * decided; `root` the root of each column's curvature, `within` the block's part of m and `before` what the columns of this
+ * block take of the errors of the block before, both [CK_TRELLIS_BLOCK][CK_TRELLIS_BLOCK]; both NULL: errors change no other
+ * column. */
 void ck_trellis_columns(ck_trellis_paths *paths, size_t block, const ck_trellis_values *values, size_t most,
-                        const float *weights, const float *scale, const float *inverse, const float *u,
-                        const float *u_before, size_t width, ck_trellis_work *work);
+                        const float *weights, const float *targets, const float *scale, const float *root,
+                        const float *within, const float *before, size_t width, ck_trellis_work *work);
 
 /* After a block: gives up paths that were apart from the best one already before it, and writes the codes and errors of
  * the block before, which all that are left share. */

@@ -62,8 +62,14 @@ public enum LinearAlgebra {
     guard n > 0 else { return }
     try checkSizes(rows, n, stride, n, n, n)
     #if CET_ONEDNN
-      // All of it with the fast kernel takes less time than half of it with a slow one.
-      return try sgemm(a, .transposed, stride: stride, a, .plain, stride: stride, into: c, stride: n, m: n, n: n, k: rows, beta: beta)
+      // The fast kernel for all pairs takes less time than a slow one for half of them: strips of rows, each up to its diagonal.
+      let strip = 144
+      for top in Swift.stride(from: 0, to: n, by: strip) {
+        let height = min(strip, n - top)
+        try sgemm(
+          a + top, .transposed, stride: stride, a, .plain, stride: stride, into: c + top * n, stride: n, m: height, n: top + height,
+          k: rows, beta: beta)
+      }
     #else
       try OpenBLASCall.serial {
         cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, Int32(n), Int32(rows), 1, a, Int32(max(stride, 1)), beta, c, Int32(n))

@@ -35,6 +35,39 @@ extension LinearAlgebra {
     return result
   }
 
+  /// Per row w of W (m×n) w C wᵀ, for the symmetric n×n matrix C, of which the lower triangle is read.
+  public static func quadraticForms(
+    _ w: [Double], _ c: [Double], rows m: Int, n: Int, workers: Workers = Workers(threads: 1)
+  ) throws(CetError) -> [Double] {
+    guard w.count == m * n, c.count == n * n else {
+      throw CetError(
+        .shapeMismatch, "quadratic forms of \([m, n].shapeText) rows in \([n, n].shapeText) got \(w.count) and \(c.count) values")
+    }
+    guard m > 0, n > 0 else { return [Double](repeating: 0, count: m) }
+    // W (L + I), L what is below the diagonal: w C wᵀ is twice w L wᵀ and the diagonal's part.
+    var product = w
+    let size = Int32(try checkedSize(n))
+    let parts = stride(from: 0, to: m, by: 64).map { $0..<min($0 + 64, m) }
+    try product.withUnsafeMutableBufferPointer { b throws(CetError) in
+      try c.withUnsafeBufferPointer { c throws(CetError) in
+        guard let b = b.baseAddress, let c = c.baseAddress else { return }
+        try workers.forEach(parts.count) { index in
+          try OpenBLASCall.serial {
+            cblas_dtrmm(
+              CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasUnit, Int32(parts[index].count), size, 1, c, size,
+              b + parts[index].lowerBound * n, size)
+          }
+        }
+      }
+    }
+    return (0..<m).map { row in
+      (row * n..<(row + 1) * n).reduce(0.0) { sum, at in
+        let diagonal = c[(at - row * n) * (n + 1)]
+        return sum + w[at] * (2 * (product[at] - w[at]) + w[at] * diagonal)
+      }
+    }
+  }
+
   /// A = L Lᵀ in place: reads the lower triangle of the n×n matrix and writes L there; the strict upper
   /// triangle is untouched. False when A is not positive definite to working precision.
   ///
