@@ -214,7 +214,7 @@ final class QuantizedObject: HandleObject {
         view.trellis_table = try memory.array(code.table)
         view.trellis_rotation = UInt32(tensor.walk.rotation)
       } else {
-        view.zero_point = try memory.array(tensor.zeroPoints)
+        view.zero_point = try memory.array(tensor.ownOrSharedZeroPoints)
       }
       view.scale_count = UInt64(tensor.scales.count)
       views[index] = view

@@ -68,6 +68,7 @@ extension Coding.Kind {
     switch self {
     case .affine: CodingPolicy.affine.number
     case .trellis: CodingPolicy.trellis.number
+    case .symmetric: CodingPolicy.symmetric.number
     }
   }
 }

@@ -4,7 +4,7 @@ import CetQuantize
 import CetTensor
 
 /// Writes quantized tensors as codes of ONNX's integer types under DequantizeLinear, one node for each tensor where its
-/// grid allows: w = (codes − zero point) · scale.
+/// grid allows: w = (codes − zero point) · scale. Symmetric codes are signed, and their zero point, 0, stands nowhere.
 ///
 /// Zero points of ONNX are whole numbers of codes. Where they count in halves, 2 · code, the zero point and scale / 2 say
 /// the same one type wider. Blocks lie along one axis of DequantizeLinear, those of a `QuantizedTensor` along all axes
@@ -26,9 +26,9 @@ struct DequantizeEncoding: NodeEncoding {
   static func zeroUnit(bits: Int) -> Int { bits == 3 ? 2 : 1 }
 
   static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
-    let width = storage(bits: format.bits, zeroUnit: zeroUnit(bits: format.bits)).bitWidth
+    let width = storage(bits: format.bits, zeroUnit: zeroUnit(bits: format.bits), format.coding).bitWidth
     func packed(_ count: Int) -> Int { BitPacking.packedByteCount(count: count, bits: width) }
-    return (packed(rows * columns), 4 * rows * blocks + packed(rows * blocks))
+    return (packed(rows * columns), 4 * rows * blocks + (format.coding.hasZeroPoints ? packed(rows * blocks) : 0))
   }
 
   /// Runtimes replace DequantizeLinear in front of a matrix product by a kernel that rounds the activations as well: measured
@@ -52,19 +52,20 @@ struct DequantizeEncoding: NodeEncoding {
 
   /// Whether a runtime opens files with codes of this width.
   static func isReadable(bits: Int, _ runtime: Runtime) -> Bool {
-    storage(bits: bits, zeroUnit: zeroUnit(bits: bits)) != .uint2 || runtime.readsTwoBitType
+    storage(bits: bits, zeroUnit: zeroUnit(bits: bits), .affine).bitWidth > 2 || runtime.readsTwoBitType
   }
 
   /// Whether bytes hold two codes of this width.
-  static func isPacked(bits: Int) -> Bool { storage(bits: bits, zeroUnit: zeroUnit(bits: bits)) == .uint4 }
+  static func isPacked(bits: Int) -> Bool { storage(bits: bits, zeroUnit: zeroUnit(bits: bits), .affine).bitWidth == 4 }
 
   /// The type that holds codes of this width; there is none of 3 bits.
-  private static func storage(bits: Int, zeroUnit: Int) -> ElementType {
+  private static func storage(bits: Int, zeroUnit: Int, _ coding: Coding) -> ElementType {
+    let isSigned = coding == .symmetric
     // Doubled codes take a bit more.
-    switch bits + zeroUnit - 1 {
-    case ...2: .uint2
-    case ...4: .uint4
-    default: .uint8
+    switch bits + (isSigned ? 0 : zeroUnit - 1) {
+    case ...2: return isSigned ? .int2 : .uint2
+    case ...4: return isSigned ? .int4 : .uint4
+    default: return isSigned ? .int8 : .uint8
     }
   }
 
@@ -76,20 +77,20 @@ struct DequantizeEncoding: NodeEncoding {
 
   private mutating func add(_ weight: WrittenWeight, making result: String) throws(CetError) {
     let form = weight.form
-    guard form.coding == .affine else {
+    guard !form.coding.isTrellis else {
       throw CetError(.invalidArgument, "encoding 'qdq' cannot hold the trellis codes of '\(form.name)': plan or quantize for this encoding")
     }
     let layout = RowLayout(form)
-    let storage = DequantizeEncoding.storage(bits: form.bits, zeroUnit: form.zeroUnit)
+    let storage = DequantizeEncoding.storage(bits: form.bits, zeroUnit: form.zeroUnit, form.coding)
     // One block a row is the same as none.
     let blocks = layout.rows > 0 ? form.blocksPerRow : 1
     var attributes: [String: Attribute] = [:]
     var (codeShape, gridShape) = (form.shape, form.axis == nil ? [] : [layout.rows])
     var order = Order.tensor
     var output = result
-    // ONNX Runtime moves what reads the weight, such as Transpose, before DequantizeLinear and fails to fold it for UINT2,
+    // ONNX Runtime moves what reads the weight, such as Transpose, before DequantizeLinear and fails to fold it for two bits,
     // except where scales are in blocks: one block a row, then.
-    if blocks > 1 || weight.isMoved && storage == .uint2 {
+    if blocks > 1 || weight.isMoved && storage.bitWidth == 2 {
       attributes["block_size"] = .int(Int64(blocks > 1 ? form.blockSize : max(1, layout.columns)))
       let rowsLast = rowsAreLast(form)
       if rowsLast {
@@ -114,12 +115,12 @@ struct DequantizeEncoding: NodeEncoding {
     } else {
       need(opset: 10)
     }
-    switch storage {
-    case .uint2: need(opset: 25, irVersion: 13)
-    case .uint4: need(opset: 21, irVersion: 10)
+    switch storage.bitWidth {
+    case 2: need(opset: 25, irVersion: 13)
+    case 4: need(opset: 21, irVersion: 10)
     default: break
     }
-    if storage == .uint2, output == result, codeShape.count == 2, codeShape[1] % 4 != 0, form.axis != 0 {
+    if storage.bitWidth == 2, output == result, codeShape.count == 2, codeShape[1] % 4 != 0, form.axis != 0 {
       // ONNX Runtime (1.32) packs such a matrix under MatMul or Gemm for a kernel that takes columns by four, and makes other
       // numbers of it. It packs what has two axes: one more in front keeps it off.
       codeShape.insert(1, at: 0)
@@ -127,14 +128,15 @@ struct DequantizeEncoding: NodeEncoding {
       if case .int(let axis)? = attributes["axis"] { attributes["axis"] = .int(axis + 1) }
       output = names.takeValue("\(form.name).cet.matrix")
     }
-    let inputs = ["q", "scale", "zero"].map { names.takeValue("\(form.name).cet.\($0)") }
-    let unit = UInt8(form.zeroUnit)
+    let parts = form.coding.hasZeroPoints ? ["q", "scale", "zero"] : ["q", "scale"]
+    let inputs = parts.map { names.takeValue("\(form.name).cet.\($0)") }
+    let (unit, middle) = (UInt8(form.zeroUnit), UInt8(form.coding.hasZeroPoints ? 0 : form.middle))
     initializers += [
       Initializer(
         name: inputs[0],
         tensor: try weight.filled(storage, codeShape) { tensor in
           let codes = order.codes(tensor.codes)
-          return unit == 1 ? codes : codes.map { $0 &* unit }
+          return unit == 1 && middle == 0 ? codes : codes.map { $0 &* unit &- middle }
         }),
       Initializer(
         name: inputs[1],
@@ -142,8 +144,10 @@ struct DequantizeEncoding: NodeEncoding {
           let scales = order.grids(tensor.scales)
           return unit == 1 ? scales : scales.map { $0 / Float(unit) }
         }),
-      Initializer(name: inputs[2], tensor: try weight.filled(storage, gridShape) { order.grids($0.zeroPoints) }),
     ]
+    if form.coding.hasZeroPoints {
+      initializers.append(Initializer(name: inputs[2], tensor: try weight.filled(storage, gridShape) { order.grids($0.zeroPoints) }))
+    }
     nodes.append(Node("DequantizeLinear", inputs: inputs, outputs: [output], attributes: attributes))
     if output != result { try reshape(form, layout, output, making: result) }
   }

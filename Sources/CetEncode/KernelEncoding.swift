@@ -9,8 +9,9 @@ import CetTensor
 ///
 /// MatMulNBits (com.microsoft) has the matrix as rows [N, ⌈K / B⌉, B · bits / 8] of uint8, filled up to whole blocks, with one scale
 /// a block and zero points packed like the codes, whole bytes a row. Activations stay float: accuracy_level 1. B is a power of two
-/// from 16 to 256, which are the sizes that all of its releases compute right.
-/// GatherBlockQuantized has 4 bits as UINT4, which needs operator set 21, and 8 bits as uint8.
+/// from 16 to 256, which are the sizes that all of its releases compute right. Symmetric codes need no zero points there: without
+/// them they are 2^(bits − 1). Those of 2 bits have them all the same: OpenVINO 2026.4 opens such a file without them and fails to run it.
+/// GatherBlockQuantized has 4 bits as UINT4 or INT4, which needs operator set 21, and 2 and 8 bits in uint8, of 2 bits four to a byte.
 struct KernelEncoding: WeightEncoding {
   static let makesFilesSmaller = true
   /// UINT4 since.
@@ -42,8 +43,12 @@ struct KernelEncoding: WeightEncoding {
 
   static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
     let packed = BitPacking.packedByteCount(count: rows * columns, bits: format.bits)
-    return (packed, 4 * rows * blocks + rows * BitPacking.packedByteCount(count: blocks, bits: format.bits))
+    let zeros = hasZeroPoints(format) ? rows * BitPacking.packedByteCount(count: blocks, bits: format.bits) : 0
+    return (packed, 4 * rows * blocks + zeros)
   }
+
+  /// Whether a kernel's operands have them.
+  private static func hasZeroPoints(_ format: CodeFormat) -> Bool { format.coding.hasZeroPoints || format.bits == 2 }
 
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }
 
@@ -61,7 +66,8 @@ struct KernelEncoding: WeightEncoding {
     switch layer.kind {
     case .matrix where isProduct(layer.node, layer.name): return runtime.productWidths
     case .table where layer.node.operatorType == "Gather":
-      return runtime.takesPartialBlocks || layer.columns.isMultiple(of: max(1, block)) ? runtime.tableWidths : []
+      guard runtime.takesPartialBlocks || layer.columns.isMultiple(of: max(1, block)) else { return [] }
+      return runtime.tableWidths.filter { $0 > 2 || layer.columns.isMultiple(of: 4) }
     default: return []
     }
   }
@@ -109,7 +115,7 @@ struct KernelEncoding: WeightEncoding {
     let block = try KernelEncoding.blockSize(of: form)
     let blocks = (order.columns + block - 1) / block
     let bits = form.bits
-    let operands = takeNames(form.name)
+    let operands = takeNames(form)
     own += [
       Initializer(
         name: operands[0],
@@ -117,12 +123,15 @@ struct KernelEncoding: WeightEncoding {
           BitPacking.pack(order.paddedRows(tensor.codes, width: blocks * block), bits: bits)
         }),
       Initializer(name: operands[1], tensor: try weight.filled(.float32, [order.rows * blocks]) { $0.scales }),
-      Initializer(
-        name: operands[2],
-        tensor: try weight.filled(.uint8, [order.rows * BitPacking.packedByteCount(count: blocks, bits: bits)]) { tensor in
-          KernelEncoding.packedRows(tensor.zeroPoints, columns: blocks, bits: bits)
-        }),
     ]
+    if KernelEncoding.hasZeroPoints(form.format) {
+      own.append(
+        Initializer(
+          name: operands[2],
+          tensor: try weight.filled(.uint8, [order.rows * BitPacking.packedByteCount(count: blocks, bits: bits)]) { tensor in
+            KernelEncoding.packedRows(tensor.ownOrSharedZeroPoints, columns: blocks, bits: bits)
+          }))
+    }
     kernels[form.name] = .product(
       operands: operands,
       attributes: [
@@ -136,20 +145,37 @@ struct KernelEncoding: WeightEncoding {
     let (rows, columns) = (form.order.rows, form.order.columns)
     let block = try KernelEncoding.blockSize(of: form)
     let blocks = (columns + block - 1) / block
-    let type: ElementType = form.bits == 4 ? .uint4 : .uint8
-    if type == .uint4 { hasTypedTable = true }
-    let operands = takeNames(form.name)
+    let hasZeroPoints = KernelEncoding.hasZeroPoints(form.format)
+    // Without zero points codes of UINT4 would begin at 0, those of uint8 in the middle.
+    let type: ElementType = form.bits != 4 ? .uint8 : hasZeroPoints ? .uint4 : .int4
+    if type != .uint8 { hasTypedTable = true }
+    let shift = type == .int4 ? UInt8(form.middle) : 0
+    let codesPerByte = form.bits == 2 ? 4 : 1
+    let operands = takeNames(form)
     own += [
-      Initializer(name: operands[0], tensor: try weight.filled(type, [rows, columns]) { $0.codes }),
+      Initializer(
+        name: operands[0],
+        tensor: try weight.filled(type, [rows, columns / codesPerByte]) { tensor in
+          form.bits == 2 ? BitPacking.pack(tensor.codes, bits: 2) : shift == 0 ? tensor.codes : tensor.codes.map { $0 &- shift }
+        }),
       Initializer(name: operands[1], tensor: try weight.filled(.float32, [rows, blocks]) { $0.scales }),
-      Initializer(name: operands[2], tensor: try weight.filled(type, [rows, blocks]) { $0.zeroPoints }),
     ]
+    if hasZeroPoints {
+      own.append(
+        Initializer(
+          name: operands[2],
+          tensor: try weight.filled(type, [rows, (blocks + codesPerByte - 1) / codesPerByte]) { tensor in
+            form.bits == 2 ? KernelEncoding.packedRows(tensor.ownOrSharedZeroPoints, columns: blocks, bits: 2) : tensor.zeroPoints
+          }))
+    }
     var attributes: [String: Attribute] = ["gather_axis": .int(0), "quantize_axis": .int(1), "block_size": .int(Int64(block))]
-    if type == .uint8 { attributes["bits"] = .int(8) }
+    if type == .uint8 { attributes["bits"] = .int(Int64(form.bits)) }
     kernels[form.name] = .table(operands: operands, attributes: attributes)
   }
 
-  private mutating func takeNames(_ name: String) -> [String] { ["q", "scale", "zero"].map { planes.names.takeValue("\(name).cet.\($0)") } }
+  private mutating func takeNames(_ form: QuantizedForm) -> [String] {
+    (KernelEncoding.hasZeroPoints(form.format) ? ["q", "scale", "zero"] : ["q", "scale"]).map { planes.names.takeValue("\(form.name).cet.\($0)") }
+  }
 
   /// Each row by itself, in whole bytes.
   private static func packedRows(_ values: [UInt8], columns: Int, bits: Int) -> [UInt8] {
@@ -163,7 +189,7 @@ struct KernelEncoding: WeightEncoding {
     case .table(let operands, let attributes):
       return [
         Node(
-          "GatherBlockQuantized", domain: KernelEncoding.domain, name: node.name, inputs: [operands[0], node.input(1), operands[1], operands[2]],
+          "GatherBlockQuantized", domain: KernelEncoding.domain, name: node.name, inputs: [operands[0], node.input(1)] + operands.dropFirst(),
           outputs: node.outputs, attributes: attributes)
       ]
     case .product(let operands, let attributes):

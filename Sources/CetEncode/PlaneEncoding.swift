@@ -41,7 +41,8 @@ struct PlaneEncoding: NodeEncoding {
 
   static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
     guard case .trellis(let code) = format.coding else {
-      return (BitPacking.packedByteCount(count: rows * columns, bits: format.bits), .saturatingProduct(5, rows, blocks))
+      let grid = format.coding.hasZeroPoints ? 5 : 4
+      return (BitPacking.packedByteCount(count: rows * columns, bits: format.bits), .saturatingProduct(grid, rows, blocks))
     }
     let runs = PackedRuns(bits: format.bits, stateBits: code.stateBits)
     return (.saturatingProduct(rows, runs.count(of: columns), runs.bytes), .saturatingProduct(4, rows, blocks))
@@ -112,10 +113,7 @@ struct PlaneEncoding: NodeEncoding {
     let isOpen = form.axis == 0 && layout.paddedCount > 0
     let codeShape = isOpen ? [-1] + layout.codeShape.dropFirst() : layout.codeShape
     var value = try codes(weight, count: layout.paddedCount, shape: codeShape) { layout.padded($0) }
-    let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), PlaneEncoding.name(form, "zero"))
-    var level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
-    if form.zeroUnit == 2 { level = node("Mul", [level, try constant("h", Tensor(scalar: Float(0.5)))]) }
-    value = node("Sub", [value, level])
+    value = node("Sub", [value, try zeroLevel(weight, layout)])
     let scale = try add(weight.filled(.float32, layout.gridShape, \.scales), PlaneEncoding.name(form, "scale"))
     guard layout.needsReordering else {
       nodes.append(Node("Mul", inputs: [value, scale], outputs: [result]))
@@ -133,6 +131,15 @@ struct PlaneEncoding: NodeEncoding {
       nodes.append(
         Node("Transpose", inputs: [value], outputs: [result], attributes: ["perm": .ints(layout.transposition.map(Int64.init))]))
     }
+  }
+
+  /// The zero points in codes.
+  private mutating func zeroLevel(_ weight: WrittenWeight, _ layout: RowLayout) throws(CetError) -> String {
+    let form = weight.form
+    guard form.coding.hasZeroPoints else { return try constant("z\(form.middle)", Tensor(scalar: Float(form.middle))) }
+    let zero = try add(weight.filled(.uint8, layout.gridShape, \.zeroPoints), PlaneEncoding.name(form, "zero"))
+    let level = node("Cast", [zero], ["to": .int(Int64(ElementType.float32.rawValue))])
+    return form.zeroUnit == 2 ? node("Mul", [level, try constant("h", Tensor(scalar: Float(0.5)))]) : level
   }
 
   /// Rows of steps become levels and, where the walk is not straight, columns in their own order.

@@ -43,7 +43,7 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
   /// Widths that GatherBlockQuantized reads.
   var tableWidths: Set<Int> {
     switch self {
-    case .onnxruntime(let minor): minor >= 23 ? [4, 8] : [4]
+    case .onnxruntime(let minor): minor >= 27 ? [2, 4, 8] : minor >= 23 ? [4, 8] : [4]
     case .openvino: [4, 8]
     }
   }
@@ -62,7 +62,7 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
   /// The OpenVINO whose limits are known.
   public static let triedOpenVINO = Runtime.openvino(year: 2026)
 
-  /// What a file is written for that names no runtime: all of the kernels.
+  /// What a file is written for that names no runtime: all of the kernels but tables of 2 bits.
   static let usual = Runtime.onnxruntime(minor: 24)
 }
 
@@ -94,7 +94,7 @@ extension Runtime {
     for node in nodes where node.domain == "com.microsoft" {
       guard ["MatMulNBits", "GatherBlockQuantized"].contains(node.operatorType) else { continue }
       let bits = if case .int(let value)? = node.attributes["bits"] { Int(clamping: value) } else { 4 }
-      let needed = [20, 23, 24].first { tried in
+      let needed = [20, 23, 24, 27].first { tried in
         let runtime = Runtime.onnxruntime(minor: tried)
         return (node.operatorType == "MatMulNBits" ? runtime.productWidths : runtime.tableWidths).contains(bits)
       }

@@ -46,7 +46,7 @@ struct WrittenWeight {
 
   /// Widths at which a kernel computes with it.
   func kernelWidths(_ runtime: Runtime) -> Set<Int> {
-    guard let layer, form.axis == layer.axis, form.zeroUnit == 1, form.coding == .affine else { return [] }
+    guard let layer, form.axis == layer.axis, form.zeroUnit == 1, !form.coding.isTrellis else { return [] }
     return KernelEncoding.kernelWidths(layer, form.blockSize > 0 ? .block(form.blockSize) : .perAxis, runtime)
   }
 

@@ -156,11 +156,13 @@ extension LinearLayer {
     _ workers: Workers
   ) throws(CetError) -> RoundedMatrix {
     switch format.coding {
-    case .affine:
+    case .affine, .symmetric:
       let grid = try ScaleSearch.search(
-        weights, bits: format.bits, granularity: rules.granularity, zeroUnit: rules.zeroUnit(bits: format.bits), workers: workers)
-      guard let factors else { return try MatrixRounding.nearestWithErrors(weights, grid: grid) }
-      return try MatrixRounding.gptq(weights, grid: grid, factors: factors, options: effort.options(weights), workers: workers)
+        weights, bits: format.bits, granularity: rules.granularity, zeroUnit: rules.zeroUnit(bits: format.bits),
+        isSymmetric: format.coding == .symmetric, workers: workers)
+      guard let factors else { return try MatrixRounding.nearestWithErrors(weights, grid: grid, coding: format.coding) }
+      return try MatrixRounding.gptq(
+        weights, grid: grid, coding: format.coding, factors: factors, options: effort.options(weights), workers: workers)
     case .trellis(let code):
       return try MatrixRounding.trellis(
         weights, bits: format.bits, code: code, granularity: rules.granularity,

@@ -21,7 +21,7 @@ public struct CodeRules: Sendable {
     self.granularity = granularity
     policy = coding
     // One scale for a whole tensor leaves a trellis no row to be fitted to.
-    self.trellis = coding == .affine || granularity == .perTensor ? nil : trellis
+    self.trellis = [.affine, .symmetric].contains(coding) || granularity == .perTensor ? nil : trellis
     unit = zeroUnit
   }
 
@@ -33,7 +33,7 @@ public struct CodeRules: Sendable {
   /// The codings to choose among for a tensor with rows of so many columns; the first is what may be expected. There is none at
   /// 1 bit without a trellis: a grid of two levels is no match for any.
   public func codings(bits: Int, columns: Int) -> [Coding] {
-    let grid: [Coding] = bits > 1 ? [.affine] : []
+    let grid: [Coding] = bits > 1 ? [policy == .symmetric ? .symmetric : .affine] : []
     guard let trellis, TrellisCode.widths.contains(bits), (1...CodeRules.mostTrellisColumns).contains(columns) else { return grid }
     return [.trellis(trellis)] + (policy == .trellis ? [] : grid)
   }
@@ -47,6 +47,6 @@ public struct CodeRules: Sendable {
   public func form(name: String, shape: [Int], axis: Int, _ format: CodeFormat) throws(CetError) -> QuantizedForm {
     try QuantizedForm(
       name: name, shape: shape, bits: format.bits, axis: granularity == .perTensor ? nil : axis,
-      blockSize: granularity.blockSize, zeroUnit: format.coding.isTrellis ? 1 : zeroUnit(bits: format.bits), coding: format.coding)
+      blockSize: granularity.blockSize, zeroUnit: format.coding.hasZeroPoints ? zeroUnit(bits: format.bits) : 1, coding: format.coding)
   }
 }

@@ -46,7 +46,7 @@ public struct IntegerWeights {
 
   /// Steps of the grid of a tensor, one a row; nil: a row has several, or none.
   private static func ownScales(_ tensor: QuantizedTensor) -> [Float]? {
-    guard tensor.coding == .affine, tensor.blocksPerRow == 1 else { return nil }
+    guard !tensor.coding.isTrellis, tensor.blocksPerRow == 1 else { return nil }
     return tensor.scales.map { $0 / Float(tensor.zeroUnit) }
   }
 

@@ -43,7 +43,8 @@ public struct RoundedMatrix: Sendable {
 /// Codes for a weight matrix.
 public enum MatrixRounding {
   /// Each weight to its nearest code: q = clamp(round(w / s) + z, 0, 2^b − 1) (Eq. 2).
-  public static func nearest(_ weights: WeightMatrix, grid: AffineGrid) throws(CetError) -> QuantizedMatrix {
+  /// - Parameter coding: what the grid's codes are called, `affine` or `symmetric`.
+  public static func nearest(_ weights: WeightMatrix, grid: AffineGrid, coding: Coding = .affine) throws(CetError) -> QuantizedMatrix {
     try check(weights, grid)
     try weights.checkFinite()
     let columns = weights.columns
@@ -62,12 +63,14 @@ public enum MatrixRounding {
         }
       }
     }
-    return QuantizedMatrix(unchecked: grid, codes: codes)
+    return QuantizedMatrix(unchecked: grid, codes: codes, coding: coding)
   }
 
   /// `nearest`, and the squared error of every row.
-  public static func nearestWithErrors(_ weights: WeightMatrix, grid: AffineGrid) throws(CetError) -> RoundedMatrix {
-    let matrix = try nearest(weights, grid: grid)
+  public static func nearestWithErrors(
+    _ weights: WeightMatrix, grid: AffineGrid, coding: Coding = .affine
+  ) throws(CetError) -> RoundedMatrix {
+    let matrix = try nearest(weights, grid: grid, coding: coding)
     let values = matrix.dequantize()
     let columns = weights.columns
     let errors = (0..<weights.rows).map { row in
@@ -95,14 +98,14 @@ public enum MatrixRounding {
   /// `factors` holds one factor per group of rows: group g is rows g · rows / groups onward (grouped and
   /// depthwise convolution: each group of output channels reads its own input channels).
   public static func gptq(
-    _ weights: WeightMatrix, grid: AffineGrid, factors: [CurvatureFactor],
+    _ weights: WeightMatrix, grid: AffineGrid, coding: Coding = .affine, factors: [CurvatureFactor],
     options: RoundingOptions = RoundingOptions(), workers: Workers = Workers(threads: 1)
   ) throws(CetError) -> RoundedMatrix {
     guard !options.starts.isEmpty, options.starts.allSatisfy({ $0 > 0 && $0.isFinite }) else {
       throw CetError(.invalidArgument, "rounding needs at least one positive start factor")
     }
     let survivors = weights.columns <= 64 ? .max : options.survivors
-    return try rounded(weights, grid: grid, factors: factors, coding: .affine, starts: options.starts, survivors: survivors) {
+    return try rounded(weights, grid: grid, factors: factors, coding: coding, starts: options.starts, survivors: survivors) {
       tasks, make, output throws(CetError) in
       guard grid.granularity == .perTensor else {
         try forEachBatch(tasks, columns: weights.columns, workers) { task in

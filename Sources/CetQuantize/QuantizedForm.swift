@@ -23,7 +23,7 @@ public struct QuantizedForm: Sendable, Equatable {
     guard shape.validatedCount != nil, (1...8).contains(bits), blockSize >= 0 else {
       throw mismatch("shape \(shape.shapeText) with \(bits) bits is not possible")
     }
-    guard coding == .affine || TrellisCode.widths.contains(bits) && axis != nil else {
+    guard !coding.isTrellis || TrellisCode.widths.contains(bits) && axis != nil else {
       throw mismatch("a trellis has codes of 1 to 6 bits along an axis, got \(bits) bits")
     }
     if let axis, !shape.indices.contains(axis) { throw mismatch("axis \(axis) is outside of \(shape.shapeText)") }
@@ -46,6 +46,9 @@ public struct QuantizedForm: Sendable, Equatable {
       coding: first.coding)
   }
 
+  /// The zero point of symmetric codes.
+  public var middle: Int { 1 << (bits - 1) }
+
   public var count: Int { shape.elementCount }
   public var order: RowOrder { RowOrder(shape, axis: axis) }
 
@@ -58,5 +61,5 @@ public struct QuantizedForm: Sendable, Equatable {
   public var format: CodeFormat { CodeFormat(bits: bits, coding: coding) }
 
   public var scaleCount: Int { order.rows * blocksPerRow }
-  public var zeroPointCount: Int { coding.isTrellis ? 0 : scaleCount }
+  public var zeroPointCount: Int { coding.hasZeroPoints ? scaleCount : 0 }
 }

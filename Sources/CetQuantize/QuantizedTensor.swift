@@ -1,14 +1,21 @@
 import CetTensor
 
-/// Codes, scales and zero points of one initializer: w = scale * (code - zero point / zeroUnit), or with a trellis
-/// w = scale * T[state], states along each index of the axis in the order of `TrellisWalk`.
+/// Codes, scales and zero points of one initializer: w = scale * (code - zero point / zeroUnit), of symmetric codes
+/// w = scale * (code - 2^(bits - 1)), and with a trellis w = scale * T[state], states along each index of the axis in the order of
+/// `TrellisWalk`.
 @dynamicMemberLookup
 public struct QuantizedTensor: Sendable, Equatable {
   public let form: QuantizedForm
   /// One a byte, in C order of the shape: as they are dequantized for every run, and as most encodings store them.
   public let codes: [UInt8]
   public let scales: [Float]
+  /// Empty where codes have none of their own.
   public let zeroPoints: [UInt8]
+
+  /// One zero point a scale, whether they are stored or not; empty with a trellis.
+  public var ownOrSharedZeroPoints: [UInt8] {
+    form.coding == .symmetric ? [UInt8](repeating: UInt8(form.middle), count: scales.count) : zeroPoints
+  }
 
   public subscript<Value>(dynamicMember member: KeyPath<QuantizedForm, Value>) -> Value { form[keyPath: member] }
 
@@ -57,7 +64,7 @@ public struct QuantizedTensor: Sendable, Equatable {
   private func gridValues() -> [Float] {
     let order = form.order
     let (rows, inner, blocks) = (order.rows, order.inner, form.blocksPerRow)
-    let zeros = zeroPoints.map { Float($0) / Float(form.zeroUnit) }
+    let zeros = ownOrSharedZeroPoints.map { Float($0) / Float(form.zeroUnit) }
     return [Float](unsafeUninitializedCapacity: codes.count) { out, filledCount in
       codes.withUnsafeBufferPointer { codes in
         scales.withUnsafeBufferPointer { scales in

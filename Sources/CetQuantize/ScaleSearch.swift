@@ -12,20 +12,23 @@ public enum ScaleSearch {
   ///   values t in [0.15, 1];
   /// - 4 … 7 bits: the range (t · min(w, 0), t · max(w, 0)), and symmetric grids with z = 2^(b−1), the same t;
   /// - 8 bits: both of these at t = 1.
+  /// - Parameter isSymmetric: whether all zero points are z = 2^(b−1): then s = t · max(−min w / z, max w / (z − 1)), the same t.
   public static func search(
-    _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int = 1,
+    _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int = 1, isSymmetric: Bool = false,
     workers: Workers = Workers(threads: 1)
   ) throws(CetError) -> AffineGrid {
-    let unit = bits <= 3 && zeroUnit == 2 ? 2 : 1
-    let candidates = Candidates(bits: bits, zeroUnit: unit)
-    return try makeGrid(weights, bits: bits, granularity: granularity, zeroUnit: unit, workers: workers) { x, count, range in
+    let unit = bits <= 3 && zeroUnit == 2 && !isSymmetric ? 2 : 1
+    let candidates = Candidates(bits: bits, zeroUnit: unit, isSymmetric: isSymmetric)
+    let usual = isSymmetric ? UInt8(1 << (candidates.bits - 1)) : 0
+    return try makeGrid(weights, bits: bits, granularity: granularity, zeroUnit: unit, usual, workers: workers) { x, count, range in
       candidates.best(x, count, range)
     }
   }
 
   /// Calls `choose(pointer, count, min(w,0)...max(w,0))` for every unit that is not all zero.
+  /// - Parameter usual: the zero point of others.
   private static func makeGrid(
-    _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int, workers: Workers,
+    _ weights: WeightMatrix, bits: Int, granularity: Granularity, zeroUnit: Int, _ usual: UInt8, workers: Workers,
     choose: (UnsafePointer<Float>, Int, ClosedRange<Float>) -> (Float, UInt8)
   ) throws(CetError) -> AffineGrid {
     let (rows, columns) = (weights.rows, weights.columns)
@@ -33,7 +36,7 @@ public enum ScaleSearch {
     let size = AffineGrid.blockSize(columns, granularity)
     let units = granularity == .perTensor ? 1 : rows * blocks
     var scales = [Float](repeating: 1, count: units)
-    var zeroPoints = [UInt8](repeating: 0, count: units)
+    var zeroPoints = [UInt8](repeating: usual, count: units)
 
     // A unit is never split, so the number of tasks does not touch its result.
     let unitsPerTask = granularity == .perTensor ? 1 : max(1, min(units, 65536 / size))
@@ -77,10 +80,12 @@ public enum ScaleSearch {
   private struct Candidates: Sendable {
     let bits: Int
     let zeroUnit: Int
-    let factors: [Float]
+    private let isSymmetric: Bool
+    private let factors: [Float]
 
-    init(bits: Int, zeroUnit: Int) {
+    init(bits: Int, zeroUnit: Int, isSymmetric: Bool) {
       self.zeroUnit = zeroUnit
+      self.isSymmetric = isSymmetric
       self.bits = min(max(bits, 1), 8)
       factors = bits >= 8 ? [1] : ScaleSearch.evenly(40, from: 0.15, to: 1)
     }
@@ -90,7 +95,11 @@ public enum ScaleSearch {
       let largest = max(-range.lowerBound, range.upperBound)
       // Zero points in units of 1 / zeroUnit.
       var grids: [(scale: Float, zero: Int)] = []
-      if bits <= 3 {
+      if isSymmetric {
+        let middle = 1 << (bits - 1)
+        let widest = max(-range.lowerBound / Float(middle), range.upperBound / Float(max(1, middle - 1)))
+        for t in factors { grids.append((t * widest, middle)) }
+      } else if bits <= 3 {
         let end = highest * zeroUnit
         for zero in 0...end {
           for t in factors { grids.append((t * largest * Float(zeroUnit) / Float(max(zero, end - zero)), zero)) }

@@ -29,6 +29,6 @@ public struct WeightView: Sendable {
       blockSize: quantized.granularity.blockSize, zeroUnit: quantized.grid.zeroUnit, coding: quantized.coding)
     return try QuantizedTensor(
       form, codes: RowOrder(shape, axis: axis).tensorOrder(quantized.codes), scales: quantized.scales,
-      zeroPoints: quantized.coding.isTrellis ? [] : quantized.zeroPoints)
+      zeroPoints: quantized.coding.hasZeroPoints ? quantized.zeroPoints : [])
   }
 }

@@ -10,18 +10,18 @@ import Testing
 /// in Tests/python.
 @Suite struct DequantizeEncodingTests {
   private static func tensor(
-    shape: [Int], bits: Int, axis: Int?, blockSize: Int = 0, zeroUnit: Int = 1, seed: UInt64 = 1
+    shape: [Int], bits: Int, axis: Int?, blockSize: Int = 0, zeroUnit: Int = 1, coding: Coding = .affine, seed: UInt64 = 1
   ) throws -> QuantizedTensor {
     var random = Random(seed: seed)
     let rows = axis.map { shape[$0] } ?? 1
     let columns = shape.elementCount / rows
     let grid = blockSize > 0 ? rows * ((columns + blockSize - 1) / blockSize) : rows
     let zeros = UInt64(zeroUnit * ((1 << bits) - 1) + 1)
-    let form = try QuantizedForm(name: "w", shape: shape, bits: bits, axis: axis, blockSize: blockSize, zeroUnit: zeroUnit)
+    let form = try QuantizedForm(name: "w", shape: shape, bits: bits, axis: axis, blockSize: blockSize, zeroUnit: zeroUnit, coding: coding)
     return try QuantizedTensor(
       form, codes: (0..<shape.elementCount).map { _ in UInt8(random.next() % (1 << UInt64(bits))) },
       scales: (0..<grid).map { _ in Float(0.01 + random.uniform()) },
-      zeroPoints: (0..<grid).map { _ in UInt8(random.next() % zeros) })
+      zeroPoints: coding.hasZeroPoints ? (0..<grid).map { _ in UInt8(random.next() % zeros) } : [])
   }
 
   private static func encoded(_ tensor: QuantizedTensor) throws -> DequantizeEncoding {
@@ -43,10 +43,13 @@ import Testing
     for shape in [[4, 3, 3, 3], [5, 7], [16, 8], [1, 1], [6]] {
       for axis in [nil, 0, shape.count - 1, shape.count / 2] as [Int?] {
         for blockSize in axis == nil ? [0] : [0, 1, 4, 5, 64] {
-          let tensor = try Self.tensor(shape: shape, bits: bits, axis: axis, blockSize: blockSize, zeroUnit: zeroUnit)
-          let values = try Self.values(Self.encoded(tensor))
-          #expect(values.shape == shape)
-          #expect(try values.array(as: Float.self) == tensor.dequantized(), "\(shape) axis \(axis ?? -1) block \(blockSize)")
+          for coding in zeroUnit == 1 ? [Coding.affine, .symmetric] : [.affine] {
+            let tensor = try Self.tensor(
+              shape: shape, bits: bits, axis: axis, blockSize: blockSize, zeroUnit: zeroUnit, coding: coding)
+            let values = try Self.values(Self.encoded(tensor))
+            #expect(values.shape == shape)
+            #expect(try values.array(as: Float.self) == tensor.dequantized(), "\(shape) axis \(axis ?? -1) block \(blockSize) \(coding)")
+          }
         }
       }
     }
@@ -79,14 +82,15 @@ import Testing
 
   @Test func storedBytes_areThoseOfTheInitializers() throws {
     for bits in 2...8 {
-      for block in [0, 4] {
-        let unit = DequantizeEncoding.zeroUnit(bits: bits)
-        let tensor = try Self.tensor(shape: [5, 7], bits: bits, axis: 0, blockSize: block, zeroUnit: unit)
-        let bytes = DequantizeEncoding.storedBytes(rows: 5, columns: 7, blocks: tensor.scales.count / 5, CodeFormat(bits: bits))
+      for (block, coding) in [(0, Coding.affine), (4, .affine), (0, .symmetric), (4, .symmetric)] {
+        let unit = coding.hasZeroPoints ? DequantizeEncoding.zeroUnit(bits: bits) : 1
+        let tensor = try Self.tensor(shape: [5, 7], bits: bits, axis: 0, blockSize: block, zeroUnit: unit, coding: coding)
+        let bytes = DequantizeEncoding.storedBytes(
+          rows: 5, columns: 7, blocks: tensor.scales.count / 5, CodeFormat(bits: bits, coding: coding))
         let held = try Self.encoded(tensor).initializers.map { initializer in
           (initializer.tensor.count * initializer.tensor.type.bitWidth + 7) / 8
         }
-        #expect(bytes.codes == held[0] && bytes.grids == held[1] + held[2])
+        #expect(bytes.codes == held[0] && bytes.grids == held.dropFirst().reduce(0, +))
       }
     }
   }

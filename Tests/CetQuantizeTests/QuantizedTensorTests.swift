@@ -55,6 +55,16 @@ import Testing
     #expect(tensor.dequantized() == [-3, -1, 1, 3])
   }
 
+  @Test func dequantized_symmetric_signedIntegers() throws {
+    let form = try QuantizedForm(name: "w", shape: [1, 4], bits: 2, axis: 0, coding: .symmetric)
+    let tensor = try QuantizedTensor(form, codes: [0, 1, 2, 3], scales: [2], zeroPoints: [])
+    #expect(tensor.dequantized() == [-4, -2, 0, 2])
+    #expect(tensor.ownOrSharedZeroPoints == [2])
+    let joined = try QuantizedTensor.joined([tensor, tensor], name: "both")
+    #expect(joined.dequantized() == [-4, -2, 0, 2, -4, -2, 0, 2] && joined.zeroPoints == [])
+    #expect(throws: CetError.self) { try QuantizedTensor(form, codes: [0, 1, 2, 3], scales: [2], zeroPoints: [2]) }
+  }
+
   @Test(arguments: [0, 1, 2]) func view_assembled_hasTheRoundedValuesInPlace(_ axis: Int) throws {
     let shape = [3, 4, 5]
     var random = Random(seed: 3)

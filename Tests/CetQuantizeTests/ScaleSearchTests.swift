@@ -102,6 +102,32 @@ import Testing
     #expect(one.scales == three.scales && one.zeroPoints == three.zeroPoints)
   }
 
+  @Test(arguments: [2, 3, 4, 7, 8]) func symmetric_search_middleZeroPointsOfLeastError(bits: Int) throws {
+    let weights = try WeightMatrix([-3, -1, 1, 2.5, 0, 0, 0, 0, 0.1, 0.5, 2, 4], rows: 3, columns: 4)
+    for granularity in [Granularity.perAxis, .perTensor, .block(3)] {
+      let grid = try ScaleSearch.search(weights, bits: bits, granularity: granularity, zeroUnit: 2, isSymmetric: true)
+      #expect(grid.zeroUnit == 1 && grid.zeroPoints.allSatisfy { $0 == 1 << (bits - 1) })
+    }
+    let middle = Double(1 << (bits - 1))
+    let found = try MatrixRounding.nearest(
+      weights, grid: ScaleSearch.search(weights, bits: bits, granularity: .perAxis, isSymmetric: true), coding: .symmetric)
+    #expect(found.coding == .symmetric)
+    for row in 0..<3 {
+      let values = weights.values[(row * 4)..<(row * 4 + 4)].map(Double.init)
+      let widest = max(-(values.min() ?? 0) / middle, (values.max() ?? 0) / (middle - 1))
+      let scales = bits == 8 ? [widest] : (0..<40).map { widest * (0.15 + 0.85 * Double($0) / 39) }
+      let errors = scales.filter { $0 > 0 }.map { scale in
+        values.reduce(0.0) {
+          let error = min(max(($1 / scale).rounded(.toNearestOrEven), -middle), middle - 1) * scale - $1
+          return $0 + error * error
+        }
+      }
+      let made = found.dequantize()[(row * 4)..<(row * 4 + 4)].map(Double.init)
+      let error = zip(made, values).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+      #expect(abs(error - (errors.min() ?? 0)) <= 1e-5)
+    }
+  }
+
   @Test func halves_makeTwoBitsSymmetric() throws {
     let weights = try WeightMatrix([-3, -1, 1, 3], rows: 1, columns: 4)
     let grid = try ScaleSearch.search(weights, bits: 2, granularity: .perAxis, zeroUnit: 2)

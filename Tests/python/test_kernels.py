@@ -64,6 +64,29 @@ def test_kernels_of_every_width_and_block_give_the_dequantized_model(bits, granu
     assert small.plan.summary.file_bytes == len(written)
 
 
+@pytest.mark.parametrize("granularity", ["per-axis", "block:16", "block:32"])
+@pytest.mark.parametrize("columns", [64, 80, 90])
+@pytest.mark.parametrize("coding", ["affine", "symmetric"])
+def test_tables_of_two_bits_are_codes_from_the_release_that_reads_them(columns, granularity, coding):
+    node = helper.make_node
+    content = made(
+        [node("Gather", ["E", "ids"], ["e"]), node("ReduceMean", ["e"], ["y"], axes=[1], keepdims=0)], [weight("E", 50, columns)],
+        [helper.make_tensor_value_info("y", 1, ["N", columns])])
+    options = {"bits": [2], "target_bits": 2, "granularity": granularity, "coding": coding}
+    older, newer = (compressed(content, {"ids": IDS}, min_runtime=runtime, **options).to_bytes() for runtime in ("ort-1.26", "ort-1.27"))
+    assert operators(older) == []
+    # Four codes lie in a byte of one row.
+    assert operators(newer) == (["GatherBlockQuantized"] if columns % 4 == 0 else [])
+    small = compressed(content, {"ids": IDS}, min_runtime="ort-1.27", **options)
+    expected = session_output(dequantized(content, small), {"ids": IDS})
+    for written in (older, newer):
+        np.testing.assert_allclose(session_output(written, {"ids": IDS}), expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(cet.run(cet.Model(newer), {"ids": IDS})["y"], expected, atol=1e-5 * np.abs(expected).max())
+    assert small.plan.summary.file_bytes == len(newer)
+    oldest = cet.inspect(cet.Model(newer))["oldest_runtime"]
+    assert oldest == ("ort-1.27" if columns % 4 == 0 else "ort-1.20")
+
+
 @pytest.mark.parametrize("options", [
     {"bits": [3], "target_bits": 3},  # no kernel has 3 bits
     {"bits": [4], "target_bits": 4, "granularity": "block:24"},  # nor blocks of 24

@@ -289,24 +289,27 @@ typedef int32_t cet_encoding;
 enum {
   CET_ENCODING_DEFAULT = 0, /* cet_plan: planes; saving: the plan's */
   CET_ENCODING_PLANES = 1,  /* "planes": packed bits, unpacked by standard operators; any bits, opset 7 */
-  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on UINT2 (opset 25), UINT4 (21; 3 bits too) and UINT8 (13) */
+  CET_ENCODING_QDQ = 2,     /* "qdq": DequantizeLinear on UINT2 (opset 25), UINT4 (21; 3 bits too) and UINT8 (13), of symmetric
+                               codes on INT2, INT4 and INT8 without a zero point */
   CET_ENCODING_FLOAT = 3,   /* "float": dequantized weights, no smaller than the original */
-  CET_ENCODING_ORT = 4,     /* "ort": operands of onnxruntime's MatMulNBits (2, 4, 8 bits) and GatherBlockQuantized (4, 8), which stay as
-                               small in memory; blocks of 16 to 256 weights, default 128 where kernels take most of the weights; other
-                               tensors as "planes" */
+  CET_ENCODING_ORT = 4,     /* "ort": operands of onnxruntime's MatMulNBits (2, 4, 8 bits) and GatherBlockQuantized (4, 8, with
+                               min_runtime 2), which stay as small in memory; blocks of 16 to 256 weights, default 128 where kernels
+                               take most of the weights; other tensors as "planes" */
   CET_ENCODING_AUTO = 5     /* "auto", for planning: "ort" where min_runtime names an onnxruntime whose kernels take more than half of
                                the weights, else "planes" */
 };
 
-/* What codes stand for. A tensor's is CET_CODING_AFFINE or CET_CODING_TRELLIS. */
+/* What codes stand for. A tensor's is CET_CODING_AFFINE, CET_CODING_TRELLIS or CET_CODING_SYMMETRIC. */
 typedef int32_t cet_coding;
 enum {
   CET_CODING_DEFAULT = 0, /* auto; a tensor's: it is kept */
   CET_CODING_AUTO = 1,    /* "auto": of each tensor and width the coding of less error, where the encoding holds both;
                              affine with CET_ROUNDING_NEAREST */
   CET_CODING_AFFINE = 2,  /* "affine": levels of a uniform grid */
-  CET_CODING_TRELLIS = 3  /* "trellis": steps through a trellis (arXiv 2406.11235), 1 to 6 bits, about 40 % less error at the
+  CET_CODING_TRELLIS = 3, /* "trellis": steps through a trellis (arXiv 2406.11235), 1 to 6 bits, about 40 % less error at the
                              same bits; not with "qdq" or per-tensor scales. Other tensors and widths are affine */
+  CET_CODING_SYMMETRIC = 4 /* "symmetric": levels -2^(bits-1) ... 2^(bits-1) - 1 of a uniform grid, signed integers without zero
+                             points, as hardware and execution providers for signed weights want them; 2 to 8 bits */
 };
 
 /* How much time the search for trellis codes may take: the paths that it keeps alive for large tensors. Small tensors get
@@ -618,9 +621,9 @@ typedef struct cet_plan_options {
   cet_coding coding;
   cet_effort effort; /* of what rounds the plan, here and in cet_quantize */
   /* The oldest runtime that the file must open in: "ort-1.20" or later, "openvino-2026" or later. Kernels of "ort" are those
-     that it has (of products 4 bits, 8 from ort-1.23 on, 2 from ort-1.24; of tables 4, 8 from ort-1.23; OpenVINO all but 2 of
-     tables). For OpenVINO no tensor gets what its release 2026.4 does not open or computes wrong (docs/limits.md). NULL: none is
-     named. */
+     that it has (of products 4 bits, 8 from ort-1.23 on, 2 from ort-1.24; of tables 4, 8 from ort-1.23, 2 from ort-1.27; OpenVINO
+     all but 2 of tables). For OpenVINO no tensor gets what its release 2026.4 does not open or computes wrong (docs/limits.md).
+     NULL: none is named. */
   const char *min_runtime;
   const cet_executor *executor; /* NULL: threads of the library's own */
   /* Tensors whose bits are chosen, and that min_patterns[i] matches, get at least min_bits[i] of the allowed bits; those of
@@ -695,7 +698,7 @@ typedef struct cet_plan_tensor {
      loss. NaN where there is no value. */
   double sensitivity[9];
   cet_coding coding;     /* of the chosen bits */
-  uint32_t trellis_bits; /* the set of bits (CET_BITS) whose losses above are of trellis codes; the others' of affine ones */
+  uint32_t trellis_bits; /* the set of bits (CET_BITS) whose losses above are of trellis codes; the others' of codes of grids */
   /* The node that reads the tensor first: its name, or its first output when it has none, and its operator ("Conv"), with the
      domain in front unless it is ONNX's own. "": not known, of a plan that was read from a former version's document. */
   const char *node;
@@ -841,7 +844,8 @@ CET_API cet_status cet_quantize_memory(
     const cet_quantize_options *options, uint64_t *bytes);
 
 /*
- * One quantized initializer. Affine codes are w = scale * (code - zero_point / zero_point_unit).
+ * One quantized initializer. Affine codes are w = scale * (code - zero_point / zero_point_unit). Symmetric codes are the same, with
+ * zero_point = 2^(bits - 1) for all: code - zero_point is a signed integer of `bits` bits.
  *
  * Trellis codes: the codes c of one index on `axis` are steps s = ((s << bits) | c) mod 2^trellis_state_bits from s = 0,
  * with a level trellis_table[s] after each. Steps go through the other axes with the first of them fastest (of a

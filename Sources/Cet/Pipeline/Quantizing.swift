@@ -67,7 +67,7 @@ extension CompressionPlan {
   /// For an encoding that has no trellis codes: grids of the same bits take their place.
   fileprivate mutating func leaveTrellis() throws(CetError) {
     guard !options.encoding.carriesTrellis else { return }
-    options.coding = .affine
+    if options.coding != .symmetric { options.coding = .affine }
     options.bits = options.bits?.filter { $0 > 1 }
     if options.bits == [] { options.bits = nil }
     guard tensors.contains(where: { $0.isPlanned && $0.coding == .trellis }) else { return }

@@ -55,9 +55,9 @@ class PlanTensor:
     """The table that the choice of bits rests on, by bits: measured with only this tensor quantized, mean over held-out samples
     and moved copies, "kl" at temperature 4; never rising with bits."""
     coding: Optional[str] = None
-    """What codes of the chosen bits stand for, "affine" or "trellis"; None when kept."""
+    """What codes of the chosen bits stand for, "affine", "trellis" or "symmetric"; None when kept."""
     trellis_bits: Tuple[int, ...] = ()
-    """Bits whose losses above are of trellis codes; those of other bits are of affine ones."""
+    """Bits whose losses above are of trellis codes; those of other bits are of codes of grids."""
     node: str = ""
     """The node that reads the tensor first: its name, or its first output when it has none; "": not known."""
     operator: str = ""
@@ -343,7 +343,7 @@ def plan(
             (what keeps most weights small in memory in files that open in min_runtime).
         min_runtime: The oldest runtime that the file must open in, "ort-1.20" or later, "openvino-2026" or later.
         coding: "auto" (default): of each tensor and width the coding of less error, with rounding "nearest" affine;
-            "affine": uniform grids; "trellis".
+            "affine": uniform grids; "trellis"; "symmetric": grids of signed integers without zero points, 2 to 8 bits.
         effort: "low", "medium" (default), "high": paths of the search for trellis codes in large tensors, 8, 32, 128.
         bits: Allowed widths, [2, 3, 4] or "2,3,4"; default 1, 2, 3, 4, 5, 6, 8 where tensors may have trellis codes,
             else 2, 3, 4, 8.

@@ -39,7 +39,7 @@ class Correction:
 
 
 class Initializer:
-    """One quantized initializer: w = scale * (codes - zero_point) with `coding` "affine"; with "trellis" w = scale * level,
+    """One quantized initializer: w = scale * (codes - zero_point) with `coding` "affine" or "symmetric"; with "trellis" w = scale * level,
     where the codes of one index of `axis` are steps s = ((s << bits) | code) % len(trellis_table) from s = 0 that go through
     the other axes with the first of them fastest, otherwise in C order, and levels are trellis_table[s], each run of
     `trellis_rotation` of them under the Hadamard matrix of that length over the square root of it."""
@@ -74,7 +74,7 @@ class Initializer:
 
     @property
     def coding(self) -> str:
-        """What codes stand for: "affine" or "trellis"."""
+        """What codes stand for: "affine", "trellis" or "symmetric"."""
         return w.word(self._view.coding, w.CODINGS)
 
     @property

@@ -11,7 +11,7 @@ Loss = Literal["kl", "cross-entropy", "mse", "output"]
 CurvatureKind = Literal["hessian", "gauss-newton"]
 Rounding = Literal["nearest", "gptq", "compensated"]
 Encoding = Literal["planes", "qdq", "float", "ort", "auto"]
-Coding = Literal["auto", "affine", "trellis"]
+Coding = Literal["auto", "affine", "trellis", "symmetric"]
 Effort = Literal["low", "medium", "high"]
 ActivationRange = Literal["least-loss", "min-max", "percentile"]
 Which = Literal["largest-magnitude", "LM", "largest", "LA", "smallest", "SA"]
@@ -23,7 +23,7 @@ LOSSES = {"kl": 1, "cross-entropy": 2, "mse": 3, "output": 4}
 CURVATURES = {"hessian": 1, "gauss-newton": 2}
 ROUNDINGS = {"nearest": 1, "gptq": 2, "compensated": 3}
 ENCODINGS = {"planes": 1, "qdq": 2, "float": 3, "ort": 4, "auto": 5}
-CODINGS = {"auto": 1, "affine": 2, "trellis": 3}
+CODINGS = {"auto": 1, "affine": 2, "trellis": 3, "symmetric": 4}
 EFFORTS = {"low": 1, "medium": 2, "high": 3}
 # The last one is found, not asked for.
 ACTIVATION_RANGES = {"least-loss": 1, "min-max": 2, "percentile": 3, "least-squares": 4}

@@ -74,7 +74,7 @@ struct MethodArguments: ParsableArguments {
   @Option(help: ArgumentHelp("The oldest runtime that the file must open in: ort-1.20 or later, openvino-2026.", valueName: "runtime"))
   var minRuntime: String?
 
-  @Option(help: "What codes stand for; auto takes the coding of less error where the encoding holds both, with rounding nearest affine. (default: auto)")
+  @Option(help: "What codes stand for; auto takes the coding of less error where the encoding holds both, with rounding nearest affine; symmetric codes are signed integers without zero points. (default: auto)")
   var coding: Coding?
 
   @Option(help: "How long trellis codes are searched for: by 8, 32 or 128 paths in large tensors. (default: medium)")

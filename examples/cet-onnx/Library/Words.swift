@@ -88,13 +88,14 @@ enum Encoding: String, Word {
 }
 
 enum Coding: String, Word {
-  case auto, affine, trellis
+  case auto, affine, trellis, symmetric
 
   var code: Int32 {
     switch self {
     case .auto: Int32(CET_CODING_AUTO)
     case .affine: Int32(CET_CODING_AFFINE)
     case .trellis: Int32(CET_CODING_TRELLIS)
+    case .symmetric: Int32(CET_CODING_SYMMETRIC)
     }
   }
 }
