@@ -127,7 +127,105 @@ def test_picture_of_bits_has_a_bar_for_every_tensor(kept):
     drawn(figure)
     bars = figure.axes[0].patches
     assert [bar.get_height() for bar in bars] == [tensor.bits if tensor.bits <= 8 else 8 for tensor in kept.tensors]
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [tensor.name for tensor in kept.tensors]
+    # Exporters make up names of initializers: the nodes that read them tell more.
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [tensor.node for tensor in kept.tensors]
+    assert data.titles(kept)["onnx::Conv_96"] == "/l1/c1/Conv"
+
+
+@pytest.fixture(scope="module")
+def small(model, calibration):
+    return cet.quantize(model, calibration, cet.plan(model, calibration, target_bits=3, samples=64, keep="fc2.weight"))
+
+
+@pytest.fixture(scope="module")
+def hessian(model, calibration):
+    return cet.Hessian(model, calibration, samples=16, loss="kl")
+
+
+def test_shares_are_those_of_weights_and_bytes(small):
+    rows = data.shares(small.plan)
+    assert rows[-1]["bits"] is None and rows[-1]["tensors"] == 1
+    assert sum(row["weights"] for row in rows) == sum(tensor.parameter_count for tensor in small.plan.tensors)
+    assert sum(row["bytes"] for row in rows) == sum(tensor.stored_bytes for tensor in small.plan.tensors)
+    figure = small.plan.plot("shares")
+    drawn(figure)
+    for line in (0, 1):
+        strip = [bar for bar in figure.axes[0].patches if round(bar.get_y() + bar.get_height() / 2) == line]
+        assert sum(bar.get_width() for bar in strip) == pytest.approx(1)
+
+
+def test_losses_of_the_plan_are_predicted_held_out_and_fitted(small, model):
+    rows = {row["name"].split(",")[0]: row for row in data.losses(small.plan)}
+    total = small.plan.summary
+    assert rows["predicted"]["loss"] == total.predicted_loss_change and rows["predicted"]["high"] == total.predicted_interval[1]
+    assert rows["held out"]["loss"] == total.held_out_loss
+    assert rows["fitted samples"]["loss"] == total.measured_loss_change
+    chosen = [tensor for tensor in small.plan.tensors if tensor.bits <= 8]
+    assert rows["sum"]["loss"] in (
+        sum(tensor.measured_loss[tensor.bits] for tensor in chosen), sum(tensor.curvature_loss[tensor.bits] for tensor in chosen))
+    figure = small.plan.plot("losses")
+    drawn(figure)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [row["name"] for row in data.losses(small.plan)]
+
+
+def test_agreement_of_outputs(small, model, calibration_arrays):
+    feeds = {name: values for name, values in calibration_arrays.items() if name != "labels"}
+    original, compressed = cet.run(model, feeds), cet.run(cet.Model(small.to_bytes()), feeds)
+    found = data.agreement(original, compressed)
+    (name,) = original
+    difference = np.abs(original[name].astype(np.float64) - compressed[name])
+    assert found.differences == difference.max(axis=1).tolist()
+    assert found.outputs[0]["top1"] == (original[name].argmax(-1) == compressed[name].argmax(-1)).mean()
+    assert 0.9 < found.outputs[0]["cosine"] < 1
+    figure = cet.plots.agreement(original, compressed)
+    drawn(figure)
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == len(difference)
+    drawn(cet.plots.agreement({"y": np.zeros(4)}, {"y": np.zeros(4)}))
+    for other in ({"z": original[name]}, {name: original[name][:3]}, {}):
+        with pytest.raises(cet.ShapeMismatch):
+            cet.plots.agreement(original, other)
+
+
+def test_eigenpairs_hold_what_their_directions_have_of_the_error(small, hessian):
+    error = hessian.error(small)
+    assert error.dtype == np.float32 and error.shape == (hessian.shape[0],)
+    for parameter in hessian.parameters:
+        part = error[parameter.slice]
+        if parameter.name in small:
+            place = next(each.slice for each in small._model.parameters if each.name == parameter.name)
+            expected = small[parameter.name].dequantize().reshape(-1) - small._model.parameter_vector()[place]
+            np.testing.assert_array_equal(part, expected)
+        else:
+            assert not part.any()
+    found = cet.eigsh(hessian, k=4)
+    rows = data.eigenpairs(found, hessian, small)
+    total = 0.5 * float(error.astype(np.float64) @ (hessian @ error))
+    for k in range(5):
+        held = sum(
+            0.5 * float(found.eigenvalues[i]) * float(found.eigenvector(i).astype(np.float64) @ error) ** 2 for i in range(k))
+        assert rows[k]["loss"] == pytest.approx(held) and rows[k]["share"] == pytest.approx(held / total)
+    drawn(cet.plots.eigenpairs(found, hessian, small))
+
+
+def test_interactions_are_those_of_pairs(small, hessian):
+    found = data.interactions(hessian, small, 3)
+    assert len(found.names) == 3
+    np.testing.assert_allclose(np.diag(found.scaled), 1)
+    np.testing.assert_allclose(found.scaled, found.scaled.T, atol=1e-3)
+    error, parts = hessian.error(small), []
+    names = data.titles(small.plan)
+    for parameter in hessian.parameters:
+        if names.get(parameter.name) in found.names:
+            part = np.zeros_like(error)
+            part[parameter.slice] = error[parameter.slice]
+            parts.append(part)
+    product = float(parts[0] @ (hessian @ parts[1]))
+    own = [float(part @ (hessian @ part)) for part in parts[:2]]
+    assert found.scaled[0, 1] == pytest.approx(product / math.sqrt(own[0] * own[1]), abs=1e-3)
+    figure = cet.plots.interactions(hessian, small)
+    drawn(figure)
+    with pytest.raises(cet.InvalidArgument, match="most: expected 2"):
+        cet.plots.interactions(hessian, small, most=1)
 
 
 def test_picture_of_theory_has_a_point_for_every_pair_of_losses(plan):
@@ -194,12 +292,15 @@ def test_pictures_of_unknown_kinds_are_refused(plan):
         cet.plots.spectrum()
 
 
-def test_altair_charts_are_valid_and_hold_the_same_rows(plan, model, spectrum, density):
+def test_altair_charts_are_valid_and_hold_the_same_rows(plan, model, spectrum, density, small, hessian):
     pytest.importorskip("altair")
     charts = {
         "bits": plan.plot(backend="altair"), "theory": plan.plot("theory", backend="altair"),
         "curve": cet.plots.curve(plan, model, backend="altair"), "spectrum": spectrum.plot(density, backend="altair"),
-        "density": density.plot(backend="altair"),
+        "density": density.plot(backend="altair"), "shares": small.plan.plot("shares", backend="altair"),
+        "losses": small.plan.plot("losses", backend="altair"), "interactions": cet.plots.interactions(hessian, small, backend="altair"),
+        "agreement": cet.plots.agreement({"y": np.eye(3)}, {"y": np.eye(3) + 0.1}, backend="altair"),
+        "eigenpairs": cet.plots.eigenpairs(cet.eigsh(hessian, k=2), hessian, small, backend="altair"),
     }
     for chart in charts.values():
         assert chart.to_dict()  # validates against Vega-Lite's schema

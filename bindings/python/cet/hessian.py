@@ -22,6 +22,9 @@ from .native import Callbacks, Handle, Log, float_pointer, name_bytes, notes, re
 from .progress import Progress
 from .words import CurvatureKind, Loss
 
+if TYPE_CHECKING:
+    from .quantized import Quantized
+
 
 class _Operator:
     """What is used of SciPy's LinearOperator when SciPy is not installed."""
@@ -193,6 +196,22 @@ class Hessian(_Base):
         with self._lock, raising(self._communicator):
             self._callbacks.call(lib.cet_curvature_loss, self._curvature._handle, c.byref(loss))
         return loss.value
+
+    def error(self, quantized: "Quantized") -> np.ndarray:
+        """float32 [n]: what quantization changes, dequantized weights less the original ones, where the parameter vector has them; 0
+        for weights that stay as they are. Half of `error @ (H @ error)` is the loss that the second order gives it.
+
+        Args:
+            quantized: Of the same model.
+        """
+        weights = quantized._model.parameter_vector()
+        places = {parameter.name: parameter.slice for parameter in quantized._model.parameters}
+        result = np.zeros(self.shape[0], np.float32)
+        for parameter in self.parameters:
+            if parameter.name in quantized and parameter.name in places:
+                found = quantized[parameter.name].dequantize().reshape(-1)
+                result[parameter.slice] = found - weights[places[parameter.name]]
+        return result
 
     @property
     def info(self) -> CurvatureInfo:

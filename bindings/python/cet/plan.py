@@ -291,11 +291,12 @@ class Plan(Handle):
         return frame
 
     def plot(self, kind: str = "bits", **options: Any) -> Any:
-        """A picture of the plan: kind "bits" (along depth) or "theory" (against practice). Options as for `cet.plots.bits` and
-        `cet.plots.theory`; the size-loss curve needs the model, too: `cet.plots.curve`."""
+        """A picture of the plan: kind "bits" (along depth), "theory" (against practice), "shares" (of weights and bytes by bits) or
+        "losses" (predicted and measured). Options as for the functions of these names in `cet.plots`; the size-loss curve needs the
+        model, too: `cet.plots.curve`."""
         from . import plots
 
-        return plots.named({"bits": plots.bits, "theory": plots.theory}, kind)(self, **options)
+        return plots.named({"bits": plots.bits, "theory": plots.theory, "shares": plots.shares, "losses": plots.losses}, kind)(self, **options)
 
     def _repr_html_(self) -> str:
         return html.plan(self)

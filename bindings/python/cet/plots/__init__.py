@@ -1,4 +1,4 @@
-"""Pictures of plans and spectra, by matplotlib or Altair. They are returned, never shown.
+"""Pictures of plans, spectra and outputs, by matplotlib or Altair. They are returned, never shown.
 
     figure = plan.plot()                              # a matplotlib figure: figure.savefig("bits.png")
     chart = cet.plots.curve(plan, model, backend="altair")
@@ -16,13 +16,15 @@ from . import data
 
 if TYPE_CHECKING:
     from ..estimates import SpectralDensity
+    from ..hessian import Hessian
     from ..model import Model
     from ..plan import Plan
+    from ..quantized import Quantized
     from ..spectrum import Spectrum
 
 Backend = Literal["matplotlib", "altair"]
 
-__all__ = ["Backend", "bits", "curve", "spectrum", "theory"]
+__all__ = ["Backend", "agreement", "bits", "curve", "eigenpairs", "interactions", "losses", "shares", "spectrum", "theory"]
 
 
 def bits(plan: "Plan", *, backend: Backend = "matplotlib", ax: Any = None) -> Any:
@@ -90,6 +92,86 @@ def spectrum(
     return _drawer(backend, ax).spectrum(
         None if spectrum is None else data.eigenvalues(spectrum), None if density is None else data.density(density),
         **_axes(ax))
+
+
+def shares(plan: "Plan", *, backend: Backend = "matplotlib", ax: Any = None) -> Any:
+    """What share of the weights has how many bits, what share stays float32, and the bytes that they take.
+
+    Args:
+        plan: Any plan.
+        backend: As for `bits`.
+        ax: As for `bits`.
+    """
+    return _drawer(backend, ax).shares(data.shares(plan), **_axes(ax))
+
+
+def losses(plan: "Plan", *, backend: Backend = "matplotlib", ax: Any = None) -> Any:
+    """Predicted and measured loss changes of the whole plan, with 95 % intervals, beside the sums over tensors quantized alone.
+
+    Args:
+        plan: Best the one of `Quantized.plan`, which knows the loss on the samples that it was fitted to.
+        backend: As for `bits`.
+        ax: As for `bits`.
+
+    Raises:
+        InvalidArgument: A plan of which no loss above 0 is known.
+    """
+    return _drawer(backend, ax).losses(data.losses(plan), plan.summary.loss, **_axes(ax))
+
+
+def agreement(
+    original: Mapping[str, Any], compressed: Mapping[str, Any], *, backend: Backend = "matplotlib", ax: Any = None,
+) -> Any:
+    """How far outputs are from the original's: samples by the largest difference of any of their output values; for each output
+    the cosine and, of rows of two and more values, how often the largest is the same.
+
+    Args:
+        original: Arrays [samples, ...] by the names of outputs, as from `cet.run` or onnxruntime.
+        compressed: The same of the compressed model.
+        backend: As for `bits`.
+        ax: As for `bits`.
+
+    Raises:
+        ShapeMismatch: Other names, or arrays of other shapes.
+    """
+    return _drawer(backend, ax).agreement(data.agreement(original, compressed), **_axes(ax))
+
+
+def eigenpairs(
+    spectrum: "Spectrum", hessian: "Hessian", quantized: "Quantized", *, backend: Backend = "matplotlib", ax: Any = None,
+) -> Any:
+    """The effect of the number of eigenpairs (Figure 3 of the paper): what the first k of them hold of the second-order loss of the
+    quantization error d, the sum of l_i (v_i d)^2 / 2, as a share of d H d / 2. One product.
+
+    Args:
+        spectrum: Of this Hessian.
+        hessian: Of the model that was quantized.
+        quantized: Whose error it is.
+        backend: As for `bits`.
+        ax: As for `bits`.
+
+    Raises:
+        InvalidArgument: A spectrum of another operator; an error without second-order loss.
+    """
+    return _drawer(backend, ax).eigenpairs(data.eigenpairs(spectrum, hessian, quantized), **_axes(ax))
+
+
+def interactions(
+    hessian: "Hessian", quantized: "Quantized", *, most: int = 24, backend: Backend = "matplotlib", ax: Any = None,
+) -> Any:
+    """How errors of two tensors add to or cancel each other: d_i H d_j over the root of d_i H d_i d_j H d_j. One product a tensor.
+
+    Args:
+        hessian: Of the model that was quantized.
+        quantized: Whose errors they are.
+        most: Tensors that are shown, those of the largest second-order loss among the twice as many of the largest error.
+        backend: As for `bits`.
+        ax: As for `bits`.
+
+    Raises:
+        InvalidArgument: Fewer than two tensors have an error.
+    """
+    return _drawer(backend, ax).interactions(data.interactions(hessian, quantized, most), **_axes(ax))
 
 
 def named(kinds: Mapping[str, Callable[..., Any]], kind: str) -> Callable[..., Any]:

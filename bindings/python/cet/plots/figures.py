@@ -37,6 +37,14 @@ def _tidy(ax: Any, axis: str = "both") -> None:
     ax.set_axisbelow(True)
 
 
+def _log_ticks(ax: Any) -> None:
+    """A logarithmic axis whose numbers do not touch, of less than a decade, too."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(_ticker.LogLocator(subs=(1, 2, 5), numticks=8))
+    ax.xaxis.set_major_formatter(_ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(_ticker.NullFormatter())
+
+
 def bits(rows: Rows, ax: Any = None) -> Any:
     count = len(rows)
     figure, ax = _axes(ax, min(max(6.0, 0.28 * count), 16.0), 4.2)
@@ -53,7 +61,7 @@ def bits(rows: Rows, ax: Any = None) -> Any:
     _tidy(ax, "y")
     if count <= 40:
         ax.set_xticks(
-            range(count), [_shortened(row["tensor"]) for row in rows], rotation=60, rotation_mode="anchor", ha="right",
+            range(count), [_shortened(row["title"]) for row in rows], rotation=60, rotation_mode="anchor", ha="right",
             fontsize=8)
     else:
         ax.set_xlabel("tensor, in graph order")
@@ -175,3 +183,82 @@ def _bytes(size: float) -> str:
         if size >= factor:
             return f"{size / factor:g} {unit}"
     return f"{size:g} B"
+
+
+def shares(rows: Rows, ax: Any = None) -> Any:
+    figure, ax = _axes(ax, 7.2, 2.2)
+    for y, what in ((1, "weights"), (0, "bytes")):
+        total, left = sum(row[what] for row in rows) or 1, 0.0
+        for row in rows:
+            part = row[what] / total
+            ax.barh(y, part, left=left, height=0.62, color=data.KEPT if row["bits"] is None else data.COLOURS[row["bits"]], edgecolor="white")
+            if part >= 0.06:
+                ax.text(left + part / 2, y, f"{100 * part:.0f} %", ha="center", va="center", color="white", fontsize=8)
+            left += part
+    ax.set(xlim=(0, 1), yticks=[0, 1], yticklabels=["bytes", "weights"])
+    ax.xaxis.set_major_formatter(_ticker.PercentFormatter(1, decimals=0))
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    patches = required("matplotlib.patches", "cet.plots")
+    ax.legend(
+        handles=[
+            patches.Patch(
+                color=data.KEPT if row["bits"] is None else data.COLOURS[row["bits"]],
+                label="float32" if row["bits"] is None else f"{row['bits']} bit" + ("s" if row["bits"] > 1 else ""))
+            for row in rows],
+        frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(rows), fontsize=8, borderaxespad=0.2)
+    return figure
+
+
+def losses(rows: Rows, loss: str, ax: Any = None) -> Any:
+    figure, ax = _axes(ax, 6.4, 0.5 * len(rows) + 1.4)
+    for y, row in zip(range(len(rows), 0, -1), rows):
+        if row["low"] is not None and row["high"] is not None:
+            ax.plot([max(row["low"], row["loss"] * 1e-2), row["high"]], [y, y], color=data.LINE, linewidth=2, alpha=0.45)
+        ax.plot([row["loss"]], [y], "o", color=data.LINE, markersize=7, markerfacecolor=data.LINE if row["predicted"] else "white")
+    _log_ticks(ax)
+    ax.set(ylim=(0.4, len(rows) + 0.6), yticks=range(len(rows), 0, -1), yticklabels=[row["name"] for row in rows])
+    ax.set_xlabel(f"loss change ({loss}); filled: predicted, open: measured")
+    _tidy(ax, "x")
+    return figure
+
+
+def agreement(found: data.Agreement, ax: Any = None) -> Any:
+    figure, ax = _axes(ax, 6.4, 3.8)
+    known = [value for value in found.differences if 0 < value < math.inf]
+    if known:
+        low, high = math.log10(min(known)), math.log10(max(known))
+        edges = [10 ** (low - 0.02 + (high - low + 0.04) * step / 24) for step in range(25)]
+        ax.hist(known, bins=edges, color=data.LINE, edgecolor="white", linewidth=0.5)
+        _log_ticks(ax)
+    ax.yaxis.set_major_locator(_ticker.MaxNLocator(integer=True))
+    ax.set_xlabel("largest |difference| of a sample")
+    ax.set_ylabel("samples")
+    ax.set_title("\n".join(found.words), fontsize=8, loc="left")
+    _tidy(ax)
+    return figure
+
+
+def eigenpairs(rows: Rows, ax: Any = None) -> Any:
+    figure, ax = _axes(ax, 6.0, 3.8)
+    ax.plot([row["pairs"] for row in rows], [row["share"] for row in rows], "-o", color=data.LINE, markersize=4, linewidth=1.4)
+    ax.axhline(1, color=data.KEPT, linewidth=1, linestyle="--", label="all directions")
+    ax.xaxis.set_major_locator(_ticker.MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(_ticker.PercentFormatter(1))
+    ax.set_xlabel("eigenpairs k")
+    ax.set_ylabel("share of the second-order loss")
+    _tidy(ax)
+    ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def interactions(found: data.Interactions, ax: Any = None) -> Any:
+    count = len(found.names)
+    figure, ax = _axes(ax, 2.6 + 0.28 * count, 1.8 + 0.28 * count)
+    image = ax.imshow(found.scaled, cmap="PuOr_r", vmin=-1, vmax=1)
+    names = [_shortened(name) for name in found.names]
+    ax.set_xticks(range(count), names, rotation=60, rotation_mode="anchor", ha="right", fontsize=8)
+    ax.set_yticks(range(count), names, fontsize=8)
+    ax.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=ax, shrink=0.8)
+    bar.set_label("below 0: cancels, above: adds", fontsize=8)
+    return figure
