@@ -273,7 +273,7 @@ def test_report_ofCheck_tellsAgreementAndBits(tool, digits, tmp_path, compressed
     (row,) = page.rows("agreement")
     assert float(row[1][1]) == output["top1_agreement"] and float(row[4][1]) == output["cosine"]
     assert [(row[0][0], row[1][0]) for row in page.rows("weights")] == [
-        (tensor["name"], str(tensor["bits"])) for tensor in document["plan"]["tensors"]]
+        (f"{tensor['node']} · {tensor['operator']}{tensor['name']}", str(tensor["bits"])) for tensor in document["plan"]["tensors"]]
     (tmp_path / "foreign.html").write_text("<p>mine")
     assert tool(*arguments, "--report", tmp_path / "foreign.html").returncode == 1
 

@@ -122,6 +122,8 @@ def test_sweep_writes_a_file_and_a_plan_per_ratio(tool, digits, tmp_path, compre
     assert sizes == [result["bytes"]["file"] for result in results]
     lines = run.stdout.splitlines()
     assert [line.split()[0] for line in lines[2:5]] == ["8x", "11x", "12.8x"]
+    shares = [result["agreement"]["outputs"][0]["top1_agreement"] for result in results]
+    assert [line.split()[-1] for line in lines[2:5]] == [f"{100 * share:.2f}%" for share in shares]
     curve = lines[lines.index("loss") + 1:]
     assert sum(line.count("o") for line in curve if "|" in line) == 3 and max(map(len, curve[:11])) <= 80
     # From the same table: the same plan as a run for this ratio alone.

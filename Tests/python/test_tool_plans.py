@@ -206,6 +206,9 @@ def test_diff_listsWhatDiffers(tool, plans):
     for tensor in told["tensors"]:
         assert (tensor["before"]["bits"], tensor["after"]["bits"]) == (plan[8][tensor["name"]]["bits"], plan[12][tensor["name"]]["bits"])
     assert told["before"]["file_bytes"] > told["after"]["file_bytes"]
+    assert all((tensor["node"], tensor["operator"]) == (plan[8][tensor["name"]]["node"], plan[8][tensor["name"]]["operator"]) for tensor in told["tensors"])
+    shown = tool("diff", plans / "8.json", plans / "12.json").stdout
+    assert shown.splitlines()[0].split()[:3] == ["tensor", "node", "op"] and shown.splitlines()[2].split()[2] == told["tensors"][0]["operator"]
     same = tool("diff", plans / "8.json", plans / "8.json").stdout
     assert f"0 differ, {len(plan[8])} are the same" in same
 

@@ -43,11 +43,13 @@ private struct PlanDifference {
   }
 
   var text: String {
-    var table = Table([("tensor", .left), ("bits", .right), ("", .left), ("bytes", .right), ("loss change", .right)])
+    var table = Table([
+      ("tensor", .left), ("node", .left), ("op", .left), ("bits", .right), ("", .left), ("bytes", .right), ("loss change", .right),
+    ])
     for (name, before, after) in changed {
       let loss = (after?.predictedLossChange ?? .nan) - (before?.predictedLossChange ?? .nan)
       table.add([
-        name, bits(before) + " -> " + bits(after), codings(before, after), signed(bytes(after) - bytes(before)),
+        name, (after ?? before)?.node ?? "", (after ?? before)?.operatorType ?? "", bits(before) + " -> " + bits(after), codings(before, after), signed(bytes(after) - bytes(before)),
         loss.isFinite ? String(format: "%+.2e", loss) : "-",
       ])
     }
@@ -81,7 +83,14 @@ private struct PlanDifference {
       ("command", .string("diff")), ("before", plan(before)), ("after", plan(after)), ("same", .integer(UInt64(sameCount))),
       (
         "tensors",
-        .array(changed.map { .object([("name", .string($0.name)), ("before", tensor($0.before)), ("after", tensor($0.after))]) })
+        .array(
+          changed.map {
+            let either = $0.after ?? $0.before
+            return .object([
+              ("name", .string($0.name)), ("node", .string(either?.node ?? "")), ("operator", .string(either?.operatorType ?? "")),
+              ("before", tensor($0.before)), ("after", tensor($0.after)),
+            ])
+          })
       ),
       ("activations", activations.json),
     ])

@@ -115,8 +115,9 @@ struct SpectrumCommand: ParsableCommand {
   ) throws {
     var rows: [JSONText] = []
     var table = Table([
-      ("tensor", .left), ("weights", .right), ("eigenvalues", .left), ("residual norm", .right), ("converged", .left),
+      ("tensor", .left), ("node", .left), ("op", .left), ("weights", .right), ("eigenvalues", .left), ("residual", .left),
     ])
+    let description = try ModelDescription(model.inspectJSON())
     let selected = try tensor.isEmpty ? nil : makeCurvature(model, calibration, monitor, only: tensor).parameterNames()
     for (name, size) in try model.parameters() where selected?.contains(name) ?? true {
       try Interrupt.check()
@@ -124,16 +125,17 @@ struct SpectrumCommand: ParsableCommand {
       monitor.note(try block.notes())
       let spectrum = try solve(block, monitor)
       let pairs = try spectrum.pairs()
+      let (node, operatorType) = description.reader(of: name)
       rows.append(
         .object([
-          ("name", .string(name)), ("count", .integer(size)), ("applies", .integer(try spectrum.info().applies)),
+          ("name", .string(name)), ("node", .string(node)), ("operator", .string(operatorType)), ("count", .integer(size)), ("applies", .integer(try spectrum.info().applies)),
           ("eigenvalues", .array(pairs.map { .number($0.value) })),
           ("residual_norms", .array(pairs.map { .number($0.residualNorm) })),
           ("converged", .array(pairs.map { .bool($0.converged) })),
         ]))
       table.add([
-        name, grouped(size), pairs.prefix(4).map { String(format: "%.4g", $0.value) }.joined(separator: " "),
-        scientific(pairs.map(\.residualNorm).max() ?? 0), pairs.allSatisfy(\.converged) ? "yes" : "no",
+        name, node, operatorType, grouped(size), pairs.prefix(3).map { String(format: "%.3g", $0.value) }.joined(separator: " "),
+        String(format: "%.1e", pairs.map(\.residualNorm).max() ?? 0) + (pairs.allSatisfy(\.converged) ? "" : ", not converged"),
       ])
     }
     monitor.finish()

@@ -119,8 +119,8 @@ struct SweepCommand: ParsableCommand {
 
   private func table(_ outcomes: [Outcome]) -> String {
     var table = Table([
-      ("asked", .right), ("ratio", .right), ("file ratio", .right), ("bytes", .right), ("bits", .right), ("predicted", .right),
-      ("held out", .right), ("fitted", .right),
+      ("asked", .right), ("ratio", .right), ("file", .right), ("bytes", .right), ("bits", .right), ("predicted", .right),
+      ("held out", .right), ("fitted", .right), ("top-1", .right),
     ])
     for (ratio, outcome) in zip(ratios.values, outcomes) {
       let totals = outcome.totals
@@ -128,6 +128,7 @@ struct SweepCommand: ParsableCommand {
         ratio.text + "x", fixed(totals.ratio) + "x", fixed(totals.ratioOfFiles) + "x", grouped(totals.fileBytes),
         fixed(totals.meanBits, 3), scientific(totals.predictedLossChange), scientific(totals.heldOutLoss),
         scientific(totals.measuredLossChange),
+        outcome.written?.agreement?.comparison.outputs.compactMap(\.agreement).first.map { fixed(100 * $0) + "%" } ?? "-",
       ])
     }
     let curve = TextCurve(

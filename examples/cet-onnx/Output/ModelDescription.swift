@@ -96,6 +96,11 @@ struct ModelDescription {
     }
   }
 
+  /// The node that reads a parameter, and its operator.
+  func reader(of parameter: String) -> (node: String, operatorType: String) {
+    document.parameters.first { $0.name == parameter }.map { ($0.node, $0.operator) } ?? ("", "")
+  }
+
   var opsetText: String {
     document.opsets.sorted { $0.key < $1.key }.map { "\($0.key.isEmpty ? "ai.onnx" : $0.key) \($0.value)" }
       .joined(separator: ", ") + ", IR \(document.ir_version)"

@@ -29,18 +29,15 @@ struct CheckReport {
       }
       page.add(AgreementFigure(runs: [("", agreement)]).figure)
     }
-    let table = DataTable(
-      caption: "Weight tensors of the file, in graph order", columns: ["tensor", "bits", "weights"],
-      rows: description.weights.map {
-        [.text($0.name), .number($0.bits.map(String.init) ?? "float", Double($0.bits ?? 32)), .bytes($0.count)]
+    let table = SearchableTable(
+      id: "weights", title: "Bits of the file", lead: "Weight tensors of the file, in graph order, by the nodes that read them. Head cells sort.",
+      hint: "name, node, operator, bits", columns: [("tensor", false), ("bits", true), ("weights", true)],
+      rows: description.weights.map { weight in
+        let (node, operatorType) = description.reader(of: weight.name)
+        return SearchableTable.tensor(node.isEmpty ? weight.name : "\(node) · \(operatorType)", weight.name)
+          + SearchableTable.bits(weight.bits) + SearchableTable.number(grouped(weight.count), Double(weight.count))
       })
-    if !table.rows.isEmpty {
-      page.sections.append(
-        (
-          "weights", "Bits of the file",
-          "<section id=\"weights\" aria-labelledby=\"weights-title\"><h2 id=\"weights-title\">Bits of the file</h2>\(table.html)</section>"
-        ))
-    }
+    if !table.rows.isEmpty { page.sections.append((table.id, table.title, table.html)) }
     page.facts = [
       ("command line", Page.commandLine), ("file", input), ("library", "libcet \(String(cString: cet_version_string()))"),
       ("SHA-256", description.sha256), ("opset", description.opsetText), ("operators", description.operatorText),

@@ -1,4 +1,4 @@
-/// All tensors: sortable, searchable, with a sentence for each why it has its bits.
+/// All tensors, with a sentence for each why it has its bits.
 struct TensorTable {
   var runs: [(label: String, outcome: Outcome)]
 
@@ -11,46 +11,24 @@ struct TensorTable {
     columns += isSingle ? [("coding", false)] : []
     columns += [("shape", false), ("weights", true), ("bytes", true), ("loss alone", true)]
     columns += isSingle ? [("one less", true), ("one more", true), ("why", false)] : []
-    let head = columns.map { title, isNumber in
-      "<th scope=\"col\"\(isNumber ? " class=\"num\"" : "") aria-sort=\"none\"><button type=\"button\">\(escaped(title))<span aria-hidden=\"true\"></span></button></th>"
-    }.joined()
-    let rows = explanations.enumerated().map { row($0.offset, $0.element, isSingle) }.joined(separator: "\n")
-    return """
-      <section id="tensors" aria-labelledby="tensors-title">
-      <h2 id="tensors-title">Tensors</h2>
-      <p>Loss alone is the entry of the sensitivity table that the choice rests on: the loss with only this tensor quantized. One less and one
-      more are the change of the whole plan's loss at the next smaller and larger width. Head cells sort.</p>
-      <p class="tools"><label for="search">Search</label> <input id="search" type="search" autocomplete="off" placeholder="name, node, operator, bits">
-      <span id="found" role="status">\(explanations.count) of \(explanations.count)</span></p>
-      <div class="box" tabindex="0" role="region" aria-labelledby="tensors-title"><table id="table">
-      <thead><tr>\(head)</tr></thead>
-      <tbody>
-      \(rows)
-      </tbody></table></div>
-      </section>
-      """
+    return SearchableTable(
+      id: "tensors", title: "Tensors",
+      lead: "Loss alone is the entry of the sensitivity table that the choice rests on: the loss with only this tensor quantized. One less and "
+        + "one more are the change of the whole plan's loss at the next smaller and larger width. Head cells sort.",
+      hint: "name, node, operator, bits", columns: columns, rows: explanations.enumerated().map { row($0.offset, $0.element, isSingle) }
+    ).html
   }
 
   private func row(_ index: Int, _ explanation: Explanation, _ isSingle: Bool) -> String {
     let tensor = explanation.tensor
-    func number(_ text: String, _ value: Double) -> String {
-      "<td class=\"num\" data-v=\"\(value.isFinite ? "\(value)" : "")\">\(text)</td>"
-    }
-    func bits(_ tensor: TensorLine) -> String {
-      number(
-        "<i class=\"chip \(style(tensor.isPlanned ? tensor.bits : 32))\"></i>\(tensor.isPlanned ? String(tensor.bits) : "float")",
-        Double(tensor.bits))
-    }
+    let number = SearchableTable.number
     func step(_ step: Explanation.Step?) -> String {
       guard let step else { return number("–", .nan) }
       return number(
         String(format: abs(step.share) >= 10 ? "%+.0f %%" : "%+.1f %%", 100 * step.share).replacing("-", with: "−"), step.share)
     }
-    let subtitle = tensor.title == tensor.name ? "" : "<small>\(escaped(tensor.name))</small>"
-    var cells = [
-      number(String(index + 1), Double(index)), "<th scope=\"row\"><span>\(escaped(tensor.title))</span>\(subtitle)</th>",
-    ]
-    cells += runs.map { bits($0.outcome.tensors[index]) }
+    var cells = [number(String(index + 1), Double(index)), SearchableTable.tensor(tensor.title, tensor.name)]
+    cells += runs.map { $0.outcome.tensors[index] }.map { SearchableTable.bits($0.isPlanned ? $0.bits : nil) }
     if isSingle { cells.append("<td>\(tensor.isPlanned ? escaped(tensor.coding) : "–")</td>") }
     cells += [
       "<td class=\"nowrap\">\(escaped(tensor.shapeText.replacing("x", with: "×")))</td>",
@@ -63,7 +41,7 @@ struct TensorTable {
     if isSingle {
       cells += [step(explanation.fewer), step(explanation.more), "<td class=\"why\">\(escaped(explanation.text))</td>"]
     }
-    return "<tr>\(cells.joined())</tr>"
+    return cells.joined()
   }
 }
 
