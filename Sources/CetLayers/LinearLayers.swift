@@ -4,9 +4,9 @@ import CetOperators
 import CetTensor
 
 /// Finds the weights that can be quantized, in the order in which the graph first reads them: float constants of rank
-/// 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul or a recurrent network, or the table of Gather,
-/// in the main graph, in branches and bodies or in functions, as they are, after operators that only move elements, or
-/// computed from constants (`ConstantFolding`).
+/// 2 or more that are the weight of Conv, ConvTranspose, Gemm, MatMul, Einsum or a recurrent network, or the table of Gather,
+/// GatherND or GatherElements, in the main graph, in branches and bodies or in functions, as they are, after operators that only
+/// move elements, or computed from constants (`ConstantFolding`).
 public final class LinearLayers: Sendable {
   public let layers: [LinearLayer]
   /// The values of `model` before it is widened.
@@ -228,6 +228,8 @@ private struct LayerFinder {
       let isUsual = int(node, "transA", 0) == 0 && int(node, "transBatchA", 0) == 0 && int(node, "transBatchB", 0) == 0
       return matrix(turned: int(node, "transB", 0) != 0, isUsual)
     case "Attention": return matrix(turned: false)
+    case "Einsum": return (.other, min(node.einsumAxis(slot), max(0, shape.count - 1)))
+    case "GatherND", "GatherElements": return (.other, 0)
     case "Gather": return (isPlain && shape.count == 2 && int(node, "axis", 0) == 0 ? .table : .other, 0)
     case "LSTM", "GRU", "RNN":
       guard isPlain, path == .direct, shape.count == 3 else { return (.other, shape.count == 3 ? 1 : 0) }

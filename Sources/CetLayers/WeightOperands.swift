@@ -15,14 +15,28 @@ extension Node {
       ("com.microsoft", "FusedConv"), ("com.microsoft", "FusedGemm"):
       [1]
     case ("", "MatMul"): [1, 0]
-    case ("", "Gather"): [0]
+    case ("", "Einsum"): inputs.count == 2 ? [1, 0] : []
+    case ("", "Gather"), ("", "GatherND"), ("", "GatherElements"): [0]
     case ("", "LSTM"), ("", "GRU"), ("", "RNN"): [1, 2]
     default: []
     }
   }
 
   /// The input that the weight at `slot` multiplies; nil for a table, which is read by index.
-  func activationSlot(of slot: Int) -> Int? { operatorType == "Gather" ? nil : slot == 0 ? 1 : 0 }
+  func activationSlot(of slot: Int) -> Int? { operatorType.hasPrefix("Gather") ? nil : slot == 0 ? 1 : 0 }
+
+  /// The axis of Einsum's operand that its output has and the other operand has not; of several the last, 0 without one.
+  func einsumAxis(_ slot: Int) -> Int {
+    guard case .string(let bytes)? = attributes["equation"] else { return 0 }
+    let equation = bytes.filter { $0 != UInt8(ascii: " ") }
+    let sides = equation.split(separator: UInt8(ascii: "-"), maxSplits: 1)
+    let operands = (sides.first ?? []).split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
+    guard operands.count == 2, operands.indices.contains(slot), !operands[slot].contains(UInt8(ascii: ".")) else { return 0 }
+    let (own, other) = (Array(operands[slot]), operands[1 - slot])
+    // Without an arrow the output has the labels that stand once.
+    let output = sides.count == 2 ? Array(sides[1].dropFirst()) : own.filter { label in own.count { $0 == label } == 1 && !other.contains(label) }
+    return own.lastIndex { output.contains($0) && !other.contains($0) } ?? 0
+  }
 
   /// Inputs whose elements the outputs have, in another order or type; nil for an operator that computes.
   var movedInputs: [String]? {

@@ -11,6 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import cet
+from dequantized_model import dequantized
+from test_symmetric import exact_session
 
 SAMPLES = 96
 
@@ -460,3 +462,45 @@ def test_codes_do_not_depend_on_the_memory_for_statistics():
     plan = cet.plan(model, data, method="uniform", target_bits=3)
     ample, scarce = (cet.quantize(model, data, plan, max_memory=limit) for limit in (8 << 30, 148 << 20))
     assert ample.to_bytes() == scarce.to_bytes()
+
+
+@pytest.mark.parametrize("kind", ["GatherND", "GatherElements", "Einsum matrix", "Einsum turned", "Einsum heads", "Einsum left", "Einsum implicit"])
+def test_tables_and_weights_of_general_operators_are_planned(kind):
+    """What is read by index, or multiplied by labels; scales lie along the axis that the output has."""
+    node, ids, rows = helper.make_node, ("ids", TensorProto.INT64), random(4)
+    head = [node("MatMul", ["e", "H"], ["y"])]
+    outputs = [("y", TensorProto.FLOAT, ["N", 5])]
+    if kind == "GatherND":
+        source = model([node("GatherND", ["E", "ids"], ["e"]), *head], [(*ids, ["N", 1])], outputs, [("E", weight((50, 96), 1, 0.2)), ("H", weight((96, 5), 2))])
+        inputs, name, axis = {"ids": rows.integers(0, 50, (SAMPLES, 1))}, "E", 0
+    elif kind == "GatherElements":
+        source = model(
+            [node("GatherElements", ["E", "ids"], ["e"], axis=0), *head], [(*ids, ["N", 96])], outputs,
+            [("E", weight((50, 96), 1, 0.2)), ("H", weight((96, 5), 2))])
+        inputs, name, axis = {"ids": rows.integers(0, 50, (SAMPLES, 96))}, "E", 0
+    else:
+        equation, shape, axis = {
+            "matrix": ("bi,io->bo", (24, 40), 1), "turned": ("b i, o i -> b o", (40, 24), 0), "heads": ("bi,ihd->bhd", (24, 4, 10), 2),
+            "left": ("io,bi->bo", (24, 40), 1), "implicit": ("bi,io", (24, 40), 1)}[kind.split()[1]]
+        operands = ["W", "x"] if "left" in kind else ["x", "W"]
+        nodes = [node("Einsum", operands, ["z"], equation=equation), node("Flatten", ["z"], ["e"]), *head]
+        source = model(nodes, [("x", TensorProto.FLOAT, ["N", 24])], outputs, [("W", weight(shape, 1, 0.2)), ("H", weight((40, 5), 2))])
+        inputs, name = {"x": skewed((SAMPLES, 24))}, "W"
+    data, loaded = cet.Calibration(inputs), cet.Model(source)
+    assert [parameter.name for parameter in loaded.parameters] == [name, "H"]
+    for bits in (3, 8):
+        for encoding in ("planes", "qdq"):
+            plan = cet.plan(loaded, data, target_bits=bits, bits=[bits], loss="mse", rounding="nearest", encoding=encoding)
+            small = cet.quantize(loaded, data, plan)
+            assert small[name].bits == bits and small[name].axis == axis
+            written, expected = small.to_bytes(), run(dequantized(source, small), inputs)[0]
+            onnx.checker.check_model(onnx.load_from_string(written))
+            found = exact_session(written).run(None, inputs)[0]
+            np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+        plan = cet.plan(loaded, data, target_bits=bits, bits=[bits], loss="mse")
+        before, after = run(source, inputs)[0], run(cet.quantize(loaded, data, plan).to_bytes(), inputs)[0]
+        errors = np.linalg.norm(after - before) / np.linalg.norm(before)
+        assert errors < (0.25 if bits == 3 else 0.02), errors
+    hessian = cet.Hessian(loaded, data, loss="mse", samples=8)
+    vector = random(9).standard_normal(hessian.shape[0]).astype(np.float32)
+    assert np.isfinite(hessian @ vector).all() and np.abs(hessian @ vector).max() > 0

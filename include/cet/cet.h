@@ -661,7 +661,7 @@ typedef struct cet_plan_options {
 CET_API cet_status cet_plan_options_init(cet_plan_options *options, size_t size);
 
 /*
- * Chooses bits for every quantizable weight (Conv, ConvTranspose, Gemm, MatMul weights, Gather tables) so that
+ * Chooses bits for every quantizable weight (Conv, ConvTranspose, Gemm, MatMul, Einsum weights, Gather tables) so that
  * the loss changes least within the budget.
  * Errors: INVALID_ARGUMENT (options; data that do not fit the model), SHAPE_MISMATCH, UNSUPPORTED_OPERATOR,
  * INFEASIBLE_BUDGET, CANCELLED, NUMERIC, OUT_OF_MEMORY.
@@ -1032,9 +1032,9 @@ CET_API size_t cet_model_metadata_count(const cet_model *model);
 CET_API cet_status cet_model_get_metadata(const cet_model *model, size_t index, const char **key, const char **value);
 
 /*
- * A stretch of the parameter vector: one quantizable float constant (weights of Conv, ConvTranspose, Gemm, MatMul,
- * LSTM, GRU and RNN, also behind operators that only move or cast elements, and Gather tables; initializers or
- * Constant nodes, of the main graph or of branches). The vector holds them in graph order, each in C order, as
+ * A stretch of the parameter vector: one quantizable float constant (weights of Conv, ConvTranspose, Gemm, MatMul, Einsum of two
+ * operands, LSTM, GRU and RNN, also behind operators that only move or cast elements, and tables of Gather, GatherND and
+ * GatherElements; initializers or Constant nodes, of the main graph or of branches). The vector holds them in graph order, each in C order, as
  * float32.
  */
 typedef struct cet_parameter_info {

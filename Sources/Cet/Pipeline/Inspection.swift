@@ -10,7 +10,7 @@ extension LoadedModel {
   private var constantProducts: [String] {
     let producers = found.folding.left.reduce(into: Set<String>()) { $0.formUnion($1.producers) }
     return found.index.nodes.enumerated().compactMap { place, node in
-      let isConstant = !found.index.isFed(place) && !node.weightSlots.isEmpty && node.operatorType != "Gather"
+      let isConstant = !found.index.isFed(place) && !node.weightSlots.isEmpty && !node.operatorType.hasPrefix("Gather")
       return isConstant && !producers.contains(node.firstOutput) ? node.firstOutput : nil
     }
   }

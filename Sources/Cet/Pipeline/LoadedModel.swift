@@ -115,7 +115,7 @@ public final class LoadedModel: @unchecked Sendable {
   /// Throws when no weight can be quantized, whatever a plan wants.
   func checkWeights() throws(CetError) {
     guard let first = found.layers.first else {
-      let kinds = "float constants of Conv, ConvTranspose, Gemm, MatMul, Gather, LSTM, GRU or RNN"
+      let kinds = "float constants of Conv, ConvTranspose, Gemm, MatMul, Einsum, Gather, GatherND, GatherElements, LSTM, GRU or RNN"
       throw CetError(.invalidModel, "the model has no quantizable weights (\(existing.summary ?? kinds))")
     }
     guard let reason = found.obstacle(0), !found.layers.indices.contains(where: { found.obstacle($0) == nil }) else { return }
