@@ -4,7 +4,8 @@ import CetQuantize
 import CetTensor
 
 /// Writes quantized tensors as codes of ONNX's integer types under DequantizeLinear, one node for each tensor where its
-/// grid allows: w = (codes − zero point) · scale. Symmetric codes are signed, and their zero point, 0, stands nowhere.
+/// grid allows: w = (codes − zero point) · scale. Symmetric codes are signed, and their zero point, 0, stands nowhere but where the weight
+/// is moved: onnxruntime before 1.28 moves DequantizeLinear behind Transpose, and takes codes without a zero point for uint8 there.
 ///
 /// Zero points of ONNX are whole numbers of codes. Where they count in halves, 2 · code, the zero point and scale / 2 say
 /// the same one type wider. Blocks lie along one axis of DequantizeLinear, those of a `QuantizedTensor` along all axes
@@ -21,6 +22,8 @@ struct DequantizeEncoding: NodeEncoding {
   private(set) var minimumIRVersion: Int64?
   var names: NameScope
   private var shapes: [[Int]: String] = [:]
+  /// Axes of the tensors that were added.
+  private var ranks: [String: Int] = [:]
 
   /// DequantizeLinear has whole zero points: 3 bits lie in 4 there and have room for doubled codes, 2 bits have none.
   static func zeroUnit(bits: Int) -> Int { bits == 3 ? 2 : 1 }
@@ -75,8 +78,17 @@ struct DequantizeEncoding: NodeEncoding {
     for (weight, result) in zip(weights, results) { try add(weight, making: result) }
   }
 
+  /// onnxruntime 1.20 to 1.30 ends its process where a Transpose of such a weight leaves its order of axes to the standard.
+  mutating func reading(_ node: Node) -> [Node]? {
+    guard node.domain.isEmpty, node.operatorType == "Transpose", node.attributes["perm"] == nil, let rank = ranks[node.input(0)] else { return nil }
+    var explicit = node
+    explicit.attributes["perm"] = .ints((0..<rank).reversed().map(Int64.init))
+    return [explicit]
+  }
+
   private mutating func add(_ weight: WrittenWeight, making result: String) throws(CetError) {
     let form = weight.form
+    ranks[form.name] = form.shape.count
     guard !form.coding.isTrellis else {
       throw CetError(.invalidArgument, "encoding 'qdq' cannot hold the trellis codes of '\(form.name)': plan or quantize for this encoding")
     }
@@ -120,15 +132,19 @@ struct DequantizeEncoding: NodeEncoding {
     case 4: need(opset: 21, irVersion: 10)
     default: break
     }
-    if storage.bitWidth == 2, output == result, codeShape.count == 2, codeShape[1] % 4 != 0, form.axis != 0 {
-      // ONNX Runtime (1.32) packs such a matrix under MatMul or Gemm for a kernel that takes columns by four, and makes other
-      // numbers of it. It packs what has two axes: one more in front keeps it off.
+    // ONNX Runtime (1.32) packs such a matrix under MatMul or Gemm for a kernel that takes columns by four, and makes other numbers of it.
+    let isMispacked = storage.bitWidth == 2 && (codeShape.last ?? 0) % 4 != 0 && form.axis != 0
+    // Beside codes of activations it makes a kernel of integers of a product, when nothing but Identity is between, and leaves the blocks out.
+    let isMixedUp = weight.isBesideCodes && weight.isMoved && blocks > 1
+    if isMispacked || isMixedUp, output == result, codeShape.count == 2 {
+      // Both happen to what has two axes: one more in front keeps it off.
       codeShape.insert(1, at: 0)
       if gridShape.count == 2 { gridShape.insert(1, at: 0) }
       if case .int(let axis)? = attributes["axis"] { attributes["axis"] = .int(axis + 1) }
       output = names.takeValue("\(form.name).cet.matrix")
     }
-    let parts = form.coding.hasZeroPoints ? ["q", "scale", "zero"] : ["q", "scale"]
+    let hasZeroPoints = form.coding.hasZeroPoints || weight.isMoved
+    let parts = hasZeroPoints ? ["q", "scale", "zero"] : ["q", "scale"]
     let inputs = parts.map { names.takeValue("\(form.name).cet.\($0)") }
     let (unit, middle) = (UInt8(form.zeroUnit), UInt8(form.coding.hasZeroPoints ? 0 : form.middle))
     initializers += [
@@ -145,8 +161,11 @@ struct DequantizeEncoding: NodeEncoding {
           return unit == 1 ? scales : scales.map { $0 / Float(unit) }
         }),
     ]
-    if form.coding.hasZeroPoints {
-      initializers.append(Initializer(name: inputs[2], tensor: try weight.filled(storage, gridShape) { order.grids($0.zeroPoints) }))
+    if hasZeroPoints {
+      let zeros = try weight.filled(storage, gridShape) { tensor in
+        form.coding.hasZeroPoints ? order.grids(tensor.zeroPoints) : [UInt8](repeating: 0, count: tensor.scales.count)
+      }
+      initializers.append(Initializer(name: inputs[2], tensor: zeros))
     }
     nodes.append(Node("DequantizeLinear", inputs: inputs, outputs: [output], attributes: attributes))
     if output != result { try reshape(form, layout, output, making: result) }

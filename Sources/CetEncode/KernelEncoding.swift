@@ -20,6 +20,7 @@ struct KernelEncoding: WeightEncoding {
   private static let domain = "com.microsoft"
   static let usualBlocks = Granularity.block(128)
 
+  private let opset: Int
   private var planes: PlaneEncoding
   private let runtime: Runtime
   private var own: [Initializer] = []
@@ -53,6 +54,7 @@ struct KernelEncoding: WeightEncoding {
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }
 
   init(opset: Int, names: NameScope, runtime: Runtime?) {
+    self.opset = opset
     planes = PlaneEncoding(opset: opset, names: names, runtime: runtime)
     self.runtime = runtime ?? .usual
   }
@@ -97,14 +99,15 @@ struct KernelEncoding: WeightEncoding {
   }
 
   mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?] {
-    var rest: [WrittenWeight] = []
-    for weight in weights {
-      guard weight.kernelWidths(runtime).contains(weight.form.bits), let layer = weight.layer else {
-        rest.append(weight)
-        continue
-      }
-      if case .table = layer.kind { try addTable(weight) } else { try addProduct(weight) }
+    func isTable(_ weight: WrittenWeight) -> Bool { if case .table? = weight.layer?.kind { true } else { false } }
+    let isInKernel = weights.map { $0.kernelWidths(runtime).contains($0.form.bits) && $0.layer != nil }
+    hasTypedTable = zip(weights, isInKernel).contains { $1 && isTable($0) && $0.form.bits == 4 }
+    // Planes beside it are of the operator set that its types need.
+    if hasTypedTable { planes = PlaneEncoding(opset: max(opset, KernelEncoding.sufficientOpset), names: planes.names, runtime: runtime) }
+    for (weight, isInKernel) in zip(weights, isInKernel) where isInKernel {
+      if isTable(weight) { try addTable(weight) } else { try addProduct(weight) }
     }
+    let rest = zip(weights, isInKernel).compactMap { $1 ? nil : $0 }
     _ = try planes.add(rest)
     return weights.map { _ in nil }
   }
@@ -148,7 +151,6 @@ struct KernelEncoding: WeightEncoding {
     let hasZeroPoints = KernelEncoding.hasZeroPoints(form.format)
     // Without zero points codes of UINT4 would begin at 0, those of uint8 in the middle.
     let type: ElementType = form.bits != 4 ? .uint8 : hasZeroPoints ? .uint4 : .int4
-    if type != .uint8 { hasTypedTable = true }
     let shift = type == .int4 ? UInt8(form.middle) : 0
     let codesPerByte = form.bits == 2 ? 4 : 1
     let operands = takeNames(form)

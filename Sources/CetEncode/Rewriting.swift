@@ -32,7 +32,14 @@ public final class Rewriting: Sendable {
     let others = indices.filter { !held.contains($0) }
     try check(others, contents, encoding, runtime)
     let shapes = Dictionary(model.graph.initializers.map { ($0.name, $0.tensor.shape) }, uniquingKeysWith: { first, _ in first })
-    let made = try written.add(others.compactMap { index in contents[index].map { WrittenWeight($0, of: found.layers[index]) } })
+    let made = try written.add(
+      others.compactMap { index in
+        contents[index].map { content in
+          var weight = WrittenWeight(content, of: found.layers[index])
+          weight.isBesideCodes = !activations.isEmpty
+          return weight
+        }
+      })
     let tensors = Dictionary(uniqueKeysWithValues: zip(others, made))
     for index in indices {
       guard let content = contents[index] else { continue }
@@ -61,6 +68,11 @@ public final class Rewriting: Sendable {
       let replaced = standing.map { written.reading($0) }
       if replaced.contains(where: { $0 != nil }) {
         edit.replacedNodes[node.firstOutput] = zip(standing, replaced).flatMap { $1 ?? [$0] }
+      }
+      for place in found.layers[index].isMoved ? found.index.readers(of: found.layers[index].name) : [] {
+        let mover = found.index.nodes[place]
+        guard edit.replacedNodes[mover.firstOutput] == nil, let nodes = written.reading(mover) else { continue }
+        edit.replacedNodes[mover.firstOutput] = nodes
       }
     }
     edit.domains = written.domains

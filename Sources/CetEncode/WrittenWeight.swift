@@ -33,6 +33,8 @@ struct WrittenWeight {
   var elementType = ElementType.float32
   /// Whether something else than a layer reads it, such as Transpose.
   var isMoved = false
+  /// Whether the file rounds activations.
+  var isBesideCodes = false
   /// nil: only the form counts.
   var layer: LinearLayer?
 

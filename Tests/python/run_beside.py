@@ -1,4 +1,4 @@
-"""Runs models in a runtime that PYTHONPATH has: `run_beside.py onnxruntime|openvino|openvino-usual FOLDER`.
+"""Runs models in a runtime that PYTHONPATH has: `run_beside.py onnxruntime|onnxruntime-usual|openvino|openvino-usual FOLDER`.
 
 FOLDER has NAME.onnx and one inputs.npz for all of them. Afterwards it has NAME.RUNTIME.npy, the first output, of the models that could
 be loaded, and RUNTIME.json with what the runtime said of the others.
@@ -11,13 +11,14 @@ import sys
 import numpy as np
 
 
-def with_onnxruntime():
+def with_onnxruntime(is_usual):
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    # As the nodes say it: no DequantizeLinear becomes an integer kernel.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not is_usual:
+        # As the nodes say it: no DequantizeLinear becomes an integer kernel.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 
     def run(path, inputs):
         session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
@@ -39,8 +40,8 @@ def with_openvino(options):
 
 
 name, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-if name == "onnxruntime":
-    version, run = with_onnxruntime()
+if name.startswith("onnxruntime"):
+    version, run = with_onnxruntime(name == "onnxruntime-usual")
 else:
     version, run = with_openvino({} if name == "openvino-usual" else {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"})
 inputs = dict(np.load(folder / "inputs.npz"))

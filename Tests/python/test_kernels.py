@@ -101,6 +101,23 @@ def test_kernels_leave_what_they_have_not_to_planes(options):
     np.testing.assert_allclose(session_output(written, {"ids": IDS}), expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("opset", [8, 9, 11, 12, 13])
+@pytest.mark.parametrize("bits, granularity", [(3, None), (5, "per-axis"), (6, "block:32"), (7, None), (8, "per-tensor")])
+def test_planes_beside_a_typed_table_are_of_its_operator_set(opset, bits, granularity):
+    """A table of 4 bits needs operator set 21, whatever the source has."""
+    node = helper.make_node
+    content = made(
+        [node("Gather", ["E", "ids"], ["e"]), node("Flatten", ["e"], ["f"]), node("MatMul", ["f", "W"], ["h"]), node("Tanh", ["h"], ["t"]),
+         node("MatMul", ["t", "V"], ["y"])],
+        [weight("E", 50, 20), weight("W", 120, 32), weight("V", 32, 5)], [helper.make_tensor_value_info("y", 1, ["N", 5])], opset=opset)
+    small = compressed(content, {"ids": IDS}, bits=sorted({4, bits}), fix={"E": 4, "W": bits, "V": bits}, target_bits=8, granularity=granularity)
+    written = small.to_bytes()
+    expected = session_output(dequantized(content, small), {"ids": IDS})
+    np.testing.assert_allclose(session_output(written, {"ids": IDS}), expected, atol=1e-5 * np.abs(expected).max())
+    assert operators(written).count("GatherBlockQuantized") == (granularity != "per-tensor")
+    assert small.plan.summary.file_bytes == len(written)
+
+
 def test_kernels_compensated_rounding_keeps_the_measured_loss():
     content = text_model()
     model, data = cet.Model(content), cet.Calibration({"ids": IDS})

@@ -85,8 +85,17 @@ def tied():
          node("MatMul", ["c", "H"], ["y"])], [weight("W", 32, 32), weight("H", 32, 5)], "even", 32)
 
 
+def moved():
+    """Weights behind Transpose, with axes named and not, one of them read as it is too, and behind Identity."""
+    node = helper.make_node
+    return made(
+        [node("MatMul", ["even", "A"], ["a"]), node("Tanh", ["a"], ["b"]), node("Transpose", ["A"], ["at"]), node("MatMul", ["b", "at"], ["c"]),
+         node("Identity", ["B"], ["bi"]), node("MatMul", ["c", "bi"], ["d"]), node("Transpose", ["C"], ["ct"], perm=[1, 0]),
+         node("MatMul", ["d", "ct"], ["y"])], [weight("A", 32, 16), weight("B", 32, 32), weight("C", 5, 32)], "even", 32)
+
+
 MODELS = {"text": ("ids", text()), "images": ("image", images()), "sequences": ("x", sequences()), "products": ("odd", products()),
-          "tied": ("even", tied())}
+          "tied": ("even", tied()), "moved": ("even", moved())}
 
 
 class Files:
@@ -131,7 +140,7 @@ def files(tmp_path_factory):
     made = Files(tmp_path_factory.mktemp("runtimes"))
     for kind in MODELS:
         for encoding, widths in ENCODINGS.items():
-            if (kind, encoding) == ("tied", "qdq"):
+            if (kind, encoding) in [("tied", "qdq"), ("moved", "qdq")]:
                 continue  # OpenVINO's process may end by a signal
             for bits in widths:
                 for granularity in GRANULARITIES:
@@ -152,6 +161,35 @@ def test_oldest_onnxruntime_opens_and_computes_what_inspect_says(files):
     # Codes of 2 bits, in a type or in a kernel, came later, and so did kernels of 8 bits; nothing else is held back.
     assert all(" qdq 2 " in case or " ort 2 " in case or " ort 8 " in case for case in messages), messages
     assert max(errors.values()) < 1e-5, errors
+
+
+@pytest.fixture(scope="module")
+def moved_files(tmp_path_factory):
+    """Weights that operators move, under DequantizeLinear."""
+    made = Files(tmp_path_factory.mktemp("moved"))
+    for bits in (4, 8):
+        for granularity in GRANULARITIES:
+            for coding in ("affine", "symmetric"):
+                for kind in ("moved", "tied"):
+                    made.add(
+                        f"{kind} {bits} {granularity} {coding}", kind, bits=[bits], target_bits=bits, encoding="qdq", granularity=granularity,
+                        coding=coding)
+    return made
+
+
+def test_oldest_onnxruntime_computes_with_moved_weights(moved_files):
+    _, messages, errors = moved_files.run("onnxruntime", "old-runtime")
+    assert not messages and max(errors.values()) < 1e-5, (messages, errors)
+    assert all(said["oldest_runtime"] == "ort-1.20" for said in moved_files.said.values())
+
+
+@pytest.mark.parametrize("which", ["files", "moved_files"])
+def test_oldest_onnxruntime_opens_by_its_defaults_what_inspect_says(which, request):
+    """Its optimisations move and fuse DequantizeLinear, and round activations of products to 8 bits."""
+    files = request.getfixturevalue(which)
+    _, messages, errors = files.run("onnxruntime-usual", "old-runtime")
+    assert {case for case, said in files.said.items() if said["oldest_runtime"] != "ort-1.20"} == set(messages), messages
+    assert max(errors.values()) < 0.05, {case: error for case, error in errors.items() if error > 0.05}
 
 
 def test_openvino_opens_and_computes_what_inspect_says(files):

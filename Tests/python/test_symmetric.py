@@ -140,3 +140,24 @@ def test_tool_writes_signed_weights_of_the_size_it_said(tool, digits, tmp_path):
     assert said["bytes"]["file"] == (tmp_path / "small.onnx").stat().st_size
     types = {tensor.data_type for tensor in onnx.load(tmp_path / "small.onnx").graph.initializer}
     assert types & {onnx.TensorProto.INT4, onnx.TensorProto.INT8} and not types & {onnx.TensorProto.UINT4, onnx.TensorProto.UINT8}
+
+
+@pytest.mark.parametrize("coding", ["affine", "symmetric"])
+@pytest.mark.parametrize("granularity", ["per-axis", "block:16"])
+def test_weights_behind_identity_beside_codes_of_activations(coding, granularity):
+    """onnxruntime takes Identity out, and then makes a kernel of integers, which has no blocks."""
+    node = helper.make_node
+    values = [numpy_helper.from_array((RANDOM.standard_normal(shape) * 0.3).astype(np.float32), name) for name, shape in (("A", (64, 48)), ("B", (48, 5)))]
+    graph = helper.make_graph(
+        [node("Identity", ["A"], ["a"]), node("MatMul", ["x", "a"], ["h"]), node("Tanh", ["h"], ["t"]), node("MatMul", ["t", "B"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", 1, ["N", 64])], [helper.make_tensor_value_info("y", 1, ["N", 5])], values)
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10).SerializeToString()
+    feeds = {"x": RANDOM.standard_normal((64, 64)).astype(np.float32)}
+    written = compressed(
+        content, feeds, bits=[8], target_bits=8, granularity=granularity, encoding="qdq", coding=coding, activations=8).to_bytes()
+    plain = ort.SessionOptions()
+    plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    expected = ort.InferenceSession(written, plain, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+    for rows in (1, 64):
+        found = session_output(written, {"x": feeds["x"][:rows]})
+        np.testing.assert_allclose(found, expected[:rows], atol=0.01 * np.abs(expected).max())
