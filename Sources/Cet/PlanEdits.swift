@@ -97,7 +97,7 @@ extension LoadedModel {
         // Of a policy of trellises alone, grids are what an edited document may still ask for.
         guard kinds.contains(tensor.coding) || tensor.coding == .affine && tensor.bits > 1 else {
           throw CetError(
-            .invalidArgument, "the plan gives '\(tensor.name)' \(tensor.bits) bits and \(tensor.coding.rawValue) codes, which it cannot have")
+            .invalidArgument, "the plan gives '\(tensor.name)' \(tensor.coding.rawValue) codes of \(tensor.bits == 1 ? "1 bit" : "\(tensor.bits) bits"), which it cannot have")
         }
       }
       tensor.name(layer)

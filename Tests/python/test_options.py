@@ -125,6 +125,11 @@ def test_bits_patterns_and_rules_have_the_tools_forms():
     assert grammar.pattern_list("keep", "*.bias") == ["*.bias"] and grammar.pattern_list("keep", None) == []
     assert grammar.fix_rules({"x": 4}) == grammar.fix_rules("x=4") == grammar.fix_rules(["x=4"]) == [("x", 4)]
     assert grammar.fix_rules("a=b=4") == [("a=b", 4)]
+    assert grammar.bit_limits(3, "min_bits") == grammar.bit_limits("3", "min_bits") == [("*", 3)]
+    assert grammar.bit_limits(["3", "fc*=4"], "min_bits") == [("*", 3), ("fc*", 4)]
+    assert grammar.bit_limits({"a": 2}, "max_bits") == [("a", 2)] and grammar.bit_limits(None, "max_bits") == []
+    with pytest.raises(cet.InvalidArgument, match="max_bits '9'"):
+        grammar.bit_limits("9", "max_bits")
     for wrong in ("2,,3", "0", "9", "2 3", "two"):
         with pytest.raises(cet.InvalidArgument, match="bits"):
             grammar.bits_mask(wrong)

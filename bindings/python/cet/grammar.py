@@ -19,6 +19,9 @@ Patterns = Union[str, Iterable[str]]
 FixRules = Union[Mapping[str, int], str, Iterable[str]]
 """Bits of tensors by pattern: `{"fc*": 4}`, `"fc*=4"` or `["fc*=4", "conv1.weight=8"]`."""
 
+BitLimits = Union[FixRules, int]
+"""The same, or bits alone, which hold for all tensors: 3, `"3"`, `["3", "fc*=4"]`."""
+
 _UNITS = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _SIZE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?([kmg]?i?b)?", re.ASCII)
 
@@ -112,6 +115,15 @@ def pattern_list(option: str, patterns: Optional[Patterns]) -> List[str]:
         if not isinstance(pattern, str):
             raise TypeError(f"{option}: expected patterns over names, got {pattern!r}")
     return found
+
+
+def bit_limits(limits: Optional[BitLimits], option: str) -> List[Tuple[str, int]]:
+    """Pairs of pattern and bits; bits alone are of the pattern that matches all."""
+    if isinstance(limits, int):
+        return [("*", whole(option, limits))]
+    if limits is None or isinstance(limits, Mapping):
+        return fix_rules(limits, option)
+    return fix_rules([f"*={rule}" if re.fullmatch("[1-8]", rule) else rule for rule in pattern_list(option, limits)], option)
 
 
 def fix_rules(rules: Optional[FixRules], option: str = "fix") -> List[Tuple[str, int]]:

@@ -41,7 +41,7 @@ class PlanCall:
             setattr(options, f"{name}_patterns", patterns)
             setattr(options, f"{name}_count", count)
         for name, argument in (("fix", "fix"), ("min", "min_bits"), ("max", "max_bits")):
-            rules = g.fix_rules(given[argument], argument)
+            rules = g.fix_rules(given[argument]) if argument == "fix" else g.bit_limits(given[argument], argument)
             patterns, count = strings([pattern for pattern, _ in rules])
             setattr(options, f"{name}_patterns", patterns)
             setattr(options, f"{name}_bits", (c.c_int32 * count)(*[bits for _, bits in rules]))

@@ -12,7 +12,7 @@ from . import html, tables
 from . import structs as s
 from . import words as w
 from .calibration import Calibration
-from .grammar import ActivationBits, ByteSize, FixRules, Patterns, Widths
+from .grammar import ActivationBits, BitLimits, ByteSize, FixRules, Patterns, Widths
 from .library import check, initialized, lib, taken_text
 from .model import Model
 from .native import Handle, Log, Pathlike, Watch, made, name_bytes, notes, shape_of
@@ -251,7 +251,7 @@ class Plan(Handle):
         granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
         coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
         keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
-        min_bits: Optional[FixRules] = None, max_bits: Optional[FixRules] = None, group: Optional[Patterns] = None,
+        min_bits: Optional[BitLimits] = None, max_bits: Optional[BitLimits] = None, group: Optional[Patterns] = None,
         activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
         activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None, external_data: bool = False,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
@@ -316,7 +316,7 @@ def plan(
     granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
     coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
     keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
-    min_bits: Optional[FixRules] = None, max_bits: Optional[FixRules] = None, group: Optional[Patterns] = None,
+    min_bits: Optional[BitLimits] = None, max_bits: Optional[BitLimits] = None, group: Optional[Patterns] = None,
     activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
     activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None, external_data: bool = False,
     shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
@@ -351,7 +351,7 @@ def plan(
         keep: Patterns (`*` and `?`) of initializers that stay float32, `"fc*"` or a list; `"node:..."` and `"op:..."` are over the nodes
             that read them and over these nodes' operators, here and in what follows.
         fix: Bits of tensors by pattern, `{"fc*": 4}` or `["fc*=4"]`; the last match counts, and keep wins over fix.
-        min_bits: Fewest bits by pattern, as for fix, of tensors whose bits are chosen.
+        min_bits: Fewest bits of tensors whose bits are chosen: 3, or by pattern as for fix.
         max_bits: Most bits. Of several rules for a tensor the strictest holds.
         group: Patterns whose tensors get the same bits; "auto" for siblings that runtimes fuse, as query, key and value.
         output: Graph output that the loss reads, default the first.

@@ -8,7 +8,7 @@ from typing import Any, Iterable, Mapping, NoReturn, Optional, Sequence
 from . import html
 from .batches import BatchReader
 from .calibration import Calibration
-from .grammar import ActivationBits, ByteSize, FixRules, Patterns, Widths
+from .grammar import ActivationBits, BitLimits, ByteSize, FixRules, Patterns, Widths
 from .library import check, lib
 from .model import Model
 from .native import Callbacks, Handle, Log, Pathlike, Tensors, Watch, made, path_bytes, refuse_pickling
@@ -47,7 +47,7 @@ class Session(Handle):
         granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
         coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
         keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
-        min_bits: Optional[FixRules] = None, max_bits: Optional[FixRules] = None, group: Optional[Patterns] = None,
+        min_bits: Optional[BitLimits] = None, max_bits: Optional[BitLimits] = None, group: Optional[Patterns] = None,
         activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
         activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None, external_data: bool = False,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
@@ -110,7 +110,7 @@ class Session(Handle):
         granularity: Optional[str] = None, encoding: Optional[Encoding] = None, min_runtime: Optional[str] = None,
         coding: Optional[Coding] = None, effort: Optional[Effort] = None, bits: Optional[Widths] = None,
         keep: Optional[Patterns] = None, fix: Optional[FixRules] = None, output: Optional[str] = None,
-        min_bits: Optional[FixRules] = None, max_bits: Optional[FixRules] = None, group: Optional[Patterns] = None,
+        min_bits: Optional[BitLimits] = None, max_bits: Optional[BitLimits] = None, group: Optional[Patterns] = None,
         activations: Optional[ActivationBits] = None, activation_range: Optional[ActivationRange] = None,
         activation_loss: Optional[float] = None, activation_mean_bits: Optional[float] = None, external_data: bool = False,
         shifts: Optional[int] = None, eigenpairs: Optional[int] = None, max_iterations: Optional[int] = None,
