@@ -24,9 +24,11 @@ public final class InputFactors {
     if let known = made[order] { return known }
     let factors = try groups.map { group throws(CetError) in
       let columns = Int(Double(group.covariance.count).squareRoot().rounded())
+      let damping = max(
+        SamplePolicy.relativeDamping(patches: group.patches, columns: columns),
+        Shrinkage.damping(group.covariance, columns: columns, patches: group.patches))
       return try CurvatureFactor(
-        covariance: group.covariance, dimension: columns,
-        relativeDamping: SamplePolicy.relativeDamping(patches: group.patches, columns: columns), columns: order, workers: workers)
+        covariance: group.covariance, dimension: columns, relativeDamping: damping, columns: order, workers: workers)
     }
     made[order] = factors
     return factors

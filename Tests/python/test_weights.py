@@ -504,3 +504,21 @@ def test_tables_and_weights_of_general_operators_are_planned(kind):
     hessian = cet.Hessian(loaded, data, loss="mse", samples=8)
     vector = random(9).standard_normal(hessian.shape[0]).astype(np.float32)
     assert np.isfinite(hessian @ vector).all() and np.abs(hessian @ vector).max() > 0
+
+
+def test_fewer_samples_than_columns_still_help_new_samples():
+    """300 samples of 577 columns show half of the directions: errors must not gather in the others."""
+    generator = random(1)
+    mixing = np.eye(577) + generator.standard_normal((577, 577)) * 0.7 / np.sqrt(577)
+    inputs = (generator.standard_normal((3300, 577)) @ mixing + generator.standard_normal(577)).astype(np.float32)
+    weights = weight((577, 9), 2, 0.3)
+    source = model(
+        [helper.make_node("MatMul", ["x", "W"], ["h"]), helper.make_node("Add", ["h", "b"], ["y"])], [("x", TensorProto.FLOAT, ["n", 577])],
+        [("y", TensorProto.FLOAT, ["n", 9])], [("W", weights), ("b", np.zeros(9, np.float32))])
+    seen, new = {"x": inputs[:300]}, {"x": inputs[300:]}
+    errors = {}
+    for rounding in ("nearest", "gptq"):
+        loaded, data = cet.Model(source), cet.Calibration(seen)
+        plan = cet.plan(loaded, data, target_bits=4, bits=[4], coding="affine", rounding=rounding, loss="mse", method="uniform")
+        errors[rounding] = error(run(source, new), run(cet.quantize(loaded, data, plan).to_bytes(), new))
+    assert errors["gptq"] < 0.65 * errors["nearest"], errors
