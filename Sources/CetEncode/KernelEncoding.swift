@@ -100,7 +100,7 @@ struct KernelEncoding: WeightEncoding {
 
   mutating func add(_ weights: [WrittenWeight]) throws(CetError) -> [Tensor?] {
     func isTable(_ weight: WrittenWeight) -> Bool { if case .table? = weight.layer?.kind { true } else { false } }
-    let isInKernel = weights.map { $0.kernelWidths(runtime).contains($0.form.bits) && $0.layer != nil }
+    let isInKernel = weights.map { $0.kernelWidths(runtime).contains($0.form.bits) }
     hasTypedTable = zip(weights, isInKernel).contains { $1 && isTable($0) && $0.form.bits == 4 }
     // Planes beside it are of the operator set that its types need.
     if hasTypedTable { planes = PlaneEncoding(opset: max(opset, KernelEncoding.sufficientOpset), names: planes.names, runtime: runtime) }

@@ -52,8 +52,8 @@ public enum SamplePolicy {
   /// that uses it.
   public static func patchStep(patches: Int, columns: Int) -> Int { max(1, patches / max(32768, 24 * columns)) }
 
-  /// λ of rounding relative to the mean input variance. Fewer patches than unknowns leave directions that no patch has
-  /// shown: they get more.
+  /// The least λ of rounding relative to the mean input variance; `Shrinkage` may ask for more. Fewer patches than unknowns leave
+  /// directions that no patch has shown: they get more.
   public static func relativeDamping(patches: Int, columns: Int) -> Double { patches < 4 * columns ? 0.05 : 0.03 }
 
   // MARK: Step 7

@@ -31,8 +31,8 @@ import Testing
       }
       let damping = Shrinkage.damping(c, columns: columns, patches: rows)
       let best = (0...900).map { distance(Double($0) / 1000) }.min() ?? 0
-      let found = distance(damping / (1 + damping))
-      #expect(found < 1.35 * best + 1e-3 * distance(0))
+      // It is made for normal patches of any covariance: the closest where all directions vary alike, less so where one in forty does.
+      #expect(distance(damping / (1 + damping)) < (falling ? 1.35 : 1.02) * best + (falling ? 0 : 0.02) * distance(0))
       #expect(falling ? damping < 0.1 : damping > 2)
     }
   }
