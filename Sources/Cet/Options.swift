@@ -94,9 +94,14 @@ public struct PlanOptions: Sendable, Equatable {
 
   public init(target: Target) { self.target = target }
 
-  /// What codes a written tensor may have.
+  /// What codes a written tensor may have, whatever model it is of.
   func codeRules(_ trellis: TrellisCode) -> CodeRules {
     encoding.codeRules(granularity, coding: coding, trellis: trellis)
+  }
+
+  /// What codes the tensors of a model may have.
+  func codeRules(of model: LoadedModel) -> CodeRules {
+    encoding.codeRules(granularity, coding: coding, trellis: model.trellisCode, layers: model.found.layers, runtime: runtime)
   }
 
   /// Whether a tensor may have trellis codes: that does not depend on which.
@@ -106,13 +111,28 @@ public struct PlanOptions: Sendable, Equatable {
   func settled(for model: LoadedModel) -> PlanOptions {
     var options = self
     if choosesEncoding {
-      options.encoding = activations.map { .besideActivations($0.bits, runtime) } ?? .chosen(for: model.found.layers, runtime)
+      options.encoding = activations.map { .besideActivations($0.bits, runtime) } ?? .chosen(for: model.found.layers, runtime, bits: bits)
+      if options.encoding == .ort, !leavesKernelBits(model) { options.encoding = .planes }
     }
     if usesUsualGranularity { options.granularity = options.encoding.usualGranularity(of: model.found.layers, runtime) }
     (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
     if coding == .auto, rounding == .nearest || !options.encoding.carriesTrellis { options.coding = .affine }
     options.bits = options.widths
     return options
+  }
+
+  /// Whether the target can be met by kernels of at least 4 bits: with fewer their grids lose far more than what planes can have. What
+  /// a loss asks for is not known, and may be 8 bits.
+  private func leavesKernelBits(_ model: LoadedModel) -> Bool {
+    if case .maximumLoss = target, !(runtime ?? .usual).hasWideKernels { return false }
+    var trial = self
+    (trial.encoding, trial.choosesEncoding) = (.ort, false)
+    trial.bits = bits.map { $0.filter { $0 >= 4 } } ?? [4]
+    if trial.bits == [] { return false }
+    do {
+      try PlanDraft(model, trial.settled(for: model), reached: Set(model.found.layers.indices)).checkTarget()
+      return true
+    } catch { return false }
   }
 
   /// Allowed bits. Between 4 and 8 bits a grid gains less than it costs.

@@ -53,13 +53,15 @@ extension PlannedTensor {
   }
 
   /// Computes what the file holds for the tensor at its bits.
-  /// - Parameter isInteger: see `CompressionPlan.heldIntegers`.
-  mutating func countBytes(_ options: PlanOptions, isInteger: Bool = false) {
+  /// - Parameters:
+  ///   - rules: of the model; nil: its scales count as float32.
+  ///   - isInteger: see `CompressionPlan.heldIntegers`.
+  mutating func countBytes(_ options: PlanOptions, _ rules: CodeRules? = nil, isInteger: Bool = false) {
     (codeBytes, storedBytes) = bits == PlannedTensor.keptBits
       ? (0, count * 4)
       : FileSizes.storedBytes(
         shape, axis: axis, CodeFormat(bits: bits, coding: Coding(coding, trellis: .small)), granularity: options.granularity,
-        encoding: options.encoding, isInteger: isInteger)
+        encoding: options.encoding, hasNarrowScales: rules?.hasNarrowScales(name, bits: bits) ?? false, isInteger: isInteger)
   }
 }
 
@@ -73,6 +75,7 @@ extension LoadedModel {
     }
     var plan = plan
     let integers = try plan.heldIntegers(of: self)
+    let rules = plan.options.codeRules(of: self)
     var left = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     plan.tensors = try found.layers.enumerated().map { index, layer throws(CetError) in
       guard var tensor = left.removeValue(forKey: layer.name) else {
@@ -93,7 +96,7 @@ extension LoadedModel {
           "the plan gives '\(tensor.name)' \(tensor.bits) bits, expected \(widths.lowerBound) to \(widths.upperBound)")
       }
       if tensor.isPlanned {
-        let kinds = plan.options.codeRules(trellisCode).codings(bits: tensor.bits, columns: layer.columns).map(\.kind)
+        let kinds = rules.codings(bits: tensor.bits, columns: layer.columns).map(\.kind)
         // Of a policy of trellises alone, grids are what an edited document may still ask for.
         guard kinds.contains(tensor.coding) || tensor.coding == .affine && tensor.bits > 1 else {
           throw CetError(
@@ -102,7 +105,7 @@ extension LoadedModel {
       }
       tensor.name(layer)
       tensor.axis = plan.options.granularity == .perTensor ? nil : layer.axis
-      tensor.countBytes(plan.options, isInteger: integers.contains(index))
+      tensor.countBytes(plan.options, rules, isInteger: integers.contains(index))
       return tensor
     }
     if let unknown = left.keys.min() {

@@ -43,9 +43,24 @@ public enum Encoding: String, Sendable, CaseIterable {
   public var holdsIntegers: Bool { self == .qdq }
 
   /// What codes a written tensor may have.
-  /// - Parameter trellis: the code of tensors that have trellis codes.
-  public func codeRules(_ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil) -> CodeRules {
-    CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil) { rules.zeroUnit(bits: $0) }
+  /// - Parameters:
+  ///   - trellis: the code of tensors that have trellis codes.
+  ///   - layers: whose weights are rounded; none where only forms count.
+  public func codeRules(
+    _ granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil, layers: [LinearLayer] = [],
+    runtime: Runtime? = nil
+  ) -> CodeRules {
+    var narrow: [String: Set<Int>] = [:]
+    for layer in layers { narrow[layer.name] = narrowScaleWidths(of: layer, granularity, runtime) }
+    return CodeRules(granularity: granularity, coding: coding, trellis: carriesTrellis ? trellis : nil, narrowScales: narrow) {
+      rules.zeroUnit(bits: $0)
+    }
+  }
+
+  /// Widths at which a layer's scales are float16 in the file, as kernels have them whose other operand is float16; nil: none.
+  func narrowScaleWidths(of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> Set<Int>? {
+    guard self == .ort, layer.elementType == .float16 else { return nil }
+    return KernelEncoding.kernelWidths(layer, granularity, runtime)
   }
 
   /// The granularity where none is asked for: blocks where kernels take most of the weights.
@@ -64,11 +79,13 @@ public enum Encoding: String, Sendable, CaseIterable {
 
   /// The encoding that keeps most weights small in files that open in `runtime`: onnxruntime's kernels where they compute with
   /// more than half of them, else planes, which open everywhere and are unpacked when a file is loaded.
-  public static func chosen(for layers: [LinearLayer], _ runtime: Runtime?) -> Encoding {
+  /// - Parameter bits: the allowed widths; nil: any.
+  public static func chosen(for layers: [LinearLayer], _ runtime: Runtime?, bits: [Int]? = nil) -> Encoding {
     guard let runtime else { return .planes }
     let count = layers.reduce(0.0) { $0 + Double($1.count) }
     let inKernels = layers.reduce(0.0) { sum, layer in
-      KernelEncoding.kernelWidths(layer, KernelEncoding.usualBlocks, runtime).isEmpty ? sum : sum + Double(layer.count)
+      let widths = KernelEncoding.kernelWidths(layer, KernelEncoding.usualBlocks, runtime)
+      return widths.contains { bits?.contains($0) ?? true } ? sum + Double(layer.count) : sum
     }
     return 2 * inKernels > count ? .ort : .planes
   }

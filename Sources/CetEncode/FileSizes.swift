@@ -32,25 +32,30 @@ public final class FileSizes: Sendable {
   }
 
   /// Codes alone, and with scales and zero points, of a tensor of this shape and quantization axis.
-  /// - Parameter isInteger: whether it stands in the file as codes of 8 bits, whatever its own are.
+  /// - Parameters:
+  ///   - hasNarrowScales: whether its scales are float16.
+  ///   - isInteger: whether it stands in the file as codes of 8 bits, whatever its own are.
   public static func storedBytes(
-    _ shape: [Int], axis: Int?, _ format: CodeFormat, granularity: Granularity, encoding: Encoding, isInteger: Bool = false
+    _ shape: [Int], axis: Int?, _ format: CodeFormat, granularity: Granularity, encoding: Encoding, hasNarrowScales: Bool = false,
+    isInteger: Bool = false
   ) -> (codes: Int, stored: Int) {
     if isInteger {
       let order = RowOrder(shape, axis: axis)
       return (shape.elementCount, shape.elementCount + 4 * order.rows)
     }
     let order = RowOrder(shape, axis: granularity == .perTensor ? nil : axis)
-    let bytes = encoding.rules.storedBytes(
-      rows: order.rows, columns: order.columns, blocks: axis == nil ? 1 : order.blockCount(size: granularity.blockSize), format)
-    return (bytes.codes, .saturatingSum(bytes.codes, bytes.grids))
+    let blocks = axis == nil ? 1 : order.blockCount(size: granularity.blockSize)
+    let bytes = encoding.rules.storedBytes(rows: order.rows, columns: order.columns, blocks: blocks, format)
+    let grids = hasNarrowScales ? bytes.grids - 2 * order.rows * blocks : bytes.grids
+    return (bytes.codes, .saturatingSum(bytes.codes, grids))
   }
 
   /// Bytes of a layer's codes, and of codes and grids.
   public func storedBytes(_ layer: LinearLayer, _ format: CodeFormat) -> (codes: Int, stored: Int) {
     FileSizes.storedBytes(
       layer.shape, axis: granularity == .perTensor && integers.contains(layer.name) ? nil : layer.axis, format, granularity: granularity,
-      encoding: encoding, isInteger: integers.contains(layer.name))
+      encoding: encoding, hasNarrowScales: encoding.narrowScaleWidths(of: layer, granularity, runtime)?.contains(format.bits) ?? false,
+      isInteger: integers.contains(layer.name))
   }
 
   /// The whole file when layer i has `formats[i]` (nil: unchanged), exactly.

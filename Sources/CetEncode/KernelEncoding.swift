@@ -10,7 +10,7 @@ import CetTensor
 /// MatMulNBits (com.microsoft) has the matrix as rows [N, ⌈K / B⌉, B · bits / 8] of uint8, filled up to whole blocks, with one scale
 /// a block and zero points packed like the codes, whole bytes a row. Activations stay float: accuracy_level 1. B is a power of two
 /// from 16 to 256, which are the sizes that all of its releases compute right. Symmetric codes need no zero points there: without
-/// them they are 2^(bits − 1). Those of 2 bits have them all the same: OpenVINO 2026.4 opens such a file without them and fails to run it.
+/// them they are 2^(bits − 1). Scales are of the activations' type, float32 or float16. Those of 2 bits have them all the same: OpenVINO 2026.4 opens such a file without them and fails to run it.
 /// GatherBlockQuantized has 4 bits as UINT4 or INT4, which needs operator set 21, and 2 and 8 bits in uint8, of 2 bits four to a byte.
 struct KernelEncoding: WeightEncoding {
   static let makesFilesSmaller = true
@@ -61,12 +61,12 @@ struct KernelEncoding: WeightEncoding {
 
   /// Widths at which a kernel computes with a layer's weight; none where it is no operand of one.
   static func kernelWidths(_ layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> Set<Int> {
-    guard layer.elementType == .float32, layer.shape.count == 2, !layer.isMoved, layer.isReplaceable, granularity != .perTensor,
+    guard [.float32, .float16].contains(layer.elementType), layer.shape.count == 2, !layer.isMoved, layer.isReplaceable, granularity != .perTensor,
       let block = blockSize(granularity.blockSize, columns: layer.columns)
     else { return [] }
     let runtime = runtime ?? .usual
     switch layer.kind {
-    case .matrix where isProduct(layer.node, layer.name): return runtime.productWidths
+    case .matrix where isProduct(layer.node, layer.name): return runtime.productWidths(layer.elementType)
     case .table where layer.node.operatorType == "Gather":
       guard runtime.takesPartialBlocks || layer.columns.isMultiple(of: max(1, block)) else { return [] }
       return runtime.tableWidths.filter { $0 > 2 || layer.columns.isMultiple(of: 4) }
@@ -125,7 +125,7 @@ struct KernelEncoding: WeightEncoding {
         tensor: try weight.filled(.uint8, [order.rows, blocks, block * bits / 8]) { tensor in
           BitPacking.pack(order.paddedRows(tensor.codes, width: blocks * block), bits: bits)
         }),
-      Initializer(name: operands[1], tensor: try weight.filled(.float32, [order.rows * blocks]) { $0.scales }),
+      Initializer(name: operands[1], tensor: try weight.filledScales([order.rows * blocks])),
     ]
     if KernelEncoding.hasZeroPoints(form.format) {
       own.append(
@@ -160,7 +160,7 @@ struct KernelEncoding: WeightEncoding {
         tensor: try weight.filled(type, [rows, columns / codesPerByte]) { tensor in
           form.bits == 2 ? BitPacking.pack(tensor.codes, bits: 2) : shift == 0 ? tensor.codes : tensor.codes.map { $0 &- shift }
         }),
-      Initializer(name: operands[1], tensor: try weight.filled(.float32, [rows, blocks]) { $0.scales }),
+      Initializer(name: operands[1], tensor: try weight.filledScales([rows, blocks])),
     ]
     if hasZeroPoints {
       own.append(

@@ -32,13 +32,16 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Widths that MatMulNBits computes with.
-  var productWidths: Set<Int> {
+  /// Widths that MatMulNBits computes with where what it multiplies is of this type.
+  func productWidths(_ type: ElementType) -> Set<Int> {
     switch self {
-    case .onnxruntime(let minor): minor >= 24 ? [2, 4, 8] : minor >= 23 ? [4, 8] : [4]
+    case .onnxruntime(let minor): minor >= (type == .float16 ? 28 : 24) ? [2, 4, 8] : minor >= 23 ? [4, 8] : [4]
     case .openvino: [2, 4, 8]
     }
   }
+
+  /// Whether kernels compute with 8 bits, which lose next to nothing.
+  public var hasWideKernels: Bool { productWidths(.float32).contains(8) && tableWidths.contains(8) }
 
   /// Widths that GatherBlockQuantized reads.
   var tableWidths: Set<Int> {
@@ -63,7 +66,7 @@ public enum Runtime: Sendable, Equatable, CustomStringConvertible {
   public static let triedOpenVINO = Runtime.openvino(year: 2026)
 
   /// What a file is written for that names no runtime: all of the kernels but tables of 2 bits.
-  static let usual = Runtime.onnxruntime(minor: 24)
+  public static let usual = Runtime.onnxruntime(minor: 24)
 }
 
 extension Runtime {
@@ -91,14 +94,19 @@ extension Runtime {
       return (nil, "operator set \(model.opset), IR version \(model.irVersion)")
     }
     var (minor, reason) = (entry.minor, entry.minor > 20 ? "operator set \(model.opset), IR version \(model.irVersion)" : nil)
+    let halves = Set(model.graph.initializers.lazy.filter { $0.tensor.type == .float16 }.map(\.name))
     for node in nodes where node.domain == "com.microsoft" {
       guard ["MatMulNBits", "GatherBlockQuantized"].contains(node.operatorType) else { continue }
       let bits = if case .int(let value)? = node.attributes["bits"] { Int(clamping: value) } else { 4 }
-      let needed = [20, 23, 24, 27].first { tried in
+      let isProduct = node.operatorType == "MatMulNBits"
+      let type = isProduct && halves.contains(node.input(2)) ? ElementType.float16 : .float32
+      let needed = [20, 23, 24, 27, 28].first { tried in
         let runtime = Runtime.onnxruntime(minor: tried)
-        return (node.operatorType == "MatMulNBits" ? runtime.productWidths : runtime.tableWidths).contains(bits)
+        return (isProduct ? runtime.productWidths(type) : runtime.tableWidths).contains(bits)
       }
-      if let needed, needed > minor { (minor, reason) = (needed, "\(node.operatorType) with \(bits) bits") }
+      if let needed, needed > minor {
+        (minor, reason) = (needed, "\(node.operatorType) with \(bits) bits\(type == .float16 ? " of float16" : "")")
+      }
     }
     return (.onnxruntime(minor: minor), reason)
   }

@@ -48,8 +48,21 @@ struct WrittenWeight {
 
   /// Widths at which a kernel computes with it.
   func kernelWidths(_ runtime: Runtime) -> Set<Int> {
-    guard let layer, form.axis == layer.axis, form.zeroUnit == 1, !form.coding.isTrellis else { return [] }
+    guard let layer, form.axis == layer.axis, form.zeroUnit == 1, !form.coding.isTrellis, elementType != .float16 || hasNarrowScales else {
+      return []
+    }
     return KernelEncoding.kernelWidths(layer, form.blockSize > 0 ? .block(form.blockSize) : .perAxis, runtime)
+  }
+
+  /// Whether float16 has every scale, as it has those of a plan for kernels.
+  private var hasNarrowScales: Bool {
+    tensor?.scales.allSatisfy { HalfPrecision.float(fromHalf: HalfPrecision.half(from: $0)) == $0 } ?? true
+  }
+
+  /// Scales in the type of the weight.
+  func filledScales(_ shape: [Int]) throws(CetError) -> Tensor {
+    guard elementType == .float16 else { return try filled(.float32, shape) { $0.scales } }
+    return try filled(.float16, shape) { $0.scales.map(HalfPrecision.half(from:)) }
   }
 
   init(_ tensor: QuantizedTensor) {

@@ -135,6 +135,7 @@ extension LinearLayer {
     try scaling(&matrix, exponent)
     matrix.scale(byPowerOfTwo: exponent)
     matrix.limit(to: elementType.largestFinite)
+    if rules.hasNarrowScales(name, bits: format.bits) { matrix.narrowScales(largest: elementType.largestFinite) }
     return matrix
   }
 

@@ -7,23 +7,30 @@ public struct CodeRules: Sendable {
   private let policy: CodingPolicy
   /// nil: no trellis codes.
   private let trellis: TrellisCode?
+  /// Widths at which the scales of tensors, by name, are float16 in the file.
+  private let narrowScales: [String: Set<Int>]
 
   /// Rows of more weights have affine codes: a row is searched through as a whole.
   private static let mostTrellisColumns = 1 << 16
 
   /// - Parameters:
   ///   - trellis: the code that trellis tensors have; nil where the encoding cannot carry one.
+  ///   - narrowScales: widths at which the scales of tensors, by name, are float16 in the file; float32 else.
   ///   - zeroUnit: what zero points count in, by bits: 1, or 2 for halves.
   public init(
-    granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil,
+    granularity: Granularity, coding: CodingPolicy = .affine, trellis: TrellisCode? = nil, narrowScales: [String: Set<Int>] = [:],
     zeroUnit: @escaping @Sendable (_ bits: Int) -> Int
   ) {
     self.granularity = granularity
     policy = coding
     // One scale for a whole tensor leaves a trellis no row to be fitted to.
     self.trellis = [.affine, .symmetric].contains(coding) || granularity == .perTensor ? nil : trellis
+    self.narrowScales = narrowScales
     unit = zeroUnit
   }
+
+  /// Whether the scales of a tensor are numbers of float16.
+  public func hasNarrowScales(_ name: String, bits: Int) -> Bool { narrowScales[name]?.contains(bits) ?? false }
 
   public func zeroUnit(bits: Int) -> Int { unit(bits) }
 

@@ -80,19 +80,50 @@ public struct QuantizedMatrix: Sendable {
   /// Makes smaller the scales of grids whose codes stand for values beyond ±largest, as far as it takes: a file's type
   /// has none beyond its largest number.
   public mutating func limit(to largest: Float) {
-    let (blocks, size) = (grid.blocksPerRow, grid.blockSize)
     let levels = levels()
     for index in grid.scales.indices {
       let zero = grid.zero(index)
       let reach =
         if case .trellis(let code) = coding { code.largest * Float(walk.rotation).squareRoot() } else { max(zero, Float(grid.highestCode) - zero) }
       guard reach * grid.scales[index] > largest else { continue }
-      let start = granularity == .perTensor ? 0 : index / blocks * columns + index % blocks * size
-      let end = granularity == .perTensor ? codes.count : min(start + size, (index / blocks + 1) * columns)
-      let steps = (start..<end).reduce(Float(0)) { max($0, abs(levels?[$1] ?? (Float(codes[$1]) - zero))) }
+      let steps = members(of: index).reduce(Float(0)) { max($0, abs(levels?[$1] ?? (Float(codes[$1]) - zero))) }
       if steps * grid.scales[index] > largest { grid.scales[index] = largest / steps }
       while steps * grid.scales[index] > largest { grid.scales[index] = grid.scales[index].nextDown }
     }
+  }
+
+  /// Gives every scale of a grid the nearest value above zero that float16 has, none of which makes a code stand for more than
+  /// `largest`. Below float16's normal numbers that may move values by a good part of a step: the next larger one, whose grid reaches
+  /// as far, is taken there, and codes follow.
+  public mutating func narrowScales(largest: Float) {
+    guard !coding.isTrellis else { return }
+    func movesCodes(_ old: Float, _ half: UInt16) -> Bool {
+      abs(old / HalfPrecision.float(fromHalf: half) - 1) * Float(grid.highestCode) > 0.25
+    }
+    for index in grid.scales.indices {
+      let (old, zero) = (grid.scales[index], grid.zero(index))
+      var half = max(1, HalfPrecision.half(from: min(old, 65504)))
+      if HalfPrecision.float(fromHalf: half) < old, movesCodes(old, half) { half += 1 }
+      if max(zero, Float(grid.highestCode) - zero) * HalfPrecision.float(fromHalf: half) > largest {
+        let steps = members(of: index).reduce(Float(0)) { max($0, abs(Float(codes[$1]) - zero)) }
+        while half > 1, steps * HalfPrecision.float(fromHalf: half) > largest { half -= 1 }
+      }
+      let new = HalfPrecision.float(fromHalf: half)
+      grid.scales[index] = new
+      guard movesCodes(old, half) else { continue }
+      for member in members(of: index) {
+        let moved = ((Float(codes[member]) - zero) * (old / new) + zero).rounded()
+        codes[member] = UInt8(min(max(moved, 0), Float(grid.highestCode)))
+      }
+    }
+  }
+
+  /// Positions of the codes that have a scale.
+  private func members(of index: Int) -> Range<Int> {
+    if granularity == .perTensor { return 0..<codes.count }
+    let (row, block) = index.quotientAndRemainder(dividingBy: grid.blocksPerRow)
+    let start = row * columns + block * grid.blockSize
+    return start..<min(start + grid.blockSize, (row + 1) * columns)
   }
 
   /// Multiplies the scales of each row by a positive factor (one factor per row). Per tensor there is one

@@ -15,3 +15,15 @@ def dequantized(content, quantized):
             shaped = np.asarray(values[initializer.name], np.float32).reshape(tuple(initializer.dims))
             initializer.CopyFrom(numpy_helper.from_array(shaped, initializer.name))
     return model.SerializeToString()
+
+
+def halved(content):
+    """The model with float16 in the place of float32 in its initializers and outputs."""
+    model = onnx.load_model_from_string(content)
+    for initializer in model.graph.initializer:
+        if initializer.data_type == onnx.TensorProto.FLOAT:
+            initializer.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(initializer).astype(np.float16), initializer.name))
+    for value in [*model.graph.input, *model.graph.output]:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    return model.SerializeToString()

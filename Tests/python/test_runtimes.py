@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from conftest import ROOT
-from dequantized_model import dequantized
+from dequantized_model import dequantized, halved
 from onnx import TensorProto, helper, numpy_helper
 
 import cet
@@ -103,6 +103,8 @@ class Files:
 
     def __init__(self, folder):
         self.folder, self.expected, self.said = folder, {}, {}
+        # Models in float32 of those that are not.
+        self.reference = {}
         np.savez(folder / "inputs.npz", **INPUTS)
 
     def add(self, case, kind, **options):
@@ -114,7 +116,7 @@ class Files:
         case = case.replace(":", "-")
         (self.folder / f"{case}.onnx").write_bytes(written)
         self.said[case] = cet.inspect(cet.Model(written))
-        session = ort.InferenceSession(dequantized(content, small), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(dequantized(self.reference.get(kind, content), small), providers=["CPUExecutionProvider"])
         self.expected[case] = session.run(None, feeds)[0]
         return small.plan
 
@@ -292,3 +294,21 @@ def test_auto_has_an_encoding_for_simulated_activations_too():
     plan = cet.plan(
         model, data, target_bits=8, bits=[8], rounding="nearest", activations=4, encoding="auto", min_runtime="openvino-2026", samples=16)
     assert plan.summary.encoding == "planes"
+
+
+@pytest.mark.parametrize("runtime, place", [
+    ("onnxruntime", "old-runtime"), ("onnxruntime-usual", "old-runtime"), ("openvino", "openvino"), ("openvino-usual", "openvino")])
+def test_kernels_of_float16_open_where_they_should(tmp_path, monkeypatch, runtime, place):
+    """Weights, scales and activations are float16, which has a precision of 5e-4."""
+    plain = text()
+    monkeypatch.setitem(MODELS, "half", ("ids", halved(plain)))
+    made = Files(tmp_path)
+    made.reference["half"] = plain
+    for granularity in [None, "per-axis", "block:32"]:
+        for coding in ["affine", "symmetric"]:
+            options = {"bits": [4], "target_bits": 4, "encoding": "ort", "granularity": granularity, "coding": coding}
+            made.add(f"{granularity} {coding}", "half", min_runtime="openvino-2026" if place == "openvino" else "ort-1.20", **options)
+    assert all(said["oldest_openvino" if place == "openvino" else "oldest_runtime"] is not None for said in made.said.values())
+    _, messages, errors = made.run(runtime, place)
+    assert not messages
+    assert max(errors.values()) < (0.05 if runtime == "openvino-usual" else 5e-3), errors

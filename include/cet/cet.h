@@ -294,9 +294,9 @@ enum {
   CET_ENCODING_FLOAT = 3,   /* "float": dequantized weights, no smaller than the original */
   CET_ENCODING_ORT = 4,     /* "ort": operands of onnxruntime's MatMulNBits (2, 4, 8 bits) and GatherBlockQuantized (4, 8, with
                                min_runtime 2), which stay as small in memory; blocks of 16 to 256 weights, default 128 where kernels
-                               take most of the weights; other tensors as "planes" */
-  CET_ENCODING_AUTO = 5     /* "auto", for planning: "ort" where min_runtime names an onnxruntime whose kernels take more than half of
-                               the weights, else "planes" */
+                               take most of the weights, scales float32 or, in float16 models, float16; other tensors as "planes" */
+  CET_ENCODING_AUTO = 5     /* "auto", for planning: "ort" where min_runtime names a runtime whose kernels take more than half of the
+                               weights and the target (of a session its own, if it has one) leaves these 4 bits; else "planes" */
 };
 
 /* What codes stand for. A tensor's is CET_CODING_AFFINE, CET_CODING_TRELLIS or CET_CODING_SYMMETRIC. */

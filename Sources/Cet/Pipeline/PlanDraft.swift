@@ -34,7 +34,7 @@ struct PlanDraft {
     self.model = model
     self.options = options
     try model.checkWeights()
-    let rules = options.codeRules(model.trellisCode)
+    let rules = options.codeRules(of: model)
     func possible(_ index: Int, _ widths: [Int]) -> [Int] {
       options.encoding.widths(widths, of: model.found.layers[index], options.granularity, options.runtime).filter { rules.expected(bits: $0, columns: model.found.layers[index].columns) != nil }
     }
@@ -228,7 +228,7 @@ struct PlanDraft {
       let held = try plan.heldIntegers(of: model)
       // What was counted so far is for activations of the most bits.
       if options.encoding.holdsIntegers {
-        for index in planned { plan.tensors[index].countBytes(options, isInteger: held.contains(index)) }
+        for index in planned { plan.tensors[index].countBytes(options, rules, isInteger: held.contains(index)) }
       }
       let narrow = held.count { plan.tensors[$0].bits < Activation.integerBits }
       if narrow > 0 {

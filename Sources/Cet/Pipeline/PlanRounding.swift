@@ -36,7 +36,7 @@ final class PlanRounding {
     let session = try session.rounding(session.model.rounded(plan))
     self.init(
       session: session, bits: plan.bits(of: session.bound.layers), codings: plan.codings(of: session.model),
-      rules: plan.options.codeRules(session.model.trellisCode), effort: plan.options.effort, maxMemory: maxMemory, monitor: monitor)
+      rules: plan.options.codeRules(of: session.model), effort: plan.options.effort, maxMemory: maxMemory, monitor: monitor)
   }
 
   /// The codes that are written, fitted to all samples.

@@ -40,9 +40,10 @@ public final class PlanningSession: @unchecked Sendable {
   ///   - options: for all plans, whatever their target.
   ///   - target: of the plan that is judged, from which others' losses are predicted; nil: 3 bits a weight, or the fewest possible.
   public init(_ model: LoadedModel, _ data: Calibration?, _ options: PlanOptions, target: Target?) throws(CetError) {
-    var options = options.settled(for: model)
+    var options = options
     usualBits = target == nil ? 3 : nil
     if let target { options.target = target }
+    options = options.settled(for: model)
     try options.validate()
     guard options.method.rules.table != .oneTarget else {
       throw CetError(
@@ -155,7 +156,10 @@ public final class PlanningSession: @unchecked Sendable {
     guard let known = lock.withLock({ known }) else {
       throw CetError(.invalidArgument, "the session has no table of losses yet")
     }
-    var (asked, made) = (options.settled(for: model), known.plan.options)
+    var (asked, made) = (options, known.plan.options)
+    // The library's choice of an encoding is the target's, too.
+    if asked.choosesEncoding { (asked.encoding, asked.choosesEncoding) = (made.encoding, false) }
+    asked = asked.settled(for: model)
     (asked.target, made.target) = (.ratio(1), .ratio(1))
     (asked.maxMemory, made.maxMemory) = (nil, nil)
     (asked.place, made.place) = (.inside, .inside)

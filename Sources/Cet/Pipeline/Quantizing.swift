@@ -101,7 +101,7 @@ private func nearest(
     model.found, output: "", loss: plan.loss,
     workers: Workers(threads: options.threads, interruption: interruption, host: monitor.threads),
     context: ComputeContext(interruption: interruption))
-  let (codings, rules) = (plan.codings(of: model), plan.options.codeRules(model.trellisCode))
+  let (codings, rules) = (plan.codings(of: model), plan.options.codeRules(of: model))
   var layers: [Int: QuantizedLayer] = [:]
   for (index, width) in bits {
     try monitor.report(.rounding, layers.count, of: bits.count)

@@ -341,7 +341,7 @@ def plan(
         rounding: "compensated" (default), "gptq", "nearest".
         granularity: "per-axis" (default), "per-tensor", "block:N".
         encoding: "planes" (default), "qdq", "float", "ort" (onnxruntime's own operators, in blocks of 128 weights), "auto"
-            (what keeps most weights small in memory in files that open in min_runtime).
+            ("ort" where kernels of min_runtime take most of the weights and the target leaves them 4 bits, else "planes").
         min_runtime: The oldest runtime that the file must open in, "ort-1.20" or later, "openvino-2026" or later.
         coding: "auto" (default): of each tensor and width the coding of less error, with rounding "nearest" affine;
             "affine": uniform grids; "trellis"; "symmetric": grids of signed integers without zero points, 2 to 8 bits.

@@ -96,8 +96,10 @@ struct SweepCommand: ParsableCommand {
     }
     // These take their bits from the data: they keep no table.
     if [.paper, .clado].contains(method.method) { return try ratios.values.map { try plan($0.ratio) } }
-    // The smallest ratio asks least, so that its table exists whenever any of them can be reached.
-    let source = try plan(ratios.values.map(\.ratio).min() ?? 1)
+    // The smallest ratio asks least, so that its table exists whenever any of them can be reached. An encoding that the library
+    // chooses is the one that all of them can have.
+    let sources = ratios.values.map(\.ratio)
+    let source = try plan((method.encoding == .auto ? sources.max() : sources.min()) ?? 1)
     return try ratios.values.map { _, ratio in
       try withPlanOptions(method, effort, Target(ratio: ratio), monitor) { try Plan.make(model, from: source, $0) }
     }
