@@ -18,6 +18,15 @@ limit=20000000
 [ "$(stat -c %s "$package")" -le $limit ] || { echo "check-wheel: $package has more than $limit bytes" >&2; exit 1; }
 sources=$PWD
 digits=$sources/Tests/Fixtures/digits_cnn
+python3 - "$package" "$tool" <<'END'
+import sys
+import zipfile
+
+for path in sys.argv[1:]:
+    with zipfile.ZipFile(path) as wheel:
+        name = next(each for each in wheel.namelist() if each.endswith(".dist-info/WHEEL"))
+        assert b"Root-Is-Purelib: false" in wheel.read(name), f"{path} is none of a platform"
+END
 python3 -m venv "$work/venv"
 "$work/venv/bin/python" -m pip --quiet --disable-pip-version-check install "$package" "$tool"
 # From another folder, and with no variable that could lead to another library.

@@ -11,6 +11,23 @@ trap 'rm -rf "$work"' EXIT
 rm -f "$build"/*.whl "$build"/cet-*.tar.gz
 
 wheel() { # folder, tag of the platform
+  # Of one platform, and of every Python.
+  cat >"$1/setup.py" <<'END'
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+
+
+class Wheel(bdist_wheel):
+    def finalize_options(self):
+        super().finalize_options()
+        self.root_is_pure = False
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
+setup(cmdclass={"bdist_wheel": Wheel})
+END
   "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$build" \
     "--config-settings=--build-option=--plat-name=$2" "$1"
 }
