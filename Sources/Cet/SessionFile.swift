@@ -7,25 +7,40 @@ extension PlanningSession {
 
   /// Writes the table of losses and the samples; makes the table where there is none. The file appears complete or not at all.
   public func save(path: String, _ monitor: Monitor) throws(CetError) {
-    let known = try findings(monitor)
+    try write(findings(monitor), path: path, monitor)
+  }
+
+  func write(_ known: Known, path: String, _ monitor: Monitor) throws(CetError) {
+    try write(known.samples, known.fingerprint, [.init("plan", known.plan.json())], path: path, monitor)
+  }
+
+  /// The losses of single tensors, where no plan is judged yet.
+  func writeTable(_ table: Known, _ usualBits: Double?, path: String, _ monitor: Monitor) throws(CetError) {
+    try write(
+      table.samples, table.fingerprint,
+      [.init("table", table.plan.json()), .init("usual_bits", .double(usualBits))], path: path, monitor)
+  }
+
+  private func write(
+    _ samples: Calibration, _ fingerprint: String, _ found: [JSON.Member], path: String, _ monitor: Monitor
+  ) throws(CetError) {
     func described(_ name: String, _ tensor: Tensor) -> JSON {
       .object([
         .init("name", .string(name)), .init("element_type", .integer(Int(tensor.type.rawValue))),
         .init("shape", .array(tensor.shape.map { .integer($0) })),
       ])
     }
-    let batches = known.samples.batches.map { batch in
+    let batches = samples.batches.map { batch in
       JSON.object([
         .init("inputs", .array(batch.inputs.map { described($0.name, $0.tensor) })),
         .init("labels", batch.labels.map { described("labels", $0) } ?? .null),
       ])
     }
-    let header = JSON.object([
-      .init("library_version", .string(CompressionPlan.libraryVersion)), .init("plan", known.plan.json()),
-      .init("samples", .string(known.fingerprint)), .init("batches", .array(batches)),
-    ])
+    let header = JSON.object(
+      [.init("library_version", .string(CompressionPlan.libraryVersion))] + found
+        + [.init("samples", .string(fingerprint)), .init("batches", .array(batches))])
     let file = try RecordFile.Writer(path: path, magic: PlanningSession.magic, header: header)
-    let tensors = known.samples.batches.flatMap { batch in batch.inputs.map(\.tensor) + [batch.labels].compactMap { $0 } }
+    let tensors = samples.batches.flatMap { batch in batch.inputs.map(\.tensor) + [batch.labels].compactMap { $0 } }
     try FileWatch.expect(tensors.reduce(0) { $0 + $1.byteCount }, .writing)
     for tensor in tensors {
       try monitor.check()
@@ -43,14 +58,20 @@ extension PlanningSession {
       throw CetError(.io, "cannot read '\(path)': \(systemErrorText())")
     }
     let known: Known
+    let table: JSONFields?
+    var usualBits: Double?
     do throws(CetError) {
-      known = Known(try CompressionPlan(json: file.header.required("plan").value), try PlanningSession.samples(file))
+      table = try file.header.optional("table")
+      usualBits = try file.header.optional("usual_bits")?.double()
+      let plan = if let table { table } else { try file.header.required("plan") }
+      known = Known(try CompressionPlan(json: plan.value), try PlanningSession.samples(file))
       try file.finish()
       let expected = try file.header.required("samples")
       guard try expected.string() == known.fingerprint else { throw expected.error("the samples are others") }
     } catch { throw file.damage(error) }
     let samples = try known.samples.fitted(to: model.requiredInputs, fixed: model.overridableInputs)
-    self.init(model, Known(try model.fitted(known.plan), samples))
+    let found = Known(try model.fitted(known.plan), samples)
+    if table != nil { self.init(model, table: found, usualBits: usualBits) } else { self.init(model, found) }
   }
 
   private static func samples(_ file: RecordFile.Reader) throws(CetError) -> Calibration {

@@ -100,6 +100,14 @@ public func cet_session_save(_ session: OpaquePointer?, _ path: UnsafePointer<CC
   }
 }
 
+@implementation @_cdecl("cet_session_keep")
+public func cet_session_keep(_ session: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> cet_status {
+  boundary {
+    let session = try Handle.get(session, as: SessionObject.self).session
+    session.keep(path: try path.map { try text($0, "path") })
+  }
+}
+
 @implementation @_cdecl("cet_session_check")
 public func cet_session_check(
   _ session: OpaquePointer?, _ calibration: OpaquePointer?, _ options: UnsafePointer<cet_plan_options>?

@@ -242,3 +242,67 @@ def test_session_with_few_samples_fits_to_all_of_them(model, arrays):
 def test_session_of_trellis_codes_refuses_an_encoding_without_them_by_its_name(session):
     with pytest.raises(cet.InvalidArgument, match="option encoding: .*trellis codes; encoding 'qdq' has none"):
         session.plan(target_ratio=8, encoding="qdq")
+
+
+class Heard:
+    """A progress that remembers phases, and may end the call in the one after the losses of single tensors."""
+
+    class End(Exception):
+        pass
+
+    def __init__(self, ends=False):
+        self.ends, self.phases = ends, []
+
+    def __call__(self, phase, done, total):
+        self.phases.append(phase)
+        # What follows the table begins with its choice of bits.
+        if self.ends and "allocate" in self.phases and phase != "allocate":
+            raise Heard.End
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"target_ratio": 11}, {"target_ratio": 8, "activations": 8}, {"target_ratio": 8, "method": "hawq-v2"},
+    {"target_ratio": 8, "method": "mckp", "coding": "affine"}, {"max_loss": 0.01},
+    {"target_size": 40_000, "rounding": "gptq", "keep": ["fc*"]},
+], ids=str)
+def test_a_kept_session_goes_on_where_a_process_ended(digits, tmp_path, options):
+    """To the same bits as one that nobody stopped, without measuring single tensors again."""
+    model, path = cet.Model(digits / "model.onnx"), tmp_path / "kept.session"
+    data = cet.Calibration.from_npz(digits / "calibration.npz")
+    settings = {"samples": 64, "effort": "low", **options}
+    whole = cet.Session(model, data, **settings)
+    expected = whole.plan(target_ratio=9)
+    session = cet.Session(model, data, **settings)
+    session.keep(path)
+    with pytest.raises(Heard.End):
+        session.plan(target_ratio=9, progress=Heard(ends=True))
+    for again in (cet.Session.load(model, path), session):
+        heard = Heard()
+        plan = again.plan(target_ratio=9, progress=heard)
+        assert "sensitivity" not in heard.phases and "curvature" not in heard.phases
+        assert plan.to_json() == expected.to_json()
+        assert again.quantize(plan).to_bytes() == whole.quantize(expected).to_bytes()
+    # The file is that of the whole session now.
+    whole.save(tmp_path / "whole.session")
+    assert path.read_bytes() == (tmp_path / "whole.session").read_bytes()
+    assert [each.name for each in tmp_path.iterdir() if each.name not in ("kept.session", "whole.session")] == []
+
+
+def test_a_kept_session_takes_no_more_samples_once_losses_are_measured(digits, tmp_path):
+    model, data = cet.Model(digits / "model.onnx"), cet.Calibration.from_npz(digits / "calibration.npz")
+    session = cet.Session(model, data, samples=64, effort="low", target_ratio=11)
+    with pytest.raises(Heard.End):
+        session.plan(target_ratio=9, progress=Heard(ends=True))
+    with pytest.raises(cet.InvalidArgument, match="no batch can be added"):
+        session.add_batch({"input": np.zeros((1, 1, 28, 28), np.float32)})
+
+
+def test_a_kept_session_whose_file_cannot_be_written_fails_once(digits, tmp_path):
+    model, data = cet.Model(digits / "model.onnx"), cet.Calibration.from_npz(digits / "calibration.npz")
+    session = cet.Session(model, data, samples=64, effort="low", target_ratio=11)
+    session.keep(tmp_path / "nowhere" / "s")
+    with pytest.raises(cet.IOFailure, match="nowhere"):
+        session.plan(target_ratio=9)
+    session.keep(None)
+    heard = Heard()
+    assert session.plan(target_ratio=9, progress=heard).bits and "sensitivity" not in heard.phases

@@ -1160,8 +1160,16 @@ CET_API cet_status cet_session_quantize(
  */
 CET_API cet_status cet_session_save(cet_session *session, const char *path);
 
-/* INVALID_ARGUMENT, with the first difference, unless the session has its table, and cet_session_create with this calibration and
-   these options would make the same; target, threads and max_memory aside. */
+/*
+ * From now on the call that makes the table writes the session's file, as cet_session_save does, under `path`: as soon as the losses of
+ * single tensors are measured, some two thirds of the way, and when a plan is judged. A process that ends in between goes on from
+ * there: cet_session_load, and the next call does what is missing. NULL: no longer.
+ * A file that cannot be written fails the call (IO); a later call need not find out again what it should hold.
+ */
+CET_API cet_status cet_session_keep(cet_session *session, const char *path);
+
+/* INVALID_ARGUMENT, with the first difference, unless losses are measured, and cet_session_create with this calibration and
+   these options would measure the same; target, threads and max_memory aside. */
 CET_API cet_status cet_session_check(
     const cet_session *session, const cet_calibration *calibration, const cet_plan_options *options);
 

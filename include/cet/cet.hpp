@@ -495,6 +495,7 @@ class session : public detail::owner<cet_session, cet_session_free> {
     return detail::made<quantized>(status, raw);
   }
   result<void> save(const std::string &path) { return detail::done(cet_session_save(get(), path.c_str())); }
+  result<void> keep(const std::string &path) { return detail::done(cet_session_keep(get(), path.c_str())); }
 };
 
 /* ==== Curvature and eigenpairs =================================================================== */

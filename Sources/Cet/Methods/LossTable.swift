@@ -1,3 +1,6 @@
+import CetEncode
+import CetLayers
+import CetQuantize
 import CetTensor
 
 /// Losses by layer and bits.
@@ -30,6 +33,31 @@ struct LossTable {
     curvature = measured
     codings = [[Int: Coding]](repeating: [:], count: count)
     trustRadius = [Double?](repeating: nil, count: count)
+  }
+
+  /// The table that a plan of the same model was made from.
+  /// - Parameter draft: what is to be chosen; a width that the table lacks is an error.
+  init(_ plan: CompressionPlan, _ draft: PlanDraft) throws(CetError) {
+    self.init(count: draft.layers.count)
+    let measured = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    for (index, layer) in draft.layers.enumerated() {
+      guard let known = measured[layer.name] else { continue }
+      self.measured[index] = known.measuredLoss
+      curvature[index] = known.curvatureLoss
+      judged[index] = known.sensitivity
+      trustRadius[index] = known.trustRadius
+      codings[index] = known.codings.mapValues { Coding($0, trellis: draft.model.trellisCode) }
+      let trellis = draft.widths[index].first { known.codings[$0] == .trellis }
+      if let obstacle = draft.options.encoding.trellisObstacle, let trellis {
+        throw CetError(
+          .invalidArgument,
+          "the plan's losses of '\(layer.name)' at \(trellis) bits are of trellis codes; \(obstacle): plan from calibration data")
+      }
+      for bits in draft.widths[index] where plan.options.method.rules.table != .none && known.sensitivity[bits] == nil {
+        throw CetError(.invalidArgument, "the plan has no loss of '\(layer.name)' at \(bits) bits: it was made without that choice")
+      }
+    }
+    if let found = draft.activations { activations = try found.known(plan, draft.options) }
   }
 
   func choice() throws(CetError) -> BitChoice {

@@ -18,9 +18,13 @@ public func makePlan(
 }
 
 /// A plan with its table of losses, and the session that measured them.
-/// - Parameter usualBits: bits a weight that take the place of the options' target, or the fewest that can be reached.
+/// - Parameters:
+///   - usualBits: bits a weight that take the place of the options' target, or the fewest that can be reached.
+///   - known: what `whenMeasured` got in a former call with the same model, data and options: nothing of it is measured again.
+///   - whenMeasured: gets the losses of single tensors, in a plan of the fewest bits that is not judged.
 func measuredPlan(
-  _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, usualBits: Double? = nil, _ monitor: Monitor
+  _ model: LoadedModel, _ data: Calibration, _ options: PlanOptions, usualBits: Double? = nil, known: CompressionPlan? = nil,
+  whenMeasured: ((CompressionPlan) throws(CetError) -> Void)? = nil, _ monitor: Monitor
 ) throws(CetError) -> (plan: CompressionPlan, session: Session) {
   try model.findDigest(monitor.check)
   let samples = try data.prefix(options.samples)
@@ -39,9 +43,20 @@ func measuredPlan(
   if let activations = draft.activations { session = try session.rounding(RoundedActivations(activations.all, grids: [:])) }
   try session.reserve(.planning, draft.widths, rounding: options.rounding, maxMemory: options.maxMemory, monitor)
   let method = options.method.rules
-  var table = try method.measure(session, draft, monitor)
-  if let asked = options.activations { table.activations = try session.activationTable(asked, monitor) }
+  var table: LossTable
+  if let known {
+    table = try LossTable(known, draft)
+  } else {
+    table = try method.measure(session, draft, monitor)
+    if let asked = options.activations { table.activations = try session.activationTable(asked, monitor) }
+  }
   draft = draft.knowing(table.codings)
+  let tableNotes = known?.notes ?? method.notes(table, loss: session.loss)
+  if known == nil, method.table != .none, let whenMeasured {
+    var found = try draft.aiming(atBits: 0).plan(table, loss: session.loss, samples: session.sampleCount)
+    (found.options, found.notes) = (options, tableNotes)
+    try whenMeasured(found)
+  }
   try monitor.report(.allocate, 0, of: 1)
   let calibration = Fingerprint.text(of: samples)
   var plan: CompressionPlan
@@ -58,7 +73,7 @@ func measuredPlan(
     monitor.log(.warning, note)
   }
   plan.notes = notes + plan.notes
-  plan.notes += method.notes(table, loss: session.loss)
+  plan.notes += tableNotes
   try monitor.report(.allocate, 1, of: 1)
   return (plan, session)
 }
@@ -134,7 +149,6 @@ public func makePlan(
   options.coding = plan.options.coding
   options.bits = options.widths
   options.granularity = plan.options.granularity
-  let measured = Dictionary(plan.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
   let reached = plan.tensors.indices.filter { index in
     let tensor = plan.tensors[index]
     // A tensor that was kept because nothing depends on it has no losses, whatever was set by hand since.
@@ -142,25 +156,7 @@ public func makePlan(
       && (tensor.reason != CompressionPlan.byHand || !tensor.sensitivity.isEmpty || method.table == .none)
   }
   var draft = try PlanDraft(model, options, reached: Set(reached))
-  var table = LossTable(count: model.found.layers.count)
-  for (index, layer) in model.found.layers.enumerated() {
-    guard let known = measured[layer.name] else { continue }
-    table.measured[index] = known.measuredLoss
-    table.curvature[index] = known.curvatureLoss
-    table.judged[index] = known.sensitivity
-    table.trustRadius[index] = known.trustRadius
-    table.codings[index] = known.codings.mapValues { Coding($0, trellis: model.trellisCode) }
-    if let obstacle = options.encoding.trellisObstacle, let trellis = draft.widths[index].first(where: { known.codings[$0] == .trellis }) {
-      throw CetError(
-        .invalidArgument,
-        "the plan's losses of '\(layer.name)' at \(trellis) bits are of trellis codes; \(obstacle): plan from calibration data")
-    }
-    for bits in draft.widths[index] where method.table != .none && known.sensitivity[bits] == nil {
-      throw CetError(
-        .invalidArgument, "the plan has no loss of '\(layer.name)' at \(bits) bits: it was made without that choice")
-    }
-  }
-  if let activations = draft.activations { table.activations = try activations.known(plan, options) }
+  let table = try LossTable(plan, draft)
   draft = draft.knowing(table.codings)
   try draft.checkTarget()
   var limit: Double?

@@ -18,6 +18,10 @@ public final class PlanningSession: @unchecked Sendable {
   private let turn = Lock()
   private var data: Calibration
   private var known: Known?
+  /// The losses of single tensors, as long as no plan is judged.
+  private var table: Known?
+  /// Where the session keeps its file.
+  private var path: String?
   private var measured: Session?
 
   /// What the session has found out, in the form in which it can be saved.
@@ -63,13 +67,22 @@ public final class PlanningSession: @unchecked Sendable {
     usualBits = nil
   }
 
+  /// With the losses of single tensors alone.
+  init(_ model: LoadedModel, table: Known, usualBits: Double?) {
+    self.model = model
+    self.table = table
+    self.usualBits = usualBits
+    data = table.samples
+    options = table.plan.options
+  }
+
   public var sampleCount: Int { lock.withLock { data.sampleCount } }
 
   /// Adds a batch, as to a calibration; not after the table was made.
   public func add(inputs: [(name: String, tensor: Tensor)], labels: Tensor? = nil) throws(CetError) {
     let added: Void? = try turn.ifFree { () throws(CetError) in
       try lock.withLock { () throws(CetError) in
-        guard known == nil else { throw PlanningSession.isComplete }
+        guard known == nil, table == nil else { throw PlanningSession.isComplete }
         try data.add(inputs: inputs, labels: labels)
       }
     }
@@ -79,6 +92,11 @@ public final class PlanningSession: @unchecked Sendable {
   private static var isComplete: CetError {
     CetError(.invalidArgument, "the session has its table of losses: no batch can be added, later samples need a new session")
   }
+
+  /// From now on the session's file is written by the call that makes the table: when the losses of single tensors are measured, and
+  /// when a plan is judged.
+  /// - Parameter path: nil: no longer.
+  public func keep(path: String?) { lock.withLock { self.path = path } }
 
   /// The plan that carries the table; made when first asked for.
   public func table(_ monitor: Monitor) throws(CetError) -> CompressionPlan { try findings(monitor).plan }
@@ -153,7 +171,7 @@ public final class PlanningSession: @unchecked Sendable {
   /// Throws, with the first difference, unless a session of these samples and options would find out the same. The target is free,
   /// and what changes no result.
   public func check(_ samples: Calibration, _ options: PlanOptions) throws(CetError) {
-    guard let known = lock.withLock({ known }) else {
+    guard let known = lock.withLock({ known ?? table }) else {
       throw CetError(.invalidArgument, "the session has no table of losses yet")
     }
     var (asked, made) = (options, known.plan.options)
@@ -185,14 +203,33 @@ public final class PlanningSession: @unchecked Sendable {
     if let known = lock.withLock({ known }) { return known }
     return try monitor.attended { () throws(CetError) in
       try once(monitor, { lock.withLock { known } }) { () throws(CetError) in
+        let former = lock.withLock { table }
         let samples = try lock.withLock { data }.fitted(to: model.requiredInputs, fixed: model.overridableInputs)
-        let (plan, session) = try SerialKernels.run { () throws(CetError) in try measuredPlan(model, samples, options, usualBits: usualBits, monitor) }
+        let (plan, session) = try SerialKernels.run { () throws(CetError) in
+          try measuredPlan(
+            model, samples, options, usualBits: usualBits, known: former?.plan,
+            whenMeasured: { plan throws(CetError) in try self.note(plan, samples, monitor) }, monitor)
+        }
         let found = Known(plan, try samples.prefix(options.samples))
         let kept = try kept(session, plan)
-        lock.withLock { (known, measured, data) = (found, kept, found.samples) }
+        let path = lock.withLock {
+          (known, table, measured, data) = (found, nil, kept, found.samples)
+          return self.path
+        }
+        if let path { try write(found, path: path, monitor) }
         return found
       }
     }
+  }
+
+  /// Remembers the losses of single tensors, from which a later call goes on if this one ends before a plan is judged.
+  private func note(_ plan: CompressionPlan, _ samples: Calibration, _ monitor: Monitor) throws(CetError) {
+    let found = Known(plan, try samples.prefix(options.samples))
+    let path = lock.withLock {
+      (table, data) = (found, found.samples)
+      return self.path
+    }
+    if let path { try writeTable(found, usualBits, path: path, monitor) }
   }
 
   /// What quantizing uses of the samples; made anew for a session that was loaded.

@@ -103,6 +103,7 @@ _PROTOTYPES = {
     "cet_session_plan": (s.Status, [_handle, _p(s.PlanOptions), _out]),
     "cet_session_quantize": (s.Status, [_handle, _handle, _p(s.QuantizeOptions), _out]),
     "cet_session_save": (s.Status, [_handle, _string]),
+    "cet_session_keep": (s.Status, [_handle, _string]),
     "cet_session_load": (s.Status, [_handle, _string, _out]),
     "cet_quantized_initializer_count": (_size, [_handle]),
     "cet_quantized_get_initializer": (s.Status, [_handle, _size, _p(s.InitializerView)]),

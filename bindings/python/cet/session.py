@@ -150,6 +150,13 @@ class Session(Handle):
         complete or not at all."""
         Watch().call(lib.cet_session_save, self._handle, path_bytes(path))
 
+    def keep(self, path: Optional[Pathlike]) -> None:
+        """From now on the call that makes the table writes the session's file under this path, as `save` does: as soon as the
+        losses of single tensors are measured, some two thirds of the way, and when a plan is judged. After a process that ended in
+        between `Session.load` goes on from there. None: no longer. A file that cannot be written raises IOFailure in the call that
+        found out what it should hold, which a later call need not do again."""
+        check(lib.cet_session_keep(self._handle, None if path is None else path_bytes(path)))
+
     def __reduce__(self) -> NoReturn:
         refuse_pickling(self, "Session.save writes it to a file, which Session.load reads")
 

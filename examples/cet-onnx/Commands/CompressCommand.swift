@@ -147,7 +147,7 @@ struct CompressCommand: ParsableCommand {
       guard let resume else { return try Plan.make(model, calibration, options) }
       let isThere = access(resume, F_OK) == 0
       let session = try isThere ? Session.read(resume, model, calibration, options) : Session.make(model, calibration, options)
-      if !isThere { try session.save(resume) }
+      try session.measure(options, keptIn: resume)
       return try session.plan(options)
     }
   }

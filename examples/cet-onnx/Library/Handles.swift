@@ -141,12 +141,9 @@ final class Session {
   private init(handle: OpaquePointer) { self.handle = handle }
   deinit { cet_session_free(handle) }
 
-  /// Measures.
   static func make(_ model: Model, _ data: CalibrationSet, _ options: cet_plan_options) throws -> Session {
     var options = options
-    let session = Session(handle: try made { cet_session_create(model.handle, data.handle, &options, $0) })
-    try check(cet_session_prepare(session.handle, options.progress, options.log, options.user_data))
-    return session
+    return Session(handle: try made { cet_session_create(model.handle, data.handle, &options, $0) })
   }
 
   /// What was measured of the same model and samples with the same options.
@@ -167,8 +164,11 @@ final class Session {
     return try Plan.of(self, &options)
   }
 
-  /// The file appears complete or not at all.
-  func save(_ path: String) throws { try check(cet_session_save(handle, path)) }
+  /// Measures what is not known yet, and keeps it in a file, which appears complete or not at all.
+  func measure(_ options: cet_plan_options, keptIn path: String) throws {
+    try check(cet_session_keep(handle, path))
+    try check(cet_session_prepare(handle, options.progress, options.log, options.user_data))
+  }
 }
 
 extension Plan {
