@@ -54,6 +54,9 @@ private struct Target {
     self.name = name
     self.buffer = buffer
     guard buffer.data != nil || buffer.byte_size == 0 else { throw invalid("the buffer of output '\(name)' has data NULL") }
+    guard Int(exactly: buffer.byte_size) != nil else {
+      throw invalid("the buffer of output '\(name)' has \(buffer.byte_size) bytes, the limit is \(Int.max)")
+    }
     guard buffer.rank <= 64 else { throw invalid("the buffer of output '\(name)' has rank \(buffer.rank), the limit is 64") }
     guard buffer.rank == 0 || buffer.shape != nil else {
       throw invalid("the buffer of output '\(name)' has rank \(buffer.rank) and shape NULL")

@@ -71,7 +71,9 @@ public final class Emitter {
     let key = CallKey(primitive: AnyHashable(primitive), inputs: inputs.map(\.id))
     if let values = known[key] { return values }
     try context.interruption.check()
+    try checkAxes(inputs.map(\.type))
     let types = try primitive.infer(inputs.map(\.type))
+    try checkAxes(types)
     for type in types where type.shape.validatedCount == nil {
       throw CetError(.shapeMismatch, "\(primitive.name): shape \(type.shape.shapeText) is negative or too large")
     }

@@ -64,22 +64,23 @@ public struct OperatorCall {
   }
 
   public func knownInts(_ index: Int, _ what: String) throws(CetError) -> [Int] {
-    let tensor = try Conversion.convert(known(index, what), to: .int64, e.context)
-    // One beside the other for a moment.
-    try SystemMemory.checkRoom(for: .saturatingProduct(2, tensor.byteCount))
+    let given = try known(index, what)
+    try e.foresee(entries: given.count, width: 24, work: 4, what)
+    let tensor = try Conversion.convert(given, to: .int64, e.context)
     return try tensor.array(as: Int64.self).map { Int($0) }
   }
 
   public func knownScalar(_ index: Int, _ what: String) throws(CetError) -> Double {
-    let tensor = try Conversion.convert(known(index, what), to: .float64, e.context)
-    guard let value = try tensor.array(as: Double.self).first else {
+    guard let value = try knownDoubles(index, what).first else {
       throw CetError(.invalidModel, "\(what) (input \(index)) is empty")
     }
     return value
   }
 
   public func knownDoubles(_ index: Int, _ what: String) throws(CetError) -> [Double] {
-    try Conversion.convert(known(index, what), to: .float64, e.context).array(as: Double.self)
+    let given = try known(index, what)
+    try e.foresee(entries: given.count, width: 16, work: 4, what)
+    return try Conversion.convert(given, to: .float64, e.context).array(as: Double.self)
   }
 
   public func knownInt(_ index: Int, _ what: String) throws(CetError) -> Int {

@@ -48,6 +48,26 @@ extension Emitter {
     }
   }
 
+  /// Throws unless an operator may make and fill arrays of its own.
+  /// - Parameters:
+  ///   - width: bytes of an entry, with what is made of it while it is there.
+  ///   - work: of an entry, in nanoseconds.
+  public func foresee(entries count: Int, width: Int, work: Int, _ what: @autoclosure () -> String) throws(CetError) {
+    try context.interruption.check()
+    try reserve(count, width: width, what())
+    try SystemMemory.checkRoom(for: .saturatingProduct(count, width))
+    try spend(.saturatingProduct(max(0, count), work))
+  }
+
+  /// Axes that a value may have: kernels go through all of them for every step, and a node of a few bytes can name a million.
+  private static let axisLimit = 255
+
+  func checkAxes(_ types: [TensorType]) throws(CetError) {
+    for type in types where type.shape.count > Emitter.axisLimit {
+      throw CetError(.unsupportedOperator, "a value has \(type.shape.count) axes, expected at most \(Emitter.axisLimit)")
+    }
+  }
+
   /// Throws unless a result of this shape may be made; for operators that make it in steps, or lists of its size first.
   public func reserve(_ element: ElementType, _ shape: [Int]) throws(CetError) {
     guard let count = shape.validatedCount else {

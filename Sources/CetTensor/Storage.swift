@@ -63,13 +63,11 @@ public final class Storage: @unchecked Sendable {
   }
 
   fileprivate static func allocate(_ byteCount: Int) throws(CetError) -> UnsafeMutableRawPointer {
-    var memory: UnsafeMutableRawPointer?
-    // Small pieces come from what is kept back.
-    guard byteCount >= 0, byteCount < 1 << 16 || SystemMemory.hasRoom(for: byteCount),
-      posix_memalign(&memory, 64, max(byteCount, 64)) == 0, let memory
-    else {
-      throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes", bytesNeeded: byteCount)
+    let memory: UnsafeMutableRawPointer? = byteCount < 0 ? nil : SystemMemory.ifRoom(for: byteCount) {
+      var memory: UnsafeMutableRawPointer?
+      return posix_memalign(&memory, 64, max(byteCount, 64)) == 0 ? memory : nil
     }
+    guard let memory else { throw CetError(.outOfMemory, "cannot allocate \(byteCount) bytes", bytesNeeded: byteCount) }
     return memory
   }
 }

@@ -21,6 +21,25 @@ public enum SystemMemory {
   /// Whether the process may have so many bytes of addresses more and keeps some: true without a limit on them.
   static func hasRoom(for byteCount: Int) -> Bool { addressBytes.map { byteCount <= $0 - headroom } ?? true }
 
+  /// Whether what libraries make once, oneDNN's code of matrix products, is there: threads that made it at the same time as others
+  /// take memory would end the process where there is none left.
+  static func isPrepared() -> Bool {
+    #if CET_ONEDNN
+      return (try? OneDNN.prepare()) != nil
+    #else
+      return true
+    #endif
+  }
+
+  private static let allocating = Lock()
+
+  /// `allocate` where a limit on addresses leaves room for so many bytes, one at a time: of two that both found room one might find
+  /// what is kept back. Small pieces come from that. nil: there is no room.
+  static func ifRoom<Result>(for byteCount: Int, _ allocate: () -> Result?) -> Result? {
+    guard byteCount >= 1 << 16, isLimited else { return allocate() }
+    return allocating.withLock { hasRoom(for: byteCount) ? allocate() : nil }
+  }
+
   /// Throws where a limit on addresses leaves little: what runs into it elsewhere than here ends the process, small values
   /// of Swift and oneDNN among them.
   public static func checkHeadroom() throws(CetError) {

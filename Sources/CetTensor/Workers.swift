@@ -24,8 +24,9 @@ public struct Workers: Sendable {
     self.host = host
   }
 
-  /// Addresses that a thread takes: its stack, and a heap of its own.
-  private static let threadBytes = 72 << 20
+  /// Addresses that a thread takes: its stack, a heap of its own, and OpenBLAS's buffers for it and its caller. With less room
+  /// fewer threads do the work.
+  private static let threadBytes = (8 + 64 + 2 * 128) << 20
 
   /// Fewer of them, which are asked to end as these are.
   public func limited(to most: Int) -> Workers { Workers(threads: min(most, threads), interruption: interruption, host: host) }
@@ -73,16 +74,25 @@ public struct Workers: Sendable {
           return
         }
         var spawned: [pthread_t] = []
-        for _ in 1..<max(1, min(threads, count)) where SystemMemory.hasRoom(for: Workers.threadBytes) {
+        let isLimited = SystemMemory.isLimited
+        for _ in 1..<max(1, min(threads, count)) {
+          guard !isLimited || SystemMemory.hasRoom(for: Workers.threadBytes) && SystemMemory.isPrepared() else { break }
           var thread = pthread_t()
           let context = Unmanaged.passRetained(job as AnyJob)
           let failed = pthread_create(&thread, nil, { raw in
             guard let raw else { return nil }
             let job = Unmanaged<AnyJob>.fromOpaque(raw).takeRetainedValue()
+            job.begin()
             SerialKernels.run { job.work(progress: nil) }
             return nil
           }, context.toOpaque())
-          if failed == 0 { spawned.append(thread) } else { context.release() }
+          guard failed == 0 else {
+            context.release()
+            break
+          }
+          spawned.append(thread)
+          // What there is for the next is known when this one has all that the C library gives a thread.
+          if isLimited { job.awaitBegun(spawned.count) }
         }
         SerialKernels.run { job.work(progress: progress) }
         for thread in spawned { pthread_join(thread, nil) }
@@ -94,6 +104,9 @@ public struct Workers: Sendable {
 
 private class AnyJob: @unchecked Sendable {
   func work(progress: ((Int) throws -> Void)?) {}
+
+  /// Called by each thread first: takes the heap that the C library keeps for it.
+  func begin() {}
 }
 
 private final class Job<Partial>: AnyJob, @unchecked Sendable {
@@ -102,6 +115,7 @@ private final class Job<Partial>: AnyJob, @unchecked Sendable {
   private let combine: (Int, Partial) throws -> Void
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let turn = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private var begun = 0  // threads
   private var next = 0  // the next index to compute
   private var done = 0  // indices below it are combined
   private var stopAt: Int  // indices from here on are not combined
@@ -122,6 +136,21 @@ private final class Job<Partial>: AnyJob, @unchecked Sendable {
     pthread_cond_destroy(turn)
     mutex.deallocate()
     turn.deallocate()
+  }
+
+  override func begin() {
+    // Not what the optimizer may leave out.
+    free(strdup(" "))
+    pthread_mutex_lock(mutex)
+    begun += 1
+    pthread_cond_broadcast(turn)
+    pthread_mutex_unlock(mutex)
+  }
+
+  func awaitBegun(_ count: Int) {
+    pthread_mutex_lock(mutex)
+    while begun < count { pthread_cond_wait(turn, mutex) }
+    pthread_mutex_unlock(mutex)
   }
 
   override func work(progress: ((Int) throws -> Void)?) {

@@ -86,6 +86,12 @@ static void into_buffers(const cet_model *model) {
   out[0].byte_size += 4;
   CHECK_MESSAGE(CET_SHAPE_MISMATCH, "expected 800 bytes, got 804", cet_run_into(model, &in, 1, NULL, out, 1));
   out[0].byte_size -= 4;
+  {
+    uint64_t before = out[0].byte_size;
+    out[0].byte_size = UINT64_MAX;
+    CHECK_MESSAGE(CET_INVALID_ARGUMENT, "18446744073709551615 bytes", cet_run_into(model, &in, 1, NULL, out, 1));
+    out[0].byte_size = before;
+  }
   out[0].element_type = CET_FLOAT64;
   CHECK_MESSAGE(CET_SHAPE_MISMATCH, "expected float32, got float64", cet_run_into(model, &in, 1, NULL, out, 1));
   out[0].element_type = CET_FLOAT32;

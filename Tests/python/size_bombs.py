@@ -131,6 +131,14 @@ def bombs():
     yield "STFT", model(
         [node("Reshape", ["signal", "s"], ["t"]), node("STFT", ["t", "step", "", "length"], ["r"], name="bomb")],
         [constant("signal", np.ones(2**20), np.float32), constant("s", [1, -1, 1]), constant("step", 1), constant("length", 2**12)], "r")
+    yield "MelWeightMatrix", model(
+        [node("MelWeightMatrix", ["bins", "length", "rate", "low", "high"], ["r"], name="bomb")],
+        [constant("bins", 8190), constant("length", 16_380), constant("rate", 16_000), constant("low", 0, np.float32), constant("high", 8000, np.float32)], "r")
+    for kind in ("HannWindow", "HammingWindow", "BlackmanWindow"):
+        yield f"{kind} within its limit", model([node(kind, ["size"], ["r"], name="bomb")], [constant("size", 2**24 - 1)], "r")
+    yield "NonZero", model(
+        [node("Expand", ["one", "shape"], ["e"]), node("NonZero", ["e"], ["r"], name="bomb")], [constant("one", 1, np.uint8), constant("shape", [2**14, 2**13])], "r")
+    yield "Reshape to many axes", model([node("Reshape", ["x", "shape"], ["r"], name="bomb")], [constant("shape", [-1] + [1] * 100_000)], "r")
     yield "HannWindow", model([node("HannWindow", ["size"], ["r"], name="bomb")], [constant("size", 2**28)], "r")
     yield "AffineGrid", model(
         [node("AffineGrid", ["theta", "size"], ["r"], name="bomb")],

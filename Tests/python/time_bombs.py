@@ -65,6 +65,13 @@ def bombs():
     yield "sort", scaled(
         [node("Range", ["zero", "end", "one"], ["c"]), node("TopK", ["c", "end_list"], ["values", "r"])],
         [constant("zero", 0), constant("end", 20_000_000), constant("one", 1), constant("end_list", [20_000_000])], "r")
+    yield "places that are not zero", of_expanded([2**14, 2**13], [node("NonZero", ["c"], ["r"])], np.uint8)
+    yield "sum of many", model([node("Sum", ["x"] * 200_000, ["v"]), node("MatMul", ["v", "w"], ["y"])], [constant("w", np.ones((4, 3)), np.float32)])
+    boxes, more = expanded("boxes", [1, 20_000, 4])
+    scores, most = expanded("scores", [1, 1, 20_000])
+    yield "suppression of boxes", scaled(
+        [boxes, scores, node("NonMaxSuppression", ["boxes", "scores", "most", "overlap"], ["r"])],
+        [*more, *most, constant("most", 20_000), constant("overlap", 2, np.float32)], "r")
     yield "distinct operators", model(
         [*[node(f"Op{k}", ["x"], [f"v{k}"]) for k in range(50_000)], node("MatMul", ["x", "w"], ["y"])], [constant("w", np.ones((4, 3)), np.float32)])
     yield "weights of one chain", model(

@@ -21,7 +21,7 @@ extension LoadedModel {
   public func inspectJSON() throws(CetError) -> String {
     try findDigest()
     let model = file.model
-    let judgement = judgement()
+    let judgement = try judgement()
     var counts: [(key: String, node: Node, count: Int)] = []
     var places: [String: Int] = [:]
     for node in found.inlining.model.graph.nodes.flattened {

@@ -1,5 +1,6 @@
 import CetAutodiff
 import CetEncode
+import CetFormats
 import CetGraph
 import CetLayers
 import CetOperators
@@ -30,16 +31,18 @@ enum Judgement: Sendable, Equatable {
 }
 
 extension LoadedModel {
-  /// The checks of planning, and its program bound to shapes of the kind that the file describes.
-  func judgement() -> Judgement {
+  /// The checks of planning, and its program bound to shapes of the kind that the file describes. Throws only what says to stop.
+  func judgement() throws(CetError) -> Judgement {
     do {
       try checkOperators()
       try checkWeights()
       _ = try smallestFileBytes()
+    } catch where error.code == .cancelled {
+      throw error
     } catch {
       return .no(error.message)
     }
-    return boundJudgement()
+    return try boundJudgement()
   }
 
   /// With the fewest bits that each tensor can have, in planes.
@@ -52,7 +55,7 @@ extension LoadedModel {
       .bytes(formats, addsBias: { _ in true }, metadata: FileMetadata.ofUnknownLosses(self, bits: formats.map { $0?.bits }))
   }
 
-  private func boundJudgement() -> Judgement {
+  private func boundJudgement() throws(CetError) -> Judgement {
     let graph = found.model.graph
     guard let output = graph.outputs.first?.name else { return .no("the model has no outputs") }
     var (types, sizes): ([String: TensorType], [String: Int]) = ([:], [:])
@@ -79,13 +82,15 @@ extension LoadedModel {
         })
     }
     do {
-      let context = ComputeContext(memoryLimit: memoryLimit(nil), workLimit: ConstantFolding.workLimit(byteCount: byteCount))
+      let context = ComputeContext(memoryLimit: memoryLimit(nil), workLimit: ConstantFolding.workLimit(byteCount: byteCount), interruption: Interruption(FileWatch.check))
       let bound = try BatchProgram(found.model, inputs: types, parameters: found.layers.map(\.name), context)
       let value = try bound.values([output])[0]
       let isRead = bound.program.ancestors(of: [value])
       let isReached = found.layers.contains { layer in bound.parameters[layer.name].map { isRead[$0.id] } ?? false }
       guard isReached else { return .no(PlanDraft.nothingReached(output).message) }
       return value.element == .float32 ? .yes : .no("the loss needs a float32 output, got \(value.element)")
+    } catch where error.code == .cancelled {
+      throw error
     } catch where error.dependsOnData {
       // Whole numbers that all samples share are constants of a program.
       return types.values.contains { !$0.element.isFloatingPoint } ? .needsData(error.message) : .no(error.message)

@@ -330,7 +330,7 @@ public final class QuantizedModel: @unchecked Sendable {
       self.limit = limit
       self.held = try limit == nil ? 0 : held()
       guard let limit, self.held >= limit else { return }
-      throw needs(self.held + 1, limit)
+      throw needs(2 * self.held, limit)
     }
 
     private func needs(_ bytes: Int, _ limit: Int) -> CetError {
@@ -344,7 +344,8 @@ public final class QuantizedModel: @unchecked Sendable {
       do {
         try check((limit - held) / 2)
       } catch where error.code == .outOfMemory {
-        throw needs(held + max(2 * error.bytesNeeded, limit - held + 1), limit)
+        // The first value that has no room says little about those behind it: who asks again with as much comes to an end soon.
+        throw needs(held + 2 * max(error.bytesNeeded, limit - held), limit)
       }
     }
   }

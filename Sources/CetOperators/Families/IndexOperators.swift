@@ -87,22 +87,33 @@ let indexOperators: [OperatorEntry] = [
     return [try e.reshape(e.convert(hit, to: x.element), x.shape)]
   },
   OperatorEntry("NonZero", versions: 9...newestOpset, derivatives: .zero) { call in
-    let tensor = try Conversion.convert(call.known(0, "the input, which gives the shape of the result"), to: .bool, call.e.context)
-    let flags = try tensor.array(as: Bool.self)
-    let strides = tensor.shape.rowMajorStrides
-    // Places and coordinates of all that are true.
-    let hitCount = flags.reduce(0) { $0 + ($1 ? 1 : 0) }
-    try call.e.reserve(.int64, [tensor.rank, hitCount])
-    try SystemMemory.checkRoom(for: .saturatingProduct(hitCount, 24 * (tensor.rank + 1)))
-    let hits = flags.indices.filter { flags[$0] }
-    let coordinates = tensor.shape.indices.flatMap { axis in hits.map { Int64($0 / strides[axis] % tensor.shape[axis]) } }
-    return [call.e.constant(try Tensor(coordinates, shape: [tensor.rank, hits.count]))]
+    let (input, e) = (try call.known(0, "the input, which gives the shape of the result"), call.e)
+    try e.foresee(entries: input.count, width: 1, work: 4, "flags of \(input.shape.shapeText)")
+    let tensor = try Conversion.convert(input, to: .bool, e.context).rowMajor()
+    let (flags, shape) = (tensor.elements(as: Bool.self), tensor.shape)
+    var count = 0
+    try e.context.pieces(tensor.count) { piece in
+      for place in piece where flags[place] { count += 1 }
+    }
+    try e.foresee(entries: .saturatingProduct(count, shape.count), width: 8, work: 8, "\(count) places that are not zero")
+    try e.reserve([TensorType(.int64, [shape.count, count])], isComputed: true)
+    let result = try Tensor(uninitialized: .int64, [shape.count, count])
+    let (places, strides) = (result.elements(as: Int64.self), shape.rowMajorStrides)
+    var hit = 0
+    try e.context.pieces(tensor.count, eachOf: max(1, shape.count)) { piece in
+      for place in piece where flags[place] {
+        for axis in shape.indices { places[axis * count + hit] = Int64(place / strides[axis] % shape[axis]) }
+        hit += 1
+      }
+    }
+    return [e.constant(result)]
   },
   OperatorEntry("Compress", versions: 9...newestOpset) { call in
     let e = call.e
     var x = try call.input(0)
-    let flags = try call.known(1, "condition").array(as: Bool.self)
-    try SystemMemory.checkRoom(for: .saturatingProduct(flags.count, 16))
+    let condition = try call.known(1, "condition")
+    try e.foresee(entries: condition.count, width: 32, work: 8, "flags of \(condition.shape.shapeText)")
+    let flags = try condition.array(as: Bool.self)
     var axis = 0
     if let named = try call.int("axis") {
       axis = try call.axis(named, rank: x.rank)
@@ -253,9 +264,8 @@ private func scattered(_ x: Value, _ updates: Value, _ places: Value, _ reductio
     }
     return try e.emit(Replace(), x, updates, places)
   }
+  try e.foresee(entries: known.count, width: 96, work: 64, "turns of \(known.count) updates")
   let index = try known.array(as: Int64.self)
-  try SystemMemory.checkRoom(for: .saturatingProduct(index.count, 96))
-  try e.spend(.saturatingProduct(index.count, 64))
   var turn: [Int64: Int] = [:]
   var rounds: [[Int]] = []
   for (position, place) in index.enumerated() {
@@ -293,12 +303,12 @@ private func unique(_ call: OperatorCall) throws -> [Value] {
     x = try e.reshape(x, [x.shape.elementCount])
   }
   guard let tensor = e.known(x) else { throw CetError(.internal, "a constant did not fold") }
-  let values = try Conversion.convert(tensor, to: .float64, e.context).array(as: Double.self)
   let (size, inner) = (x.shape[axis], x.shape[(axis + 1)...].reduce(1, *))
   let outer = x.shape[..<axis].reduce(1, *)
   // Every row as an array and as a key.
-  try SystemMemory.checkRoom(for: .saturatingSum(.saturatingProduct(values.count, 16), .saturatingProduct(size, 128)))
-  try e.spend(.saturatingSum(.saturatingProduct(values.count, 8), .saturatingProduct(size, 256)))
+  try e.foresee(entries: tensor.count, width: 32, work: 8, "values of \(x.shape.shapeText)")
+  try e.foresee(entries: size, width: 128, work: 256, "\(size) rows")
+  let values = try Conversion.convert(tensor, to: .float64, e.context).array(as: Double.self)
   let rows = (0..<size).map { row in
     (0..<outer).flatMap { o in (0..<inner).map { values[(o * size + row) * inner + $0] } }
   }

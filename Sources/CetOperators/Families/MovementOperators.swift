@@ -174,6 +174,7 @@ private func pad(_ call: OperatorCall) throws -> Value {
   for axis in 0..<x.rank where lead[axis] + trail[axis] > 0 {
     let size = cropSizes[axis]
     guard size > 0, lead[axis] + trail[axis] < 1 << 24 else { throw CetError(.shapeMismatch, "cannot pad the empty axis \(axis) with mode \(mode)") }
+    try e.foresee(entries: size + lead[axis] + trail[axis], width: 24, work: 16, "places of a padded axis")
     let rows: [Int] = try (-lead[axis]..<(size + trail[axis])).map { position in
       switch mode {
       case "edge": return min(max(position, 0), size - 1)

@@ -87,9 +87,7 @@ private func resized(
   for (k, axis) in axes.enumerated() {
     let (size, count) = (x.shape[axis], whole[axis])
     if count == size && scales[k] == 1 && options.coordinates != "tf_crop_and_resize" { continue }
-    try e.reserve(count, width: 256, "the weights of \(count) positions")
-    try SystemMemory.checkRoom(for: .saturatingProduct(count, 512))
-    try e.spend(.saturatingProduct(count, 512))
+    try e.foresee(entries: count, width: 512, work: 512, "the weights of \(count) positions")
     let taps = try (0..<count).map {
       if $0 & 0xFFFF == 0 { try e.context.interruption.check() }
       return try tap($0, size: size, count: count, scale: scales[k], region: regions[k], options)
@@ -118,8 +116,7 @@ private func interpolated(_ x: Value, _ axis: Int, _ taps: [Tap], _ e: Emitter) 
       y = try e.sum(y, e.multiply(picked, row(taps.map { k < $0.weights.count ? $0.weights[k] : 0 }, wide.element)))
     }
   } else {  // y = x·Mᵀ along the axis
-    try e.reserve(.saturatingProduct(taps.count, size), width: 16, "the weights of \(taps.count) positions of \(size)")
-    try SystemMemory.checkRoom(for: 16 * taps.count * size)
+    try e.foresee(entries: .saturatingProduct(taps.count, size), width: 32, work: 2, "the weights of \(taps.count) positions of \(size)")
     var matrix = [Double](repeating: 0, count: taps.count * size)
     for (o, tap) in taps.enumerated() {
       for (index, weight) in zip(tap.indices, tap.weights) { matrix[o * size + index] += weight }

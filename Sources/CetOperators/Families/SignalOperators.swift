@@ -49,6 +49,7 @@ let signalOperators: [OperatorEntry] = [
       let hertz = 700 * (pow(10, (low + Double(k) * step) / 2595) - 1)
       return Int(saturating: min(max((Double(length + 1) * hertz / rate).rounded(.down), 0), Double(rows)))
     }
+    try e.foresee(entries: rows * bins, width: 32, work: 4, "a matrix of \(bins) mel bins of \(rows) frequencies")
     var matrix = [Double](repeating: 0, count: rows * bins)
     for bin in 0..<bins {
       let (left, centre, right) = (edges[bin], edges[bin + 1], edges[bin + 2])
@@ -69,6 +70,7 @@ private func window(_ type: String, _ coefficients: [Double]) -> OperatorEntry {
   OperatorEntry(type, versions: 17...newestOpset, derivatives: .zero) { call in
     let size = try call.knownInt(0, "size")
     guard size >= 0, size < 1 << 24 else { throw CetError(.invalidArgument, "a window of \(size)") }
+    try call.e.foresee(entries: size, width: 32, work: 64, "a window of \(size)")
     let period = Double(try call.int("periodic", 1) != 0 ? size : size - 1)
     let values = (0..<size).map { n in
       coefficients.indices.reduce(0.0) { $0 + coefficients[$1] * cos(2 * Double.pi * Double($1 * n) / max(period, 1)) }
@@ -89,9 +91,7 @@ private func fourier(_ input: Value, axis: Int, length: Int, inverse: Bool, oneS
   let used = min(input.shape[axis], inverse && oneSided ? spectrum : length)
   let outputs = oneSided && !inverse ? spectrum : length
   let outputParts = oneSided && inverse ? 1 : 2
-  try e.reserve(.saturatingProduct(used * parts, outputs * outputParts), width: 16, "the matrix of a transform of \(length)")
-  try SystemMemory.checkRoom(for: 16 * used * parts * outputs * outputParts)
-  try e.spend(.saturatingProduct(used * outputs, 32))
+  try e.foresee(entries: used * parts * outputs * outputParts, width: 32, work: 16, "the matrix of a transform of \(length)")
   var matrix = [Double](repeating: 0, count: used * parts * outputs * outputParts)
   for n in 0..<used {
     try e.context.interruption.check()

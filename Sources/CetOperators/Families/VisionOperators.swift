@@ -154,6 +154,7 @@ private func nonMaxSuppression(_ call: OperatorCall) throws -> [Value] {
   for batch in 0..<shape[0] {
     for category in 0..<shape[1] {
       let start = (batch * shape[1] + category) * shape[2]
+      try call.e.foresee(entries: shape[2], width: 24, work: 64, "an order of \(shape[2]) boxes")
       let order = (0..<shape[2]).filter { scores[start + $0] > threshold }
         .sorted { scores[start + $0] != scores[start + $1] ? scores[start + $0] > scores[start + $1] : $0 < $1 }
       var kept: [Int] = []

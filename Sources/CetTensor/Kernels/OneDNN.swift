@@ -85,7 +85,7 @@
     }
 
     private func convolution(_ key: OneDNNKey) throws(CetError) -> OneDNNConvolution? {
-      try SystemMemory.checkHeadroom()
+      try OneDNN.prepare()
       guard 1...3 ~= key.geometry.spatialRank else { return nil }
       return try cache.convolution(key) { () throws(CetError) in try compile(key) }
     }
@@ -184,6 +184,34 @@
       return descriptor
     }
 
+    // MARK: Memory
+
+    /// oneDNN makes the code of its matrix products when they are first asked for, 18 MB of it, and ends the process where it cannot.
+    private static let preparation = (lock: Lock(), bytes: 24 << 20)
+    nonisolated(unsafe) private static var isPrepared = false
+
+    /// Where there is a limit on addresses: throws where it leaves little, after all that is made once was made.
+    static func prepare() throws(CetError) {
+      guard SystemMemory.isLimited else { return }
+      try SystemMemory.checkHeadroom()
+      try preparation.lock.withLock { () throws(CetError) in
+        guard !isPrepared else { return }
+        guard SystemMemory.hasRoom(for: preparation.bytes) else {
+          throw CetError(.outOfMemory, "the process's limit on addresses leaves less than \(preparation.bytes) bytes for generated code")
+        }
+        var values = (Float(0), Float(0), Float(0))
+        try withOneThread { () throws(CetError) in
+          for (a, b) in [("N", "N"), ("N", "T"), ("T", "N"), ("T", "T")] {
+            for beta: Float in [0, 1] {
+              let (a, b) = (CChar(a.utf8.first ?? 0), CChar(b.utf8.first ?? 0))
+              try check(dnnl_sgemm(a, b, 1, 1, 1, 1, &values.0, 1, &values.1, 1, beta, &values.2, 1), "matrix product")
+            }
+          }
+        }
+        isPrepared = true
+      }
+    }
+
     // MARK: Matrix product
 
     /// c = alpha op(a) op(b) + beta c, row-major with row strides.
@@ -192,7 +220,7 @@
       stride strideB: Int, transposed transposeB: Bool, into c: UnsafeMutablePointer<Float>, stride strideC: Int,
       alpha: Float = 1, beta: Float, _ m: Int, _ n: Int, _ k: Int
     ) throws(CetError) {
-      try SystemMemory.checkHeadroom()
+      try OneDNN.prepare()
       let (no, yes) = (CChar(UInt8(ascii: "N")), CChar(UInt8(ascii: "T")))
       try withOneThread { () throws(CetError) in
         try check(
@@ -219,7 +247,7 @@
     }
 
     private func withCall(_ context: ComputeContext, _ body: (inout Call) throws(CetError) -> Void) throws(CetError) {
-      try SystemMemory.checkHeadroom()
+      try OneDNN.prepare()
       try withOneThread { () throws(CetError) in
         var stream: dnnl_stream_t?
         try OneDNN.check(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags.rawValue), "stream")
