@@ -128,6 +128,7 @@ beside() { # name, and so tools/requirements-NAME.txt and .venv/NAME
   fi
 }
 beside old-runtime
+beside middle-runtime
 beside openvino
 
 # ---- PyTorch ----

@@ -111,8 +111,9 @@ public struct PlanOptions: Sendable, Equatable {
   func settled(for model: LoadedModel) -> PlanOptions {
     var options = self
     if choosesEncoding {
-      options.encoding = activations.map { .besideActivations($0.bits, runtime) } ?? .chosen(for: model.found.layers, runtime, bits: bits)
-      if options.encoding == .ort, !leavesKernelBits(model) { options.encoding = .planes }
+      options.encoding = activations.map { .besideActivations($0.bits, runtime) } ??
+        .chosen(for: model.found.layers, runtime, usesUsualGranularity ? nil : granularity, bits: bits)
+      if options.encoding == .ort, coding == .trellis || !leavesKernelBits(model) { options.encoding = .planes }
     }
     if usesUsualGranularity { options.granularity = options.encoding.usualGranularity(of: model.found.layers, runtime) }
     (options.choosesEncoding, options.usesUsualGranularity) = (false, false)
@@ -166,6 +167,9 @@ public struct PlanOptions: Sendable, Equatable {
       try check(
         encoding.takesActivations(activations.bits), "activations \(isWide ? "" : "of 4 bits ")with encoding", encoding.rawValue,
         isWide ? "planes, qdq or float" : "planes or float")
+      if isWide, !choosesEncoding, let obstacle = encoding.activationObstacle(runtime) {
+        throw CetError(.invalidArgument, "option activations: \(obstacle); those of 'qdq' open")
+      }
     }
     if let shifts { try check((0...64).contains(shifts), "shifts", shifts, "0 to 64") }
     if !encoding.makesFilesSmaller, case .size = target {

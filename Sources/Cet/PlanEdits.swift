@@ -54,14 +54,14 @@ extension PlannedTensor {
 
   /// Computes what the file holds for the tensor at its bits.
   /// - Parameters:
-  ///   - rules: of the model; nil: its scales count as float32.
+  ///   - layer: whose weight it is; nil: see `FileSizes.storedBytes`.
   ///   - isInteger: see `CompressionPlan.heldIntegers`.
-  mutating func countBytes(_ options: PlanOptions, _ rules: CodeRules? = nil, isInteger: Bool = false) {
+  mutating func countBytes(_ options: PlanOptions, _ layer: LinearLayer? = nil, isInteger: Bool = false) {
     (codeBytes, storedBytes) = bits == PlannedTensor.keptBits
       ? (0, count * 4)
       : FileSizes.storedBytes(
         shape, axis: axis, CodeFormat(bits: bits, coding: Coding(coding, trellis: .small)), granularity: options.granularity,
-        encoding: options.encoding, hasNarrowScales: rules?.hasNarrowScales(name, bits: bits) ?? false, isInteger: isInteger)
+        encoding: options.encoding, layer: layer, runtime: options.runtime, isInteger: isInteger)
   }
 }
 
@@ -105,7 +105,7 @@ extension LoadedModel {
       }
       tensor.name(layer)
       tensor.axis = plan.options.granularity == .perTensor ? nil : layer.axis
-      tensor.countBytes(plan.options, rules, isInteger: integers.contains(index))
+      tensor.countBytes(plan.options, layer, isInteger: integers.contains(index))
       return tensor
     }
     if let unknown = left.keys.min() {

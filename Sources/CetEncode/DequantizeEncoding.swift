@@ -100,9 +100,10 @@ struct DequantizeEncoding: NodeEncoding {
     var (codeShape, gridShape) = (form.shape, form.axis == nil ? [] : [layout.rows])
     var order = Order.tensor
     var output = result
-    // ONNX Runtime moves what reads the weight, such as Transpose, before DequantizeLinear and fails to fold it for two bits,
-    // except where scales are in blocks: one block a row, then.
-    if blocks > 1 || weight.isMoved && storage.bitWidth == 2 {
+    // ONNX Runtime moves what reads the weight, such as Transpose, before DequantizeLinear and fails to fold it for two bits (1.24 to
+    // 1.32), or mixes codes up (1.25 and 1.26, of a Reshape where there is one scale), except where scales are in blocks: one block a
+    // row, then.
+    if blocks > 1 || storage.bitWidth == 2 && (weight.isMoved || form.scaleCount == 1) {
       attributes["block_size"] = .int(Int64(blocks > 1 ? form.blockSize : max(1, layout.columns)))
       let rowsLast = rowsAreLast(form)
       if rowsLast {
@@ -136,8 +137,11 @@ struct DequantizeEncoding: NodeEncoding {
     let isMispacked = storage.bitWidth == 2 && (codeShape.last ?? 0) % 4 != 0 && form.axis != 0
     // Beside codes of activations it makes a kernel of integers of a product, when nothing but Identity is between, and leaves the blocks out.
     let isMixedUp = weight.isBesideCodes && weight.isMoved && blocks > 1
-    if isMispacked || isMixedUp, output == result, codeShape.count == 2 {
-      // Both happen to what has two axes: one more in front keeps it off.
+    // Beside them it also makes one of a product whose left operand is the weight, and fails in every run: it has no such kernel for more
+    // than one scale, nor for two bits.
+    let isLeft = if weight.isBesideCodes, form.scaleCount > 1, case .leftMatrix? = weight.layer?.kind { true } else { false }
+    if output == result, isLeft || (isMispacked || isMixedUp) && codeShape.count == 2 {
+      // One axis more in front, which Reshape takes off again, keeps it from all that.
       codeShape.insert(1, at: 0)
       if gridShape.count == 2 { gridShape.insert(1, at: 0) }
       if case .int(let axis)? = attributes["axis"] { attributes["axis"] = .int(axis + 1) }

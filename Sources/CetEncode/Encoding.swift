@@ -39,6 +39,12 @@ public enum Encoding: String, Sendable, CaseIterable {
     }
   }
 
+  /// Why a file that rounds activations does not open in `runtime`; nil: it does.
+  public func activationObstacle(_ runtime: Runtime?) -> String? {
+    guard self == .planes, case .openvino? = runtime, let runtime else { return nil }
+    return "\(runtime) opens files of 'planes' that round activations with INFERENCE_PRECISION_HINT f32 alone"
+  }
+
   /// Whether weights beside codes of activations stand in the file as their codes of 8 bits, whatever bits a plan gives them.
   public var holdsIntegers: Bool { self == .qdq }
 
@@ -68,23 +74,31 @@ public enum Encoding: String, Sendable, CaseIterable {
     self == .ort && Encoding.chosen(for: layers, runtime ?? .usual) == .ort ? KernelEncoding.usualBlocks : .perAxis
   }
 
+  /// Widths at which a kernel computes with a layer's codes as they are.
+  public func kernelWidths(of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> Set<Int> {
+    self == .ort ? KernelEncoding.kernelWidths(layer, granularity, runtime) : []
+  }
+
   /// Of the widths that are allowed those that a layer may have: where a kernel computes with some of them, these.
   public func widths(_ allowed: [Int], of layer: LinearLayer, _ granularity: Granularity, _ runtime: Runtime?) -> [Int] {
     let allowed = allowed.filter { obstacle(bits: $0, of: layer, granularity, runtime) == nil }
-    guard self == .ort else { return allowed }
-    let kernels = KernelEncoding.kernelWidths(layer, granularity, runtime)
+    let kernels = kernelWidths(of: layer, granularity, runtime)
     let possible = allowed.filter(kernels.contains)
     return possible.isEmpty ? allowed : possible
   }
 
   /// The encoding that keeps most weights small in files that open in `runtime`: onnxruntime's kernels where they compute with
   /// more than half of them, else planes, which open everywhere and are unpacked when a file is loaded.
-  /// - Parameter bits: the allowed widths; nil: any.
-  public static func chosen(for layers: [LinearLayer], _ runtime: Runtime?, bits: [Int]? = nil) -> Encoding {
+  /// - Parameters:
+  ///   - granularity: nil: what is usual for kernels.
+  ///   - bits: the allowed widths; nil: any.
+  public static func chosen(
+    for layers: [LinearLayer], _ runtime: Runtime?, _ granularity: Granularity? = nil, bits: [Int]? = nil
+  ) -> Encoding {
     guard let runtime else { return .planes }
     let count = layers.reduce(0.0) { $0 + Double($1.count) }
     let inKernels = layers.reduce(0.0) { sum, layer in
-      let widths = KernelEncoding.kernelWidths(layer, KernelEncoding.usualBlocks, runtime)
+      let widths = KernelEncoding.kernelWidths(layer, granularity ?? KernelEncoding.usualBlocks, runtime)
       return widths.contains { bits?.contains($0) ?? true } ? sum + Double(layer.count) : sum
     }
     return 2 * inKernels > count ? .ort : .planes
@@ -124,6 +138,9 @@ protocol WeightEncoding {
   /// share, such as a trellis' table, is left out.
   static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int)
 
+  /// Whether the last block of a row is filled up to a whole one.
+  static var fillsBlocks: Bool { get }
+
   static func notes(_ layers: [LinearLayer]) -> [String]
 
   /// - Parameters:
@@ -148,6 +165,8 @@ protocol WeightEncoding {
 }
 
 extension WeightEncoding {
+  static var fillsBlocks: Bool { false }
+
   var domains: [String: Int] { [:] }
 
   mutating func reading(_ node: Node) -> [Node]? { nil }

@@ -33,29 +33,33 @@ public final class FileSizes: Sendable {
 
   /// Codes alone, and with scales and zero points, of a tensor of this shape and quantization axis.
   /// - Parameters:
-  ///   - hasNarrowScales: whether its scales are float16.
+  ///   - layer: whose weight it is; nil: its matrix may be padded for a kernel by bytes that are not counted.
+  ///   - runtime: the oldest that the file must open in.
   ///   - isInteger: whether it stands in the file as codes of 8 bits, whatever its own are.
   public static func storedBytes(
-    _ shape: [Int], axis: Int?, _ format: CodeFormat, granularity: Granularity, encoding: Encoding, hasNarrowScales: Bool = false,
-    isInteger: Bool = false
+    _ shape: [Int], axis: Int?, _ format: CodeFormat, granularity: Granularity, encoding: Encoding, layer: LinearLayer? = nil,
+    runtime: Runtime? = nil, isInteger: Bool = false
   ) -> (codes: Int, stored: Int) {
     if isInteger {
       let order = RowOrder(shape, axis: axis)
       return (shape.elementCount, shape.elementCount + 4 * order.rows)
     }
     let order = RowOrder(shape, axis: granularity == .perTensor ? nil : axis)
+    if encoding == .ort, let layer, let bytes = KernelEncoding.storedBytes(layer, format, granularity, runtime) { return bytes }
     let blocks = axis == nil ? 1 : order.blockCount(size: granularity.blockSize)
     let bytes = encoding.rules.storedBytes(rows: order.rows, columns: order.columns, blocks: blocks, format)
-    let grids = hasNarrowScales ? bytes.grids - 2 * order.rows * blocks : bytes.grids
-    return (bytes.codes, .saturatingSum(bytes.codes, grids))
+    // The last block of a row is filled up.
+    let whole = blocks > 1 ? .saturatingProduct(blocks, granularity.blockSize) : order.columns
+    let filled = encoding.rules.fillsBlocks && !format.coding.isTrellis
+      ? encoding.rules.storedBytes(rows: order.rows, columns: whole, blocks: blocks, format).codes : bytes.codes
+    return (bytes.codes, .saturatingSum(filled, bytes.grids))
   }
 
   /// Bytes of a layer's codes, and of codes and grids.
   public func storedBytes(_ layer: LinearLayer, _ format: CodeFormat) -> (codes: Int, stored: Int) {
     FileSizes.storedBytes(
       layer.shape, axis: granularity == .perTensor && integers.contains(layer.name) ? nil : layer.axis, format, granularity: granularity,
-      encoding: encoding, hasNarrowScales: encoding.narrowScaleWidths(of: layer, granularity, runtime)?.contains(format.bits) ?? false,
-      isInteger: integers.contains(layer.name))
+      encoding: encoding, layer: layer, runtime: runtime, isInteger: integers.contains(layer.name))
   }
 
   /// The whole file when layer i has `formats[i]` (nil: unchanged), exactly.

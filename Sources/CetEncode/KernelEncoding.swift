@@ -42,10 +42,27 @@ struct KernelEncoding: WeightEncoding {
   /// The kernels have whole zero points; 3 bits lie in planes.
   static func zeroUnit(bits: Int) -> Int { bits == 3 ? 2 : 1 }
 
+  /// Of what no kernel takes.
   static func storedBytes(rows: Int, columns: Int, blocks: Int, _ format: CodeFormat) -> (codes: Int, grids: Int) {
-    let packed = BitPacking.packedByteCount(count: rows * columns, bits: format.bits)
-    let zeros = hasZeroPoints(format) ? rows * BitPacking.packedByteCount(count: blocks, bits: format.bits) : 0
-    return (packed, 4 * rows * blocks + zeros)
+    PlaneEncoding.storedBytes(rows: rows, columns: columns, blocks: blocks, format)
+  }
+
+  static let fillsBlocks = PlaneEncoding.fillsBlocks
+
+  /// Bytes of codes without what fills up blocks, and of all operands of a kernel; nil where none takes the layer's weight.
+  static func storedBytes(
+    _ layer: LinearLayer, _ format: CodeFormat, _ granularity: Granularity, _ runtime: Runtime?
+  ) -> (codes: Int, stored: Int)? {
+    let bits = format.bits
+    guard !format.coding.isTrellis, kernelWidths(layer, granularity, runtime).contains(bits),
+      let block = blockSize(granularity.blockSize, columns: layer.columns)
+    else { return nil }
+    let (rows, blocks) = (layer.count / max(1, layer.columns), (layer.columns + block - 1) / block)
+    let isTable = if case .table = layer.kind { true } else { false }
+    func packed(_ count: Int) -> Int { BitPacking.packedByteCount(count: count, bits: bits) }
+    let codes = isTable ? packed(layer.count) : rows * packed(blocks * block)
+    let zeros = !hasZeroPoints(format) ? 0 : isTable && bits == 4 ? packed(rows * blocks) : rows * packed(blocks)
+    return (packed(layer.count), codes + layer.elementType.byteWidth * rows * blocks + zeros)
   }
 
   /// Whether a kernel's operands have them.
@@ -85,11 +102,12 @@ struct KernelEncoding: WeightEncoding {
     }
   }
 
-  /// That the kernels know for blocks of this size, 0 for one a row; nil: none.
+  /// That the kernels know for blocks of this size, 0 for one a row, as are blocks that are no shorter; nil: none.
   private static func blockSize(_ asked: Int, columns: Int) -> Int? {
+    let isWhole = asked == 0 || asked >= columns
     var size = 16
-    while size < (asked == 0 ? columns : asked) { size *= 2 }
-    return size <= 256 && (asked == 0 || asked == size) ? size : nil
+    while size < (isWhole ? columns : asked) { size *= 2 }
+    return size <= 256 && (isWhole || asked == size) ? size : nil
   }
 
   /// Of a weight that a kernel was found for.

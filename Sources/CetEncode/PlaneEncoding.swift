@@ -48,6 +48,8 @@ struct PlaneEncoding: NodeEncoding {
     return (.saturatingProduct(rows, runs.count(of: columns), runs.bytes), .saturatingProduct(4, rows, blocks))
   }
 
+  static let fillsBlocks = true
+
   static func notes(_ layers: [LinearLayer]) -> [String] { [] }
 
   init(opset: Int, names: NameScope, runtime: Runtime?) {

@@ -104,7 +104,8 @@ extension Runtime {
         let runtime = Runtime.onnxruntime(minor: tried)
         return (isProduct ? runtime.productWidths(type) : runtime.tableWidths).contains(bits)
       }
-      if let needed, needed > minor {
+      guard let needed else { return (nil, "\(node.operatorType) with \(bits) bits") }
+      if needed > minor {
         (minor, reason) = (needed, "\(node.operatorType) with \(bits) bits\(type == .float16 ? " of float16" : "")")
       }
     }

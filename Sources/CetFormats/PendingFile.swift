@@ -98,9 +98,14 @@ public final class PendingFile {
   public func writeAll(_ bytes: UnsafeRawBufferPointer) throws(CetError) {
     var rest = bytes
     while let start = rest.baseAddress, !rest.isEmpty {
-      let written = Glibc.write(descriptor, start, min(rest.count, FileWatch.piece))
-      if written < 0 {
-        if errno == EINTR { continue }
+      var written = 0
+      let error = FileSizeLimit.heeded {
+        written = Glibc.write(descriptor, start, min(rest.count, FileWatch.piece))
+        return written < 0 ? errno : 0
+      }
+      if error == EINTR { continue }
+      guard error == 0 else {
+        errno = error
         throw failure()
       }
       try FileWatch.passed(written, .writing)

@@ -207,15 +207,19 @@ struct ModelRewriter {
   }
 
   /// Nodes that take the place of one. The first that is still that node, with other values or attributes, keeps all the rest
-  /// of it: texts, unknown fields, and the attributes that are what they were.
+  /// of it: texts, unknown fields, and the attributes that are what they were. Where none is, as of a product that became a kernel, the
+  /// first of its name keeps texts and unknown fields.
   private mutating func append(
     _ nodes: [Node], inPlaceOf message: WireReader, to output: inout WireWriter, as field: Int
   ) throws(CetError) {
     var model = ModelReader(source: source, external: nil)
     let old = try model.node(message)
     let heir = nodes.firstIndex { ($0.operatorType, $0.domain, $0.name) == (old.operatorType, old.domain, old.name) }
+    let namesake = heir == nil ? nodes.firstIndex { $0.name == old.name } : nil
     for (index, node) in nodes.enumerated() {
-      output.message(field, try index == heir ? changed(message, of: old, to: node) : encoder.node(node))
+      var encoded = try index == heir ? changed(message, of: old, to: node) : encoder.node(node)
+      if index == namesake { try appendFields(of: message, except: NodeField.encoded, to: &encoded) }
+      output.message(field, encoded)
     }
   }
 

@@ -31,7 +31,8 @@ public struct QuantizedForm: Sendable, Equatable {
     self.shape = shape
     self.bits = bits
     self.axis = axis
-    self.blockSize = axis == nil ? 0 : blockSize
+    // A block that is no shorter than a row is the row.
+    self.blockSize = blockSize < RowOrder(shape, axis: axis).columns && axis != nil ? blockSize : 0
     self.zeroUnit = zeroUnit
     self.coding = coding
   }

@@ -29,12 +29,13 @@ public struct TrellisWalk: Sendable, Hashable {
 
   /// - Parameters:
   ///   - axis: of the rows, inside the shape.
-  ///   - blockSize: of blocks with scales of their own, which are of columns as they stand; 0: one scale a row.
+  ///   - blockSize: of blocks with scales of their own, which are of columns as they stand; 0, or no less than a row: one scale
+  ///     a row.
   public init(_ shape: [Int], axis: Int, blockSize: Int = 0) {
     let others = shape.indices.filter { $0 != axis }.map { shape[$0] }
     positions = others.count > 1 ? max(1, Array(others.dropFirst()).elementCount) : 1
     let columns = others.elementCount
-    rotation = blockSize > 0 || columns == 0 ? 1 : min(TrellisWalk.longestRotation(columns: columns), columns & -columns)
+    rotation = (1..<max(1, columns)).contains(blockSize) || columns == 0 ? 1 : min(TrellisWalk.longestRotation(columns: columns), columns & -columns)
   }
 
   /// Rotates whole rows of steps, one after another, in place.

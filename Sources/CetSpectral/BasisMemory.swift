@@ -61,7 +61,7 @@ final class BasisMemory: @unchecked Sendable {
     guard descriptor >= 0 else {
       throw CetError(.io, "cannot make a basis file in '\(folder)': \(systemText())")
     }
-    let code = posix_fallocate(descriptor, 0, byteCount)
+    let code = FileSizeLimit.heeded { posix_fallocate(descriptor, 0, byteCount) }
     guard code == 0 else {
       close(descriptor)
       throw CetError(.io, "cannot reserve \(byteCount) bytes for a basis file in '\(folder)': \(systemText(code))")

@@ -84,8 +84,7 @@ def test_kernels_of_float16_have_float16_scales(bits, granularity, coding):
         scales = arrays[f"{name}.cet.scale"]
         assert scales.dtype == np.float16
         np.testing.assert_array_equal(scales.ravel(), np.ravel(small[name].scale))
-        grids = sum(array.nbytes for each, array in arrays.items() if each in (f"{name}.cet.scale", f"{name}.cet.zero"))
-        assert tensors[name].stored_bytes - tensors[name].code_bytes == grids
+        assert tensors[name].stored_bytes == sum(array.nbytes for each, array in arrays.items() if each.startswith(f"{name}.cet."))
     assert small.plan.summary.file_bytes == len(written)
     assert cet.inspect(cet.Model(written))["oldest_runtime"] == {2: "ort-1.28", 4: "ort-1.20", 8: "ort-1.23"}[bits]
 
@@ -111,6 +110,64 @@ def test_float16_scales_of_tiny_and_huge_weights_round_no_worse_than_they_must(b
     assert (error <= 1.5 * step).all()
     np.testing.assert_allclose(
         session_output(small.to_bytes(), {"x": x}).astype(np.float32), x.astype(np.float32) @ found, rtol=0.02, atol=0.01 * np.abs(x @ true).max() + 1e-7)
+
+
+def deep_model(layers=8, width=64):
+    """Products behind each other with normalization between: what float16 rounds is made larger."""
+    node, nodes, constants = helper.make_node, [helper.make_node("Gather", ["E", "ids"], ["h0"])], [weight("E", 50, width)]
+    for k in range(layers):
+        nodes += [node("MatMul", [f"h{k}", f"A{k}"], [f"a{k}"]), node("Relu", [f"a{k}"], [f"r{k}"]), node("MatMul", [f"r{k}", f"B{k}"], [f"b{k}"]),
+                  node("Add", [f"b{k}", f"h{k}"], [f"s{k}"]), node("LayerNormalization", [f"s{k}", "one", "none"], [f"h{k + 1}"])]
+        constants += [weight(f"A{k}", width, 2 * width), weight(f"B{k}", 2 * width, width)]
+    nodes += [node("ReduceMean", [f"h{layers}"], ["m"], axes=[1], keepdims=0), node("MatMul", ["m", "H"], ["y"])]
+    constants += [weight("H", width, 5), numpy_helper.from_array(np.ones(width, np.float32), "one"), numpy_helper.from_array(np.zeros(width, np.float32), "none")]
+    return made(nodes, constants, [helper.make_tensor_value_info("y", 1, ["N", 5])], opset=17)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("granularity", [None, "block:32"])
+def test_deep_float16_models_are_written_with_kernels(bits, granularity):
+    plain = deep_model()
+    small = compressed(halved(plain), {"ids": IDS}, bits=[bits], target_bits=bits, granularity=granularity, min_runtime="ort-1.23")
+    written = small.to_bytes()
+    assert operators(written).count("MatMulNBits") == 17
+    expected = session_output(dequantized(plain, small), {"ids": IDS})
+    np.testing.assert_allclose(session_output(written, {"ids": IDS}).astype(np.float32), expected, atol=0.02 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("encoding", ["ort", "planes", "qdq"])
+@pytest.mark.parametrize("granularity", [None, "per-axis", "block:32", "block:128", "block:512"])
+def test_blocks_longer_than_a_row_take_no_room(granularity, encoding):
+    """What a plan counts is what stands in the file."""
+    content = text_model()
+    small = compressed(content, {"ids": IDS}, encoding=encoding, bits=[4], target_bits=4, granularity=granularity, min_runtime="ort-1.24")
+    written = onnx.load_model_from_string(small.to_bytes())
+    tensors = {tensor.name: tensor for tensor in small.plan.tensors}
+    for name, tensor in tensors.items():
+        held = sum(numpy_helper.to_array(each).nbytes if each.data_type not in (21, 22) else len(each.raw_data)
+                   for each in written.graph.initializer if each.name.startswith(f"{name}.cet."))
+        if held and encoding != "planes":  # tensors that are decoded together have common operands there
+            assert tensor.stored_bytes == held, name
+    assert len(small.to_bytes()) < 1.02 * small.plan.summary.stored_bytes + 6000
+    expected = session_output(dequantized(content, small), {"ids": IDS})
+    found = session_output(small.to_bytes(), {"ids": IDS})
+    np.testing.assert_allclose(found, expected, atol=(0.05 if encoding == "qdq" else 1e-5) * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("options, encoding", [
+    ({"coding": "trellis", "target_bits": 5, "rounding": "compensated", "effort": "low"}, "planes"), ({"granularity": "per-tensor", "target_bits": 5}, "planes"),
+    ({"granularity": "block:48", "target_bits": 5}, "planes"), ({"granularity": "block:64", "target_bits": 5}, "ort")])
+def test_encoding_auto_is_planes_where_no_kernel_holds_what_is_asked_for(options, encoding):
+    small = compressed(text_model(), {"ids": IDS}, encoding="auto", min_runtime="ort-1.28", **options)
+    assert small.plan.summary.encoding == encoding
+
+
+def test_a_plan_for_kernels_that_has_none_says_so():
+    model, data = cet.Model(text_model()), cet.Calibration({"ids": IDS})
+    plan = cet.plan(model, data, encoding="ort", granularity="per-tensor", target_bits=4, rounding="nearest")
+    assert any("no tensor of this plan stays codes in memory" in note for note in plan.notes)
+    plan = cet.plan(model, data, encoding="ort", target_bits=4, rounding="nearest")
+    assert not any("stays codes in memory" in note for note in plan.notes)
 
 
 def test_codes_with_float32_scales_are_planes_where_kernels_need_float16():
@@ -197,11 +254,14 @@ def test_kernels_compensated_rounding_keeps_the_measured_loss(convert):
 def test_kernels_have_the_names_of_the_nodes_that_they_replace():
     source = onnx.load_model_from_string(text_model())
     for number, node in enumerate(source.graph.node):
-        node.name = f"{node.op_type} number {number}"
+        node.name, node.doc_string = f"{node.op_type} number {number}", f"text {number}"
+        node.metadata_props.add(key="who", value=str(number))
     small = compressed(source.SerializeToString(), {"ids": IDS}, bits=[4], target_bits=4)
     written = onnx.load_model_from_string(small.to_bytes())
     kernels = [node for node in written.graph.node if node.domain == "com.microsoft"]
-    assert kernels and {node.name for node in kernels} <= {node.name for node in source.graph.node}
+    former = {node.name: node for node in source.graph.node}
+    assert kernels and {node.name for node in kernels} <= former.keys()
+    assert all((node.doc_string, node.metadata_props) == (former[node.name].doc_string, former[node.name].metadata_props) for node in kernels)
 
 
 def test_kernels_for_an_old_runtime_have_4_bits_alone():

@@ -294,6 +294,7 @@ def test_auto_has_an_encoding_for_simulated_activations_too():
     plan = cet.plan(
         model, data, target_bits=8, bits=[8], rounding="nearest", activations=4, encoding="auto", min_runtime="openvino-2026", samples=16)
     assert plan.summary.encoding == "planes"
+    assert any("INFERENCE_PRECISION_HINT f32 alone" in note for note in plan.notes)
 
 
 @pytest.mark.parametrize("runtime, place", [
@@ -312,3 +313,54 @@ def test_kernels_of_float16_open_where_they_should(tmp_path, monkeypatch, runtim
     _, messages, errors = made.run(runtime, place)
     assert not messages
     assert max(errors.values()) < (0.05 if runtime == "openvino-usual" else 5e-3), errors
+
+
+def left():
+    """Weights on the left of products, of which one is read by a rounding."""
+    node = helper.make_node
+    return made(
+        [node("MatMul", ["even2", "A"], ["a"]), node("Relu", ["a"], ["b"]), node("MatMul", ["L", "b"], ["c"]), node("Tanh", ["c"], ["t"]),
+         node("MatMul", ["K", "t"], ["d"]), node("MatMul", ["d", "B"], ["e"]), node("ReduceMean", ["e"], ["y"], axes=[1], keepdims=0)],
+        [weight("A", 32, 48), weight("L", 16, 16), weight("K", 16, 16), weight("B", 48, 5)], "even2", 16, 32)
+
+
+@pytest.mark.parametrize("bits, coding, activations", [
+    (8, "affine", 8), (8, "symmetric", 8), (4, "affine", 8), (4, "symmetric", 8), (8, "affine", 16), (2, "affine", 8), (2, "symmetric", 8)])
+def test_weights_on_the_left_beside_codes_run_everywhere(tmp_path, monkeypatch, bits, coding, activations):
+    monkeypatch.setitem(MODELS, "left", ("even2", left()))
+    monkeypatch.setitem(INPUTS, "even2", RANDOM.standard_normal((32, 16, 32)).astype(np.float32))
+    made = Files(tmp_path)
+    for granularity in [None, "per-tensor", "block:16"]:
+        options = {"bits": [bits], "target_bits": bits, "encoding": "qdq", "granularity": granularity, "coding": coding}
+        made.add(f"left {granularity}", "left", activations=activations, **options)
+    places = [("onnxruntime-usual", "middle-runtime"), ("openvino-usual", "openvino")]
+    if bits > 2:
+        places.append(("onnxruntime-usual", "old-runtime"))
+    else:
+        places.pop(1)  # OpenVINO has no such type
+    for runtime, place in places:
+        _, messages, errors = made.run(runtime, place)
+        assert not messages, messages
+        assert max(errors.values()) < 0.1, (runtime, place, errors)
+    for case in made.expected:
+        session = ort.InferenceSession((tmp_path / f"{case}.onnx").read_bytes(), providers=["CPUExecutionProvider"])
+        found = session.run(None, {"even2": INPUTS["even2"]})[0]
+        assert np.abs(found - made.expected[case]).max() < 0.1 * np.abs(made.expected[case]).max()
+
+
+@pytest.mark.parametrize("coding", ["affine", "symmetric"])
+def test_two_bits_with_one_scale_are_right_in_releases_between(tmp_path, coding):
+    made = Files(tmp_path)
+    for kind in ["text", "images", "sequences", "products", "moved"]:
+        for granularity in ["per-tensor", None]:
+            made.add(f"{kind} {granularity}", kind, bits=[2], target_bits=2, encoding="qdq", granularity=granularity, coding=coding, min_runtime="ort-1.24")
+    _, messages, errors = made.run("onnxruntime-usual", "middle-runtime")
+    assert not messages, messages
+    assert max(errors.values()) < 1e-5, errors
+
+
+def test_activations_that_openvino_does_not_open_are_refused_for_it():
+    name, content = MODELS["images"]
+    with pytest.raises(cet.InvalidArgument, match="INFERENCE_PRECISION_HINT f32 alone; those of 'qdq' open"):
+        cet.plan(cet.Model(content), cet.Calibration({name: INPUTS[name]}), target_bits=8, rounding="nearest", min_runtime="openvino-2026",
+                 encoding="planes", activations=8)

@@ -22,6 +22,7 @@ struct Tool: ParsableCommand {
   static func main() {
     // A reader that went away (`| head`) is told from other errors, and files are put back before the tool ends.
     signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
     let arguments = Array(CommandLine.arguments.dropFirst())
     guard !arguments.isEmpty else {
       writeError(helpMessage() + "\n")

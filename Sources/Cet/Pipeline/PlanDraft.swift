@@ -228,7 +228,7 @@ struct PlanDraft {
       let held = try plan.heldIntegers(of: model)
       // What was counted so far is for activations of the most bits.
       if options.encoding.holdsIntegers {
-        for index in planned { plan.tensors[index].countBytes(options, rules, isInteger: held.contains(index)) }
+        for index in planned { plan.tensors[index].countBytes(options, layers[index], isInteger: held.contains(index)) }
       }
       let narrow = held.count { plan.tensors[$0].bits < Activation.integerBits }
       if narrow > 0 {
@@ -236,7 +236,11 @@ struct PlanDraft {
           "encoding \(options.encoding.rawValue): \(narrow) tensor\(narrow == 1 ? "" : "s") of fewer than 8 bits take\(narrow == 1 ? "s" : "") 8 in the file, beside activations of codes: encoding planes keeps the file small")
       }
       plan.notes += activations.notes(plan.activations, model.found)
+      if let obstacle = options.encoding.activationObstacle(options.runtime) { plan.notes.append(obstacle) }
       plan.notes += options.encoding.notes(model.found.layers, activations: try model.written(plan))
+    }
+    if options.encoding == .ort, !planned.contains(where: { index in bits[index].map { isInKernel(index, $0) } ?? false }) {
+      plan.notes.append("encoding ort: no tensor of this plan stays codes in memory, all are written as planes")
     }
     if let summary = model.existing.summary { plan.notes.append(summary) }
     let lost = model.file.model.irVersion < 4 ? [] : model.overridableInputs.filter { input in
@@ -295,6 +299,10 @@ struct PlanDraft {
     case .size(let bytes): try fileBytes(bits) <= bytes
     case .maximumLoss: throw measuresNoLosses
     }
+  }
+
+  private func isInKernel(_ index: Int, _ bits: Int) -> Bool {
+    options.encoding.kernelWidths(of: layers[index], options.granularity, options.runtime).contains(bits)
   }
 
   private var measuresNoLosses: CetError {
