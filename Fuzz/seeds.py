@@ -108,6 +108,21 @@ def sessions():
         yield name, path.read_bytes()
         path.unlink()
 
+    def judging(phase, *_):
+        heard.append(phase)
+        if "allocate" in heard and phase != "allocate":
+            raise KeyboardInterrupt
+
+    heard = []
+    session = cet.Session(cet.Model(LINEAR), cet.Calibration({"x": samples}), target_bits=4, effort="low")
+    session.keep(path)
+    try:
+        session.plan(target_bits=4, progress=judging)
+    except KeyboardInterrupt:
+        pass
+    yield "not-judged", path.read_bytes()
+    path.unlink()
+
 
 def spectra():
     folder = pathlib.Path(sys.argv[1])

@@ -37,11 +37,11 @@ import Testing
         [6, 10], axis: axis, CodeFormat(bits: bits, coding: coding), granularity: granularity, encoding: encoding)
       return [bytes.codes, bytes.stored]
     }
-    // 60 codes; 1, 10 or 10 · 2 grids of 4 + 1 bytes.
+    // 60 codes; 1, 10 or 10 · 2 grids of 4 + 1 bytes. Rows of 6 in blocks of 4 are filled up to 8.
     #expect(stored(.planes, .perTensor, bits: 3) == [23, 28])
     #expect(stored(.planes, .perAxis, bits: 3) == [23, 73])
     #expect(stored(.planes, .perAxis, bits: 3, axis: nil) == [23, 28])
-    #expect(stored(.planes, .block(4), bits: 2) == [15, 115])
+    #expect(stored(.planes, .block(4), bits: 2) == [15, 120])
     #expect(stored(.float, .block(4), bits: 2) == [15, 115])
     // No zero points with a trellis.
     #expect(stored(.planes, .perAxis, bits: 3, coding: .trellis(.small)) == [30, 70])

@@ -42,13 +42,13 @@ struct SampleLayers {
 
   var rewriting: Rewriting { Rewriting(found, original: file.model, biasNames: found.layers.map(\.biasName)) }
 
-  /// Any codes, scales and zero points of a layer.
+  /// Any codes, scales (that float16 has, too) and zero points of a layer.
   static func tensor(_ form: QuantizedForm, seed: UInt64) throws -> QuantizedTensor {
     var random = Random(seed: seed)
     let zeros = UInt64(form.zeroUnit * ((1 << form.bits) - 1) + 1)
     return try QuantizedTensor(
       form, codes: (0..<form.count).map { _ in UInt8(random.next() % (1 << UInt64(form.bits))) },
-      scales: (0..<form.scaleCount).map { _ in Float(0.01 + random.uniform()) },
+      scales: (0..<form.scaleCount).map { _ in Float(10 + random.next() % 1000) / 1024 },
       zeroPoints: (0..<form.zeroPointCount).map { _ in UInt8(random.next() % zeros) })
   }
 
