@@ -63,8 +63,14 @@ extension PlanningSession {
     do throws(CetError) {
       table = try file.header.optional("table")
       usualBits = try file.header.optional("usual_bits")?.double()
-      let plan = if let table { table } else { try file.header.required("plan") }
-      known = Known(try CompressionPlan(json: plan.value), try PlanningSession.samples(file))
+      let fields = if let table { table } else { try file.header.required("plan") }
+      let plan = try CompressionPlan(json: fields.value)
+      if let table {
+        // What is missing is measured by these options.
+        try plan.options.validate()
+        guard plan.options.method.rules.table == .anyTarget else { throw table.error("method '\(plan.options.method.rawValue)' has no such table") }
+      }
+      known = Known(plan, try PlanningSession.samples(file))
       try file.finish()
       let expected = try file.header.required("samples")
       guard try expected.string() == known.fingerprint else { throw expected.error("the samples are others") }

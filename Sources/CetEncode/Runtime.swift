@@ -100,13 +100,17 @@ extension Runtime {
       let bits = if case .int(let value)? = node.attributes["bits"] { Int(clamping: value) } else { 4 }
       let isProduct = node.operatorType == "MatMulNBits"
       let type = isProduct && halves.contains(node.input(2)) ? ElementType.float16 : .float32
-      let needed = [20, 23, 24, 27, 28].first { tried in
+      let isLong = if isProduct, case .int(let size)? = node.attributes["block_size"] { size > 256 } else { false }
+      let needed = [20, 23, 24, 27, 28, 32].first { tried in
         let runtime = Runtime.onnxruntime(minor: tried)
+        // Blocks of 512 give NaN, or are not opened, before.
+        if isLong, tried < 32 { return false }
         return (isProduct ? runtime.productWidths(type) : runtime.tableWidths).contains(bits)
       }
       guard let needed else { return (nil, "\(node.operatorType) with \(bits) bits") }
       if needed > minor {
-        (minor, reason) = (needed, "\(node.operatorType) with \(bits) bits\(type == .float16 ? " of float16" : "")")
+        let what = "\(bits) bits\(type == .float16 ? " of float16" : "")\(isLong ? " in blocks of more than 256" : "")"
+        (minor, reason) = (needed, "\(node.operatorType) with \(what)")
       }
     }
     return (.onnxruntime(minor: minor), reason)

@@ -369,3 +369,15 @@ def test_file_with_kernels_is_planned_again_for_what_is_float():
     again = compressed(small, {"ids": IDS}, bits=[4], target_bits=4)
     assert set(again.plan.bits) == {"H"}
     assert operators(again.to_bytes()).count("MatMulNBits") == 4
+
+
+@pytest.mark.parametrize("bits, block, oldest", [(4, 128, "ort-1.20"), (4, 512, "ort-1.32"), (8, 256, "ort-1.23"), (3, 32, None)])
+def test_inspect_knows_kernels_that_others_wrote(bits, block, oldest):
+    codes = RANDOM.integers(0, 255, (16, 512 // block, block * bits // 8)).astype(np.uint8)
+    content = made(
+        [helper.make_node("MatMulNBits", ["x", "q", "s"], ["y"], domain="com.microsoft", K=512, N=16, bits=bits, block_size=block)],
+        [numpy_helper.from_array(codes, "q"), numpy_helper.from_array(np.ones(16 * 512 // block, np.float32), "s")],
+        [helper.make_tensor_value_info("y", 1, ["N", 16])], inputs=[helper.make_tensor_value_info("x", 1, ["N", 512])])
+    model = onnx.load_model_from_string(content)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert cet.inspect(cet.Model(model.SerializeToString()))["oldest_runtime"] == oldest

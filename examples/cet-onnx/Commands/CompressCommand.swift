@@ -17,7 +17,7 @@ struct CompressCommand: ParsableCommand {
   @Flag(help: "Plan, and say what size the file will have, what memory and time the rest takes; write nothing.") var dryRun = false
   @Option(
     help: ArgumentHelp(
-      "File that keeps what planning measured, so that the same command goes on from it after a kill; removed at the end.",
+      "File that keeps what planning measured (from some two thirds of planning on), so that the same command goes on from it after a kill; removed at the end.",
       valueName: "state"))
   var resume: String?
   @OptionGroup(title: "Report") var report: ReportArguments

@@ -137,7 +137,7 @@ struct ModelDescription {
   func text(withRuntimes: Bool) -> String { text + (withRuntimes ? "\n" + runtimes.text : "") }
 
   /// Releases of onnxruntime in which the limits were tried, by minor version.
-  private static let tried = [20, 21, 22, 23, 24, 25, 26, 28, 30, 32]
+  private static let tried = [20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 32]
 
   private var runtimes: Table {
     var table = Table([("runtime", .left), ("opens the file", .left)])
