@@ -159,14 +159,14 @@ extension LinearLayer {
     switch format.coding {
     case .affine, .symmetric:
       let grid = try ScaleSearch.search(
-        weights, bits: format.bits, granularity: rules.granularity, zeroUnit: rules.zeroUnit(bits: format.bits),
+        weights, bits: format.bits, granularity: rules.granularity(columns: weights.columns), zeroUnit: rules.zeroUnit(bits: format.bits),
         isSymmetric: format.coding == .symmetric, workers: workers)
       guard let factors else { return try MatrixRounding.nearestWithErrors(weights, grid: grid, coding: format.coding) }
       return try MatrixRounding.gptq(
         weights, grid: grid, coding: format.coding, factors: factors, options: effort.options(weights), workers: workers)
     case .trellis(let code):
       return try MatrixRounding.trellis(
-        weights, bits: format.bits, code: code, granularity: rules.granularity,
+        weights, bits: format.bits, code: code, granularity: rules.granularity(columns: weights.columns),
         factors: factors.or([CurvatureFactor(identity: weights.columns, walk: walk(rules))]), options: effort.trellisOptions(weights), workers: workers)
     }
   }

@@ -34,6 +34,11 @@ public struct CodeRules: Sendable {
 
   public func zeroUnit(bits: Int) -> Int { unit(bits) }
 
+  /// Of a matrix with rows of so many columns: a block that is no shorter than a row is the row.
+  public func granularity(columns: Int) -> Granularity {
+    if case .block(let size) = granularity, size >= columns { .perAxis } else { granularity }
+  }
+
   /// Whether any tensor may have trellis codes.
   public var hasTrellis: Bool { trellis != nil }
 
