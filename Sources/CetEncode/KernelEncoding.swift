@@ -10,7 +10,8 @@ import CetTensor
 /// MatMulNBits (com.microsoft) has the matrix as rows [N, ⌈K / B⌉, B · bits / 8] of uint8, filled up to whole blocks, with one scale
 /// a block and zero points packed like the codes, whole bytes a row. Activations stay float: accuracy_level 1. B is a power of two
 /// from 16 to 256, which are the sizes that all of its releases compute right. Symmetric codes need no zero points there: without
-/// them they are 2^(bits − 1). Scales are of the activations' type, float32 or float16. Those of 2 bits have them all the same: OpenVINO 2026.4 opens such a file without them and fails to run it.
+/// them they are 2^(bits − 1). Those of 2 bits have them all the same: OpenVINO 2026.4 opens such a file without them and fails to run it.
+/// Scales are of the activations' type, float32 or float16.
 /// GatherBlockQuantized has 4 bits as UINT4 or INT4, which needs operator set 21, and 2 and 8 bits in uint8, of 2 bits four to a byte.
 struct KernelEncoding: WeightEncoding {
   static let makesFilesSmaller = true

@@ -139,7 +139,7 @@ private final class Job<Partial>: AnyJob, @unchecked Sendable {
   }
 
   override func begin() {
-    // Not what the optimizer may leave out.
+    // A thread's first piece of memory makes the C library take its heap. A call to malloc that is freed at once may be left out.
     free(strdup(" "))
     pthread_mutex_lock(mutex)
     begun += 1

@@ -132,7 +132,7 @@ def test_deep_float16_models_are_written_with_kernels(bits, granularity):
     written = small.to_bytes()
     assert operators(written).count("MatMulNBits") == 17
     expected = session_output(dequantized(plain, small), {"ids": IDS})
-    np.testing.assert_allclose(session_output(written, {"ids": IDS}).astype(np.float32), expected, atol=0.02 * np.abs(expected).max())
+    np.testing.assert_allclose(session_output(written, {"ids": IDS}).astype(np.float32), expected, atol=5e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("encoding", ["ort", "planes", "qdq"])

@@ -207,3 +207,26 @@ def test_tool_that_is_terminated_ends_within_two_seconds_and_leaves_nothing(afte
     process.communicate(timeout=60)
     assert time.monotonic() - begun < 2
     assert process.returncode == 0 or not (tmp_path / "o.onnx").exists()
+
+
+def test_inspection_that_computes_constants_is_heard_and_stopped():
+    import time_bombs
+    from cet.library import lib
+    from cet.structs import ProgressFn
+
+    model = cet.Model(dict(time_bombs.bombs())["suppression of boxes"])
+    begun, calls = time.monotonic(), []
+
+    def hear(phase, done, total, data):
+        calls.append(time.monotonic())
+        return calls[-1] - begun > 0.2
+
+    function = ProgressFn(hear)
+    assert lib.cet_set_progress(function, None) == 0
+    try:
+        with pytest.raises(cet.Cancelled):
+            cet.inspect(model)
+    finally:
+        lib.cet_set_progress(ProgressFn(), None)
+    assert len(calls) > 2 and time.monotonic() - calls[-1] < 1
+    assert max(b - a for a, b in zip(calls, calls[1:])) < 1
