@@ -381,3 +381,15 @@ def test_inspect_knows_kernels_that_others_wrote(bits, block, oldest):
     model = onnx.load_model_from_string(content)
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     assert cet.inspect(cet.Model(model.SerializeToString()))["oldest_runtime"] == oldest
+
+
+@pytest.mark.parametrize("ratios, encoding", [("4,6", "ort"), ("6,11", "planes")])
+def test_encoding_auto_of_a_sweep_is_one_that_every_ratio_can_have(tool, tmp_path, ratios, encoding):
+    (tmp_path / "m.onnx").write_bytes(text_model())
+    np.savez(tmp_path / "d.npz", ids=IDS)
+    run = tool("sweep", tmp_path / "m.onnx", "--data", tmp_path / "d.npz", "--ratios", ratios, "-o", tmp_path / "out", "--encoding", "auto",
+               "--min-runtime", "ort-1.24", "--rounding", "nearest", "--quiet")
+    assert run.returncode == 0, run.stderr
+    files = sorted((tmp_path / "out").glob("*.onnx"))
+    assert len(files) == 2
+    assert all((operators(file.read_bytes()) != []) == (encoding == "ort") for file in files)
